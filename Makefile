@@ -1,0 +1,1 @@
+# Two commands do it all: `make demo` shows it, `make test` proves it.

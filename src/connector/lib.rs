@@ -1,0 +1,1 @@
+//! What a connector manifest may say, and the engine that obeys it

@@ -1,0 +1,1 @@
+//! YAML with positions, and findings a person can act on

@@ -1,0 +1,1 @@
+//! Two-way mappings between a system's object and a record

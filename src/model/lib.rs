@@ -1,0 +1,1 @@
+//! Records, values, money, ids, the three-way merge and the event catalogue

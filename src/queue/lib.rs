@@ -1,0 +1,1 @@
+//! Jobs: keys that say what to look at, run by apalis workers

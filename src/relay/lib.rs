@@ -1,0 +1,1 @@
+//! Webhooks from partner to partner: intake, fan-out, delivery

@@ -1,0 +1,1 @@
+//! Emulated systems and partners, with faults

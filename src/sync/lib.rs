@@ -1,0 +1,1 @@
+//! Pull, merge, push: systems kept in agreement
