@@ -1,0 +1,180 @@
+//! [`Finding`], the one shape in which anything wrong with a file is told, and [`Report`], a list of them.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A file as it was read: its name as the user knows it, and its text.
+#[derive(Clone)]
+pub struct Source {
+    /// The path as given by the user, for display only.
+    pub file: Arc<str>,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+impl Source {
+    /// Names a text.
+    pub fn new(file: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Source {
+        Source {
+            file: file.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// Where something stands in a [`Source`]; counted in characters, as editors do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Offset of the first character from the start of the text.
+    pub start: usize,
+    /// Offset just behind the last character.
+    pub end: usize,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, but something in it is probably not meant.
+    Warning,
+}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Stable code, for example `IC0102`; what `interconnect explain` takes.
+    pub code: &'static str,
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file, as the user named it.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1, in characters.
+    pub column: usize,
+    /// Characters that the caret underlines; at least 1.
+    pub length: usize,
+    /// Offset of the first character from the start of the text.
+    pub offset: usize,
+    /// What is wrong: a lowercase fragment that names field and value.
+    pub message: String,
+    /// What to do: a concrete value or command.
+    pub hint: Option<String>,
+}
+
+/// Findings of one or many files, and the sources to show them in.
+#[derive(Clone, Default)]
+pub struct Report {
+    findings: Vec<Finding>,
+    sources: Vec<Source>,
+}
+
+impl Report {
+    /// An empty report.
+    pub fn new() -> Report {
+        Report::default()
+    }
+
+    /// Makes a source known, so that its findings can be shown with their text.
+    pub fn source(&mut self, source: &Source) {
+        if !self.sources.iter().any(|s| s.file == source.file) {
+            self.sources.push(source.clone());
+        }
+    }
+
+    /// Notes an error at a place.
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        source: &Source,
+        place: Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.note(Severity::Error, code, source, place, message.into(), hint.into());
+    }
+
+    /// Notes a warning at a place.
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        source: &Source,
+        place: Place,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.note(
+            Severity::Warning,
+            code,
+            source,
+            place,
+            message.into(),
+            hint.into(),
+        );
+    }
+
+    fn note(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        source: &Source,
+        place: Place,
+        message: String,
+        hint: String,
+    ) {
+        self.source(source);
+        self.findings.push(Finding {
+            code,
+            severity,
+            file: source.file.clone(),
+            line: place.line,
+            column: place.column,
+            length: place.end.saturating_sub(place.start).max(1),
+            offset: place.start,
+            message,
+            hint: (!hint.is_empty()).then_some(hint),
+        });
+    }
+
+    /// Takes over all findings and sources of another report.
+    pub fn merge(&mut self, other: Report) {
+        for source in &other.sources {
+            self.source(source);
+        }
+        self.findings.extend(other.findings);
+    }
+
+    /// The findings, in the order they were noted.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether any finding is an error.
+    pub fn has_errors(&self) -> bool {
+        self.errors() > 0
+    }
+
+    /// How many findings are errors.
+    pub fn errors(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .count()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub(crate) fn text_of(&self, file: &str) -> Option<&str> {
+        self.sources.iter().find(|s| &*s.file == file).map(|s| &*s.text)
+    }
+}
