@@ -1,0 +1,121 @@
+"""A private PostgreSQL for one test run.
+
+Promised: its own data folder, a free loopback port, everybody trusted, durable writes as in production (fsync on).
+Not promised: that the data outlives the run.
+"""
+
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import tempfile
+
+from processes import Failure, free_port, port_was_taken, run, spawn, stop, wait_until
+
+CONNECTIONS_MAX = 200
+START_TIMEOUT_S = 60
+START_TRIES_MAX = 3
+
+
+def binaries():
+    """The folder with `postgres` and `initdb`, newest version first; None when there is none."""
+    # Debian keeps the server's programs out of PATH, one folder a version.
+    versions = pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    numbered = [p for p in versions if re.fullmatch(r"\d+(\.\d+)?", p.parts[-3])]
+    for postgres in sorted(numbered, key=lambda p: float(p.parts[-3]), reverse=True):
+        if (postgres.parent / "initdb").exists():
+            return postgres.parent
+    found = shutil.which("postgres")
+    directory = pathlib.Path(found).resolve().parent if found else None
+    return directory if directory and (directory / "initdb").exists() else None
+
+
+def _unprivileged():
+    """Options that make a child run as somebody else when we are root: PostgreSQL refuses to serve as root."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise Failure("PostgreSQL cannot run as root and there is neither a user `postgres` nor `nobody`; run as another user")
+
+
+class Postgres:
+    """One running server; `url` names its database `postgres`. Use it with `with`."""
+
+    def __init__(self):
+        self.bin = binaries()
+        if self.bin is None:
+            raise Failure("PostgreSQL's server programs are missing; run `python3 tests/services/setup.py`")
+        self.as_user = _unprivileged()
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="interconnect-postgres-"))
+        self.child = None
+        self.port = None
+
+    @property
+    def url(self):
+        """Where tests connect; they create databases of their own inside."""
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self):
+        try:
+            if self.as_user:
+                os.chown(self.home, self.as_user["user"], self.as_user["group"])
+            options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"]
+            run(
+                [self.bin / "initdb", "-D", self.home / "data", *options],
+                "creating a PostgreSQL cluster",
+                cwd=self.home,
+                **self.as_user,
+            )
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.child is not None:
+            # SIGINT is PostgreSQL's "fast" shutdown: it closes the connections that tests left open.
+            stop(self.child, signal.SIGINT)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _start(self):
+        for attempt in range(1, START_TRIES_MAX + 1):
+            self.port = free_port()
+            log = self.home / f"log-{attempt}"
+            settings = {
+                "listen_addresses": "127.0.0.1",
+                "port": self.port,
+                "unix_socket_directories": self.home,
+                "max_connections": CONNECTIONS_MAX,
+                "fsync": "on",
+            }
+            arguments = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+            self.child = spawn(
+                [self.bin / "postgres", "-D", self.home / "data", *arguments],
+                log,
+                death_signal=signal.SIGINT,
+                cwd=self.home,
+                **self.as_user,
+            )
+            try:
+                wait_until(self._ready, self.child, log, "PostgreSQL", START_TIMEOUT_S)
+                return
+            except Failure:
+                stop(self.child, signal.SIGINT)
+                if attempt == START_TRIES_MAX or not port_was_taken(log):
+                    raise
+
+    def _ready(self):
+        """The eighth line of `postmaster.pid` is the server's own word on whether it accepts connections."""
+        try:
+            lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) > 7 and lines[0] == str(self.child.pid) and lines[7].strip() == "ready"
