@@ -1,1 +1,19 @@
-//! The one bounded HTTP client
+//! The one bounded HTTP client.
+//!
+//! [`Client`] sends one [`Request`] and returns one [`Response`], whatever its status: a refusal by the other side is an
+//! outcome, not an error.
+//! [`Guard`] decides which hosts and addresses may be called at all.
+//!
+//! Promised: no redirect is followed, no proxy of the environment is used, no private address is reached unless it was
+//! allowed by name, every body has a limit, and one deadline covers the whole call from the first packet to the last byte.
+//! [`Error::sent`] tells whether the other side may have seen the request, which is what decides whether a write may be
+//! repeated.
+//! Not here: retries, authentication, rates. Those belong to whoever calls.
+
+mod client;
+mod guard;
+
+pub use client::{Client, Error, Limits, NotBuilt, Request, Response};
+pub use guard::{BadRule, Guard, NotAllowed, Rule};
+pub use reqwest::{Method, header};
+pub use url::Url;
