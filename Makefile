@@ -1,1 +1,37 @@
-# Two commands do it all: `make demo` shows it, `make test` proves it.
+# Two commands do all the set-up on a fresh machine: `make demo` shows it, `make test` proves it.
+# `make` alone lists what there is: the text behind `##` is the help.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench check clean-services
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# nextest runs each test in a process of its own and stops one that hangs; plain `cargo test` is enough without it.
+RUN_TESTS := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo 'cargo nextest run' || echo 'cargo test --lib --bins --tests --no-fail-fast')
+# Python writes no caches into the checkout.
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+demo: ## one process with the hub, emulated systems and two partners; prints where to look
+	cargo build --bin interconnect
+	cargo run -q -- demo
+
+test: ## set up what is missing, start private services, run every test, stop everything
+	python3 tests/services/setup.py
+	python3 -m unittest discover -s tests/services
+	cargo test --workspace --no-run
+	python3 tests/services/with_services.py -- $(RUN_TESTS) --workspace
+	cargo test --workspace --doc
+
+# `--workspace` everywhere: the same features for every command, so nothing is compiled twice for one profile.
+check: ## formatting, lints with warnings denied, the house rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --test tidy
+
+bench: ## measure throughput, start-up time and memory (prints a table, asserts nothing)
+	cargo bench --bench speed
+
+clean-services: ## forget the installed Tryton and the client libraries; the next `make test` fetches them again
+	rm -rf $(TARGET_DIR)/services tests/clients/node_modules
