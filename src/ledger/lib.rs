@@ -1,1 +1,5 @@
-//! The one source of truth, in SQLite or PostgreSQL
+//! The one source of truth, in SQLite or PostgreSQL.
+
+mod contract;
+
+pub use contract::*;

@@ -1,0 +1,581 @@
+//! The contract: what the ledger is asked and told, in batches, by purpose.
+//!
+//! Two stores keep it, [`crate::sqlite`] and [`crate::postgres`]; one suite (`tests.rs`) runs against both.
+//! Every answer to a write means: on disk. A write that carries a [`Lease`] is refused as a whole when the lease has
+//! meanwhile been given to somebody else, so that a worker that was thought dead cannot write late.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::{DeliveryId, EventId, Fields, Kind, MatchKey, Record, RecordId, RunId};
+use serde_json::Value as Json;
+
+/// Why the ledger did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// A record was changed by somebody else since it was read; read again, merge again.
+    #[error("{} records changed since they were read", .0.len())]
+    Stale(Vec<RecordId>),
+    /// The lease was given to somebody else; stop, they go on.
+    #[error("the lease on `{0}` was lost to another worker")]
+    LeaseLost(String),
+    /// The store takes no more work just now; answer 503 and let the caller come back.
+    #[error("the ledger has {waiting} writes waiting, its limit `writes_waiting_max`; try again shortly")]
+    Busy {
+        /// Writes that wait.
+        waiting: usize,
+    },
+    /// A stored row cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] model::stored::Unreadable),
+    /// The database failed. The text names no credentials.
+    #[error("the ledger's database failed: {0}")]
+    Store(String),
+}
+
+/// The right to work on a key, for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What may be worked on: a job's key.
+    pub key: String,
+    /// Counts owners of the key; the fence. Never used twice for a key.
+    pub token: u64,
+}
+
+/// Who may work on what.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease on a key until `until`, if it is free or its time is over.
+    async fn lease(
+        &self,
+        key: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, LedgerError>;
+    /// Keeps a lease; false when it is lost.
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError>;
+    /// Gives a lease back; nothing happens when it is lost already.
+    async fn release(&self, lease: &Lease) -> Result<(), LedgerError>;
+}
+
+/// A record ↔ one object's id at one connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// The connection.
+    pub connection: String,
+    /// The system's own kind of record.
+    pub object: String,
+    /// The object's id there.
+    pub external_id: String,
+    /// The record.
+    pub record: RecordId,
+    /// What both sides last agreed on, in our terms; nothing before the first agreement.
+    pub base: Option<Fields>,
+    /// What the system was last seen to hold in the mapped fields, in its own terms.
+    pub wire: Option<Json>,
+    /// The system's own version of the object, if it has one.
+    pub external_version: Option<String>,
+    /// When the object was last seen.
+    pub seen_at: Timestamp,
+    /// Whether the object is deleted or archived there.
+    pub gone: bool,
+}
+
+/// One field of one record that changed: a row of its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The record's version that has it.
+    pub version: u64,
+    /// The field.
+    pub path: String,
+    /// Before, in its stored JSON form; `null` when it was blank or not known.
+    pub before: Json,
+    /// After, in its stored JSON form.
+    pub after: Json,
+    /// Why: a word of `model::merge::Reason`.
+    pub reason: String,
+    /// The connection that said so.
+    pub connection: String,
+    /// The object's id there.
+    pub external_id: String,
+    /// When it changed there.
+    pub changed_at: Timestamp,
+    /// When it was committed here.
+    pub committed_at: Timestamp,
+    /// The run that brought it.
+    pub run: RunId,
+}
+
+/// Two sides changed the same field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The record.
+    pub record: RecordId,
+    /// The field.
+    pub path: String,
+    /// The connection that differs from us.
+    pub connection: String,
+    /// What both last agreed on, ours, theirs and what was kept, in stored JSON form.
+    pub base: Json,
+    /// Ours.
+    pub ours: Json,
+    /// Theirs.
+    pub theirs: Json,
+    /// What was kept.
+    pub kept: Json,
+    /// Whether a person must decide.
+    pub open: bool,
+    /// When it was found.
+    pub found_at: Timestamp,
+}
+
+/// A record to write, with all that explains it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordWrite {
+    /// The record as it is to be.
+    pub record: Record,
+    /// The version it was read at; 0 for a new one.
+    pub read_version: u64,
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// The keys under which it can be met from now on; they replace the old ones.
+    pub match_keys: Vec<MatchKey>,
+}
+
+/// A record that a connection is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The connection.
+    pub connection: String,
+    /// The object to write.
+    pub object: String,
+    /// The record.
+    pub record: RecordId,
+    /// Counts how often it was marked; done is done only up to the mark that was read.
+    pub mark: u64,
+    /// When it may be tried.
+    pub due_at: Timestamp,
+    /// How often it was tried without success since it was last marked.
+    pub attempts: u32,
+}
+
+/// A push that is marked as owed, from a moment on. Marking resets the attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushMark {
+    /// The connection.
+    pub connection: String,
+    /// The object to write.
+    pub object: String,
+    /// The record.
+    pub record: RecordId,
+    /// From when on.
+    pub due_at: Timestamp,
+}
+
+/// How a push ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushEnd {
+    /// Nothing is owed any more; unless it was marked again since it was read.
+    Done,
+    /// Try again then.
+    Later(Timestamp),
+}
+
+/// Something that does not map or that a system refuses: kept with its reason, and blocking nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parked {
+    /// The connection.
+    pub connection: String,
+    /// The object.
+    pub object: String,
+    /// The object's id when it was pulled; the record's id when it was pushed.
+    pub key: String,
+    /// Whether it was on its way in (pulled) or out (pushed).
+    pub inbound: bool,
+    /// The class of the reason, for grouping: `mapping`, `unresolved_reference`, `validation`, …
+    pub code: String,
+    /// The reason, for a person.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When to look again without being asked.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Where the reading of an object stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cursor {
+    /// The connector's own cursor.
+    pub position: Json,
+    /// Whether the first complete read is done; before, nothing is created at this connection.
+    pub primed: bool,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+}
+
+/// All that a pulled page or a pushed batch comes to; one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct SyncCommit {
+    /// The right to do it.
+    pub lease: Option<Lease>,
+    /// Records that are new or changed.
+    pub records: Vec<RecordWrite>,
+    /// Links to insert or replace, by connection, object and external id. A record has at most one link per
+    /// connection and object: a link that would be a second one replaces the first.
+    pub links: Vec<Link>,
+    /// Conflicts found; an open one replaces an older open one of the same record, field and connection.
+    pub conflicts: Vec<Conflict>,
+    /// Pushes that are owed.
+    pub marks: Vec<PushMark>,
+    /// Pushes that ended.
+    pub ended: Vec<(Push, PushEnd)>,
+    /// What is parked; replaces what was parked under the same connection, object, key and direction.
+    pub parked: Vec<Parked>,
+    /// What is parked no longer: connection, object, key, inbound.
+    pub unparked: Vec<(String, String, String, bool)>,
+    /// Events that it causes, with their deliveries.
+    pub events: Vec<NewEvent>,
+    /// The new position of a connection's object.
+    pub cursor: Option<(String, String, Cursor)>,
+}
+
+/// A record together with one of its links.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// The link.
+    pub link: Link,
+    /// The record.
+    pub record: Record,
+}
+
+/// What to list of parked things.
+#[derive(Clone, Debug, Default)]
+pub struct ParkedFilter {
+    /// Only of this connection and object.
+    pub of: Option<(String, String)>,
+    /// Only inbound (true) or outbound (false).
+    pub inbound: Option<bool>,
+    /// Only what is to be looked at again by then.
+    pub retry_by: Option<Timestamp>,
+}
+
+/// Records, links and what sync owes. Lists answer in no fixed order unless said.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// The links of objects, with their records; objects without a link are left out.
+    async fn linked(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Linked>, LedgerError>;
+    /// Records by id; unknown ids are left out.
+    async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError>;
+    /// All links of records, at every connection.
+    async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError>;
+    /// Records of a kind that have one of the keys and are not deleted: (key, record), ordered by key then record.
+    async fn matching(&self, kind: Kind, keys: &[MatchKey])
+    -> Result<Vec<(MatchKey, RecordId)>, LedgerError>;
+    /// One page of records of a kind, by id, after an id; newest last. At most `limit`.
+    async fn list_records(
+        &self,
+        kind: Kind,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError>;
+    /// The history of a record, oldest first.
+    async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError>;
+    /// The conflicts of a record, oldest first.
+    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError>;
+    /// Writes a page or a batch: all of it or nothing.
+    async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
+    /// Pushes owed to an object of a connection that are due, oldest due first. At most `limit`.
+    async fn pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Push>, LedgerError>;
+    /// Where the reading of an object stands.
+    async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError>;
+    /// What is parked, oldest first. At most `limit`.
+    async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError>;
+}
+
+/// Something that happened, to be kept and sent on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its type, a name of `model::EventType`.
+    pub event_type: String,
+    /// Who said it: a partner's name, or `interconnect` for what we found ourselves.
+    pub source: String,
+    /// What makes it the same event when it is said twice: the source's own id for it.
+    pub dedupe: String,
+    /// The event as it is sent on, before it is projected by policy.
+    pub body: Bytes,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Ties together what belongs to one journey.
+    pub trace: String,
+    /// Whom it is for.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// One event for one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The endpoint's name.
+    pub endpoint: String,
+}
+
+/// What became of an event that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is on disk, with its deliveries.
+    New,
+    /// The source had said it before; this is the id it got then.
+    Duplicate(EventId),
+}
+
+/// A delivery that is due, with all that sending needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its event.
+    pub event: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// Who said it.
+    pub source: String,
+    /// The event as kept.
+    pub body: Bytes,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Ties together what belongs to one journey.
+    pub trace: String,
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It arrived.
+    Delivered,
+    /// It is tried again then.
+    Retry(Timestamp),
+    /// It is not tried again by itself.
+    Dead,
+}
+
+/// One HTTP try of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// 1 for the first.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// The status that came back, if one came.
+    pub status: Option<u16>,
+    /// What went wrong, for a person; empty when nothing did.
+    pub error: String,
+    /// What becomes of the delivery.
+    pub next: Next,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// To be sent, now or later.
+    Due,
+    /// Arrived.
+    Delivered,
+    /// Given up; can be retried by hand.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The state's word in rows, API and command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            DeliveryState::Due => "due",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Dead => "dead",
+        }
+    }
+
+    /// The state of a word.
+    pub fn parse(word: &str) -> Option<DeliveryState> {
+        [DeliveryState::Due, DeliveryState::Delivered, DeliveryState::Dead]
+            .into_iter()
+            .find(|s| s.word() == word)
+    }
+}
+
+/// A delivery as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its event.
+    pub event: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// Who said it.
+    pub source: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How it stands.
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the event was received.
+    pub received_at: Timestamp,
+    /// When it is tried next, while it is due.
+    pub next_at: Option<Timestamp>,
+    /// The last status, if any came back.
+    pub last_status: Option<u16>,
+    /// The last error; empty when there was none.
+    pub last_error: String,
+}
+
+/// Which deliveries to list or to retry. Everything that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeliveryFilter {
+    /// These ids only.
+    pub ids: Vec<DeliveryId>,
+    /// This endpoint only.
+    pub endpoint: Option<String>,
+    /// This state only.
+    pub state: Option<DeliveryState>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+}
+
+/// An incoming webhook that was refused: its trace. No body, no headers: they are not trustworthy and may be secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// When.
+    pub at: Timestamp,
+    /// The partner or connection it was addressed to, as named in the path, cut to 100 characters.
+    pub addressed_to: String,
+    /// The status that was answered.
+    pub status: u16,
+    /// The code of the problem: `signature_missing`, `stale`, …
+    pub code: String,
+    /// The peer's claimed webhook id, cut to 100 characters; empty when there was none.
+    pub webhook_id: String,
+    /// The body's length, as far as it was read.
+    pub body_bytes: u64,
+}
+
+/// How many refusals are kept; the oldest go first, so that a flood of bad requests cannot fill the disk.
+pub const REFUSALS_MAX: u64 = 10_000;
+
+/// Events, their deliveries and attempts.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Takes events in, grouped with whatever else arrives at the same moment; one answer an event, in order, given
+    /// when they are on disk. This is the hot path of the relay.
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, LedgerError>;
+    /// Due deliveries of an endpoint, in the order in which their events were accepted. At most `limit`.
+    async fn due(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError>;
+    /// Writes attempts down, and what becomes of their deliveries; all or nothing.
+    async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError>;
+    /// Endpoints with deliveries to be sent, and when the first of them is due; ordered by that.
+    async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError>;
+    /// Deliveries, newest first, after an id. At most `limit`.
+    async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, LedgerError>;
+    /// The attempts of a delivery, oldest first.
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
+    /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.
+    /// Those that arrived already stay as they are.
+    async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
+    /// An event's body, if it is known.
+    async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;
+    /// Notes that a webhook was refused; see [`REFUSALS_MAX`]. Answered when it is written.
+    async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError>;
+    /// Refusals, newest first. At most `limit`.
+    async fn refusals(&self, limit: usize) -> Result<Vec<Refusal>, LedgerError>;
+    /// Stops an endpoint (410 Gone, or by hand), with the reason; `None` lets it go on.
+    async fn stop_endpoint(
+        &self,
+        endpoint: &str,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError>;
+    /// Endpoints that are stopped, and why. They are left out of [`Deliveries::endpoints_due`].
+    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError>;
+}
+
+/// One execution of a sync.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// The connection.
+    pub connection: String,
+    /// The object.
+    pub object: String,
+    /// `pull` or `push`.
+    pub direction: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; nothing while it goes on.
+    pub ended_at: Option<Timestamp>,
+    /// Counts by name: read, created, updated, unchanged, skipped, parked, written, …
+    pub counts: Json,
+    /// What stopped it, for a person; empty when nothing did.
+    pub error: String,
+}
+
+/// Work that the ledger knows of, whatever the queue remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Owed {
+    /// Connection and object with pushes owed, and when the first of them is due.
+    pub pushes: Vec<(String, String, Timestamp)>,
+    /// Endpoints with deliveries to be sent, and when the first of them is due.
+    pub endpoints: Vec<(String, Timestamp)>,
+    /// Connection and object with inbound parked things to look at again, and when the first is.
+    pub parked: Vec<(String, String, Timestamp)>,
+}
+
+/// Everything else.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// All work that is owed; its size is the number of endpoints and objects, not of rows.
+    async fn owed(&self) -> Result<Owed, LedgerError>;
+    /// Writes a run down; again with the same id to end it.
+    async fn note_run(&self, run: &Run) -> Result<(), LedgerError>;
+    /// Runs, newest first. At most `limit`.
+    async fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError>;
+    /// Keeps a small sealed value under a name (a connection's refresh token); it is opaque to the ledger.
+    async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError>;
+    /// The sealed value of a name.
+    async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError>;
+    /// Answers when the database can be reached and written.
+    async fn check(&self) -> Result<(), LedgerError>;
+    /// Rows per table, for tests and for `status`.
+    async fn row_counts(&self) -> Result<Vec<(String, u64)>, LedgerError>;
+}
+
+/// The whole contract.
+pub trait Ledger: Leases + Records + Deliveries + Upkeep {}
+
+impl<T: Leases + Records + Deliveries + Upkeep> Ledger for T {}

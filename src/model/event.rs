@@ -1,0 +1,191 @@
+//! The event catalogue: every type of event there is, and who may say it.
+
+use std::fmt;
+
+/// The type of an event: dotted words, `deal.stage_changed`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(std::borrow::Cow<'static, str>);
+
+/// A line of the catalogue.
+pub struct Entry {
+    /// The type.
+    pub name: &'static str,
+    /// When it is said.
+    pub doc: &'static str,
+}
+
+/// All types that Interconnect itself knows. Partners may add their own under `custom.`.
+pub const EVENT_TYPES: &[Entry] = &[
+    Entry {
+        name: "partner.created",
+        doc: "a partner became known",
+    },
+    Entry {
+        name: "partner.updated",
+        doc: "a field of a partner changed",
+    },
+    Entry {
+        name: "partner.deleted",
+        doc: "a partner was deleted",
+    },
+    Entry {
+        name: "lead.created",
+        doc: "a lead became known",
+    },
+    Entry {
+        name: "lead.updated",
+        doc: "a field of a lead changed",
+    },
+    Entry {
+        name: "lead.converted",
+        doc: "a lead became a deal",
+    },
+    Entry {
+        name: "lead.deleted",
+        doc: "a lead was deleted",
+    },
+    Entry {
+        name: "deal.created",
+        doc: "a deal became known",
+    },
+    Entry {
+        name: "deal.updated",
+        doc: "a field of a deal changed, other than its stage",
+    },
+    Entry {
+        name: "deal.stage_changed",
+        doc: "a deal moved to another stage that is neither won nor lost",
+    },
+    Entry {
+        name: "deal.won",
+        doc: "a deal was committed",
+    },
+    Entry {
+        name: "deal.lost",
+        doc: "a deal was lost",
+    },
+    Entry {
+        name: "deal.deleted",
+        doc: "a deal was deleted",
+    },
+];
+
+/// Characters that the name of an event may have at most.
+const EVENT_TYPE_CHARS_MAX: usize = 128;
+
+/// Text that is no event type.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an event type; known are {known} and anything under `custom.`",
+    known = EVENT_TYPES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
+)]
+pub struct UnknownEventType(pub String);
+
+impl EventType {
+    /// A partner became known.
+    pub const PARTNER_CREATED: EventType = EventType::constant("partner.created");
+    /// A field of a partner changed.
+    pub const PARTNER_UPDATED: EventType = EventType::constant("partner.updated");
+    /// A lead became known.
+    pub const LEAD_CREATED: EventType = EventType::constant("lead.created");
+    /// A field of a lead changed.
+    pub const LEAD_UPDATED: EventType = EventType::constant("lead.updated");
+    /// A lead became a deal.
+    pub const LEAD_CONVERTED: EventType = EventType::constant("lead.converted");
+    /// A deal became known.
+    pub const DEAL_CREATED: EventType = EventType::constant("deal.created");
+    /// A field of a deal changed.
+    pub const DEAL_UPDATED: EventType = EventType::constant("deal.updated");
+    /// A deal moved on.
+    pub const DEAL_STAGE_CHANGED: EventType = EventType::constant("deal.stage_changed");
+    /// A deal was committed.
+    pub const DEAL_WON: EventType = EventType::constant("deal.won");
+    /// A deal was lost.
+    pub const DEAL_LOST: EventType = EventType::constant("deal.lost");
+
+    const fn constant(name: &'static str) -> EventType {
+        EventType(std::borrow::Cow::Borrowed(name))
+    }
+
+    /// The type of that name: one of the catalogue, or `custom.` and words of `[a-z0-9_]` with dots between.
+    pub fn parse(name: &str) -> Result<EventType, UnknownEventType> {
+        if let Some(entry) = EVENT_TYPES.iter().find(|entry| entry.name == name) {
+            return Ok(EventType::constant(entry.name));
+        }
+        let word = |w: &str| {
+            !w.is_empty()
+                && w.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        match name.strip_prefix("custom.") {
+            Some(rest) if name.len() <= EVENT_TYPE_CHARS_MAX && rest.split('.').all(word) => {
+                Ok(EventType(name.to_owned().into()))
+            }
+            _ => Err(UnknownEventType(
+                name.chars().take(EVENT_TYPE_CHARS_MAX).collect(),
+            )),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a subscription's pattern means this type: the name itself, `deal.*`, or `*`.
+    pub fn matches(&self, pattern: &str) -> bool {
+        match pattern.strip_suffix('*') {
+            Some(prefix) => prefix.is_empty() || (prefix.ends_with('.') && self.0.starts_with(prefix)),
+            None => self.0 == pattern,
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_catalogue_and_custom_types() {
+        assert_eq!(EventType::parse("deal.won"), Ok(EventType::DEAL_WON));
+        assert_eq!(
+            EventType::parse("custom.acme.quote_sent").unwrap().name(),
+            "custom.acme.quote_sent"
+        );
+        for bad in [
+            "deal.won ",
+            "Deal.won",
+            "custom.",
+            "custom.a..b",
+            "custom.a b",
+            "other",
+            "",
+        ] {
+            assert_eq!(EventType::parse(bad), Err(UnknownEventType(bad.into())), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_words() {
+        let won = EventType::DEAL_WON;
+        assert!(won.matches("*") && won.matches("deal.*") && won.matches("deal.won"));
+        assert!(
+            !won.matches("deal*")
+                && !won.matches("de.*")
+                && !won.matches("lead.*")
+                && !won.matches("deal.wo")
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Typed ids: a prefix that says what it is, and a time-ordered UUID, 26 characters (TypeID specification 0.3).
+//!
+//! Nothing here draws time or randomness: [`uuid_from`] is handed both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use type_safe_id::{DynamicType, StaticType, TypeSafeId};
+use uuid::Uuid;
+
+use crate::Kind;
+
+/// A version 7 UUID of a moment and 10 random bytes (RFC 9562 §5.7); moments before 1970 count as 1970.
+pub fn uuid_from(at: Timestamp, random: [u8; 10]) -> Uuid {
+    let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+macro_rules! typed_id {
+    ($tag:ident, $prefix:literal, $name:ident, $doc:literal) => {
+        /// The tag type behind an id; never made.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $tag;
+
+        impl StaticType for $tag {
+            const TYPE: &'static str = $prefix;
+        }
+
+        #[doc = $doc]
+        pub type $name = TypeSafeId<$tag>;
+    };
+}
+
+typed_id!(EventTag, "evt", EventId, "The id of an event, `evt_…`.");
+typed_id!(DeliveryTag, "dlv", DeliveryId, "The id of a delivery, `dlv_…`.");
+typed_id!(RunTag, "run", RunId, "The id of a run, `run_…`.");
+
+/// The id of a record: `ptn_…`, `led_…` or `dea_…`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId {
+    /// What kind of record it names.
+    pub kind: Kind,
+    /// The part that is unique.
+    pub uuid: Uuid,
+}
+
+impl RecordId {
+    /// An id of a kind; see [`uuid_from`].
+    pub fn new(kind: Kind, uuid: Uuid) -> RecordId {
+        RecordId { kind, uuid }
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = DynamicType::new(self.kind.prefix()).expect("prefixes are lower-case letters");
+        TypeSafeId::from_type_and_uuid(prefix, self.uuid).fmt(f)
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is no record id.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a record id; they look like ptn_…, led_… or dea_… with 26 characters behind the underscore"
+)]
+pub struct NotARecordId(pub String);
+
+impl FromStr for RecordId {
+    type Err = NotARecordId;
+
+    fn from_str(text: &str) -> Result<RecordId, NotARecordId> {
+        let id: TypeSafeId<DynamicType> = text.parse().map_err(|_| NotARecordId(text.to_owned()))?;
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.prefix() == id.type_prefix());
+        Ok(RecordId {
+            kind: kind.ok_or_else(|| NotARecordId(text.to_owned()))?,
+            uuid: id.uuid(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ids_read_back(kind in 0..3usize, millis in 0i64..4_102_444_800_000, random in any::<[u8; 10]>()) {
+            let at = Timestamp::from_millisecond(millis).unwrap();
+            let id = RecordId::new(Kind::ALL[kind], uuid_from(at, random));
+            prop_assert_eq!(id.to_string().parse::<RecordId>(), Ok(id));
+        }
+
+        #[test]
+        fn later_ids_sort_later(a in 0i64..4_102_444_800_000, b in 0i64..4_102_444_800_000, r in any::<[u8; 10]>()) {
+            prop_assume!(a < b);
+            let id = |ms| RecordId::new(Kind::Deal, uuid_from(Timestamp::from_millisecond(ms).unwrap(), r)).to_string();
+            prop_assert!(id(a) < id(b));
+        }
+    }
+
+    #[test]
+    fn refuses_other_prefixes() {
+        let run = RunId::from_uuid(uuid_from(Timestamp::UNIX_EPOCH, [7; 10])).to_string();
+        assert!(
+            run.parse::<RecordId>()
+                .unwrap_err()
+                .to_string()
+                .contains("is not a record id")
+        );
+    }
+}
