@@ -189,8 +189,13 @@ fn set(items: BTreeSet<String>) -> Value {
 }
 
 fn reference(raw: &str, kind: Kind) -> Result<Value, Invalid> {
-    match raw.parse::<RecordId>() {
-        Ok(id) if id.kind == kind => Ok(Value::Reference(id)),
+    // The crate behind ids cuts its text at a byte: characters of several bytes must not reach it.
+    match raw
+        .chars()
+        .all(|c| c.is_ascii_graphic())
+        .then(|| raw.parse::<RecordId>())
+    {
+        Some(Ok(id)) if id.kind == kind => Ok(Value::Reference(id)),
         _ => Err(Invalid::new(
             raw,
             format!("the id of a {kind}, {}_…", kind.prefix()),

@@ -112,8 +112,12 @@ pub(super) fn subdivision(raw: &str, country: Option<&str>) -> Result<&'static s
 
 fn within(raw: &str, code: &str, country: &str) -> Option<Subdivision> {
     iso3166_2::from_code(&format!("{country}-{code}")).or_else(|| {
-        let all = rust_iso3166::from_alpha2(country)?.subdivisions()?.iter();
-        all.copied().find(|subdivision| same(subdivision.name, raw))
+        let country = rust_iso3166::from_alpha2(country)?;
+        country
+            .subdivisions()?
+            .iter()
+            .copied()
+            .find(|subdivision| same(subdivision.name, raw))
     })
 }
 
