@@ -1,1 +1,3 @@
-//! Interconnect.
+//! Interconnect, put together: reads the configuration, composes the parts, runs them.
+
+pub mod config;

@@ -74,6 +74,7 @@ pub struct Finding {
 pub struct Report {
     findings: Vec<Finding>,
     sources: Vec<Source>,
+    hidden: Vec<(Arc<str>, Place)>,
 }
 
 impl Report {
@@ -143,8 +144,14 @@ impl Report {
         });
     }
 
+    /// Hides a place, because a secret stands there: whatever is found on its line, it is shown as stars.
+    pub fn hide(&mut self, source: &Source, place: Place) {
+        self.hidden.push((source.file.clone(), place));
+    }
+
     /// Takes over all findings and sources of another report.
     pub fn merge(&mut self, other: Report) {
+        self.hidden.extend(other.hidden);
         for source in &other.sources {
             self.source(source);
         }
@@ -174,7 +181,19 @@ impl Report {
         self.findings.is_empty()
     }
 
-    pub(crate) fn text_of(&self, file: &str) -> Option<&str> {
-        self.sources.iter().find(|s| &*s.file == file).map(|s| &*s.text)
+    /// The text of a source as it may be shown.
+    pub(crate) fn shown_text(&self, file: &str) -> String {
+        let Some(source) = self.sources.iter().find(|s| &*s.file == file) else {
+            return String::new();
+        };
+        let hidden = |at: usize| {
+            self.hidden
+                .iter()
+                .any(|(name, place)| &**name == file && (place.start..place.end).contains(&at))
+        };
+        let characters = source.text.chars().enumerate();
+        characters
+            .map(|(at, c)| if c != '\n' && hidden(at) { '*' } else { c })
+            .collect()
     }
 }

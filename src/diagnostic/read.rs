@@ -307,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_never_shown() {
+        let source = Source::new("t.yaml", "{ secret: hunter2, other: x }");
+        let mut report = Report::new();
+        let node = Node::parse(&source, &mut report).unwrap();
+        report.hide(&source, node.get("secret").unwrap().place);
+        report.error(
+            "IC0000",
+            &source,
+            node.get("other").unwrap().place,
+            "another finding",
+            "",
+        );
+        assert!(
+            report.render(false).contains("{ secret: *******, other: x }"),
+            "{}",
+            report.render(false)
+        );
+    }
+
+    #[test]
     fn every_finding_at_once() {
         assert_snapshot!(read("nmae: burst\nkind: windw\nlimit: many\non: 3\n"), @r"
         error[IC0003]: a limit lacks `name`

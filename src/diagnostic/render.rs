@@ -22,7 +22,8 @@ impl Report {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(&finding.message).id(finding.code);
-        let text = self.text_of(&finding.file).unwrap_or_default();
+        let text = self.shown_text(&finding.file);
+        let text = text.as_str();
         let start = byte_of(text, finding.offset);
         let rest = text.get(start..).unwrap_or_default();
         // A caret never runs over its line: a map's place spans many.

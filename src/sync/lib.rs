@@ -1,1 +1,31 @@
-//! Pull, merge, push: systems kept in agreement
+//! Systems kept in agreement: pull, map, merge, commit, push.
+//!
+//! A *sync* ties one object of one connection to one kind of record ([`Sync`]); all of them together are the
+//! [`Plan`]. The [`Engine`] carries it out in two movements that never call each other:
+//!
+//! * **Pull** ([`Engine::pull`]) reads what changed at a connection since its cursor, maps it forward, finds the record
+//!   each object belongs to, merges it against the base, and commits records, links, history, conflicts, events,
+//!   what other connections are now owed, and the cursor in one transaction.
+//! * **Push** ([`Engine::push`]) takes what a connection is owed, maps it backward against what the system was last seen
+//!   to hold, and writes only the difference, in the largest batch the system takes.
+//!
+//! Promised: every step can be interrupted anywhere and done again; what the system holds already is never written;
+//! our own write, when it is pulled again, equals the base and is no change; a record that cannot be mapped or that a
+//! system refuses is parked with its reason and holds up nothing else.
+//! Not here: when to look (jobs and schedules are the caller's), how systems are spoken to (`connector`), how objects are
+//! spelled (`mapping`).
+
+mod absorb;
+mod announce;
+mod engine;
+mod meet;
+mod plan;
+mod pull;
+mod push;
+mod refs;
+mod report;
+mod wire;
+
+pub use engine::{Engine, FanOut, SyncError, World};
+pub use plan::{Plan, Rules, Sync};
+pub use report::{Counts, Report};

@@ -1,0 +1,323 @@
+//! The configuration: `interconnect.yaml`, read with every finding at once.
+//!
+//! [`Config::read`] takes a [`Source`] and notes what is wrong with it; secrets are references ([`SecretRef`]) that are
+//! looked up when they are needed, so that a configuration can be checked where its secrets are not.
+//! The annotated file that ships is the default: [`DEFAULT`].
+
+mod limits;
+mod partners;
+mod secret;
+mod syncs;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use diagnostic::{Fields, Node, Report, Source};
+
+pub use limits::Limits;
+pub use partners::{EndpointConfig, PartnerConfig};
+pub use secret::{MissingSecret, SecretRef};
+pub use syncs::{ConnectionConfig, RecordRules, SyncConfig};
+
+/// The shipped configuration; what a left-out key means.
+pub const DEFAULT: &str = include_str!("../interconnect.yaml");
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the hub listens.
+    pub listen: SocketAddr,
+    /// The key for administrators.
+    pub admin_key: Option<SecretRef>,
+    /// `sqlite:…` or `postgres://…`.
+    pub ledger: String,
+    /// `memory` or `redis://…`.
+    pub queue: String,
+    /// The user's folder of connectors.
+    pub connectors: Option<String>,
+    /// The user's folder of mappings.
+    pub mappings: Option<String>,
+    /// Networks that may be called although they are private.
+    pub outbound_allow: Vec<String>,
+    /// Accounts at systems, by name.
+    pub connections: BTreeMap<String, ConnectionConfig>,
+    /// What is kept in agreement.
+    pub syncs: Vec<SyncConfig>,
+    /// Rules by kind of record.
+    pub records: BTreeMap<model::Kind, RecordRules>,
+    /// Partners, by name.
+    pub partners: BTreeMap<String, PartnerConfig>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads a configuration; nothing when it has errors, which are noted with all other findings.
+    pub fn read(source: &Source, report: &mut Report) -> Option<Config> {
+        let before = report.errors();
+        let node = Node::parse(source, report)?;
+        let mut fields = Fields::open(&node, "the configuration", source, report)?;
+        if let Some(version) = fields.optional_integer("version", 1..=1, report) {
+            debug_assert_eq!(version, 1);
+        }
+        let listen = fields.optional_text("listen", report).unwrap_or("127.0.0.1:8080");
+        let listen_place = fields
+            .optional("listen")
+            .map_or(fields.place(), |node| node.place);
+        let listen = listen.parse::<SocketAddr>().map_err(|_| {
+            report.error(
+                "IC0101",
+                source,
+                listen_place,
+                format!("`{listen}` is not an address and a port"),
+                "write for example 127.0.0.1:8080 or [::]:8080",
+            );
+        });
+        let admin_key = secret::optional(&mut fields, "admin_key", report);
+        let ledger = one_of(
+            &mut fields,
+            "ledger",
+            "sqlite:interconnect.db",
+            &["sqlite:", "postgres://", "postgresql://"],
+            report,
+        );
+        let queue = one_of(
+            &mut fields,
+            "queue",
+            "memory",
+            &["memory", "redis://", "rediss://"],
+            report,
+        );
+        let connectors = fields.optional_text("connectors", report).map(str::to_owned);
+        let mappings = fields.optional_text("mappings", report).map(str::to_owned);
+        let outbound_allow = outbound(&mut fields, report);
+        let connections = syncs::connections(&mut fields, report);
+        let syncs = syncs::syncs(&mut fields, &connections, report);
+        let records = syncs::records(&mut fields, &connections, report);
+        let partners = partners::partners(&mut fields, report);
+        let limits = limits::limits(&mut fields, report);
+        fields.finish(report);
+        if report.errors() > before {
+            return None;
+        }
+        Some(Config {
+            listen: listen.ok()?,
+            admin_key,
+            ledger,
+            queue,
+            connectors,
+            mappings,
+            outbound_allow,
+            connections,
+            syncs,
+            records,
+            partners,
+            limits,
+        })
+    }
+}
+
+/// Text that starts in one of some ways.
+fn one_of(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    default: &str,
+    starts: &[&str],
+    report: &mut Report,
+) -> String {
+    let Some(text) = fields.optional_text(key, report) else {
+        return default.to_owned();
+    };
+    if !starts.iter().any(|start| text.starts_with(start)) {
+        let place = fields.optional(key).map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0102",
+            fields.source(),
+            place,
+            format!("`{key}` starts with none of {}", starts.join(", ")),
+            format!("write for example `{key}: {default}`"),
+        );
+    }
+    text.to_owned()
+}
+
+fn outbound(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
+    let Some(node) = fields.optional("outbound") else {
+        return Vec::new();
+    };
+    let Some(mut inner) = Fields::open(node, "`outbound`", fields.source(), report) else {
+        return Vec::new();
+    };
+    let allow = inner
+        .texts("allow", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    inner.finish(report);
+    allow
+}
+
+/// A time span as people write it: `500ms`, `30s`, `5m`, `2h`, `1d`; milliseconds.
+pub(crate) fn span_ms(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn findings(text: &str) -> String {
+        let mut report = Report::new();
+        let read = Config::read(&Source::new("interconnect.yaml", text), &mut report);
+        assert_eq!(read.is_none(), report.has_errors());
+        report.render(false)
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_default() {
+        let mut report = Report::new();
+        let shipped = Config::read(&Source::new("interconnect.yaml", DEFAULT), &mut report).unwrap();
+        let empty = Config::read(&Source::new("empty.yaml", ""), &mut report).unwrap();
+        assert!(report.is_empty(), "{}", report.render(false));
+        assert_eq!(format!("{shipped:?}"), format!("{empty:?}"));
+    }
+
+    #[test]
+    fn the_commented_examples_are_valid_too() {
+        // Every example line of the shipped file with its comment sign taken off must be accepted as it stands.
+        let mut text = String::new();
+        for line in DEFAULT.lines() {
+            let example = line.strip_prefix("#  ").or(line.strip_prefix("# ").filter(|l| {
+                ["admin_key:", "connectors:", "mappings:"]
+                    .iter()
+                    .any(|key| l.starts_with(key))
+            }));
+            let opens = ["connections: {}", "syncs: []", "records: {}", "partners: {}"].contains(&line);
+            match example {
+                Some(example) if line.starts_with("#  ") => text.push_str(&format!("  {example}\n")),
+                Some(example) => text.push_str(&format!("{example}\n")),
+                None if opens => text.push_str(&format!("{}\n", &line[..line.len() - 3])),
+                None => text.push_str(&format!("{line}\n")),
+            }
+        }
+        let mut report = Report::new();
+        let read = Config::read(&Source::new("examples.yaml", text.as_str()), &mut report);
+        assert!(
+            read.is_some(),
+            "{}
+{text}",
+            report.render(false)
+        );
+        assert!(
+            text.contains("\n    crm:\n") || text.contains("\n  crm:\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_finding_at_once_with_a_hint() {
+        let text = "\
+listen: localhost
+ledger: mysql://x
+admin_key: hunter2
+connections:
+  crm: { system: salesforce, secrets: { client_secret: abc } }
+syncs:
+  - { connection: crn, record: deal, every: soon }
+records:
+  deel: {}
+partners:
+  acme:
+    secrets: ['whsec_abc']
+";
+        assert_snapshot!(findings(text), @r"
+            error[IC0101]: `localhost` is not an address and a port
+             --> interconnect.yaml:1:9
+              |
+            1 | listen: localhost
+              |         ^^^^^^^^^
+              |
+              = help: write for example 127.0.0.1:8080 or [::]:8080
+
+            error[IC0103]: `admin_key` holds a secret itself, or something that is no reference to one
+             --> interconnect.yaml:3:12
+              |
+            3 | admin_key: *******
+              |            ^^^^^^^
+              |
+              = help: keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}
+
+            error[IC0102]: `ledger` starts with none of sqlite:, postgres://, postgresql://
+             --> interconnect.yaml:2:9
+              |
+            2 | ledger: mysql://x
+              |         ^^^^^^^^^
+              |
+              = help: write for example `ledger: sqlite:interconnect.db`
+
+            error[IC0103]: `client_secret` holds a secret itself, or something that is no reference to one
+             --> interconnect.yaml:5:56
+              |
+            5 |   crm: { system: salesforce, secrets: { client_secret: *** } }
+              |                                                        ^^^
+              |
+              = help: keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}
+
+            error[IC0110]: there is no connection `crn`
+             --> interconnect.yaml:7:19
+              |
+            7 |   - { connection: crn, record: deal, every: soon }
+              |                   ^^^
+              |
+              = help: did you mean `crm`?
+
+            error[IC0111]: `soon` is not a span of time
+             --> interconnect.yaml:7:45
+              |
+            7 |   - { connection: crn, record: deal, every: soon }
+              |                                             ^^^^
+              |
+              = help: write a number with ms, s, m, h or d behind it: 30s
+
+            error[IC0112]: `deel` is not a kind of record
+             --> interconnect.yaml:9:3
+              |
+            9 |   deel: {}
+              |   ^^^^
+              |
+              = help: did you mean `deal`?
+
+            error[IC0103]: `secrets` holds a secret itself, or something that is no reference to one
+              --> interconnect.yaml:12:15
+               |
+            12 |     secrets: [***********]
+               |               ^^^^^^^^^^^
+               |
+               = help: keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}
+            ");
+    }
+
+    #[test]
+    fn spans_are_read_with_their_unit() {
+        for (text, ms) in [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("2h", Some(7_200_000)),
+            ("30", None),
+            ("s", None),
+        ] {
+            assert_eq!(span_ms(text), ms, "{text}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Partners and their endpoints, as configured.
+
+use std::collections::BTreeMap;
+
+use diagnostic::{Fields, Node, Report};
+
+use super::secret::{self, SecretRef};
+
+/// An organisation that sends and receives webhooks.
+#[derive(Clone, Debug)]
+pub struct PartnerConfig {
+    /// What it signs with; several while one is being rotated.
+    pub secrets: Vec<SecretRef>,
+    /// Where it receives.
+    pub endpoints: Vec<EndpointConfig>,
+}
+
+/// A subscriber's URL.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Its name, unique in the file.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// What we sign with.
+    pub secret: SecretRef,
+    /// Types of events, `deal.*`.
+    pub events: Vec<String>,
+    /// Paths in `data` that may be shared; all when nothing is said.
+    pub share_allow: Option<Vec<String>>,
+    /// Paths in `data` that may not be shared.
+    pub share_deny: Vec<String>,
+    /// Requests at the same time.
+    pub in_flight_max: usize,
+    /// Milliseconds for a whole exchange.
+    pub timeout_ms: u64,
+    /// Milliseconds before each further try; the relay's own schedule when nothing is said.
+    pub retry_ms: Option<Vec<u64>>,
+}
+
+/// Tries that an endpoint's schedule may have.
+const RETRIES_MAX: usize = 50;
+
+pub(super) fn partners(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap<String, PartnerConfig> {
+    let source = fields.source();
+    let mut partners = BTreeMap::new();
+    let mut names: Vec<String> = Vec::new();
+    for (name, place, node) in fields.map("partners", report) {
+        if !is_name(name) {
+            report.error(
+                "IC0105",
+                source,
+                *place,
+                format!("`{name}` is not a name for a partner"),
+                "use lower-case letters, digits and hyphens, 64 characters at most",
+            );
+        }
+        let Some(mut inner) = Fields::open(node, "a partner", source, report) else {
+            continue;
+        };
+        let secrets = inner.list("secrets", report).iter();
+        let secrets: Vec<_> = secrets
+            .filter_map(|node| secret::read("secrets", node, source, report))
+            .collect();
+        let endpoints = inner.list("endpoints", report).iter();
+        let endpoints: Vec<EndpointConfig> = endpoints
+            .filter_map(|node| endpoint(node, source, &mut names, report))
+            .collect();
+        inner.finish(report);
+        partners.insert(name.clone(), PartnerConfig { secrets, endpoints });
+    }
+    partners
+}
+
+/// Whether a name can stand in a path and in a job's key.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= 64 && name.chars().all(allowed)
+}
+
+fn endpoint(
+    node: &Node,
+    source: &diagnostic::Source,
+    names: &mut Vec<String>,
+    report: &mut Report,
+) -> Option<EndpointConfig> {
+    let mut fields = Fields::open(node, "an endpoint", source, report)?;
+    let name = fields.text("name", report);
+    if let Some(name) = name {
+        let place = fields.optional("name").map_or(fields.place(), |node| node.place);
+        if !is_name(name) || names.iter().any(|other| other == name) {
+            report.error(
+                "IC0105",
+                source,
+                place,
+                format!("`{name}` is not a name for an endpoint, or another endpoint has it"),
+                "use lower-case letters, digits and hyphens, 64 characters at most, once in the file",
+            );
+        }
+        names.push(name.to_owned());
+    }
+    let url = fields.text("url", report);
+    let secret = fields
+        .required("secret", report)
+        .and_then(|node| secret::read("secret", node, source, report));
+    let events = events(&mut fields, report);
+    let (share_allow, share_deny) = share(&mut fields, report);
+    let in_flight_max = fields
+        .optional_integer("in_flight_max", 1..=1_000, report)
+        .unwrap_or(16);
+    let timeout_ms = fields
+        .optional_integer("timeout_ms", 100..=120_000, report)
+        .unwrap_or(15_000);
+    let retry_ms = retries(&mut fields, report);
+    fields.finish(report);
+    Some(EndpointConfig {
+        name: name?.to_owned(),
+        url: url?.to_owned(),
+        secret: secret?,
+        events,
+        share_allow,
+        share_deny,
+        in_flight_max: usize::try_from(in_flight_max).unwrap_or(1),
+        timeout_ms: timeout_ms.unsigned_abs(),
+        retry_ms,
+    })
+}
+
+fn events(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
+    let source = fields.source();
+    let place = fields
+        .optional("events")
+        .map_or(fields.place(), |node| node.place);
+    let events: Vec<String> = fields
+        .texts("events", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    if events.is_empty() {
+        report.warning(
+            "IC0106",
+            source,
+            place,
+            "the endpoint hears of no events",
+            "add for example `events: [deal.*]`",
+        );
+    }
+    for pattern in &events {
+        let known = model::EVENT_TYPES.iter().any(|entry| {
+            model::EventType::parse(entry.name).is_ok_and(|event_type| event_type.matches(pattern))
+        });
+        if !known && !pattern.starts_with("custom.") {
+            report.error(
+                "IC0107",
+                source,
+                place,
+                format!("`{pattern}` matches no event of the catalogue"),
+                diagnostic::suggestion(pattern, model::EVENT_TYPES.iter().map(|entry| entry.name)),
+            );
+        }
+    }
+    events
+}
+
+fn share(fields: &mut Fields<'_>, report: &mut Report) -> (Option<Vec<String>>, Vec<String>) {
+    let Some(node) = fields.optional("share") else {
+        return (None, Vec::new());
+    };
+    let Some(mut inner) = Fields::open(node, "`share`", fields.source(), report) else {
+        return (None, Vec::new());
+    };
+    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<String>>();
+    let allow = inner
+        .optional("allow")
+        .is_some()
+        .then(|| owned(inner.texts("allow", report)));
+    let deny = owned(inner.texts("deny", report));
+    inner.finish(report);
+    (allow, deny)
+}
+
+fn retries(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<u64>> {
+    fields.optional("retry_ms")?;
+    let list = fields.list("retry_ms", report);
+    let times: Option<Vec<u64>> = list
+        .iter()
+        .map(|node| match node.value {
+            diagnostic::Value::Integer(ms) => u64::try_from(ms).ok(),
+            _ => None,
+        })
+        .collect();
+    match times.filter(|times| times.len() <= RETRIES_MAX) {
+        Some(times) => Some(times),
+        None => {
+            let place = fields
+                .optional("retry_ms")
+                .map_or(fields.place(), |node| node.place);
+            report.error(
+                "IC0108",
+                fields.source(),
+                place,
+                format!("`retry_ms` is not a list of at most {RETRIES_MAX} whole numbers"),
+                "write milliseconds, for example [5000, 300000]",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! [`SecretRef`]: where a secret is kept, never the secret itself.
+
+use std::fmt;
+
+use diagnostic::{Fields, Node, Report, Source};
+
+/// A reference to a secret: `${env:NAME}` or `${file:/path}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(String),
+    /// A file; a line feed at its end is cut.
+    File(String),
+}
+
+/// A secret that is not where it is said to be.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret {reference} is not there{detail}")]
+pub struct MissingSecret {
+    reference: SecretRef,
+    detail: String,
+}
+
+impl SecretRef {
+    /// Reads a reference.
+    pub fn parse(text: &str) -> Option<SecretRef> {
+        let inner = text.trim().strip_prefix("${")?.strip_suffix('}')?;
+        match inner.split_once(':')? {
+            ("env", name) if !name.is_empty() => Some(SecretRef::Env(name.to_owned())),
+            ("file", path) if !path.is_empty() => Some(SecretRef::File(path.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Looks the secret up.
+    pub fn look_up(&self) -> Result<String, MissingSecret> {
+        let missing = |detail: String| MissingSecret {
+            reference: self.clone(),
+            detail,
+        };
+        let secret = match self {
+            SecretRef::Env(name) => {
+                std::env::var(name).map_err(|_| missing(format!("; set the environment variable {name}")))?
+            }
+            SecretRef::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| missing(format!("; {path} cannot be read: {error}")))?,
+        };
+        let secret = secret.trim_end_matches(['\r', '\n']).to_owned();
+        if secret.is_empty() {
+            return Err(missing("; it is empty".to_owned()));
+        }
+        Ok(secret)
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Env(name) => write!(f, "${{env:{name}}}"),
+            SecretRef::File(path) => write!(f, "${{file:{path}}}"),
+        }
+    }
+}
+
+/// Reads a reference; a secret that stands in the file itself is a finding, and is not repeated in it.
+/// One that is not there on this machine is a warning: the file may be checked elsewhere than it is used.
+pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report) -> Option<SecretRef> {
+    let Some(secret) = node.text().and_then(SecretRef::parse) else {
+        report.hide(source, node.place);
+        report.error(
+            "IC0103",
+            source,
+            node.place,
+            format!("`{key}` holds a secret itself, or something that is no reference to one"),
+            "keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}",
+        );
+        return None;
+    };
+    if let Err(missing) = secret.look_up() {
+        report.warning(
+            "IC0104",
+            source,
+            node.place,
+            missing.to_string(),
+            "the hub will not start without it",
+        );
+    }
+    Some(secret)
+}
+
+/// Reads a reference that may be left out.
+pub(super) fn optional(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<SecretRef> {
+    let node = fields.optional(key)?;
+    read(key, node, fields.source(), report)
+}

@@ -1,0 +1,310 @@
+//! Connections, syncs and the rules of records, as configured.
+
+use std::collections::BTreeMap;
+
+use diagnostic::{Fields, Node, Report, Source, suggestion};
+use model::Kind;
+use model::merge::Policy;
+
+use super::partners::is_name;
+use super::secret::{self, SecretRef};
+use super::span_ms;
+
+/// An account at a system.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// Which connector.
+    pub system: String,
+    /// Which of its ways to sign in; its first when nothing is said.
+    pub auth: Option<String>,
+    /// The connector's own settings.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Secrets by the names that the connector asks for.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// The currency of amounts that come without one.
+    pub currency: Option<String>,
+    /// The country of phone numbers that come without one.
+    pub country: Option<String>,
+    /// How far behind now a read stays, in milliseconds; the connector's own when nothing is said.
+    pub lag_ms: Option<u64>,
+}
+
+/// A connection's object ↔ a kind of record.
+#[derive(Clone, Debug)]
+pub struct SyncConfig {
+    /// The connection.
+    pub connection: String,
+    /// The kind of record.
+    pub record: Kind,
+    /// How often it is looked at, in milliseconds.
+    pub every_ms: u64,
+    /// Whether changes are read.
+    pub pull: bool,
+    /// Whether changes are written.
+    pub push: bool,
+    /// Whether missing records are created there.
+    pub create: bool,
+}
+
+/// Rules of a kind of record.
+#[derive(Clone, Debug, Default)]
+pub struct RecordRules {
+    /// Lists of fields by which records meet.
+    pub matching: Option<Vec<Vec<&'static str>>>,
+    /// Who wins, by field.
+    pub policies: BTreeMap<&'static str, Policy>,
+}
+
+/// How often a sync is looked at when nothing is said.
+const EVERY_MS: u64 = 30_000;
+
+pub(super) fn connections(
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> BTreeMap<String, ConnectionConfig> {
+    let source = fields.source();
+    let mut connections = BTreeMap::new();
+    for (name, place, node) in fields.map("connections", report) {
+        if !is_name(name) {
+            report.error(
+                "IC0105",
+                source,
+                *place,
+                format!("`{name}` is not a name for a connection"),
+                "use lower-case letters, digits and hyphens, 64 characters at most",
+            );
+        }
+        if let Some(connection) = connection(node, source, report) {
+            connections.insert(name.clone(), connection);
+        }
+    }
+    connections
+}
+
+fn connection(node: &Node, source: &Source, report: &mut Report) -> Option<ConnectionConfig> {
+    let mut fields = Fields::open(node, "a connection", source, report)?;
+    let system = fields.text("system", report);
+    let auth = fields.optional_text("auth", report).map(str::to_owned);
+    let config = fields.map("config", report).iter();
+    let config = config
+        .map(|(key, _, node)| (key.clone(), node.to_json()))
+        .collect();
+    let secrets = fields.map("secrets", report).iter();
+    let secrets = secrets
+        .filter_map(|(key, _, node)| Some((key.clone(), secret::read(key, node, source, report)?)))
+        .collect();
+    let currency = fields.optional_text("currency", report).map(str::to_owned);
+    let country = fields.optional_text("country", report).map(str::to_owned);
+    if let Some(invalid) = currency
+        .as_deref()
+        .and_then(|code| model::Currency::parse(code).err())
+    {
+        let place = fields
+            .optional("currency")
+            .map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0109",
+            source,
+            place,
+            invalid.to_string(),
+            "write for example `currency: EUR`",
+        );
+    }
+    let lag_ms = span(&mut fields, "lag", report);
+    fields.finish(report);
+    let system = system?.to_owned();
+    Some(ConnectionConfig {
+        system,
+        auth,
+        config,
+        secrets,
+        currency,
+        country,
+        lag_ms,
+    })
+}
+
+pub(super) fn syncs(
+    fields: &mut Fields<'_>,
+    connections: &BTreeMap<String, ConnectionConfig>,
+    report: &mut Report,
+) -> Vec<SyncConfig> {
+    let source = fields.source();
+    let nodes = fields.list("syncs", report).iter();
+    nodes
+        .filter_map(|node| sync(node, source, connections, report))
+        .collect()
+}
+
+fn sync(
+    node: &Node,
+    source: &Source,
+    connections: &BTreeMap<String, ConnectionConfig>,
+    report: &mut Report,
+) -> Option<SyncConfig> {
+    let mut fields = Fields::open(node, "a sync", source, report)?;
+    let connection = fields.text("connection", report);
+    if let Some(name) = connection.filter(|name| !connections.contains_key(*name)) {
+        let place = fields
+            .optional("connection")
+            .map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0110",
+            source,
+            place,
+            format!("there is no connection `{name}`"),
+            suggestion(name, connections.keys().map(String::as_str)),
+        );
+    }
+    let kinds = Kind::ALL.map(|kind| (kind.name(), kind));
+    let record = fields.choice("record", &kinds, report);
+    let every_ms = span(&mut fields, "every", report).unwrap_or(EVERY_MS);
+    let pull = fields.optional_bool("pull", report).unwrap_or(true);
+    let push = fields.optional_bool("push", report).unwrap_or(true);
+    let create = fields.optional_bool("create", report).unwrap_or(true);
+    fields.finish(report);
+    Some(SyncConfig {
+        connection: connection?.to_owned(),
+        record: record?,
+        every_ms,
+        pull,
+        push,
+        create,
+    })
+}
+
+fn span(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<u64> {
+    let text = fields.optional_text(key, report)?;
+    let ms = span_ms(text);
+    if ms.is_none() {
+        let place = fields.optional(key).map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0111",
+            fields.source(),
+            place,
+            format!("`{text}` is not a span of time"),
+            "write a number with ms, s, m, h or d behind it: 30s",
+        );
+    }
+    ms
+}
+
+pub(super) fn records(
+    fields: &mut Fields<'_>,
+    connections: &BTreeMap<String, ConnectionConfig>,
+    report: &mut Report,
+) -> BTreeMap<Kind, RecordRules> {
+    let source = fields.source();
+    let mut rules = BTreeMap::new();
+    for (name, place, node) in fields.map("records", report) {
+        let Some(kind) = Kind::parse(name) else {
+            report.error(
+                "IC0112",
+                source,
+                *place,
+                format!("`{name}` is not a kind of record"),
+                suggestion(name, Kind::ALL.iter().map(|kind| kind.name())),
+            );
+            continue;
+        };
+        let Some(mut inner) = Fields::open(node, "rules of records", source, report) else {
+            continue;
+        };
+        let matching = inner
+            .optional("match")
+            .is_some()
+            .then(|| matching(kind, &mut inner, report));
+        let policies = inner.map("policies", report).iter();
+        let policies = policies
+            .filter_map(|(path, place, node)| {
+                let path = field(kind, path, *place, source, report)?;
+                Some((path, policy(node, source, connections, report)?))
+            })
+            .collect();
+        inner.finish(report);
+        rules.insert(kind, RecordRules { matching, policies });
+    }
+    rules
+}
+
+fn matching(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Vec<Vec<&'static str>> {
+    let source = fields.source();
+    let rules = fields.list("match", report).iter();
+    rules
+        .map(|rule| {
+            let paths = match &rule.value {
+                diagnostic::Value::List(paths) => paths.as_slice(),
+                _ => std::slice::from_ref(rule),
+            };
+            let paths = paths.iter();
+            paths
+                .filter_map(|node| field(kind, node.text().unwrap_or_default(), node.place, source, report))
+                .collect()
+        })
+        .collect()
+}
+
+fn field(
+    kind: Kind,
+    path: &str,
+    place: diagnostic::Place,
+    source: &Source,
+    report: &mut Report,
+) -> Option<&'static str> {
+    let found = kind.field(path).map(|field| field.path);
+    if found.is_none() {
+        report.error(
+            "IC0113",
+            source,
+            place,
+            format!("`{path}` is not a field of a {kind}"),
+            suggestion(path, kind.fields().map(|field| field.path)),
+        );
+    }
+    found
+}
+
+fn policy(
+    node: &Node,
+    source: &Source,
+    connections: &BTreeMap<String, ConnectionConfig>,
+    report: &mut Report,
+) -> Option<Policy> {
+    match node.text() {
+        Some("most_recent") => return Some(Policy::MostRecent),
+        Some("merge_set") => return Some(Policy::MergeSet),
+        Some("manual") => return Some(Policy::Manual),
+        Some(other) => {
+            report.error(
+                "IC0114",
+                source,
+                node.place,
+                format!("`{other}` is not a policy"),
+                suggestion(
+                    other,
+                    ["most_recent", "merge_set", "manual", "{ owner: <connection> }"].into_iter(),
+                ),
+            );
+            return None;
+        }
+        None => {}
+    }
+    let mut fields = Fields::open(node, "a policy", source, report)?;
+    let owner = fields.text("owner", report);
+    if let Some(owner) = owner.filter(|owner| !connections.contains_key(*owner)) {
+        let place = fields.optional("owner").map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0110",
+            source,
+            place,
+            format!("there is no connection `{owner}`"),
+            suggestion(owner, connections.keys().map(String::as_str)),
+        );
+    }
+    let unless_blank = fields.optional_bool("unless_blank", report).unwrap_or(false);
+    fields.finish(report);
+    Some(Policy::Owner {
+        connection: owner?.to_owned(),
+        unless_blank,
+    })
+}

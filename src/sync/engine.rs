@@ -1,0 +1,165 @@
+//! [`Engine`]: the plan, the connections and the ledger together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector::{Connection, Failure};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Lease, Ledger, LedgerError};
+use model::{Kind, RunId, uuid_from};
+use tokio::sync::Mutex;
+
+use crate::{Plan, Report};
+
+/// How long the lease on an object is held before it must be renewed; renewed with every page and batch.
+pub(crate) const LEASE_MS: i64 = 60_000;
+/// How often a page is merged again because somebody else changed a record meanwhile.
+pub(crate) const STALE_TRIES_MAX: u32 = 8;
+
+/// Time and randomness, handed in.
+pub trait World: Send + Sync {
+    /// Now, in UTC.
+    fn now(&self) -> Timestamp;
+    /// Ten random bytes.
+    fn random(&self) -> [u8; 10];
+}
+
+/// Says which endpoints are to hear of an event of a type.
+pub type FanOut = Arc<dyn Fn(&model::EventType) -> Vec<String> + Send + Sync>;
+
+/// Why a pull or a push stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The configuration has no such connection or object.
+    #[error("`{connection}` has no sync of `{object}`; see `interconnect check`")]
+    Unknown {
+        /// The connection asked for.
+        connection: String,
+        /// The object asked for.
+        object: String,
+    },
+    /// Another worker is at it.
+    #[error("another worker is at it")]
+    Taken,
+    /// The system did not answer as needed.
+    #[error("{connection}: {failure}")]
+    System {
+        /// The connection.
+        connection: String,
+        /// What went wrong; says itself what to do.
+        failure: Failure,
+    },
+    /// The ledger did not take it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Carries the plan out.
+pub struct Engine {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) plan: Plan,
+    pub(crate) connections: BTreeMap<String, Arc<Connection>>,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) fan_out: FanOut,
+    /// Finding the record of an object that is not linked yet and committing it must not run twice at once for a
+    /// kind, or two systems that tell us the same news at the same moment would make two records.
+    meeting: BTreeMap<Kind, Mutex<()>>,
+    holder: String,
+}
+
+impl Engine {
+    /// Puts the parts together. `holder` names this process in leases.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        plan: Plan,
+        connections: BTreeMap<String, Arc<Connection>>,
+        world: Arc<dyn World>,
+        fan_out: FanOut,
+        holder: String,
+    ) -> Engine {
+        let meeting = Kind::ALL.into_iter().map(|kind| (kind, Mutex::new(()))).collect();
+        Engine { ledger, plan, connections, world, fan_out, meeting, holder }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A connection by name.
+    pub fn connection(&self, name: &str) -> Option<&Arc<Connection>> {
+        self.connections.get(name)
+    }
+
+    pub(crate) fn known(&self, connection: &str, object: &str) -> Result<&Arc<Connection>, SyncError> {
+        let unknown = || SyncError::Unknown { connection: connection.to_owned(), object: object.to_owned() };
+        self.plan.of(connection, object).next().ok_or_else(unknown)?;
+        self.connections.get(connection).ok_or_else(unknown)
+    }
+
+    pub(crate) fn new_run(&self) -> RunId {
+        RunId::from_uuid(uuid_from(self.world.now(), self.world.random()))
+    }
+
+    pub(crate) fn after(&self, wait: Duration) -> Timestamp {
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(24));
+        self.world.now().checked_add(wait).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Holds the meeting of a kind for as long as the guard lives.
+    pub(crate) async fn meeting(&self, kinds: &[Kind]) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+        let mut guards = Vec::new();
+        // Kinds are taken in one order, so that two pages never wait for each other.
+        for (kind, mutex) in &self.meeting {
+            if kinds.contains(kind) {
+                guards.push(mutex.lock().await);
+            }
+        }
+        guards
+    }
+
+    pub(crate) async fn take(&self, key: &str) -> Result<Lease, SyncError> {
+        let now = self.world.now();
+        let lease = self.ledger.lease(key, &self.holder, now, lease_end(now)).await?;
+        lease.ok_or(SyncError::Taken)
+    }
+
+    pub(crate) async fn keep(&self, lease: &Lease) -> Result<(), SyncError> {
+        if self.ledger.renew(lease, lease_end(self.world.now())).await? {
+            return Ok(());
+        }
+        Err(LedgerError::LeaseLost(lease.key.clone()).into())
+    }
+
+    /// Writes down a run that did something or failed; one that found nothing to do leaves no row.
+    pub(crate) async fn note(
+        &self,
+        run: RunId,
+        (connection, object, direction): (&str, &str, &str),
+        started_at: Timestamp,
+        result: &Result<Report, SyncError>,
+    ) -> Result<(), SyncError> {
+        let (counts, error) = match result {
+            Ok(report) if !report.counts.changed_anything() => return Ok(()),
+            Ok(report) => (report.counts.to_json(), String::new()),
+            Err(SyncError::Taken) => return Ok(()),
+            Err(error) => (serde_json::json!({}), error.to_string()),
+        };
+        let run = ledger::Run {
+            id: run,
+            connection: connection.to_owned(),
+            object: object.to_owned(),
+            direction: direction.to_owned(),
+            started_at,
+            ended_at: Some(self.world.now()),
+            counts,
+            error,
+        };
+        Ok(self.ledger.note_run(&run).await?)
+    }
+}
+
+fn lease_end(now: Timestamp) -> Timestamp {
+    now.checked_add(SignedDuration::from_millis(LEASE_MS)).unwrap_or(Timestamp::MAX)
+}

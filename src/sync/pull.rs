@@ -1,0 +1,134 @@
+//! Pull: what changed at a connection since its cursor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use connector::Connection;
+use ledger::{Cursor, Lease, ParkedFilter};
+use model::{RecordId, RunId};
+
+use crate::absorb::{Batch, Place};
+use crate::engine::SyncError;
+use crate::{Engine, Report};
+
+/// Pages that one pull reads at most before it lets others work; the cursor makes the next one go on.
+const PAGES_MAX: usize = 200;
+/// Parked objects that one pull reads again at most.
+const PARKED_AGAIN_MAX: usize = 500;
+
+impl Engine {
+    /// Reads what changed at an object of a connection, page by page, each committed with its cursor.
+    ///
+    /// `from_start` forgets the cursor first, so that everything is read and compared again.
+    pub async fn pull(&self, connection: &str, object: &str, from_start: bool) -> Result<Report, SyncError> {
+        let (run, started) = (self.new_run(), self.world.now());
+        let result = self.pull_leased(connection, object, from_start, run).await;
+        self.note(run, (connection, object, "pull"), started, &result).await?;
+        result
+    }
+
+    async fn pull_leased(
+        &self,
+        connection: &str,
+        object: &str,
+        from_start: bool,
+        run: RunId,
+    ) -> Result<Report, SyncError> {
+        let system = self.known(connection, object)?.clone();
+        let lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let place = Place { connection, object, run, lease: &lease };
+        let result = self.pull_pages(&system, place, from_start).await;
+        self.ledger.release(&lease).await?;
+        result
+    }
+
+    async fn pull_pages(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        from_start: bool,
+    ) -> Result<Report, SyncError> {
+        let mut report = Report::default();
+        let fields = self.plan.object_fields(place.connection, place.object);
+        let stored = self.ledger.cursor(place.connection, place.object).await?;
+        let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
+        let mut position = stored.filter(|_| !from_start).map(|cursor| cursor.position);
+        for page_number in 1.. {
+            let page = system
+                .changes(place.object, &fields, position.as_ref())
+                .await
+                .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?;
+            primed |= !page.more;
+            let moved = position.as_ref() != Some(&page.cursor);
+            if moved || !page.objects.is_empty() {
+                let cursor =
+                    Cursor { position: page.cursor.clone(), primed, stored_at: self.world.now() };
+                let batch =
+                    Batch { objects: &page.objects, adopt: &HashMap::new(), cursor: Some(cursor) };
+                self.absorb(place, batch, &mut report).await?;
+            }
+            position = Some(page.cursor);
+            if !page.more {
+                break;
+            }
+            if page_number == PAGES_MAX {
+                report.look_again(self.world.now());
+                break;
+            }
+            self.keep(place.lease).await?;
+        }
+        self.read_parked_again(system, place, &fields, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Reads parked objects again whose time has come: what they waited for may be there now.
+    async fn read_parked_again(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        fields: &[String],
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let filter = ParkedFilter {
+            of: Some((place.connection.to_owned(), place.object.to_owned())),
+            inbound: Some(true),
+            retry_by: Some(self.world.now()),
+        };
+        let parked = self.ledger.parked(&filter, PARKED_AGAIN_MAX).await?;
+        if parked.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
+        self.absorb_ids(system, place, fields, &ids, &HashMap::new(), report).await
+    }
+
+    /// Reads objects by id and absorbs them.
+    pub(crate) async fn absorb_ids(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        fields: &[String],
+        ids: &[String],
+        adopt: &HashMap<String, RecordId>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let objects = system
+            .by_ids(place.object, fields, ids)
+            .await
+            .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?;
+        self.keep(place.lease).await?;
+        self.absorb(place, Batch { objects: &objects, adopt, cursor: None }, report).await
+    }
+
+    /// Reads named objects now: what a system's webhook hinted at.
+    pub async fn pull_ids(&self, connection: &str, object: &str, ids: &[String]) -> Result<Report, SyncError> {
+        let system = self.known(connection, object)?.clone();
+        let lease: Lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let place = Place { connection, object, run: self.new_run(), lease: &lease };
+        let fields = self.plan.object_fields(connection, object);
+        let mut report = Report::default();
+        let result = self.absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report).await;
+        self.ledger.release(&lease).await?;
+        result.map(|()| report)
+    }
+}

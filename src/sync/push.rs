@@ -1,0 +1,316 @@
+//! Push: what a connection is owed, written as the difference to what it holds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector::{Connection, Outcome, RecordError, Write};
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
+use model::{Record, RecordId, RunId};
+
+use crate::absorb::Place;
+use crate::engine::SyncError;
+use crate::refs::Refs;
+use crate::wire::overlay;
+use crate::{Engine, Report, Sync};
+
+/// Batches that one push writes at most before it lets others work.
+const BATCHES_MAX: usize = 200;
+/// The shortest and the longest wait before something that could not be written is tried again.
+const RETRY_MS: (u64, u64) = (1_000, 600_000);
+/// How long a connection that has not been read completely yet waits before it is looked at again.
+const UNPRIMED_MS: u64 = 1_000;
+
+/// One record that is to be written.
+struct Owed<'a> {
+    push: Push,
+    record: Record,
+    link: Option<Link>,
+    sync: &'a Sync,
+    write: Write,
+}
+
+/// A batch on its way out: what is to be written, and what is settled without writing.
+#[derive(Default)]
+struct Out<'a> {
+    writes: Vec<Owed<'a>>,
+    commit: SyncCommit,
+}
+
+impl Engine {
+    /// Writes what an object of a connection is owed, batch by batch, each committed when the system has answered.
+    pub async fn push(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
+        let (run, started) = (self.new_run(), self.world.now());
+        let result = self.push_leased(connection, object, run).await;
+        self.note(run, (connection, object, "push"), started, &result).await?;
+        result
+    }
+
+    async fn push_leased(&self, connection: &str, object: &str, run: RunId) -> Result<Report, SyncError> {
+        let system = self.known(connection, object)?.clone();
+        let mut report = Report::default();
+        if !self.primed(connection, object).await? {
+            report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
+            return Ok(report);
+        }
+        let lease = self.take(&format!("push:{connection}:{object}")).await?;
+        let place = Place { connection, object, run, lease: &lease };
+        let result = self.push_batches(&system, place, &mut report).await;
+        self.ledger.release(&lease).await?;
+        result.map(|()| report)
+    }
+
+    /// Whether an object has been read completely once: before, what looks new there may be there already.
+    async fn primed(&self, connection: &str, object: &str) -> Result<bool, SyncError> {
+        if !self.plan.of(connection, object).any(|sync| sync.pull) {
+            return Ok(true);
+        }
+        Ok(self.ledger.cursor(connection, object).await?.is_some_and(|cursor| cursor.primed))
+    }
+
+    async fn push_batches(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let limit = system.batch_max(place.object).max(1);
+        for _ in 0..BATCHES_MAX {
+            let now = self.world.now();
+            let pushes = self.ledger.pushes(place.connection, place.object, now, limit).await?;
+            if pushes.is_empty() {
+                return Ok(());
+            }
+            let full = pushes.len() == limit;
+            self.keep(place.lease).await?;
+            self.push_batch(system, place, pushes, report).await?;
+            if !full {
+                return Ok(());
+            }
+        }
+        report.look_again(self.world.now());
+        Ok(())
+    }
+
+    async fn push_batch(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        pushes: Vec<Push>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let mut out = self.prepare(place, pushes, report).await?;
+        out.commit.lease = Some(place.lease.clone());
+        let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();
+        let outcomes = if writes.is_empty() {
+            Vec::new()
+        } else {
+            system
+                .write(place.object, &writes)
+                .await
+                .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?
+        };
+        let mut adopt = HashMap::new();
+        let refs = self.refs_of(place, out.writes.iter().map(|owed| &owed.record)).await?;
+        for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
+            self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
+        }
+        report.counts.parked += out.commit.parked.len() as u64;
+        self.ledger.commit(out.commit).await?;
+        self.adopt(system, place, adopt, report).await
+    }
+
+    async fn refs_of<'r>(
+        &self,
+        place: Place<'_>,
+        records: impl Iterator<Item = &'r Record>,
+    ) -> Result<Refs, LedgerError> {
+        let mut refs = Refs::default();
+        refs.learn_records(&*self.ledger, place.connection, records.map(|record| &record.fields)).await?;
+        Ok(refs)
+    }
+
+    /// Maps every owed record backward and sorts out what needs no writing.
+    async fn prepare(
+        &self,
+        place: Place<'_>,
+        pushes: Vec<Push>,
+        report: &mut Report,
+    ) -> Result<Out<'_>, SyncError> {
+        let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
+        let mut records: BTreeMap<RecordId, Record> =
+            self.ledger.records(&ids).await?.into_iter().map(|record| (record.id, record)).collect();
+        let mut links: HashMap<RecordId, Link> = HashMap::new();
+        for link in self.ledger.links(&ids).await? {
+            if link.connection == place.connection && link.object == place.object {
+                links.insert(link.record, link);
+            }
+        }
+        let refs = self.refs_of(place, records.values()).await?;
+        let mut out = Out::default();
+        for push in pushes {
+            let record = records.remove(&push.record);
+            let link = links.remove(&push.record);
+            self.prepare_one(place, push, record, link, &refs, &mut out, report);
+        }
+        Ok(out)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one batch's worth of state, used nowhere else")]
+    fn prepare_one<'a>(
+        &'a self,
+        place: Place<'_>,
+        push: Push,
+        record: Option<Record>,
+        link: Option<Link>,
+        refs: &Refs,
+        out: &mut Out<'a>,
+        report: &mut Report,
+    ) {
+        let sync = self.plan.sync_for(place.connection, place.object, push.record.kind).filter(|s| s.push);
+        let (Some(record), Some(sync)) = (record, sync) else {
+            return out.commit.ended.push((push, PushEnd::Done));
+        };
+        let wanted = link.as_ref().map_or(sync.create, |link| !link.gone) && record.deleted_at.is_none();
+        if !wanted {
+            report.counts.skipped += 1;
+            return out.commit.ended.push((push, PushEnd::Done));
+        }
+        let refer = |id: RecordId, object: &str| refs.external(id, object);
+        let held = link.as_ref().and_then(|link| link.wire.as_ref());
+        let back = sync.mapping.backward(&record.fields, held, &sync.context, &refer);
+        if !back.unresolved.is_empty() {
+            let reason = format!("{} is not at {} yet", back.unresolved.join(", "), place.connection);
+            let wait = self.retry(&push);
+            report.look_again(wait);
+            out.commit.parked.push(self.parked_out(place, &record, "unresolved_reference", reason));
+            return out.commit.ended.push((push, PushEnd::Later(wait)));
+        }
+        if !back.issues.is_empty() {
+            let issues: Vec<String> = back.issues.iter().map(ToString::to_string).collect();
+            let reason = format!("cannot be written as it is: {}", issues.join("; "));
+            out.commit.parked.push(self.parked_out(place, &record, "mapping", reason));
+            return out.commit.ended.push((push, PushEnd::Done));
+        }
+        if back.values.is_empty() && link.is_some() {
+            report.counts.agreed += 1;
+            self.unpark(place, &record, &mut out.commit);
+            return out.commit.ended.push((push, PushEnd::Done));
+        }
+        let write = Write {
+            id: link.as_ref().map(|link| link.external_id.clone()),
+            key: record.id.to_string(),
+            values: back.values,
+            version: link.as_ref().and_then(|link| link.external_version.clone()),
+        };
+        out.writes.push(Owed { push, record, link, sync, write });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one batch's worth of state, used nowhere else")]
+    fn conclude(
+        &self,
+        place: Place<'_>,
+        owed: Owed<'_>,
+        outcome: Outcome,
+        refs: &Refs,
+        adopt: &mut HashMap<String, RecordId>,
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) {
+        match outcome {
+            Outcome::Written { id, created, version, .. } => {
+                report.counts.written += 1;
+                report.counts.created_there += u64::from(created);
+                commit.links.push(self.agreed(place, &owed, id, version, refs));
+                self.unpark(place, &owed.record, commit);
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Gone => {
+                report.counts.gone += 1;
+                if let Some(link) = owed.link {
+                    commit.links.push(Link { gone: true, seen_at: self.world.now(), ..link });
+                }
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Refused(RecordError { existing_id: Some(existing), .. }) if owed.link.is_none() => {
+                // The system has it already under another id: read it, meet, and push the difference afterwards.
+                adopt.insert(existing, owed.record.id);
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Refused(error) => {
+                commit.parked.push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Unknown => {
+                let wait = self.retry(&owed.push);
+                report.look_again(wait);
+                commit.ended.push((owed.push, PushEnd::Later(wait)));
+            }
+        }
+    }
+
+    /// The link after a write: what the system holds now is what both sides agree on.
+    fn agreed(
+        &self,
+        place: Place<'_>,
+        owed: &Owed<'_>,
+        external_id: String,
+        version: Option<String>,
+        refs: &Refs,
+    ) -> Link {
+        let written = overlay(owed.link.as_ref().and_then(|link| link.wire.as_ref()), &owed.write.values);
+        let wire = crate::wire::pick(&written, owed.sync.mapping.object_fields().iter());
+        let resolve = |object: &str, id: &str| refs.record(object, id);
+        let base = owed.sync.mapping.forward(&wire, Some(&owed.record.fields), &owed.sync.context, &resolve);
+        Link {
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            external_id,
+            record: owed.record.id,
+            base: Some(base.fields),
+            wire: Some(wire),
+            external_version: version,
+            seen_at: self.world.now(),
+            gone: false,
+        }
+    }
+
+    /// Reads objects that a system said it has already, and lets their records meet them.
+    async fn adopt(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        adopt: HashMap<String, RecordId>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        if adopt.is_empty() {
+            return Ok(());
+        }
+        let fields = self.plan.object_fields(place.connection, place.object);
+        let ids: Vec<String> = adopt.keys().cloned().collect();
+        self.absorb_ids(system, place, &fields, &ids, &adopt, report).await
+    }
+
+    fn retry(&self, push: &Push) -> jiff::Timestamp {
+        let wait = RETRY_MS.0.saturating_mul(1 << push.attempts.min(20)).min(RETRY_MS.1);
+        self.after(Duration::from_millis(wait))
+    }
+
+    fn parked_out(&self, place: Place<'_>, record: &Record, code: &str, reason: String) -> Parked {
+        Parked {
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            key: record.id.to_string(),
+            inbound: false,
+            code: code.to_owned(),
+            reason,
+            since: self.world.now(),
+            retry_at: None,
+        }
+    }
+
+    fn unpark(&self, place: Place<'_>, record: &Record, commit: &mut SyncCommit) {
+        let key = (place.connection.to_owned(), place.object.to_owned(), record.id.to_string(), false);
+        commit.unparked.push(key);
+    }
+}

@@ -1,0 +1,91 @@
+//! [`Report`]: what a pull or a push came to, and what it makes worth looking at next.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+/// Counts of one pull or push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Objects read.
+    pub read: u64,
+    /// Records that were new.
+    pub created: u64,
+    /// Records that changed.
+    pub updated: u64,
+    /// Objects that said nothing new.
+    pub unchanged: u64,
+    /// Objects that no mapping wants.
+    pub skipped: u64,
+    /// Objects that met a record of another system.
+    pub met: u64,
+    /// Objects that are deleted there.
+    pub gone: u64,
+    /// Objects or records that were parked.
+    pub parked: u64,
+    /// Fields on which both sides differed.
+    pub conflicts: u64,
+    /// Objects written.
+    pub written: u64,
+    /// Objects created there.
+    pub created_there: u64,
+    /// Pushes that had nothing to write.
+    pub agreed: u64,
+}
+
+impl Counts {
+    /// Adds another count.
+    pub fn add(&mut self, other: &Counts) {
+        self.read += other.read;
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.skipped += other.skipped;
+        self.met += other.met;
+        self.gone += other.gone;
+        self.parked += other.parked;
+        self.conflicts += other.conflicts;
+        self.written += other.written;
+        self.created_there += other.created_there;
+        self.agreed += other.agreed;
+    }
+
+    /// Whether anything was changed, written or parked.
+    pub fn changed_anything(&self) -> bool {
+        self.created + self.updated + self.met + self.gone + self.parked + self.written > 0
+    }
+
+    /// The counts as JSON, without those that are zero.
+    pub fn to_json(self) -> Json {
+        let all = json!({
+            "read": self.read, "created": self.created, "updated": self.updated, "unchanged": self.unchanged,
+            "skipped": self.skipped, "met": self.met, "gone": self.gone, "parked": self.parked,
+            "conflicts": self.conflicts, "written": self.written, "created_there": self.created_there,
+            "agreed": self.agreed,
+        });
+        match all {
+            Json::Object(map) => map.into_iter().filter(|(_, n)| n.as_u64() != Some(0)).collect(),
+            other => other,
+        }
+    }
+}
+
+/// What a pull or a push came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What was done.
+    pub counts: Counts,
+    /// Connections and objects that are owed something now.
+    pub owed: BTreeSet<(String, String)>,
+    /// Endpoints that have something to receive now.
+    pub endpoints: BTreeSet<String>,
+    /// When to look again, if there is a moment that is known already.
+    pub again: Option<Timestamp>,
+}
+
+impl Report {
+    pub(crate) fn look_again(&mut self, at: Timestamp) {
+        self.again = Some(self.again.map_or(at, |again| again.min(at)));
+    }
+}

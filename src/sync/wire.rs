@@ -1,0 +1,43 @@
+//! The wire: the mapped fields of an object as its system holds them, flat, under their dotted names.
+
+use serde_json::{Map, Value as Json};
+
+/// Picks the named fields out of an object. A field that the object lacks is `null`, so that two reads of the same
+/// object are equal however the system leaves blanks out.
+pub(crate) fn pick<'f>(object: &Json, fields: impl Iterator<Item = &'f String>) -> Json {
+    Json::Object(fields.map(|field| (field.clone(), get(object, field).cloned().unwrap_or(Json::Null))).collect())
+}
+
+/// Lays written values over what was held.
+pub(crate) fn overlay(held: Option<&Json>, written: &Map<String, Json>) -> Json {
+    let mut wire = match held {
+        Some(Json::Object(held)) => held.clone(),
+        _ => Map::new(),
+    };
+    for (field, value) in written {
+        wire.insert(field.clone(), value.clone());
+    }
+    Json::Object(wire)
+}
+
+fn get<'o>(object: &'o Json, field: &str) -> Option<&'o Json> {
+    if let Some(value) = object.get(field) {
+        return Some(value);
+    }
+    field.split('.').try_fold(object, |at, part| at.get(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn picks_nested_and_literal_names_and_marks_blanks() {
+        let object = json!({"Id": "1", "Account": {"Name": "Acme"}, "associations.companies": ["5"]});
+        let fields = ["Account.Name", "associations.companies", "Amount"].map(String::from);
+        let picked = json!({"Account.Name": "Acme", "associations.companies": ["5"], "Amount": null});
+        assert_eq!(pick(&object, fields.iter()), picked);
+        assert_eq!(pick(&picked, fields.iter()), picked);
+    }
+}
