@@ -1,0 +1,126 @@
+//! The workers of one process: supplied by the keeper's tasks, run by apalis, stopped within a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::backend::{Inbox, monitor};
+use crate::held::Held;
+use crate::keeper::{Claimer, End, Ended, renew, settle};
+use crate::look::Look;
+use crate::queue::{Queue, QueueError};
+use crate::settings::WorkerSettings;
+
+/// The part of the stop timeout that is kept for telling the store how the last jobs ended, in milliseconds,
+/// if the timeout is long enough: never more than half of it.
+const SETTLE_MS: u64 = 1_000;
+
+/// Runs looks for the jobs of a queue.
+pub struct Workers;
+
+impl Workers {
+    /// Run until `shutdown` is ready, then stop gracefully and return.
+    ///
+    /// On the stop, no further job is claimed, jobs that were not begun are handed back without an attempt counted,
+    /// and running looks are told ([`crate::Seen::cancelled`]) and waited for.
+    /// A look that is still running shortly before `stop_timeout_ms` is dropped at its next await;
+    /// its job is queued again at once, with the attempt counted.
+    /// A look that blocks its thread cannot be dropped: its lease runs out after the return.
+    ///
+    /// Nothing is registered, so any number of processes may run under one name, and a restart is accepted at once.
+    /// Dropping the future is a crash: its jobs are found by other workers when their leases end.
+    ///
+    /// # Errors
+    /// [`QueueError::Setting`] before anything is claimed; [`QueueError::Ended`] by a defect of this crate.
+    /// An unreachable Redis is no error: it is waited for.
+    pub async fn run(
+        queue: &Queue,
+        look: Arc<dyn Look>,
+        settings: WorkerSettings,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), QueueError> {
+        settings.check()?;
+        let capacity = settings.concurrency + settings.prefetch;
+        let held = Arc::new(Held::new(capacity, queue.settings.attempts_max));
+        let (tickets, received) = mpsc::channel(capacity);
+        let (ends, ended) = mpsc::channel(capacity);
+        let inbox = Inbox::new(received);
+
+        // All are aborted when this future ends or is dropped.
+        let mut claiming = JoinSet::new();
+        let claimer = Claimer {
+            store: Arc::clone(&queue.store),
+            held: Arc::clone(&held),
+            tickets,
+            by: settings.name.clone(),
+            idle_poll_ms: queue.settings.idle_poll_ms,
+        };
+        claiming.spawn(claimer.run());
+        let mut renewing = JoinSet::new();
+        let (store, lease_ms) = (Arc::clone(&queue.store), queue.settings.lease_ms);
+        renewing.spawn(renew(store, Arc::clone(&held), lease_ms));
+        let mut settling = JoinSet::new();
+        let (store, backoff) = (Arc::clone(&queue.store), queue.settings.backoff());
+        settling.spawn(settle(store, Arc::clone(&held), ended, backoff));
+
+        let stop_ms = settings.stop_timeout_ms;
+        let settle_ms = SETTLE_MS.min(stop_ms / 2);
+        let patience = Duration::from_millis(stop_ms - settle_ms);
+        let monitor = monitor(&settings.name, settings.concurrency, &inbox, ends.clone(), look)
+            .with_terminator(async move { tokio::time::sleep(patience).await });
+
+        let stop = async {
+            shutdown.await;
+            held.stop();
+            Ok(())
+        };
+        let ended_early = tokio::select! {
+            result = monitor.run_with_signal(stop) => match result {
+                Ok(()) if held.is_stopping() => None,
+                _ => Some("worker"),
+            },
+            // The claimer ends by itself at a stop, and then the monitor's turn has come.
+            Some(()) = unless_stopping(&mut claiming, &held) => Some("claimer"),
+            Some(_) = renewing.join_next() => Some("renewer"),
+            Some(_) = settling.join_next() => Some("settler"),
+        };
+        if let Some(task) = ended_early {
+            return Err(QueueError::Ended { task });
+        }
+
+        let last_words = async {
+            // A claim may still be under way: its jobs go back as well.
+            while claiming.join_next().await.is_some() {}
+            for ticket in inbox.unstarted() {
+                let unstarted = Ended {
+                    attempt: ticket.seen.attempt,
+                    job: ticket.job,
+                    end: End::Unstarted,
+                };
+                // The settler outlives this loop; if it does not take the job, the lease runs out.
+                let _sent = ends.send(unstarted).await;
+            }
+            // The settler ends when the last look is gone and everything is told.
+            drop(ends);
+            while settling.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(Duration::from_millis(settle_ms), last_words)
+            .await
+            .is_err()
+        {
+            tracing::warn!("stopped before all jobs were handed back; their leases will run out");
+        }
+        Ok(())
+    }
+}
+
+/// Ready if the claimer ended although nobody stopped it.
+async fn unless_stopping(claiming: &mut JoinSet<()>, held: &Held) -> Option<()> {
+    let _ended = claiming.join_next().await;
+    if held.is_stopping() {
+        return std::future::pending().await;
+    }
+    Some(())
+}
