@@ -40,14 +40,14 @@ apt-get -q update
 apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 install "$@"
 if [ -d /run/systemd/system ]; then
     for package in "$@"; do
-        case $package in redis-server|postgresql) systemctl disable --quiet $package ;; esac
+        case $package in redis-server|postgresql) systemctl disable --quiet $package || true ;; esac
     done
 fi
 """
 
 
 def missing_packages():
-    """Debian packages to install, each with a look at what it would bring."""
+    """Debian packages to install, decided by looking for what each would bring."""
     missing = []
     if shutil.which("redis-server") is None:
         missing.append("redis-server")

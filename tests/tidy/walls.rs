@@ -56,17 +56,14 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
         "only server and sandbox serve HTTP",
     ),
     (
-        &[
-            "reqwest*",
-            "hyper",
-            "hyper-util",
-            "hyper-rustls",
-            "ureq",
-            "isahc",
-            "curl",
-        ],
+        &["reqwest*", "hyper-rustls", "hyper-tls", "ureq", "isahc", "curl"],
         &["outbound"],
         "only outbound builds an HTTP client: there are the limits, time-outs and the address guard",
+    ),
+    (
+        &["hyper", "hyper-util"],
+        &["outbound", "server", "sandbox"],
+        "only outbound calls, and only server and sandbox serve",
     ),
 ];
 
@@ -316,6 +313,29 @@ fn pure_crates_read_no_clock() {
 }
 
 #[test]
+fn only_outbound_builds_an_http_client() {
+    let clients = [
+        "hyper_util::client",
+        "hyper::client",
+        "client::legacy",
+        "reqwest::",
+    ];
+    let mut findings = Vec::new();
+    for file in rust().filter(|file| file.path.starts_with("src/") && !file.path.starts_with("src/outbound/"))
+    {
+        for (line, text, _) in file.code_lines().filter(|(_, _, in_test)| !in_test) {
+            if let Some(client) = clients.iter().find(|client| text.contains(**client)) {
+                findings.push(format!("{}:{line}: `{client}`", file.path));
+            }
+        }
+    }
+    verdict(
+        "Send it through outbound: there are the limits, time-outs and the address guard.",
+        &findings,
+    );
+}
+
+#[test]
 fn only_the_ledger_writes_sql() {
     let statements = [
         "INSERT INTO ",
@@ -326,14 +346,11 @@ fn only_the_ledger_writes_sql() {
     ];
     let mut findings = Vec::new();
     for file in rust().filter(|file| file.path.starts_with("src/") && !file.path.starts_with("src/ledger/")) {
-        for (index, line) in file.text.lines().enumerate() {
-            // Statements stand in strings, which `code` blanks; a comment may talk about them.
-            let is_comment = line.trim_start().starts_with("//");
-            if let Some(statement) = statements
-                .iter()
-                .find(|statement| !is_comment && line.contains(**statement))
-            {
-                findings.push(format!("{}:{}: `{}`", file.path, index + 1, statement.trim()));
+        // Statements stand in strings, which `code` blanks, so the text is read; a comment or a test may talk about them.
+        for ((line, _, in_test), text) in file.code_lines().zip(file.text.lines()) {
+            let found = statements.iter().find(|statement| text.contains(**statement));
+            if let Some(statement) = found.filter(|_| !in_test && !text.trim_start().starts_with("//")) {
+                findings.push(format!("{}:{line}: `{}`", file.path, statement.trim()));
             }
         }
     }
