@@ -242,10 +242,10 @@ mod laws {
             assert!(machine_path(&line).is_some(), "{line}");
         }
         for line in [
-            "/var/work/x",
+            "/var/home/x",
             "https://a.example/home/x",
             "homework/root.rs",
-            "$DIR/work/x",
+            "$DIR/home/x",
         ] {
             assert_eq!(machine_path(line), None, "{line}");
         }
