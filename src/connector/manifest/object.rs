@@ -1,0 +1,674 @@
+//! Objects: how they are read, and written.
+
+use std::collections::BTreeMap;
+
+use diagnostic::{Fields, Node, Report, Source, Value};
+use serde_json::{Map, Value as Json};
+
+use super::reader::Reader;
+use super::request::Call;
+use crate::codec::Type;
+use crate::program::Program;
+
+/// Names that programs over replies may use.
+const REPLY: [&str; 3] = ["config", "object", "vars"];
+/// Fewest and most objects a batch or page may have.
+const BATCH: std::ops::RangeInclusive<i64> = 1..=10_000;
+
+/// How a system tells which fields an object has.
+pub(crate) struct Discovery {
+    pub(crate) request: Call,
+    pub(crate) items: Program,
+}
+
+/// One kind of object.
+pub(crate) struct Object {
+    pub(crate) vars: Map<String, Json>,
+    pub(crate) id: Program,
+    pub(crate) modified: Option<Program>,
+    pub(crate) version: Option<Program>,
+    pub(crate) deleted: Option<Program>,
+    pub(crate) origin: Option<Program>,
+    /// Fields that are read whether anybody asked for them or not.
+    pub(crate) always: Vec<String>,
+    /// Types of fields whose values need another form on the wire.
+    pub(crate) types: BTreeMap<String, Type>,
+    pub(crate) children: BTreeMap<String, Child>,
+    pub(crate) flat: BTreeMap<String, Flat>,
+    pub(crate) lookups: BTreeMap<String, Lookup>,
+    pub(crate) changes: Option<Changes>,
+    pub(crate) by_ids: Option<ByIds>,
+    pub(crate) associations: BTreeMap<String, Association>,
+    pub(crate) write: Option<Write>,
+}
+
+/// A row of a list that belongs to the object, chosen by what it holds.
+pub(crate) struct Child {
+    pub(crate) list: String,
+    pub(crate) choose: Map<String, Json>,
+    /// The field of the row that says whether it counts.
+    pub(crate) active: Option<String>,
+}
+
+/// A field that mappings see as plain, and that stands elsewhere on the wire.
+pub(crate) struct Flat {
+    pub(crate) child: Option<String>,
+    pub(crate) field: String,
+    /// Where it is read, when that differs from where it is written.
+    pub(crate) read: String,
+    pub(crate) lookup: Option<String>,
+    /// A row without this value makes no sense: clearing it removes the row.
+    pub(crate) required: bool,
+}
+
+/// How a text becomes the id of another object.
+pub(crate) struct Lookup {
+    pub(crate) what: String,
+    pub(crate) request: Call,
+    pub(crate) pairs: Program,
+}
+
+/// Reading what changed: closed windows on the time of change, keyset on the id inside them.
+pub(crate) struct Changes {
+    pub(crate) passes: Vec<Pass>,
+    pub(crate) max_window_ms: u64,
+    pub(crate) precision_ms: u64,
+    pub(crate) page: u64,
+    pub(crate) id_order: IdOrder,
+    pub(crate) request: Call,
+    pub(crate) records: Program,
+    pub(crate) done: Option<Program>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass {
+    pub(crate) mode: Mode,
+    pub(crate) lag_ms: u64,
+    pub(crate) every_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Close behind the present; may miss what becomes visible late.
+    BestEffort,
+    /// Far enough behind that everything is visible.
+    Authoritative,
+}
+
+/// How a page must be ordered; checked, because a keyset over another order loses objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdOrder {
+    Number,
+    Text,
+}
+
+pub(crate) struct ByIds {
+    pub(crate) batch: usize,
+    pub(crate) request: Call,
+    pub(crate) records: Program,
+}
+
+/// References that the system keeps apart from the object.
+pub(crate) struct Association {
+    pub(crate) batch: usize,
+    pub(crate) request: Call,
+    pub(crate) pairs: Program,
+    pub(crate) more: Option<Program>,
+    pub(crate) write: Option<AssociationWrite>,
+}
+
+pub(crate) struct AssociationWrite {
+    pub(crate) batch: usize,
+    pub(crate) set: Call,
+    pub(crate) clear: Option<Call>,
+    pub(crate) refused: Option<Program>,
+}
+
+pub(crate) struct Write {
+    /// The field that holds our record id.
+    pub(crate) key: String,
+    pub(crate) batch: usize,
+    /// A batch that is refused as a whole is halved until the culprit stands alone.
+    pub(crate) bisect: bool,
+    pub(crate) strategy: Strategy,
+    pub(crate) update: Step,
+    pub(crate) transitions: Option<Transitions>,
+}
+
+pub(crate) enum Strategy {
+    /// The system finds or creates by our key, so that a repeated write is harmless.
+    Upsert(Step),
+    /// The system has no such call: keys are looked up, what is missing is created, the rest is updated.
+    FindThenWrite { find: Find, create: Step },
+}
+
+pub(crate) struct Step {
+    pub(crate) request: Call,
+    pub(crate) results: Program,
+}
+
+pub(crate) struct Find {
+    pub(crate) batch: usize,
+    pub(crate) request: Call,
+    pub(crate) pairs: Program,
+}
+
+/// A field that cannot be written, only moved by calls along a graph.
+pub(crate) struct Transitions {
+    pub(crate) field: String,
+    pub(crate) initial: String,
+    /// Fields that a move changes on its own, and that are put back.
+    pub(crate) keep: Vec<String>,
+    pub(crate) moves: Vec<Move>,
+}
+
+pub(crate) struct Move {
+    pub(crate) from: Vec<String>,
+    pub(crate) to: String,
+    pub(crate) request: Call,
+}
+
+pub(super) fn read_discovery(
+    reader: &mut Reader<'_>,
+    root: &mut Fields<'_>,
+    report: &mut Report,
+) -> Option<Discovery> {
+    let node = root.optional("fields")?;
+    let mut fields = Fields::open(node, "the discovery of fields", reader.source, report)?;
+    let request = reader.call("request", &mut fields, &[], report);
+    let items = reader.program("items", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Discovery {
+        request: request?,
+        items: items?,
+    })
+}
+
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    root: &mut Fields<'_>,
+    report: &mut Report,
+) -> BTreeMap<String, Object> {
+    let templates = root.map("templates", report);
+    let mut objects = BTreeMap::new();
+    for (name, place, node) in root.map("objects", report) {
+        let Some(merged) = extended(node, templates, reader.source, report) else {
+            continue;
+        };
+        // Objects of one template share its findings; they are shown once.
+        let mut own = Report::new();
+        let object = one(reader, &merged, &mut own);
+        if own.findings().iter().any(|f| !report.findings().contains(f)) {
+            report.merge(own);
+        }
+        match object {
+            Some(object) => {
+                objects.insert(name.clone(), object);
+            }
+            None if !report.has_errors() => {
+                report.error(
+                    "IC0209",
+                    reader.source,
+                    *place,
+                    format!("`{name}` cannot be read"),
+                    "",
+                );
+            }
+            None => {}
+        }
+    }
+    if objects.is_empty() && !report.has_errors() {
+        let message = "the manifest has no objects";
+        report.error(
+            "IC0209",
+            reader.source,
+            root.place(),
+            message,
+            "add `objects:` with at least one",
+        );
+    }
+    objects
+}
+
+/// The node itself, or its template with what the node says instead.
+fn extended(
+    node: &Node,
+    templates: &[(String, diagnostic::Place, Node)],
+    source: &Source,
+    report: &mut Report,
+) -> Option<Node> {
+    let Some(extends) = node.get("extends") else {
+        return Some(node.clone());
+    };
+    let name = extends.text().unwrap_or_default();
+    match templates.iter().find(|(template, _, _)| template == name) {
+        Some((_, _, template)) => Some(merged(template, node)),
+        None => {
+            let hint = diagnostic::suggestion(name, templates.iter().map(|(n, _, _)| n.as_str()));
+            let message = format!("`{name}` is not a template of this manifest");
+            report.error("IC0209", source, extends.place, message, hint);
+            None
+        }
+    }
+}
+
+fn merged(under: &Node, over: &Node) -> Node {
+    let (Value::Map(below), Value::Map(above)) = (&under.value, &over.value) else {
+        return over.clone();
+    };
+    let mut entries = below.clone();
+    for (key, place, value) in above.iter().filter(|(key, _, _)| key != "extends") {
+        match entries.iter_mut().find(|(k, _, _)| k == key) {
+            Some((_, p, v)) => {
+                *p = *place;
+                *v = merged(v, value);
+            }
+            None => entries.push((key.clone(), *place, value.clone())),
+        }
+    }
+    Node {
+        place: over.place,
+        value: Value::Map(entries),
+    }
+}
+
+fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Object> {
+    let source = reader.source;
+    let mut fields = Fields::open(node, "an object", source, report)?;
+    let vars = json_map(fields.map("vars", report));
+    let id = reader.program("id", &mut fields, &REPLY, report);
+    let mut optional = |key, report: &mut Report| reader.optional_program(key, &mut fields, &REPLY, report);
+    let modified = optional("modified", report);
+    let version = optional("version", report);
+    let deleted = optional("deleted", report);
+    let origin = optional("origin", report);
+    let always = fields
+        .texts("always", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let types = read_types(&mut fields, report);
+    let children = named(&mut fields, "children", report, |node, report| {
+        child(node, source, report)
+    });
+    let flat = named(&mut fields, "flatten", report, |node, report| {
+        flat(node, source, report)
+    });
+    let lookups = named(&mut fields, "lookups", report, |node, report| {
+        lookup(reader, node, report)
+    });
+    for (_, place, node) in fields.map("flatten", report) {
+        refers(node, "child", &children, *place, source, report);
+        refers(node, "lookup", &lookups, *place, source, report);
+    }
+    let (changes, by_ids) = read_reads(reader, &mut fields, report);
+    let associations = named(&mut fields, "associations", report, |node, report| {
+        association(reader, node, report)
+    });
+    let write = fields.optional("write").map(|n| read_write(reader, n, report));
+    fields.finish(report);
+    Some(Object {
+        vars,
+        id: id?,
+        modified,
+        version,
+        deleted,
+        origin,
+        always,
+        types,
+        children,
+        flat,
+        lookups,
+        changes,
+        by_ids,
+        associations,
+        write: match write {
+            Some(write) => Some(write?),
+            None => None,
+        },
+    })
+}
+
+fn named<T>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    report: &mut Report,
+    mut one: impl FnMut(&Node, &mut Report) -> Option<T>,
+) -> BTreeMap<String, T> {
+    fields
+        .map(key, report)
+        .iter()
+        .filter_map(|(name, _, node)| Some((name.clone(), one(node, report)?)))
+        .collect()
+}
+
+fn json_map(entries: &[(String, diagnostic::Place, Node)]) -> Map<String, Json> {
+    entries
+        .iter()
+        .map(|(key, _, node)| (key.clone(), node.to_json()))
+        .collect()
+}
+
+fn refers<T>(
+    node: &Node,
+    key: &str,
+    known: &BTreeMap<String, T>,
+    place: diagnostic::Place,
+    source: &Source,
+    report: &mut Report,
+) {
+    if let Some(name) = node.get(key).and_then(Node::text)
+        && !known.contains_key(name)
+    {
+        let hint = diagnostic::suggestion(name, known.keys().map(String::as_str));
+        report.error(
+            "IC0209",
+            source,
+            place,
+            format!("`{name}` is not a {key} of this object"),
+            hint,
+        );
+    }
+}
+
+fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap<String, Type> {
+    let mut types = BTreeMap::new();
+    for (name, _, node) in fields.map("types", report) {
+        match node.text().and_then(Type::named) {
+            Some(kind) => {
+                types.insert(name.clone(), kind);
+            }
+            None => {
+                fields.wrong::<()>(name, node, "decimal, date, datetime or boolean", report);
+            }
+        }
+    }
+    types
+}
+
+fn child(node: &Node, source: &Source, report: &mut Report) -> Option<Child> {
+    let mut fields = Fields::open(node, "a child", source, report)?;
+    let list = fields.text("list", report).map(str::to_owned);
+    let choose = json_map(fields.map("where", report));
+    let active = fields.optional_text("active", report).map(str::to_owned);
+    fields.finish(report);
+    Some(Child {
+        list: list?,
+        choose,
+        active,
+    })
+}
+
+fn flat(node: &Node, source: &Source, report: &mut Report) -> Option<Flat> {
+    let mut fields = Fields::open(node, "a flattened field", source, report)?;
+    let child = fields.optional_text("child", report).map(str::to_owned);
+    let field = fields.text("field", report).map(str::to_owned);
+    let read = fields.optional_text("read", report).map(str::to_owned);
+    let lookup = fields.optional_text("lookup", report).map(str::to_owned);
+    let required = fields.optional_bool("required", report).unwrap_or(false);
+    fields.finish(report);
+    let field = field?;
+    Some(Flat {
+        child,
+        read: read.unwrap_or_else(|| field.clone()),
+        field,
+        lookup,
+        required,
+    })
+}
+
+fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Lookup> {
+    let mut fields = Fields::open(node, "a lookup", reader.source, report)?;
+    let what = fields.text("what", report).map(str::to_owned);
+    let request = reader.call("request", &mut fields, &["keys"], report);
+    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Lookup {
+        what: what?,
+        request: request?,
+        pairs: pairs?,
+    })
+}
+
+fn read_reads(
+    reader: &mut Reader<'_>,
+    object: &mut Fields<'_>,
+    report: &mut Report,
+) -> (Option<Changes>, Option<ByIds>) {
+    let Some(node) = object.optional("read") else {
+        return (None, None);
+    };
+    let Some(mut fields) = Fields::open(node, "reading", reader.source, report) else {
+        return (None, None);
+    };
+    let changes = fields
+        .optional("changes")
+        .and_then(|n| read_changes(reader, n, report));
+    let by_ids = fields.optional("by_ids").and_then(|n| {
+        let mut fields = Fields::open(n, "reading by id", reader.source, report)?;
+        let batch = batch(&mut fields, report);
+        let request = reader.call("request", &mut fields, &["fields", "ids"], report);
+        let records = reader.program("records", &mut fields, &REPLY, report);
+        fields.finish(report);
+        Some(ByIds {
+            batch: batch?,
+            request: request?,
+            records: records?,
+        })
+    });
+    fields.finish(report);
+    (changes, by_ids)
+}
+
+fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Changes> {
+    let mut fields = Fields::open(node, "reading changes", reader.source, report)?;
+    fields.choice("strategy", &[("window_keyset", ())], report);
+    fields.required("passes", report);
+    let passes: Vec<Pass> = fields
+        .list("passes", report)
+        .iter()
+        .filter_map(|n| pass(reader, n, report))
+        .collect();
+    let ordered = passes.iter().map(|p| p.mode).collect::<Vec<_>>();
+    let expected: [&[Mode]; 2] = [&[Mode::Authoritative], &[Mode::BestEffort, Mode::Authoritative]];
+    if !expected.contains(&ordered.as_slice()) && !report.has_errors() {
+        report.error(
+            "IC0210",
+            reader.source,
+            fields.key_place("passes").unwrap_or(node.place),
+            "the last pass must be authoritative, and at most one best_effort pass comes before it",
+            "write `passes: [{ mode: best_effort, lag: 15s }, { mode: authoritative, lag: 1h, every: 10m }]`",
+        );
+    }
+    let max_window_ms = reader.duration("max_window", &mut fields, report);
+    let precision_ms = reader
+        .duration("precision", &mut fields, report)
+        .unwrap_or(1)
+        .max(1);
+    let page = fields.optional_integer("page", BATCH, report);
+    fields.required("page", report);
+    let orders = [("number", IdOrder::Number), ("text", IdOrder::Text)];
+    let id_order = fields.choice("id_order", &orders, report);
+    let own = ["fields", "window", "last_id", "limit"];
+    let request = reader.call("request", &mut fields, &own, report);
+    let records = reader.program("records", &mut fields, &REPLY, report);
+    let done = reader.optional_program("done", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Changes {
+        passes,
+        max_window_ms: max_window_ms.unwrap_or(u64::MAX),
+        precision_ms,
+        page: page?.unsigned_abs(),
+        id_order: id_order?,
+        request: request?,
+        records: records?,
+        done,
+    })
+}
+
+fn pass(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Pass> {
+    let mut fields = Fields::open(node, "a pass", reader.source, report)?;
+    let modes = [
+        ("best_effort", Mode::BestEffort),
+        ("authoritative", Mode::Authoritative),
+    ];
+    let mode = fields.choice("mode", &modes, report);
+    fields.required("lag", report);
+    let lag_ms = reader.duration("lag", &mut fields, report);
+    let every_ms = reader.duration("every", &mut fields, report).unwrap_or(0);
+    fields.finish(report);
+    Some(Pass {
+        mode: mode?,
+        lag_ms: lag_ms?,
+        every_ms,
+    })
+}
+
+fn association(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Association> {
+    let mut fields = Fields::open(node, "an association", reader.source, report)?;
+    let size = batch(&mut fields, report);
+    let request = reader.call("request", &mut fields, &["ids", "after"], report);
+    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    let more = reader.optional_program("more", &mut fields, &REPLY, report);
+    let write = fields.optional("write").map(|n| {
+        let mut fields = Fields::open(n, "writing an association", reader.source, report)?;
+        let batch = batch(&mut fields, report);
+        let set = reader.call("set", &mut fields, &["pairs"], report);
+        let clear = match fields.key_place("clear") {
+            Some(_) => reader.call("clear", &mut fields, &["pairs"], report),
+            None => fields.optional("clear").and(None),
+        };
+        let refused = reader.optional_program("refused", &mut fields, &REPLY, report);
+        fields.finish(report);
+        Some(AssociationWrite {
+            batch: batch?,
+            set: set?,
+            clear,
+            refused,
+        })
+    });
+    fields.finish(report);
+    Some(Association {
+        batch: size?,
+        request: request?,
+        pairs: pairs?,
+        more,
+        write: match write {
+            Some(write) => Some(write?),
+            None => None,
+        },
+    })
+}
+
+fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Write> {
+    let mut fields = Fields::open(node, "writing", reader.source, report)?;
+    let key = fields.text("key", report).map(str::to_owned);
+    let size = batch(&mut fields, report);
+    let bisect = fields.optional_bool("bisect", report).unwrap_or(false);
+    let strategies = [("upsert", 0), ("find_then_write", 1)];
+    let strategy = match fields.choice("strategy", &strategies, report) {
+        Some(0) => step(reader, "upsert", &mut fields, report).map(Strategy::Upsert),
+        Some(_) => {
+            let find = read_find(reader, &mut fields, report);
+            let create = step(reader, "create", &mut fields, report);
+            find.zip(create)
+                .map(|(find, create)| Strategy::FindThenWrite { find, create })
+        }
+        None => None,
+    };
+    let update = step(reader, "update", &mut fields, report);
+    let transitions = fields
+        .optional("transitions")
+        .map(|n| read_transitions(reader, n, report));
+    fields.finish(report);
+    Some(Write {
+        key: key?,
+        batch: size?,
+        bisect,
+        strategy: strategy?,
+        update: update?,
+        transitions: match transitions {
+            Some(transitions) => Some(transitions?),
+            None => None,
+        },
+    })
+}
+
+fn step(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> Option<Step> {
+    let node = fields.required(key, report)?;
+    let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
+    let request = reader.call("request", &mut fields, &["batch", "key"], report);
+    let names = ["config", "object", "vars", "batch"];
+    let results = reader.program("results", &mut fields, &names, report);
+    fields.finish(report);
+    Some(Step {
+        request: request?,
+        results: results?,
+    })
+}
+
+fn read_find(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Find> {
+    let node = fields.required("find", report)?;
+    let mut fields = Fields::open(node, "finding by key", reader.source, report)?;
+    let size = batch(&mut fields, report);
+    let request = reader.call("request", &mut fields, &["keys", "key"], report);
+    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Find {
+        batch: size?,
+        request: request?,
+        pairs: pairs?,
+    })
+}
+
+fn read_transitions(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Transitions> {
+    let mut fields = Fields::open(node, "the transitions", reader.source, report)?;
+    let field = fields.text("field", report).map(str::to_owned);
+    let initial = fields.text("initial", report).map(str::to_owned);
+    let keep = fields
+        .texts("keep", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    fields.required("moves", report);
+    let moves: Vec<Move> = fields
+        .list("moves", report)
+        .iter()
+        .filter_map(|n| {
+            let mut fields = Fields::open(n, "a move", reader.source, report)?;
+            let from: Vec<String> = fields
+                .texts("from", report)
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            fields.required("from", report);
+            let to = fields.text("to", report).map(str::to_owned);
+            let request = reader.call("request", &mut fields, &["ids"], report);
+            fields.finish(report);
+            Some(Move {
+                from,
+                to: to?,
+                request: request?,
+            })
+        })
+        .collect();
+    fields.finish(report);
+    Some(Transitions {
+        field: field?,
+        initial: initial?,
+        keep,
+        moves,
+    })
+}
+
+fn batch(fields: &mut Fields<'_>, report: &mut Report) -> Option<usize> {
+    fields.required("batch", report)?;
+    fields
+        .optional_integer("batch", BATCH, report)
+        .and_then(|n| usize::try_from(n).ok())
+}

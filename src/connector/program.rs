@@ -1,0 +1,597 @@
+//! [`Program`]: an expression from JSON to JSON, as `{ jq: … }` or a plain path in a manifest.
+//!
+//! A plain path (`.records[]`, `.paging.next.after`) is walked by us: no conversion, every digit of every number kept.
+//! Everything else is jq, run by jaq, in a *closed vocabulary*: no definitions, no `range`, `repeat`, `until` or other
+//! generator from nothing.
+//! jaq has no fuel, and a manifest's program runs on what a foreign system sends; without recursion every program ends
+//! after work that its input bounds, so that no watchdog thread is needed.
+//! Numbers pass through unchanged (`1.10` stays `1.10`); a program that computes a fraction is refused at run time,
+//! because it would have gone through a float.
+
+use std::fmt;
+
+use bytes::Bytes;
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::load::{self, Arena, File, Loader};
+use jaq_core::path::Part;
+use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
+use jaq_json::{Num, Val};
+use serde_json::{Map, Value as Json};
+
+/// How many values one program may give.
+pub const OUTPUTS_MAX: usize = 100_000;
+
+/// What a program may call; all of these end on every input.
+const VOCABULARY: &[&str] = &[
+    "add",
+    "all",
+    "any",
+    "arrays",
+    "ascii_downcase",
+    "ascii_upcase",
+    "booleans",
+    "capture",
+    "contains",
+    "del",
+    "empty",
+    "endswith",
+    "error",
+    "false",
+    "first",
+    "flatten",
+    "from_entries",
+    "fromjson",
+    "group_by",
+    "has",
+    "index",
+    "isarray",
+    "isboolean",
+    "isempty",
+    "isnumber",
+    "isobject",
+    "isstring",
+    "join",
+    "keys",
+    "keys_unsorted",
+    "last",
+    "length",
+    "limit",
+    "ltrimstr",
+    "map",
+    "map_values",
+    "not",
+    "null",
+    "nulls",
+    "numbers",
+    "objects",
+    "reverse",
+    "rtrimstr",
+    "scalars",
+    "scan",
+    "select",
+    "sort",
+    "sort_by",
+    "split",
+    "startswith",
+    "strings",
+    "sub",
+    "gsub",
+    "test",
+    "to_entries",
+    "tojson",
+    "tostring",
+    "true",
+    "type",
+    "unique",
+    "unique_by",
+    "values",
+    "with_entries",
+];
+
+type Filter = jaq_core::Filter<data::JustLut<Val>>;
+
+/// A compiled expression. Cheap to run, never changes.
+pub(crate) struct Program {
+    source: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Path(Vec<Step>),
+    Jq {
+        filter: Box<Filter>,
+        names: Vec<&'static str>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+    Each,
+}
+
+/// Why an expression does not compile, and where in its text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+    pub(crate) offset: Option<usize>,
+}
+
+/// Why an expression gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("`{program}` fails on this input: {message}")]
+    Failed { program: String, message: String },
+    #[error(
+        "`{0}` computed a number with a fraction, which would not be exact: pass numbers through unchanged"
+    )]
+    Inexact(String),
+    #[error("`{0}` gave more than {OUTPUTS_MAX} values")]
+    TooMany(String),
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Program({})", self.source)
+    }
+}
+
+impl Program {
+    /// Compiles an expression that may use these variables (without `$`).
+    pub(crate) fn compile(source: &str, names: &[&'static str]) -> Result<Program, Broken> {
+        let kind = match path(source.trim()) {
+            Some(steps) => Kind::Path(steps),
+            None => Kind::Jq {
+                filter: Box::new(compiled(source, names)?),
+                names: names.to_vec(),
+            },
+        };
+        Ok(Program {
+            source: source.trim().to_owned(),
+            kind,
+        })
+    }
+
+    /// All values that the expression gives; `get` supplies the variables.
+    pub(crate) fn run(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Vec<Json>, RunError> {
+        match &self.kind {
+            Kind::Path(steps) => {
+                let mut found = Vec::new();
+                self.walk(input, steps, &mut found)?;
+                Ok(found)
+            }
+            Kind::Jq { filter, names } => {
+                let vars = names.iter().map(|name| to_val(&get(name)));
+                let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(vars));
+                let mut found = Vec::new();
+                for output in filter.id.run((ctx, to_val(input))).map(unwrap_valr) {
+                    if found.len() == OUTPUTS_MAX {
+                        return Err(RunError::TooMany(self.name()));
+                    }
+                    let output = output.map_err(|e| RunError::Failed {
+                        program: self.name(),
+                        message: crate::failure::shortened(e.to_string()),
+                    })?;
+                    found.push(from_val(&output).ok_or_else(|| RunError::Inexact(self.name()))?);
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// The first value that the expression gives; null if it gives none.
+    pub(crate) fn one(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Json, RunError> {
+        Ok(self.run(input, get)?.into_iter().next().unwrap_or(Json::Null))
+    }
+
+    /// The expression, shortened, for messages.
+    pub(crate) fn name(&self) -> String {
+        let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(60) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    }
+
+    fn walk(&self, value: &Json, steps: &[Step], found: &mut Vec<Json>) -> Result<(), RunError> {
+        let failed = |expected: &str| {
+            Err(RunError::Failed {
+                program: self.name(),
+                message: format!("found {}, expected {expected}", kind_of(value)),
+            })
+        };
+        let Some((step, rest)) = steps.split_first() else {
+            found.push(value.clone());
+            return Ok(());
+        };
+        match (step, value) {
+            (Step::Key(key), Json::Object(map)) => {
+                self.walk(map.get(key).unwrap_or(&Json::Null), rest, found)
+            }
+            (Step::Index(index), Json::Array(items)) => {
+                self.walk(items.get(*index).unwrap_or(&Json::Null), rest, found)
+            }
+            (Step::Key(_) | Step::Index(_), Json::Null) => self.walk(&Json::Null, rest, found),
+            (Step::Each, Json::Array(items)) => {
+                if items.len() > OUTPUTS_MAX {
+                    return Err(RunError::TooMany(self.name()));
+                }
+                items.iter().try_for_each(|item| self.walk(item, rest, found))
+            }
+            (Step::Key(_), _) => failed("an object"),
+            (Step::Index(_) | Step::Each, _) => failed("a list"),
+        }
+    }
+}
+
+fn kind_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "nothing",
+        Json::Bool(_) => "true or false",
+        Json::Number(_) => "a number",
+        Json::String(_) => "text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+/// Reads a plain path; anything else is left to jq.
+fn path(source: &str) -> Option<Vec<Step>> {
+    if source == "." {
+        return Some(Vec::new());
+    }
+    let mut steps = Vec::new();
+    let mut rest = source;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("[]").or_else(|| rest.strip_prefix(".[]")) {
+            steps.push(Step::Each);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('[').or_else(|| rest.strip_prefix(".[")) {
+            let (inside, after) = after.split_once(']')?;
+            steps.push(match inside.strip_prefix('"').and_then(|i| i.strip_suffix('"')) {
+                Some(key) if !key.contains(['"', '\\']) => Step::Key(key.to_owned()),
+                Some(_) => return None,
+                None => Step::Index(inside.parse().ok()?),
+            });
+            rest = after;
+        } else {
+            let after = rest.strip_prefix('.')?;
+            let end = after
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(after.len());
+            if end == 0 || after.starts_with(|c: char| c.is_ascii_digit()) {
+                return None;
+            }
+            steps.push(Step::Key(after[..end].to_owned()));
+            rest = &after[end..];
+        }
+    }
+    // A path starts at the input: `[0]` alone is a list in jq.
+    (source.starts_with('.') && !steps.is_empty()).then_some(steps)
+}
+
+fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
+    let offset = |part: &str| Some(load::span(source, part).start);
+    if let Some(term) = load::parse(source, |p| p.term()) {
+        let mut unknown = Vec::new();
+        foreign(&term, &mut unknown);
+        if let Some((name, message)) = unknown.into_iter().next() {
+            return Err(Broken {
+                message,
+                hint: diagnostic::suggestion(name, VOCABULARY.iter().copied()),
+                offset: offset(name),
+            });
+        }
+    }
+    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let arena = Arena::default();
+    let modules = Loader::new(defs)
+        .load(
+            &arena,
+            File {
+                code: source,
+                path: (),
+            },
+        )
+        .map_err(|errors| not_jq(source, errors))?;
+    let globals: Vec<String> = names.iter().map(|name| format!("${name}")).collect();
+    Compiler::default()
+        .with_funs(funs)
+        .with_global_vars(globals.iter().map(String::as_str))
+        .compile(modules)
+        .map_err(|errors| {
+            let first = errors
+                .into_iter()
+                .next()
+                .and_then(|(_, list)| list.into_iter().next());
+            let (part, what) = first.map_or(("", "name"), |(part, undefined)| (part, undefined.as_str()));
+            let here = names.join(", $");
+            Broken {
+                message: format!("`{part}` is not a known {what} here"),
+                hint: match (part.starts_with('$'), here.is_empty()) {
+                    (true, true) => "this expression has no variables".to_owned(),
+                    (true, false) => format!("variables here are: ${here}"),
+                    (false, _) => "check the name and the number of its arguments".to_owned(),
+                },
+                offset: offset(part),
+            }
+        })
+}
+
+fn not_jq(source: &str, errors: load::Errors<&str, ()>) -> Broken {
+    let first = errors.into_iter().next().map(|(_, error)| error);
+    let (message, part) = match first {
+        Some(load::Error::Lex(list)) => match list.into_iter().next() {
+            Some((expect, part)) => (format!("expected {}", expect.as_str()), part),
+            None => ("not a jq expression".to_owned(), ""),
+        },
+        Some(load::Error::Parse(list)) => match list.into_iter().next() {
+            Some((expect, part)) => (format!("expected {}", expect.as_str()), part),
+            None => ("not a jq expression".to_owned(), ""),
+        },
+        _ => ("modules cannot be imported".to_owned(), ""),
+    };
+    let offset = if part.is_empty() {
+        source.len()
+    } else {
+        load::span(source, part).start
+    };
+    Broken {
+        message: format!("not a jq expression: {message}"),
+        hint: "check the expression at the caret".to_owned(),
+        offset: Some(offset),
+    }
+}
+
+type Unknown<'s> = Vec<(&'s str, String)>;
+
+/// Notes what a term calls that is not in the vocabulary.
+fn foreign<'s>(term: &Term<&'s str>, unknown: &mut Unknown<'s>) {
+    let mut each = |terms: &[&Term<&'s str>]| terms.iter().for_each(|t| foreign(t, unknown));
+    match term {
+        Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
+        Term::Str(_, parts) => {
+            for part in parts {
+                if let StrPart::Term(inner) = part {
+                    foreign(inner, unknown);
+                }
+            }
+        }
+        Term::Arr(inner) => {
+            if let Some(inner) = inner {
+                foreign(inner, unknown);
+            }
+        }
+        Term::Obj(entries) => {
+            for (key, value) in entries {
+                foreign(key, unknown);
+                if let Some(value) = value {
+                    foreign(value, unknown);
+                }
+            }
+        }
+        Term::Neg(inner) | Term::Label(_, inner) => each(&[inner]),
+        Term::BinOp(left, op, right) => {
+            each(&[left, right]);
+            if let BinaryOp::Pipe(Some(pattern)) = op {
+                foreign_pattern(pattern, unknown);
+            }
+        }
+        Term::Fold(_, over, pattern, parts) => {
+            foreign(over, unknown);
+            foreign_pattern(pattern, unknown);
+            parts.iter().for_each(|t| foreign(t, unknown));
+        }
+        Term::TryCatch(body, handler) => {
+            foreign(body, unknown);
+            if let Some(handler) = handler {
+                foreign(handler, unknown);
+            }
+        }
+        Term::IfThenElse(branches, otherwise) => {
+            for (condition, then) in branches {
+                foreign(condition, unknown);
+                foreign(then, unknown);
+            }
+            if let Some(otherwise) = otherwise {
+                foreign(otherwise, unknown);
+            }
+        }
+        Term::Def(defs, _) => {
+            let name = defs.first().map_or("", |def| def.name);
+            unknown.push((
+                name,
+                "definitions are not available in a manifest: they may not end".to_owned(),
+            ));
+        }
+        Term::Call(name, arguments) => {
+            if !VOCABULARY.contains(name) {
+                unknown.push((name, format!("`{name}` is not available in a manifest")));
+            }
+            arguments.iter().for_each(|t| foreign(t, unknown));
+        }
+        Term::Path(from, path) => {
+            foreign(from, unknown);
+            for (part, _) in &path.0 {
+                match part {
+                    Part::Index(index) => foreign(index, unknown),
+                    Part::Range(from, to) => {
+                        from.iter().chain(to).for_each(|t| foreign(t, unknown));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn foreign_pattern<'s>(pattern: &Pattern<&'s str>, unknown: &mut Unknown<'s>) {
+    match pattern {
+        Pattern::Var(_) => {}
+        Pattern::Arr(items) => items.iter().for_each(|p| foreign_pattern(p, unknown)),
+        Pattern::Obj(entries) => {
+            for (key, value) in entries {
+                foreign(key, unknown);
+                foreign_pattern(value, unknown);
+            }
+        }
+    }
+}
+
+fn to_val(value: &Json) -> Val {
+    match value {
+        Json::Null => Val::Null,
+        Json::Bool(b) => Val::Bool(*b),
+        // Keeps the digits of a decimal as text until something computes with it.
+        Json::Number(number) => Val::from_num(&number.to_string()).unwrap_or(Val::Null),
+        Json::String(text) => Val::utf8_str(Bytes::copy_from_slice(text.as_bytes())),
+        Json::Array(items) => items.iter().map(to_val).collect(),
+        Json::Object(map) => Val::obj(
+            map.iter()
+                .map(|(key, value)| {
+                    (
+                        Val::utf8_str(Bytes::copy_from_slice(key.as_bytes())),
+                        to_val(value),
+                    )
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// Nothing when a number went through a float.
+fn from_val(value: &Val) -> Option<Json> {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    Some(match value {
+        Val::Null => Json::Null,
+        Val::Bool(b) => Json::Bool(*b),
+        Val::Num(Num::Float(_)) => return None,
+        Val::Num(Num::Dec(digits)) => Json::Number(digits.parse().ok()?),
+        Val::Num(Num::Int(int)) => Json::from(*int),
+        Val::Num(Num::BigInt(int)) => Json::Number(int.to_string().parse().ok()?),
+        Val::BStr(bytes) | Val::TStr(bytes) => Json::String(text(bytes)),
+        Val::Arr(items) => Json::Array(items.iter().map(from_val).collect::<Option<_>>()?),
+        Val::Obj(entries) => {
+            let mut map = Map::new();
+            for (key, value) in entries.iter() {
+                let key = match key {
+                    Val::BStr(bytes) | Val::TStr(bytes) => text(bytes),
+                    other => from_val(other)?.to_string(),
+                };
+                map.insert(key, from_val(value)?);
+            }
+            Json::Object(map)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(source: &str, input: &Json) -> Vec<Json> {
+        let program = Program::compile(source, &["fields"]).unwrap();
+        program.run(input, &|_| json!(["Name"])).unwrap()
+    }
+
+    fn parse(text: &str) -> Json {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn plain_paths_are_walked() {
+        let page = json!({"records": [{"id": 1}, {"id": 2}], "paging": {"next": {"after": "9"}}, "a b": 3});
+        assert_eq!(run(".records[]", &page), [json!({"id": 1}), json!({"id": 2})]);
+        assert_eq!(run(".records[1].id", &page), [json!(2)]);
+        assert_eq!(run(".paging.next.after", &page), [json!("9")]);
+        assert_eq!(run(".paging.previous.after", &page), [Json::Null]);
+        assert_eq!(run(".[\"a b\"]", &page), [json!(3)]);
+        assert_eq!(run(".", &json!(1)), [json!(1)]);
+        let each = Program::compile(".records[]", &[]).unwrap();
+        assert!(each.run(&json!({"records": {}}), &|_| Json::Null).is_err());
+    }
+
+    #[test]
+    fn digits_survive_paths_and_jq() {
+        let amounts = r#"{"r":[{"a":1234567890123456.78},{"a":1.10},{"a":100},{"a":1e400},{"a":-0.0},{"a":12345678901234567890123}]}"#;
+        for source in [".r[]", ".r | map(.) | .[]", "[.r[] | {a}] | .[] | {a: .a}"] {
+            let found = Json::Array(run(source, &parse(amounts)));
+            assert_eq!(found, parse(amounts)["r"], "{source}");
+        }
+        assert_eq!(run(".a | tostring", &parse(r#"{"a":1.10}"#)), [json!("1.10")]);
+    }
+
+    #[test]
+    fn a_program_that_computes_a_fraction_is_refused() {
+        let program = Program::compile(".a * 2", &[]).unwrap();
+        assert!(matches!(
+            program.run(&parse(r#"{"a":1.10}"#), &|_| Json::Null),
+            Err(RunError::Inexact(_))
+        ));
+    }
+
+    #[test]
+    fn endless_programs_do_not_compile() {
+        for source in [
+            "def f: f; f",
+            "[repeat(1)]",
+            "range(1000000000)",
+            "until(false; .)",
+            "[limit(3; recurse(.))]",
+            "input",
+            "env",
+            "now",
+        ] {
+            let broken = Program::compile(source, &[]).unwrap_err();
+            assert!(
+                broken.message.contains("not available"),
+                "{source}: {}",
+                broken.message
+            );
+        }
+    }
+
+    #[test]
+    fn findings_have_a_place_and_a_hint() {
+        let broken = Program::compile(".a | lenght", &[]).unwrap_err();
+        assert_eq!(
+            (broken.offset, broken.hint.as_str()),
+            (Some(5), "did you mean `length`?")
+        );
+        let broken = Program::compile("{ids: $ids}", &["fields"]).unwrap_err();
+        assert_eq!(broken.message, "`$ids` is not a known variable here");
+        assert_eq!(broken.hint, "variables here are: $fields");
+        let broken = Program::compile(".a | (", &[]).unwrap_err();
+        assert!(
+            broken.message.starts_with("not a jq expression"),
+            "{}",
+            broken.message
+        );
+        assert!(Program::compile("", &[]).is_err());
+    }
+
+    #[test]
+    fn many_outputs_end_at_the_limit() {
+        let program = Program::compile(".[] as $x | .[] as $y | 1", &[]).unwrap();
+        let input = Json::Array(vec![json!(1); 1000]);
+        assert_eq!(
+            program.run(&input, &|_| Json::Null).unwrap_err(),
+            RunError::TooMany(program.name())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_through_jq_comes_back(text in "\\PC{0,20}", whole in any::<i64>(), scale in 0u32..9, flag in any::<bool>()) {
+            let decimal: Json = parse(&format!("{whole}.{:0>1$}", scale, scale as usize + 1));
+            let input = json!({"t": text, "n": whole, "d": decimal, "l": [flag, null, {}]});
+            prop_assert_eq!(run("[.] | .[0]", &input), [input.clone()]);
+        }
+    }
+}
