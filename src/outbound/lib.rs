@@ -12,8 +12,10 @@
 
 mod client;
 mod guard;
+mod sender;
 
 pub use client::{Client, Error, Limits, NotBuilt, Request, Response};
 pub use guard::{BadRule, Guard, NotAllowed, Rule};
 pub use reqwest::{Method, header};
+pub use sender::{BadTarget, NoTls, REPLY_HEAD_BYTES_MAX, Reply, Sender, SenderLimits, Target};
 pub use url::Url;
