@@ -24,7 +24,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tower::layer::util::Identity;
 use tower::{Layer, Service};
 
-use crate::held::Ticket;
+use crate::held::{Held, Ticket};
 use crate::job::Job;
 use crate::keeper::{End, Ended};
 use crate::look::{Look, Verdict};
@@ -35,12 +35,14 @@ use crate::look::{Look, Verdict};
 #[derive(Clone)]
 pub(crate) struct Inbox {
     tickets: Arc<Mutex<mpsc::Receiver<Ticket>>>,
+    held: Arc<Held>,
 }
 
 impl Inbox {
-    pub(crate) fn new(tickets: mpsc::Receiver<Ticket>) -> Self {
+    pub(crate) fn new(tickets: mpsc::Receiver<Ticket>, held: Arc<Held>) -> Self {
         Self {
             tickets: Arc::new(Mutex::new(tickets)),
+            held,
         }
     }
 
@@ -64,6 +66,10 @@ impl Backend for Inbox {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        // Between the stop and the moment the worker hears of it, nothing more begins; the monitor wakes it.
+        if self.held.is_stopping() {
+            return Poll::Pending;
+        }
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         // The channel itself remembers who to wake: no timer, and so no wake-up to lose.
         tickets.poll_recv(cx).map(|received| {

@@ -46,7 +46,7 @@ impl Workers {
         let held = Arc::new(Held::new(capacity, queue.settings.attempts_max));
         let (tickets, received) = mpsc::channel(capacity);
         let (ends, ended) = mpsc::channel(capacity);
-        let inbox = Inbox::new(received);
+        let inbox = Inbox::new(received, Arc::clone(&held));
 
         // All are aborted when this future ends or is dropped.
         let mut claiming = JoinSet::new();
@@ -76,7 +76,11 @@ impl Workers {
             held.stop();
             Ok(())
         };
+        let last_claim = NoMoreClaims(Arc::clone(&held));
         let ended_early = tokio::select! {
+            // Of these futures the first is dropped first: when this one is dropped half way, the claimer stops before the
+            // looks do, and takes no more of what they leave.
+            () = last_claim.keep() => None,
             result = monitor.run_with_signal(stop) => match result {
                 Ok(()) if held.is_stopping() => None,
                 _ => Some("worker"),
@@ -123,4 +127,19 @@ async fn unless_stopping(claiming: &mut JoinSet<()>, held: &Held) -> Option<()> 
         return std::future::pending().await;
     }
     Some(())
+}
+
+/// Stops the claimer when it goes.
+struct NoMoreClaims(Arc<Held>);
+
+impl NoMoreClaims {
+    async fn keep(self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Drop for NoMoreClaims {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }

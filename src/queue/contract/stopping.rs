@@ -1,6 +1,7 @@
 //! Graceful stops, stops that run out of patience, and restarts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
@@ -11,12 +12,19 @@ use crate::{Cancelled, Settings, State, Verdict, WorkerSettings};
 pub(super) async fn a_stop_waits_for_the_running_and_hands_back_the_unstarted(kind: Kind) {
     let stage = kind.stage(Settings::default()).await;
     let gate = Arc::new(Semaphore::new(0));
+    let told = Arc::new(AtomicUsize::new(0));
     let look = Recorder::new({
-        let gate = Arc::clone(&gate);
-        move |_, _| {
-            let gate = Arc::clone(&gate);
+        let (gate, told) = (Arc::clone(&gate), Arc::clone(&told));
+        move |_, seen: crate::Seen| {
+            let (gate, told) = (Arc::clone(&gate), Arc::clone(&told));
             async move {
-                gate.acquire().await.unwrap().forget();
+                tokio::select! {
+                    permit = gate.acquire() => permit.unwrap().forget(),
+                    _ = seen.until_cancelled() => {
+                        told.fetch_add(1, Ordering::SeqCst);
+                        gate.acquire().await.unwrap().forget();
+                    }
+                }
                 Verdict::Done
             }
         }
@@ -34,6 +42,7 @@ pub(super) async fn a_stop_waits_for_the_running_and_hands_back_the_unstarted(ki
     until("all are held", async || stage.counts().await.running == 6).await;
     look.until_count(2).await;
     let stopping = workers.ask();
+    until("both know", async || told.load(Ordering::SeqCst) == 2).await;
     gate.add_permits(2);
     stopping.await.unwrap().unwrap();
 
@@ -62,7 +71,12 @@ pub(super) async fn a_stop_tells_the_running_look(kind: Kind) {
     stage.queue.nudge(&live(&jobs(2))).await.unwrap();
     look.until_count(2).await;
     workers.stop().await;
-    assert_eq!((stage.counts().await.ready, look.count()), (2, 2));
+    // A part of a millisecond is rounded up, so "now" may still be ahead.
+    until("both can be looked at again", async || {
+        stage.counts().await.ready == 2
+    })
+    .await;
+    assert_eq!(look.count(), 2);
 }
 
 /// Finding 12: a stop without a timeout of its own waited for a job of ten minutes.
