@@ -1,5 +1,42 @@
 //! The one source of truth, in SQLite or PostgreSQL.
+//!
+//! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
+//! ([`Deliveries`]), *records* with links, history, conflicts, and what sync owes ([`Records`]), who may work on what
+//! ([`Leases`]), and the rest ([`Upkeep`]). [`open`] gives a store that keeps it.
+//!
+//! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one
+//! bad one takes back only itself; a write with a lost lease or against an old version writes nothing at all; two
+//! nodes may use one PostgreSQL, two processes one SQLite file. The ledger reads no clock: time is handed in.
+//! Not promised: order among writes that wait at the same moment, but for events: who was answered before another
+//! began comes first.
 
 mod contract;
+mod fold;
+mod open;
+mod postgres;
+mod sqlite;
+mod stored;
+
+
+
 
 pub use contract::*;
+pub use open::{Durability, OpenError, Settings, open};
+
+/// The tables that [`Upkeep::row_counts`] counts, in its order.
+const TABLES: [&str; 14] = [
+    "records",
+    "history",
+    "match_keys",
+    "links",
+    "conflicts",
+    "pushes",
+    "parked",
+    "cursors",
+    "events",
+    "deliveries",
+    "attempts",
+    "refusals",
+    "runs",
+    "leases",
+];

@@ -1,0 +1,385 @@
+//! Writing a page or a batch: one transaction, a statement a table.
+//!
+//! Locks are taken in one order: the lease, the records by id, then the tables in the order below, each by its key. Two
+//! commits that meet all the same (one ends a push that the other marks) are told apart by the database, and one of
+//! them runs again.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, GenericClient, Transaction};
+use model::RecordId;
+use model::stored::{encode_fields, encode_provenance};
+
+use super::accept::accept;
+use super::database::{Failure, Work, finish};
+use super::leases::held;
+use super::rows::{self, column, text};
+use super::Params;
+use crate::fold::{Folded, Written};
+use crate::stored::{big, encode_history, json_text, micros};
+use crate::{Conflict, Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
+
+/// A commit to be written.
+pub(super) struct Commit(pub(super) Folded);
+
+#[async_trait]
+impl Work for Commit {
+    /// A second time it would find its own records changed and call them stale.
+    const REPEATABLE: bool = false;
+    type Answer = ();
+
+    async fn run(&self, client: &mut Client) -> Result<(), Failure> {
+        let commit = &self.0;
+        let transaction = client.transaction().await?;
+        if let Some(lease) = &commit.lease
+            && held(&transaction, &[lease]).await? != [true]
+        {
+            return Err(LedgerError::LeaseLost(lease.key.clone()).into());
+        }
+        write_records(&transaction, &commit.records).await?;
+        write_history(&transaction, &commit.records).await?;
+        write_match_keys(&transaction, &commit.records).await?;
+        write_links(&transaction, &commit.links).await?;
+        write_conflicts(&transaction, &commit.conflicts).await?;
+        write_ended(&transaction, &commit.ended).await?;
+        write_marks(&transaction, &commit.marks).await?;
+        write_parked(&transaction, &commit.unparked, &commit.parked).await?;
+        let events: Vec<&NewEvent> = commit.events.iter().collect();
+        accept(&transaction, &events).await?;
+        if let Some((at, object, cursor)) = &commit.cursor {
+            write_cursor(&transaction, at, object, cursor).await?;
+        }
+        finish(transaction).await
+    }
+}
+
+async fn execute(transaction: &Transaction<'_>, sql: &str, params: &Params<'_>) -> Result<(), Failure> {
+    let statement = transaction.prepare_cached(sql).await?;
+    transaction.execute(&statement, params).await?;
+    Ok(())
+}
+
+async fn ids(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    params: &Params<'_>,
+) -> Result<HashSet<RecordId>, Failure> {
+    let statement = transaction.prepare_cached(sql).await?;
+    let rows = transaction.query(&statement, params).await?;
+    let ids = rows.iter().map(|row| rows::id(row, 0));
+    Ok(ids.collect::<Result<_, LedgerError>>()?)
+}
+
+/// Every record must be there at the version it was read at, or not be there when it is new.
+async fn write_records(transaction: &Transaction<'_>, records: &[Written]) -> Result<(), Failure> {
+    let (new, old): (Vec<&Written>, Vec<&Written>) = records.iter().partition(|one| one.read_version == 0);
+    let mut found = HashSet::new();
+    if !old.is_empty() {
+        let sql = "SELECT r.kind, r.id FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS n (kind, id, version) \
+                   JOIN records r ON r.kind = n.kind AND r.id = n.id AND r.version = n.version \
+                   ORDER BY r.kind, r.id FOR UPDATE OF r";
+        let kinds = column(old.iter().copied(), |one| one.record.id.kind.name());
+        let uuids = column(old.iter().copied(), |one| one.record.id.uuid);
+        let versions = column(old.iter().copied(), |one| big(one.read_version));
+        found.extend(ids(transaction, sql, &[&kinds, &uuids, &versions]).await?);
+    }
+    if !new.is_empty() {
+        let sql = "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
+                   SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], \
+                   $6::bigint[], $7::text[], $8::text[]) AS n (kind, id) ORDER BY n.kind, n.id \
+                   ON CONFLICT DO NOTHING RETURNING kind, id";
+        found.extend(with_columns(transaction, sql, &new).await?);
+    }
+    let stale = records.iter().map(|one| one.record.id).filter(|id| !found.contains(id));
+    let stale: Vec<RecordId> = stale.collect();
+    if !stale.is_empty() {
+        return Err(LedgerError::Stale(stale).into());
+    }
+    if !old.is_empty() {
+        let sql = "UPDATE records r SET version = n.version, created_at = n.created_at, updated_at = n.updated_at, \
+                   deleted_at = n.deleted_at, fields = n.fields, provenance = n.provenance \
+                   FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
+                   $7::text[], $8::text[]) \
+                   AS n (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
+                   WHERE r.kind = n.kind AND r.id = n.id RETURNING r.kind, r.id";
+        with_columns(transaction, sql, &old).await?;
+    }
+    Ok(())
+}
+
+async fn with_columns(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    written: &[&Written],
+) -> Result<HashSet<RecordId>, Failure> {
+    let records = || written.iter().map(|one| &one.record);
+    ids(
+        transaction,
+        sql,
+        &[
+            &column(records(), |record| record.id.kind.name()),
+            &column(records(), |record| record.id.uuid),
+            &column(records(), |record| big(record.version)),
+            &column(records(), |record| micros(record.created_at)),
+            &column(records(), |record| micros(record.updated_at)),
+            &column(records(), |record| record.deleted_at.map(micros)),
+            &column(records(), |record| encode_fields(&record.fields)),
+            &column(records(), |record| encode_provenance(&record.provenance)),
+        ],
+    )
+    .await
+}
+
+async fn write_history(transaction: &Transaction<'_>, records: &[Written]) -> Result<(), Failure> {
+    let versions = records
+        .iter()
+        .flat_map(|one| one.history.iter().map(|(version, changes)| (one.record.id, *version, changes)));
+    let versions: Vec<_> = versions.collect();
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO history (kind, record, version, changes) \
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[])";
+    execute(
+        transaction,
+        sql,
+        &[
+            &column(&versions, |(id, ..)| id.kind.name()),
+            &column(&versions, |(id, ..)| id.uuid),
+            &column(&versions, |(_, version, _)| big(*version)),
+            &column(&versions, |(.., changes)| encode_history(changes)),
+        ],
+    )
+    .await
+}
+
+async fn write_match_keys(transaction: &Transaction<'_>, records: &[Written]) -> Result<(), Failure> {
+    let keys: Vec<(RecordId, &String)> = records
+        .iter()
+        .flat_map(|one| one.match_keys.iter().map(|key| (one.record.id, key)))
+        .collect();
+    let kinds = column(&keys, |(id, _)| id.kind.name());
+    let uuids = column(&keys, |(id, _)| id.uuid);
+    let texts = column(&keys, |(_, key)| text(key));
+    let old: Vec<&Written> = records.iter().filter(|one| one.read_version != 0).collect();
+    if !old.is_empty() {
+        let sql = "DELETE FROM match_keys m USING unnest($1::text[], $2::uuid[]) AS r (kind, id) \
+                   WHERE m.kind = r.kind AND m.record = r.id AND NOT EXISTS \
+                   (SELECT 1 FROM unnest($3::text[], $4::uuid[], $5::text[]) AS n (kind, record, key) \
+                   WHERE n.kind = m.kind AND n.record = m.record AND n.key = m.key)";
+        let old_kinds = column(old.iter().copied(), |one| one.record.id.kind.name());
+        let old_uuids = column(old.iter().copied(), |one| one.record.id.uuid);
+        let values: &Params<'_> = &[&old_kinds, &old_uuids, &kinds, &uuids, &texts];
+        execute(transaction, sql, values).await?;
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO match_keys (kind, record, key) \
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) AS n (kind, record, key) \
+               ORDER BY n.kind, n.key, n.record ON CONFLICT DO NOTHING";
+    execute(transaction, sql, &[&kinds, &uuids, &texts]).await
+}
+
+async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<(), Failure> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let kinds = column(links, |link| link.record.kind.name());
+    let records = column(links, |link| link.record.uuid);
+    let connections = column(links, |link| text(&link.connection));
+    let objects = column(links, |link| text(&link.object));
+    let external_ids = column(links, |link| text(&link.external_id));
+    // First all that goes, then all that comes: two records may trade their objects.
+    let sql = "DELETE FROM links l \
+               USING unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) \
+               AS n (kind, record, connection, object, external_id) \
+               WHERE l.kind = n.kind AND l.record = n.record AND l.connection = n.connection \
+               AND l.object = n.object AND l.external_id <> n.external_id";
+    let values: &Params<'_> = &[&kinds, &records, &connections, &objects, &external_ids];
+    execute(transaction, sql, values).await?;
+    let sql = "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \
+               seen_at, gone) \
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], \
+               $7::text[], $8::text[], $9::bigint[], $10::boolean[]) \
+               AS n (kind, record, connection, object, external_id) \
+               ORDER BY n.connection, n.object, n.external_id \
+               ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
+               record = excluded.record, base = excluded.base, wire = excluded.wire, \
+               external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone";
+    execute(
+        transaction,
+        sql,
+        &[
+            &kinds,
+            &records,
+            &connections,
+            &objects,
+            &external_ids,
+            &column(links, |link| link.base.as_ref().map(encode_fields)),
+            &column(links, |link| link.wire.as_ref().map(json_text)),
+            &column(links, |link| link.external_version.as_deref().map(text)),
+            &column(links, |link| micros(link.seen_at)),
+            &column(links, |link| link.gone),
+        ],
+    )
+    .await
+}
+
+async fn write_conflicts(transaction: &Transaction<'_>, conflicts: &[Conflict]) -> Result<(), Failure> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let kinds = column(conflicts, |found| found.record.kind.name());
+    let records = column(conflicts, |found| found.record.uuid);
+    let paths = column(conflicts, |found| text(&found.path));
+    let connections = column(conflicts, |found| text(&found.connection));
+    let open = column(conflicts, |found| found.open);
+    let sql = "DELETE FROM conflicts c \
+               USING unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[]) \
+               AS n (kind, record, path, connection, open) \
+               WHERE n.open AND c.open AND c.kind = n.kind AND c.record = n.record AND c.path = n.path \
+               AND c.connection = n.connection";
+    execute(transaction, sql, &[&kinds, &records, &paths, &connections, &open]).await?;
+    let sql = "INSERT INTO conflicts (kind, record, path, connection, open, base, ours, theirs, kept, found_at) \
+               SELECT kind, record, path, connection, open, base, ours, theirs, kept, found_at \
+               FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], \
+               $8::text[], $9::text[], $10::bigint[]) WITH ORDINALITY \
+               AS n (kind, record, path, connection, open, base, ours, theirs, kept, found_at, n) ORDER BY n.n";
+    execute(
+        transaction,
+        sql,
+        &[
+            &kinds,
+            &records,
+            &paths,
+            &connections,
+            &open,
+            &column(conflicts, |found| json_text(&found.base)),
+            &column(conflicts, |found| json_text(&found.ours)),
+            &column(conflicts, |found| json_text(&found.theirs)),
+            &column(conflicts, |found| json_text(&found.kept)),
+            &column(conflicts, |found| micros(found.found_at)),
+        ],
+    )
+    .await
+}
+
+/// A push that was marked again since it was read is left as it is.
+async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -> Result<(), Failure> {
+    let done: Vec<&(Push, PushEnd)> = ended.iter().filter(|(_, end)| *end == PushEnd::Done).collect();
+    let later: Vec<(&Push, i64)> = ended
+        .iter()
+        .filter_map(|(push, end)| match end {
+            PushEnd::Done => None,
+            PushEnd::Later(at) => Some((push, micros(*at))),
+        })
+        .collect();
+    if !done.is_empty() {
+        let pushes = || done.iter().map(|(push, _)| push);
+        let sql = "DELETE FROM pushes p \
+                   USING unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) \
+                   AS n (connection, object, kind, record, mark) \
+                   WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
+                   AND p.record = n.record AND p.mark = n.mark";
+        let values: &Params<'_> = &[
+            &column(pushes(), |push| text(&push.connection)),
+            &column(pushes(), |push| text(&push.object)),
+            &column(pushes(), |push| push.record.kind.name()),
+            &column(pushes(), |push| push.record.uuid),
+            &column(pushes(), |push| big(push.mark)),
+        ];
+        execute(transaction, sql, values).await?;
+    }
+    if !later.is_empty() {
+        let sql = "UPDATE pushes p SET due_at = n.due_at, attempts = p.attempts + 1 \
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[]) \
+                   AS n (connection, object, kind, record, mark, due_at) \
+                   WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
+                   AND p.record = n.record AND p.mark = n.mark";
+        let values: &Params<'_> = &[
+            &column(&later, |(push, _)| text(&push.connection)),
+            &column(&later, |(push, _)| text(&push.object)),
+            &column(&later, |(push, _)| push.record.kind.name()),
+            &column(&later, |(push, _)| push.record.uuid),
+            &column(&later, |(push, _)| big(push.mark)),
+            &column(&later, |(_, at)| *at),
+        ];
+        execute(transaction, sql, values).await?;
+    }
+    Ok(())
+}
+
+async fn write_marks(transaction: &Transaction<'_>, marks: &[PushMark]) -> Result<(), Failure> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO pushes (connection, object, kind, record, due_at, mark, attempts) \
+               SELECT n.*, 1, 0 FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) \
+               AS n (connection, object, kind, record, due_at) ORDER BY n.connection, n.object, n.kind, n.record \
+               ON CONFLICT (connection, object, kind, record) DO UPDATE SET mark = pushes.mark + 1, attempts = 0, \
+               due_at = least(pushes.due_at, excluded.due_at)";
+    let values: &Params<'_> = &[
+        &column(marks, |mark| text(&mark.connection)),
+        &column(marks, |mark| text(&mark.object)),
+        &column(marks, |mark| mark.record.kind.name()),
+        &column(marks, |mark| mark.record.uuid),
+        &column(marks, |mark| micros(mark.due_at)),
+    ];
+    execute(transaction, sql, values).await
+}
+
+async fn write_parked(
+    transaction: &Transaction<'_>,
+    unparked: &[(String, String, String, bool)],
+    parked: &[Parked],
+) -> Result<(), Failure> {
+    if !unparked.is_empty() {
+        let sql = "DELETE FROM parked p USING unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) \
+                   AS n (connection, object, key, inbound) \
+                   WHERE p.connection = n.connection AND p.object = n.object AND p.key = n.key \
+                   AND p.inbound = n.inbound";
+        let values: &Params<'_> = &[
+            &column(unparked, |(at, ..)| text(at)),
+            &column(unparked, |(_, object, ..)| text(object)),
+            &column(unparked, |(_, _, key, _)| text(key)),
+            &column(unparked, |(.., inbound)| *inbound),
+        ];
+        execute(transaction, sql, values).await?;
+    }
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at) \
+               SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
+               $7::bigint[], $8::bigint[]) AS n (connection, object, key, inbound) \
+               ORDER BY n.connection, n.object, n.key, n.inbound \
+               ON CONFLICT (connection, object, key, inbound) DO UPDATE SET code = excluded.code, \
+               reason = excluded.reason, since = excluded.since, retry_at = excluded.retry_at";
+    let values: &Params<'_> = &[
+        &column(parked, |item| text(&item.connection)),
+        &column(parked, |item| text(&item.object)),
+        &column(parked, |item| text(&item.key)),
+        &column(parked, |item| item.inbound),
+        &column(parked, |item| text(&item.code)),
+        &column(parked, |item| text(&item.reason)),
+        &column(parked, |item| micros(item.since)),
+        &column(parked, |item| item.retry_at.map(micros)),
+    ];
+    execute(transaction, sql, values).await
+}
+
+async fn write_cursor(
+    transaction: &Transaction<'_>,
+    at: &str,
+    object: &str,
+    cursor: &Cursor,
+) -> Result<(), Failure> {
+    let sql = "INSERT INTO cursors (connection, object, position, primed, stored_at) VALUES ($1, $2, $3, $4, $5) \
+               ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
+               primed = excluded.primed, stored_at = excluded.stored_at";
+    let position = json_text(&cursor.position);
+    let values: &Params<'_> = &[&text(at), &text(object), &position, &cursor.primed, &micros(cursor.stored_at)];
+    execute(transaction, sql, values).await
+}

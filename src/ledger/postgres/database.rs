@@ -1,0 +1,252 @@
+//! Connections, and running statements and transactions again when that is safe and helps.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Config, NoTls, Row};
+
+use super::{Params, migrate};
+use crate::open::shown;
+use crate::{Durability, LedgerError, OpenError, Settings};
+
+/// How often a transaction is tried that collides with another or loses its connection.
+const TRIES_MAX: u32 = 6;
+/// The first pause between tries; each further one is as much longer.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Why work did not succeed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The contract says no; nothing was written.
+    Refused(LedgerError),
+    /// The database says no or is gone; nothing was written.
+    Database(tokio_postgres::Error),
+    /// The connection was lost while committing; nobody knows.
+    InDoubt(tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure::Database(error)
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Failure {
+        Failure::Refused(error)
+    }
+}
+
+/// Why there is no further try.
+pub(super) struct Ended {
+    pub(super) error: LedgerError,
+    /// Whether the database refused what it was given, so that a part of it may go well alone.
+    pub(super) divisible: bool,
+}
+
+impl From<Ended> for LedgerError {
+    fn from(ended: Ended) -> LedgerError {
+        ended.error
+    }
+}
+
+/// Something to do on one connection.
+#[async_trait]
+pub(super) trait Work: Sync {
+    /// Whether it may be done again although it may have been done: its second time changes nothing.
+    const REPEATABLE: bool;
+    /// What comes of it.
+    type Answer: Send;
+    /// Does it.
+    async fn run(&self, client: &mut Client) -> Result<Self::Answer, Failure>;
+}
+
+/// Commits; a lost connection leaves it open whether it happened.
+pub(super) async fn finish(transaction: deadpool_postgres::Transaction<'_>) -> Result<(), Failure> {
+    transaction.commit().await.map_err(|error| match error.code() {
+        Some(_) => Failure::Database(error),
+        None => Failure::InDoubt(error),
+    })
+}
+
+/// The database, by a pool of connections.
+#[derive(Clone)]
+pub(super) struct Database {
+    pool: Pool,
+    /// One for each write that may wait or run.
+    writes: Arc<Semaphore>,
+    writes_waiting_max: usize,
+}
+
+impl Database {
+    /// Connects, and brings the schema up to date.
+    pub(super) async fn open(address: &str, settings: &Settings) -> Result<Database, OpenError> {
+        let at = shown(address);
+        let fail = |reason: String| OpenError::Failed {
+            at: at.clone(),
+            reason,
+        };
+        let timeout = Duration::from_millis(settings.connect_timeout_ms.into());
+        let config = configure(address, settings, timeout)?;
+        migrate::migrate(&config, &at).await?;
+        let manager = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
+            .max_size(settings.connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(timeout))
+            .build()
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(Database {
+            pool,
+            writes: Arc::new(Semaphore::new(settings.writes_waiting_max)),
+            writes_waiting_max: settings.writes_waiting_max,
+        })
+    }
+
+    /// Runs one statement that may be run twice.
+    pub(super) async fn query(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, LedgerError> {
+        let mut tries = 1;
+        loop {
+            let result = match self.client().await {
+                Ok(client) => async {
+                    let statement = client.prepare_cached(sql).await?;
+                    client.query(&statement, params).await
+                }
+                .await
+                .map_err(Failure::Database),
+                Err(failure) => Err(failure),
+            };
+            match result {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => pause(failure, &mut tries, true).await.map_err(|ended| ended.error)?,
+            }
+        }
+    }
+
+    /// Runs one writing statement that may be run twice; answers how many rows it came to.
+    pub(super) async fn write(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, LedgerError> {
+        let _permit = self.permit()?;
+        self.query(sql, params).await
+    }
+
+    /// Does some work, again if that is safe and helps.
+    pub(super) async fn run<W: Work>(&self, work: &W) -> Result<W::Answer, Ended> {
+        let mut tries = 1;
+        loop {
+            let result = match self.client().await {
+                Ok(mut client) => work.run(&mut client).await,
+                Err(failure) => Err(failure),
+            };
+            match result {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => pause(failure, &mut tries, W::REPEATABLE).await?,
+            }
+        }
+    }
+
+    /// The right to wait for a write.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
+        let permit = Arc::clone(&self.writes).try_acquire_owned();
+        permit.map_err(|_| LedgerError::Busy {
+            waiting: self.writes_waiting_max,
+        })
+    }
+
+    async fn client(&self) -> Result<Client, Failure> {
+        use deadpool_postgres::PoolError;
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => Failure::Database(error),
+            PoolError::Timeout(_) => {
+                let reason = "no connection became free in `connect_timeout_ms`; raise `connections_max`";
+                Failure::Refused(LedgerError::Store(reason.into()))
+            }
+            other => Failure::Refused(LedgerError::Store(other.to_string())),
+        })
+    }
+}
+
+fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Config, OpenError> {
+    let mut config: Config = address
+        .parse()
+        .map_err(|_| OpenError::PostgresAddress("it is not a connection address".into()))?;
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(OpenError::PostgresAddress(
+            "`sslmode` asks for TLS, which is not built in; use `sslmode=prefer` over a private network or a local \
+             TLS proxy"
+                .into(),
+        ));
+    }
+    config.ssl_mode(SslMode::Disable);
+    config.connect_timeout(timeout);
+    config.application_name("interconnect");
+    if settings.durable == Durability::Normal {
+        config.options("-c synchronous_commit=off");
+    }
+    Ok(config)
+}
+
+/// Waits before the next try, or gives the error when there is none.
+async fn pause(failure: Failure, tries: &mut u32, repeatable: bool) -> Result<(), Ended> {
+    let last = |error: LedgerError, divisible| Err(Ended { error, divisible });
+    let (error, again) = match failure {
+        Failure::Refused(error) => return last(error, false),
+        Failure::Database(error) => {
+            let again = collided(&error) || gone(&error);
+            (error, again)
+        }
+        Failure::InDoubt(error) if repeatable => (error, true),
+        Failure::InDoubt(error) => {
+            let text = format!(
+                "the connection was lost while committing, so it may be written or not: {}",
+                reason(&error)
+            );
+            return last(LedgerError::Store(text), false);
+        }
+    };
+    if !again || *tries >= TRIES_MAX {
+        return last(error.into(), !again);
+    }
+    tracing::debug!(reason = reason(&error), tries, "the ledger tries again");
+    tokio::time::sleep(PAUSE * *tries).await;
+    *tries += 1;
+    Ok(())
+}
+
+/// Whether it met another transaction; the database took all of it back.
+fn collided(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    code == Some(&SqlState::T_R_SERIALIZATION_FAILURE) || code == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+/// Whether the server went away or comes just up.
+fn gone(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => {
+            let ended = [
+                &SqlState::ADMIN_SHUTDOWN,
+                &SqlState::CRASH_SHUTDOWN,
+                &SqlState::CANNOT_CONNECT_NOW,
+            ];
+            ended.contains(&code) || code.code().starts_with("08")
+        }
+        None => error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()),
+    }
+}
+
+/// What happened, without the values that the server shows in its details.
+pub(super) fn reason(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}

@@ -1,0 +1,240 @@
+//! Deliveries and attempts, refusals, stopped endpoints.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::{DeliveryId, EventId};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::PostgresLedger;
+use super::rows::{self, all, text};
+use crate::stored::{count, limit, micros, moment, next};
+use crate::{
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, Lease, LedgerError, NewDelivery, NewEvent,
+    Refusal,
+};
+
+/// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
+/// are found by skipping from one to the next through the two indexes, so a long backlog costs nothing.
+pub(super) const ENDPOINTS_DUE: &str = "\
+WITH RECURSIVE
+fresh (endpoint) AS (
+    (SELECT min(endpoint) FROM deliveries WHERE state = 'due' AND fresh)
+    UNION ALL
+    SELECT (SELECT min(d.endpoint) FROM deliveries d
+            WHERE d.state = 'due' AND d.fresh AND d.endpoint > fresh.endpoint)
+    FROM fresh WHERE fresh.endpoint IS NOT NULL),
+again (endpoint) AS (
+    (SELECT min(endpoint) FROM deliveries WHERE state = 'due' AND NOT fresh)
+    UNION ALL
+    SELECT (SELECT min(d.endpoint) FROM deliveries d
+            WHERE d.state = 'due' AND NOT d.fresh AND d.endpoint > again.endpoint)
+    FROM again WHERE again.endpoint IS NOT NULL),
+first (endpoint, at) AS (
+    SELECT endpoint, (SELECT next_at FROM deliveries d
+                      WHERE d.state = 'due' AND d.fresh AND d.endpoint = fresh.endpoint ORDER BY seq LIMIT 1)
+    FROM fresh WHERE endpoint IS NOT NULL
+    UNION ALL
+    SELECT endpoint, (SELECT min(next_at) FROM deliveries d
+                      WHERE d.state = 'due' AND NOT d.fresh AND d.endpoint = again.endpoint)
+    FROM again WHERE endpoint IS NOT NULL)
+SELECT endpoint, min(at) AS at FROM first
+WHERE endpoint NOT IN (SELECT endpoint FROM stopped_endpoints)
+GROUP BY endpoint ORDER BY at, endpoint";
+
+const DUE: &str = "\
+WITH ready AS (
+    (SELECT id, seq FROM deliveries
+     WHERE state = 'due' AND fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3)
+    UNION ALL
+    (SELECT id, seq FROM deliveries
+     WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace
+FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
+WHERE NOT EXISTS (SELECT 1 FROM stopped_endpoints WHERE endpoint = $1)
+ORDER BY ready.seq, ready.id LIMIT $3";
+
+/// What a filter asks, by the values of [`Asked`]; those that are null ask nothing.
+macro_rules! filtered {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            " ($1::uuid[] IS NULL OR d.id = ANY($1)) AND ($2::text IS NULL OR d.endpoint = $2) \
+             AND ($3::text IS NULL OR d.state = $3) AND ($4::bigint IS NULL OR e.received_at >= $4)",
+            $after
+        )
+    };
+}
+
+struct Asked<'a> {
+    ids: Option<Vec<Uuid>>,
+    endpoint: Option<std::borrow::Cow<'a, str>>,
+    state: Option<&'static str>,
+    since: Option<i64>,
+}
+
+impl Asked<'_> {
+    fn new(filter: &DeliveryFilter) -> Asked<'_> {
+        let ids = || filter.ids.iter().map(|id| id.uuid()).collect();
+        Asked {
+            ids: (!filter.ids.is_empty()).then(ids),
+            endpoint: filter.endpoint.as_deref().map(text),
+            state: filter.state.map(crate::DeliveryState::word),
+            since: filter.since.map(micros),
+        }
+    }
+}
+
+#[async_trait]
+impl Deliveries for PostgresLedger {
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, LedgerError> {
+        self.accepting.ask(events).await
+    }
+
+    async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
+        let rows = self
+            .database
+            .query(DUE, &[&text(endpoint), &micros(now), &limit(at_most)])
+            .await?;
+        all(&rows, rows::due)
+    }
+
+    async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
+        self.settling.ask((lease.cloned(), attempts)).await
+    }
+
+    async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError> {
+        let rows = self.database.query(ENDPOINTS_DUE, &[]).await?;
+        all(&rows, |row| Ok((row.try_get(0)?, moment(row.try_get(1)?)?)))
+    }
+
+    async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<DeliveryId>,
+        at_most: usize,
+    ) -> Result<Vec<Delivery>, LedgerError> {
+        let sql = filtered!(
+            "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
+             d.last_status, d.last_error FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
+            " AND ($5::uuid IS NULL OR d.id < $5) ORDER BY d.id DESC LIMIT $6"
+        );
+        let asked = Asked::new(filter);
+        let after = after.map(|id| id.uuid());
+        let at_most = limit(at_most);
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&asked.ids, &asked.endpoint, &asked.state, &asked.since, &after, &at_most];
+        all(&self.database.query(sql, &values).await?, rows::delivery)
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {
+        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at FROM attempts \
+                   WHERE delivery = $1 ORDER BY at, number";
+        let rows = self.database.query(sql, &[&delivery.uuid()]).await?;
+        all(&rows, |row| attempt(delivery, row))
+    }
+
+    async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError> {
+        let sql = filtered!(
+            "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $5 \
+             WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
+             WHERE d.state <> 'delivered' AND",
+            " ORDER BY d.id FOR UPDATE OF d) RETURNING 1) SELECT count(*) FROM again"
+        );
+        let asked = Asked::new(filter);
+        let at = micros(at);
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&asked.ids, &asked.endpoint, &asked.state, &asked.since, &at];
+        let rows = self.database.write(sql, &values).await?;
+        let counted = rows.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
+        count(counted.unwrap_or(0))
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
+        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint \
+                   FROM events e LEFT JOIN deliveries d ON d.seq = e.seq WHERE e.id = $1 ORDER BY d.id";
+        let rows = self.database.query(sql, &[&id.uuid()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let mut deliveries = Vec::new();
+        for row in &rows {
+            if let Some(delivery) = row.try_get::<_, Option<Uuid>>(6)? {
+                deliveries.push(NewDelivery {
+                    id: delivery.into(),
+                    endpoint: row.try_get(7)?,
+                });
+            }
+        }
+        Ok(Some(NewEvent {
+            id,
+            event_type: row.try_get(0)?,
+            source: row.try_get(1)?,
+            dedupe: row.try_get(2)?,
+            body: row.try_get::<_, Vec<u8>>(3)?.into(),
+            received_at: moment(row.try_get(4)?)?,
+            trace: row.try_get(5)?,
+            deliveries,
+        }))
+    }
+
+    async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError> {
+        self.refusing.ask(refusals).await
+    }
+
+    async fn refusals(&self, at_most: usize) -> Result<Vec<Refusal>, LedgerError> {
+        let sql = "SELECT at, addressed_to, status, code, webhook_id, body_bytes FROM refusals \
+                   ORDER BY seq DESC LIMIT $1";
+        let rows = self.database.query(sql, &[&limit(at_most)]).await?;
+        all(&rows, |row| {
+            Ok(Refusal {
+                at: moment(row.try_get(0)?)?,
+                addressed_to: row.try_get(1)?,
+                status: count(row.try_get(2)?)?,
+                code: row.try_get(3)?,
+                webhook_id: row.try_get(4)?,
+                body_bytes: count(row.try_get(5)?)?,
+            })
+        })
+    }
+
+    async fn stop_endpoint(
+        &self,
+        endpoint: &str,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let endpoint = text(endpoint);
+        match reason.map(text) {
+            Some(reason) => {
+                let sql = "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES ($1, $2, $3) \
+                           ON CONFLICT (endpoint) DO UPDATE SET reason = excluded.reason, at = excluded.at";
+                self.database.write(sql, &[&endpoint, &reason, &micros(at)]).await?
+            }
+            None => {
+                let sql = "DELETE FROM stopped_endpoints WHERE endpoint = $1";
+                self.database.write(sql, &[&endpoint]).await?
+            }
+        };
+        Ok(())
+    }
+
+    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError> {
+        let sql = "SELECT endpoint, reason FROM stopped_endpoints ORDER BY endpoint";
+        let rows = self.database.query(sql, &[]).await?;
+        all(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+    }
+}
+
+fn attempt(delivery: DeliveryId, row: &Row) -> Result<Attempt, LedgerError> {
+    let status: Option<i64> = row.try_get(3)?;
+    Ok(Attempt {
+        delivery,
+        number: count(row.try_get(0)?)?,
+        at: moment(row.try_get(1)?)?,
+        duration_ms: count(row.try_get(2)?)?,
+        status: status.map(count).transpose()?,
+        error: row.try_get(4)?,
+        next: next(row.try_get(5)?, row.try_get(6)?)?,
+    })
+}

@@ -1,0 +1,61 @@
+//! The schema brought up to date, by one node at a time.
+
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::database::reason;
+use crate::OpenError;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// The advisory lock that a node holds while it migrates: the first eight bytes of `intercon`.
+const LOCK: i64 = i64::from_be_bytes(*b"intercon");
+
+/// Connects once, waits for other nodes that migrate, and migrates.
+pub(super) async fn migrate(config: &Config, at: &str) -> Result<(), OpenError> {
+    let fail = |error: tokio_postgres::Error| OpenError::Failed {
+        at: at.to_owned(),
+        reason: reason(&error),
+    };
+    let (mut client, connection) = config.connect(NoTls).await.map_err(fail)?;
+    let task = tokio::spawn(connection);
+    let result = locked(&mut client, at).await;
+    // The lock goes with the connection.
+    drop(client);
+    let _ = task.await;
+    result
+}
+
+async fn locked(client: &mut Client, at: &str) -> Result<(), OpenError> {
+    let fail = |reason: String| OpenError::Failed {
+        at: at.to_owned(),
+        reason,
+    };
+    let lock = client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await;
+    lock.map_err(|error| fail(reason(&error)))?;
+    let runner = embedded::migrations::runner();
+    let known = runner.get_migrations().iter().map(|m| i64::from(m.version())).max();
+    let known = known.expect("the crate has migrations");
+    let found = schema_version(client).await.map_err(|error| fail(reason(&error)))?;
+    if found > known {
+        let at = at.to_owned();
+        return Err(OpenError::Newer { at, found, known });
+    }
+    runner
+        .run_async(client)
+        .await
+        .map_err(|error| fail(error.to_string()))?;
+    Ok(())
+}
+
+async fn schema_version(client: &Client) -> Result<i64, tokio_postgres::Error> {
+    let table = client
+        .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
+        .await?;
+    if !table.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let sql = "SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history";
+    Ok(client.query_one(sql, &[]).await?.get(0))
+}

@@ -1,0 +1,202 @@
+//! Reading records, links and what sync owes.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::{Kind, MatchKey, Record, RecordId};
+use uuid::Uuid;
+
+use super::PostgresLedger;
+use super::commit::Commit;
+use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
+use crate::fold::fold;
+use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if};
+use crate::{
+    Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
+};
+
+/// Records that are asked for, as two columns.
+fn named(ids: &[RecordId]) -> (Vec<&'static str>, Vec<Uuid>) {
+    (column(ids, |id| id.kind.name()), column(ids, |id| id.uuid))
+}
+
+#[async_trait]
+impl Records for PostgresLedger {
+    async fn linked(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Linked>, LedgerError> {
+        let sql = format!(
+            "SELECT {LINK_COLUMNS}, {RECORD_COLUMNS} FROM links l \
+             JOIN records r ON r.kind = l.kind AND r.id = l.record \
+             WHERE l.connection = $1 AND l.object = $2 AND l.external_id = ANY($3)"
+        );
+        let external_ids = column(external_ids, |id| text(id));
+        let rows = self
+            .database
+            .query(&sql, &[&text(connection), &text(object), &external_ids])
+            .await?;
+        all(&rows, |row| {
+            Ok(Linked {
+                link: rows::link(row)?,
+                record: rows::record(row, LINK_COLUMNS_COUNT)?,
+            })
+        })
+    }
+
+    async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
+        let sql = format!(
+            "SELECT {RECORD_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id) \
+             JOIN records r ON r.kind = asked.kind AND r.id = asked.id"
+        );
+        let (kinds, ids) = named(ids);
+        let rows = self.database.query(&sql, &[&kinds, &ids]).await?;
+        all(&rows, |row| rows::record(row, 0))
+    }
+
+    async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError> {
+        let sql = format!(
+            "SELECT {LINK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id) \
+             JOIN links l ON l.kind = asked.kind AND l.record = asked.id"
+        );
+        let (kinds, ids) = named(ids);
+        let rows = self.database.query(&sql, &[&kinds, &ids]).await?;
+        all(&rows, rows::link)
+    }
+
+    async fn matching(
+        &self,
+        kind: Kind,
+        keys: &[MatchKey],
+    ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
+        let sql = "SELECT m.key, m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
+                   WHERE m.kind = $1 AND m.key = ANY($2) AND r.deleted_at IS NULL ORDER BY m.key, m.record";
+        let keys = column(keys, |key| text(&key.0));
+        let rows = self.database.query(sql, &[&kind.name(), &keys]).await?;
+        all(&rows, |row| {
+            Ok((MatchKey(row.try_get(0)?), RecordId::new(kind, row.try_get(1)?)))
+        })
+    }
+
+    async fn list_records(
+        &self,
+        kind: Kind,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let sql = format!(
+            "SELECT {RECORD_COLUMNS} FROM records r WHERE r.kind = $1 AND ($2::uuid IS NULL OR r.id > $2) \
+             ORDER BY r.id LIMIT $3"
+        );
+        let after = after.map(|id| id.uuid);
+        let rows = self
+            .database
+            .query(&sql, &[&kind.name(), &after, &limit(at_most)])
+            .await?;
+        all(&rows, |row| rows::record(row, 0))
+    }
+
+    async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError> {
+        let sql = "SELECT version, changes FROM history WHERE kind = $1 AND record = $2 ORDER BY version";
+        let rows = self.database.query(sql, &[&id.kind.name(), &id.uuid]).await?;
+        let versions = all(&rows, |row| {
+            decode_history(count(row.try_get(0)?)?, row.try_get(1)?)
+        })?;
+        Ok(versions.into_iter().flatten().collect())
+    }
+
+    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
+        let sql = "SELECT path, connection, base, ours, theirs, kept, open, found_at FROM conflicts \
+                   WHERE kind = $1 AND record = $2 ORDER BY found_at, seq";
+        let rows = self.database.query(sql, &[&id.kind.name(), &id.uuid]).await?;
+        all(&rows, |row| {
+            Ok(Conflict {
+                record: id,
+                path: row.try_get(0)?,
+                connection: row.try_get(1)?,
+                base: json(row.try_get(2)?)?,
+                ours: json(row.try_get(3)?)?,
+                theirs: json(row.try_get(4)?)?,
+                kept: json(row.try_get(5)?)?,
+                open: row.try_get(6)?,
+                found_at: moment(row.try_get(7)?)?,
+            })
+        })
+    }
+
+    async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
+        let _permit = self.database.permit()?;
+        let commit = Commit(fold(commit)?);
+        Ok(self.database.run(&commit).await?)
+    }
+
+    async fn pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        let sql = "SELECT kind, record, mark, due_at, attempts FROM pushes \
+                   WHERE connection = $1 AND object = $2 AND due_at <= $3 ORDER BY due_at, record, kind LIMIT $4";
+        let rows = self
+            .database
+            .query(
+                sql,
+                &[&text(connection), &text(object), &micros(now), &limit(at_most)],
+            )
+            .await?;
+        all(&rows, |row| {
+            Ok(Push {
+                connection: connection.to_owned(),
+                object: object.to_owned(),
+                record: rows::id(row, 0)?,
+                mark: count(row.try_get(2)?)?,
+                due_at: moment(row.try_get(3)?)?,
+                attempts: count(row.try_get(4)?)?,
+            })
+        })
+    }
+
+    async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
+        let sql = "SELECT position, primed, stored_at FROM cursors WHERE connection = $1 AND object = $2";
+        let rows = self.database.query(sql, &[&text(connection), &text(object)]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Cursor {
+                position: json(row.try_get(0)?)?,
+                primed: row.try_get(1)?,
+                stored_at: moment(row.try_get(2)?)?,
+            })
+        };
+        rows.first().map(read).transpose()
+    }
+
+    async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
+        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at FROM parked \
+                   WHERE ($1::text IS NULL OR connection = $1) AND ($2::text IS NULL OR object = $2) \
+                   AND ($3::boolean IS NULL OR inbound = $3) AND ($4::bigint IS NULL OR retry_at <= $4) \
+                   ORDER BY since, connection, object, key, inbound LIMIT $5";
+        let (connection, object) = filter.of.as_ref().map(|(c, o)| (text(c), text(o))).unzip();
+        let retry_by = filter.retry_by.map(micros);
+        let rows = self
+            .database
+            .query(
+                sql,
+                &[&connection, &object, &filter.inbound, &retry_by, &limit(at_most)],
+            )
+            .await?;
+        all(&rows, |row| {
+            Ok(Parked {
+                connection: row.try_get(0)?,
+                object: row.try_get(1)?,
+                key: row.try_get(2)?,
+                inbound: row.try_get(3)?,
+                code: row.try_get(4)?,
+                reason: row.try_get(5)?,
+                since: moment(row.try_get(6)?)?,
+                retry_at: moment_if(row.try_get(7)?)?,
+            })
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Values to columns of a batch, rows to values.
+
+use std::borrow::Cow;
+
+use model::{Record, RecordId};
+use tokio_postgres::Row;
+
+use crate::stored::{count, moment, moment_if, record_id};
+use crate::{Delivery, DeliveryState, Due, LedgerError, Link};
+
+/// One column of a batch.
+pub(super) fn column<R: IntoIterator, T>(rows: R, of: impl Fn(R::Item) -> T) -> Vec<T> {
+    rows.into_iter().map(of).collect()
+}
+
+/// Text as PostgreSQL can keep it: U+0000 becomes U+FFFD.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A record's id from the column of its kind and the one after it.
+pub(super) fn id(row: &Row, column: usize) -> Result<RecordId, LedgerError> {
+    record_id(row.try_get(column)?, row.try_get(column + 1)?)
+}
+
+/// The columns that [`record`] reads, of a table `r`.
+pub(super) const RECORD_COLUMNS: &str =
+    "r.kind, r.id, r.version, r.created_at, r.updated_at, r.deleted_at, r.fields, r.provenance";
+
+/// A record from eight columns, the first of which is `from`.
+pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
+    let id = id(row, from)?;
+    Ok(Record {
+        id,
+        version: count(row.try_get(from + 2)?)?,
+        created_at: moment(row.try_get(from + 3)?)?,
+        updated_at: moment(row.try_get(from + 4)?)?,
+        deleted_at: moment_if(row.try_get(from + 5)?)?,
+        fields: model::stored::decode_fields(id.kind, row.try_get(from + 6)?)?,
+        provenance: model::stored::decode_provenance(id.kind, row.try_get(from + 7)?)?,
+    })
+}
+
+/// The columns that [`link`] reads, of a table `l`.
+pub(super) const LINK_COLUMNS: &str = "l.connection, l.object, l.external_id, l.kind, l.record, l.base, l.wire, \
+                                       l.external_version, l.seen_at, l.gone";
+/// How many they are.
+pub(super) const LINK_COLUMNS_COUNT: usize = 10;
+
+/// A link from the first columns of a row.
+pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
+    let record = id(row, 3)?;
+    let base: Option<&str> = row.try_get(5)?;
+    let wire: Option<&str> = row.try_get(6)?;
+    Ok(Link {
+        connection: row.try_get(0)?,
+        object: row.try_get(1)?,
+        external_id: row.try_get(2)?,
+        record,
+        base: base
+            .map(|text| model::stored::decode_fields(record.kind, text))
+            .transpose()?,
+        wire: wire.map(crate::stored::json).transpose()?,
+        external_version: row.try_get(7)?,
+        seen_at: moment(row.try_get(8)?)?,
+        gone: row.try_get(9)?,
+    })
+}
+
+/// A due delivery from the columns of `due`.
+pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
+    Ok(Due {
+        delivery: row.try_get::<_, uuid::Uuid>(0)?.into(),
+        event: row.try_get::<_, uuid::Uuid>(1)?.into(),
+        event_type: row.try_get(2)?,
+        source: row.try_get(3)?,
+        body: row.try_get::<_, Vec<u8>>(4)?.into(),
+        received_at: moment(row.try_get(5)?)?,
+        attempts: count(row.try_get(6)?)?,
+        trace: row.try_get(7)?,
+    })
+}
+
+/// A delivery from the columns of `list_deliveries`.
+pub(super) fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
+    let word: &str = row.try_get(5)?;
+    let state = DeliveryState::parse(word).ok_or_else(|| crate::stored::damaged("a state", word))?;
+    let last_status: Option<i64> = row.try_get(9)?;
+    Ok(Delivery {
+        id: row.try_get::<_, uuid::Uuid>(0)?.into(),
+        event: row.try_get::<_, uuid::Uuid>(1)?.into(),
+        event_type: row.try_get(2)?,
+        source: row.try_get(3)?,
+        endpoint: row.try_get(4)?,
+        state,
+        attempts: count(row.try_get(6)?)?,
+        received_at: moment(row.try_get(7)?)?,
+        next_at: match state {
+            DeliveryState::Due => Some(moment(row.try_get(8)?)?),
+            DeliveryState::Delivered | DeliveryState::Dead => None,
+        },
+        last_status: last_status.map(count).transpose()?,
+        last_error: row.try_get(10)?,
+    })
+}
+
+/// Reads every row.
+pub(super) fn all<T>(
+    rows: &[Row],
+    read: impl FnMut(&Row) -> Result<T, LedgerError>,
+) -> Result<Vec<T>, LedgerError> {
+    rows.iter().map(read).collect()
+}

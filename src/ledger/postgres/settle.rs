@@ -1,0 +1,160 @@
+//! Writing attempts and refusals down, in groups.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, GenericClient};
+use uuid::Uuid;
+
+use super::batcher::Batch;
+use super::database::{Failure, finish};
+use super::leases::held;
+use super::rows::{column, text};
+use crate::stored::{big, delivery_columns, micros, next_columns};
+use crate::{Attempt, Lease, LedgerError, REFUSALS_MAX, Refusal};
+
+/// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
+/// not hold up the others. A delivery that arrived stays so, whatever is said later.
+const SETTLE: &str = "\
+WITH known AS (
+    UPDATE deliveries d SET state = CASE WHEN d.state = 'delivered' THEN d.state ELSE a.state END, fresh = false,
+        attempts = a.number, next_at = a.next_at, last_status = a.status, last_error = a.error
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
+         AS a (delivery, state, number, next_at, status, error)
+    WHERE d.id = a.delivery RETURNING d.id)
+INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at)
+SELECT a.* FROM unnest($7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[],
+                       $14::bigint[]) AS a (delivery, at, number, duration_ms, status, error, next, retry_at)
+JOIN known ON known.id = a.delivery
+ON CONFLICT DO NOTHING";
+
+const REFUSE: &str = "\
+INSERT INTO refusals (at, addressed_to, status, code, webhook_id, body_bytes)
+SELECT at, addressed_to, status, code, webhook_id, body_bytes
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
+     WITH ORDINALITY AS r (at, addressed_to, status, code, webhook_id, body_bytes, n)
+ORDER BY n";
+
+const FORGET: &str = "DELETE FROM refusals WHERE seq <= (SELECT seq FROM refusals ORDER BY seq DESC OFFSET $1 LIMIT 1)";
+
+/// The batcher of attempts.
+pub(super) struct Settling;
+
+#[async_trait]
+impl Batch for Settling {
+    type Request = (Option<Lease>, Vec<Attempt>);
+    type Answer = ();
+    /// An attempt has one row by delivery, moment and number.
+    const REPEATABLE: bool = true;
+
+    fn rows((_, attempts): &Self::Request) -> usize {
+        2 * attempts.len()
+    }
+
+    async fn run(
+        client: &mut Client,
+        requests: &[Self::Request],
+    ) -> Result<Vec<Result<(), LedgerError>>, Failure> {
+        let leases: Vec<&Lease> = requests.iter().filter_map(|(lease, _)| lease.as_ref()).collect();
+        let transaction = client.transaction().await?;
+        let mut still_held = if leases.is_empty() {
+            Vec::new()
+        } else {
+            held(&transaction, &leases).await?
+        }
+        .into_iter();
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut attempts: Vec<&Attempt> = Vec::new();
+        for (lease, of_request) in requests {
+            match lease {
+                Some(lease) if still_held.next() != Some(true) => {
+                    answers.push(Err(LedgerError::LeaseLost(lease.key.clone())));
+                }
+                _ => {
+                    attempts.extend(of_request);
+                    answers.push(Ok(()));
+                }
+            }
+        }
+        settle(&transaction, &attempts).await?;
+        finish(transaction).await?;
+        Ok(answers)
+    }
+}
+
+async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<(), Failure> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    // One row a delivery: the last attempt, but arrived if any did. By id, so that concurrent groups lock alike.
+    let mut ends: BTreeMap<Uuid, (&str, &Attempt)> = BTreeMap::new();
+    for attempt in attempts {
+        let (state, _) = delivery_columns(attempt);
+        let end = ends.entry(attempt.delivery.uuid()).or_insert((state, attempt));
+        let arrived = end.0 == "delivered";
+        *end = (if arrived { end.0 } else { state }, attempt);
+    }
+    let statement = client.prepare_cached(SETTLE).await?;
+    client
+        .execute(
+            &statement,
+            &[
+                &column(&ends, |(delivery, _)| *delivery),
+                &column(&ends, |(_, (state, _))| *state),
+                &column(&ends, |(_, (_, attempt))| i64::from(attempt.number)),
+                &column(&ends, |(_, (_, attempt))| delivery_columns(attempt).1),
+                &column(&ends, |(_, (_, attempt))| attempt.status.map(i64::from)),
+                &column(&ends, |(_, (_, attempt))| text(&attempt.error)),
+                &column(attempts, |attempt| attempt.delivery.uuid()),
+                &column(attempts, |attempt| micros(attempt.at)),
+                &column(attempts, |attempt| i64::from(attempt.number)),
+                &column(attempts, |attempt| i64::from(attempt.duration_ms)),
+                &column(attempts, |attempt| attempt.status.map(i64::from)),
+                &column(attempts, |attempt| text(&attempt.error)),
+                &column(attempts, |attempt| next_columns(attempt.next).0),
+                &column(attempts, |attempt| next_columns(attempt.next).1),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The batcher of refusals.
+pub(super) struct Refusing;
+
+#[async_trait]
+impl Batch for Refusing {
+    type Request = Vec<Refusal>;
+    type Answer = ();
+    const REPEATABLE: bool = false;
+
+    fn rows(refusals: &Vec<Refusal>) -> usize {
+        refusals.len()
+    }
+
+    async fn run(
+        client: &mut Client,
+        requests: &[Vec<Refusal>],
+    ) -> Result<Vec<Result<(), LedgerError>>, Failure> {
+        let refusals: Vec<&Refusal> = requests.iter().flatten().collect();
+        let transaction = client.transaction().await?;
+        let insert = transaction.prepare_cached(REFUSE).await?;
+        transaction
+            .execute(
+                &insert,
+                &[
+                    &column(&refusals, |refusal| micros(refusal.at)),
+                    &column(&refusals, |refusal| text(&refusal.addressed_to)),
+                    &column(&refusals, |refusal| i64::from(refusal.status)),
+                    &column(&refusals, |refusal| text(&refusal.code)),
+                    &column(&refusals, |refusal| text(&refusal.webhook_id)),
+                    &column(&refusals, |refusal| big(refusal.body_bytes)),
+                ],
+            )
+            .await?;
+        let forget = transaction.prepare_cached(FORGET).await?;
+        transaction.execute(&forget, &[&big(REFUSALS_MAX)]).await?;
+        finish(transaction).await?;
+        Ok(requests.iter().map(|_| Ok(())).collect())
+    }
+}

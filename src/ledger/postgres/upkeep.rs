@@ -1,0 +1,104 @@
+//! What is owed, runs, sealed values, and the ledger's own health.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::PostgresLedger;
+use super::rows::{all, text};
+use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
+use crate::{Deliveries, LedgerError, Owed, Run, TABLES, Upkeep};
+
+#[async_trait]
+impl Upkeep for PostgresLedger {
+    async fn owed(&self) -> Result<Owed, LedgerError> {
+        let pushes = "SELECT connection, object, min(due_at) FROM pushes \
+                      GROUP BY connection, object ORDER BY connection, object";
+        let parked = "SELECT connection, object, min(retry_at) FROM parked \
+                      WHERE inbound AND retry_at IS NOT NULL \
+                      GROUP BY connection, object ORDER BY connection, object";
+        Ok(Owed {
+            pushes: self.places(pushes).await?,
+            endpoints: self.endpoints_due().await?,
+            parked: self.places(parked).await?,
+        })
+    }
+
+    async fn note_run(&self, run: &Run) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO runs (id, connection, object, direction, started_at, ended_at, counts, error) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET \
+                   ended_at = excluded.ended_at, counts = excluded.counts, error = excluded.error";
+        let ended_at = run.ended_at.map(micros);
+        self.database
+            .write(
+                sql,
+                &[
+                    &run.id.uuid(),
+                    &text(&run.connection),
+                    &text(&run.object),
+                    &text(&run.direction),
+                    &micros(run.started_at),
+                    &ended_at,
+                    &json_text(&run.counts),
+                    &text(&run.error),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn runs(&self, at_most: usize) -> Result<Vec<Run>, LedgerError> {
+        let sql = "SELECT id, connection, object, direction, started_at, ended_at, counts, error FROM runs \
+                   ORDER BY started_at DESC, id DESC LIMIT $1";
+        let rows = self.database.query(sql, &[&limit(at_most)]).await?;
+        all(&rows, |row| {
+            Ok(Run {
+                id: row.try_get::<_, uuid::Uuid>(0)?.into(),
+                connection: row.try_get(1)?,
+                object: row.try_get(2)?,
+                direction: row.try_get(3)?,
+                started_at: moment(row.try_get(4)?)?,
+                ended_at: moment_if(row.try_get(5)?)?,
+                counts: json(row.try_get(6)?)?,
+                error: row.try_get(7)?,
+            })
+        })
+    }
+
+    async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO sealed (name, sealed) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed";
+        self.database.write(sql, &[&text(name), &sealed]).await?;
+        Ok(())
+    }
+
+    async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let sql = "SELECT sealed FROM sealed WHERE name = $1";
+        let rows = self.database.query(sql, &[&text(name)]).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        let sql = "UPDATE pulse SET beats = beats + 1";
+        self.database.write(sql, &[]).await?;
+        Ok(())
+    }
+
+    async fn row_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        let mut counts = Vec::with_capacity(TABLES.len());
+        for table in TABLES {
+            let rows = self.database.query(&format!("SELECT count(*) FROM {table}"), &[]).await?;
+            let counted = rows.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
+            counts.push((table.to_owned(), count(counted.unwrap_or(0))?));
+        }
+        Ok(counts)
+    }
+}
+
+impl PostgresLedger {
+    async fn places(&self, sql: &str) -> Result<Vec<(String, String, Timestamp)>, LedgerError> {
+        let rows = self.database.query(sql, &[]).await?;
+        all(&rows, |row| {
+            Ok((row.try_get(0)?, row.try_get(1)?, moment(row.try_get(2)?)?))
+        })
+    }
+}

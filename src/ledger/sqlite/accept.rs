@@ -1,0 +1,54 @@
+//! Taking events in: the hot path.
+
+use rusqlite::{Connection, params};
+
+use crate::stored::micros;
+use crate::{Accepted, LedgerError, NewEvent};
+
+/// Writes events with their deliveries; those that their source said before are left as they were.
+pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec<Accepted>, LedgerError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (source, dedupe) DO NOTHING",
+    )?;
+    let mut deliver = connection.prepare_cached(
+        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error) \
+         VALUES (?1, ?2, ?3, 'due', 1, 0, ?4, NULL, '')",
+    )?;
+    let mut answers = Vec::with_capacity(events.len());
+    for event in events {
+        let received_at = micros(event.received_at);
+        let inserted = insert.execute(params![
+            event.id.uuid().as_bytes(),
+            event.event_type,
+            event.source,
+            event.dedupe,
+            received_at,
+            event.trace,
+            &event.body[..],
+        ])?;
+        if inserted == 0 {
+            answers.push(Accepted::Duplicate(first(connection, event)?));
+            continue;
+        }
+        let seq = connection.last_insert_rowid();
+        for delivery in &event.deliveries {
+            deliver.execute(params![
+                delivery.id.uuid().as_bytes(),
+                seq,
+                delivery.endpoint,
+                received_at
+            ])?;
+        }
+        answers.push(Accepted::New);
+    }
+    Ok(answers)
+}
+
+/// The id that an event got when it was said first.
+fn first(connection: &Connection, event: &NewEvent) -> Result<model::EventId, LedgerError> {
+    let sql = "SELECT id FROM events WHERE source = ?1 AND dedupe = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let id = statement.query_row(params![event.source, event.dedupe], |row| row.get(0))?;
+    Ok(uuid::Uuid::from_bytes(id).into())
+}

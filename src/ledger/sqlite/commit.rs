@@ -1,0 +1,276 @@
+//! Writing a page or a batch.
+
+use model::stored::{encode_fields, encode_provenance};
+use rusqlite::{Connection, params};
+
+use super::{accept, leases, rows};
+use crate::fold::{Folded, Written};
+use crate::stored::{big, encode_history, json_text, micros};
+use crate::{Conflict, Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark};
+
+/// Writes all of a commit. On an error the caller takes everything back.
+pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
+    leases::fence(connection, commit.lease.as_ref())?;
+    write_records(connection, &commit.records)?;
+    for written in &commit.records {
+        write_history(connection, written)?;
+        write_match_keys(connection, written)?;
+    }
+    write_links(connection, &commit.links)?;
+    write_conflicts(connection, &commit.conflicts)?;
+    write_ended(connection, &commit.ended)?;
+    write_marks(connection, &commit.marks)?;
+    write_parked(connection, &commit.unparked, &commit.parked)?;
+    accept::accept(connection, &commit.events)?;
+    if let Some((at, object, cursor)) = &commit.cursor {
+        write_cursor(connection, at, object, cursor)?;
+    }
+    Ok(())
+}
+
+/// Every record must be there at the version it was read at, or not be there when it is new.
+fn write_records(connection: &Connection, records: &[Written]) -> Result<(), LedgerError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+    )?;
+    let mut update = connection.prepare_cached(
+        "UPDATE records SET version = ?3, created_at = ?4, updated_at = ?5, deleted_at = ?6, fields = ?7, \
+         provenance = ?8 WHERE kind = ?1 AND id = ?2 AND version = ?9",
+    )?;
+    let mut stale = Vec::new();
+    for Written {
+        record, read_version, ..
+    } in records
+    {
+        let (kind, id) = (record.id.kind.name(), record.id.uuid);
+        let id = id.as_bytes();
+        let version = big(record.version);
+        let (created, updated) = (micros(record.created_at), micros(record.updated_at));
+        let deleted = record.deleted_at.map(micros);
+        let (fields, provenance) = (
+            encode_fields(&record.fields),
+            encode_provenance(&record.provenance),
+        );
+        let written = if *read_version == 0 {
+            insert.execute(params![
+                kind, id, version, created, updated, deleted, fields, provenance
+            ])?
+        } else {
+            let read = big(*read_version);
+            update.execute(params![
+                kind, id, version, created, updated, deleted, fields, provenance, read
+            ])?
+        };
+        if written == 0 {
+            stale.push(record.id);
+        }
+    }
+    if stale.is_empty() {
+        Ok(())
+    } else {
+        Err(LedgerError::Stale(stale))
+    }
+}
+
+fn write_history(connection: &Connection, written: &Written) -> Result<(), LedgerError> {
+    let id = written.record.id;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO history (kind, record, version, changes) VALUES (?1, ?2, ?3, ?4)")?;
+    for (version, changes) in &written.history {
+        insert.execute(params![
+            id.kind.name(),
+            id.uuid.as_bytes(),
+            big(*version),
+            encode_history(changes)
+        ])?;
+    }
+    Ok(())
+}
+
+/// Most changes leave the keys as they are, so only the difference is written.
+fn write_match_keys(connection: &Connection, written: &Written) -> Result<(), LedgerError> {
+    let id = written.record.id;
+    let key = params![id.kind.name(), id.uuid.as_bytes()];
+    let old: std::collections::BTreeSet<String> = if written.read_version == 0 {
+        Default::default()
+    } else {
+        let sql = "SELECT key FROM match_keys WHERE kind = ?1 AND record = ?2";
+        let old = rows::all(connection, sql, key, |row| Ok(row.get(0)?))?;
+        old.into_iter().collect()
+    };
+    for gone in old.difference(&written.match_keys) {
+        connection
+            .prepare_cached("DELETE FROM match_keys WHERE kind = ?1 AND record = ?2 AND key = ?3")?
+            .execute(params![id.kind.name(), id.uuid.as_bytes(), gone])?;
+    }
+    for new in written.match_keys.difference(&old) {
+        connection
+            .prepare_cached("INSERT INTO match_keys (kind, record, key) VALUES (?1, ?2, ?3)")?
+            .execute(params![id.kind.name(), id.uuid.as_bytes(), new])?;
+    }
+    Ok(())
+}
+
+fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerError> {
+    let mut replace = connection.prepare_cached(
+        "DELETE FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4 \
+         AND external_id <> ?5",
+    )?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, seen_at, \
+         gone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
+         record = excluded.record, base = excluded.base, wire = excluded.wire, \
+         external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone",
+    )?;
+    // First all that goes, then all that comes: two records may trade their objects.
+    for link in links {
+        replace.execute(params![
+            link.record.kind.name(),
+            link.record.uuid.as_bytes(),
+            link.connection,
+            link.object,
+            link.external_id
+        ])?;
+    }
+    for link in links {
+        upsert.execute(params![
+            link.record.kind.name(),
+            link.record.uuid.as_bytes(),
+            link.connection,
+            link.object,
+            link.external_id,
+            link.base.as_ref().map(encode_fields),
+            link.wire.as_ref().map(json_text),
+            link.external_version,
+            micros(link.seen_at),
+            link.gone
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_conflicts(connection: &Connection, conflicts: &[Conflict]) -> Result<(), LedgerError> {
+    let mut replace = connection.prepare_cached(
+        "DELETE FROM conflicts WHERE kind = ?1 AND record = ?2 AND path = ?3 AND connection = ?4 AND open = 1",
+    )?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO conflicts (kind, record, path, connection, base, ours, theirs, kept, open, found_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    for found in conflicts {
+        let (kind, record) = (found.record.kind.name(), found.record.uuid);
+        let record = record.as_bytes();
+        if found.open {
+            replace.execute(params![kind, record, found.path, found.connection])?;
+        }
+        insert.execute(params![
+            kind,
+            record,
+            found.path,
+            found.connection,
+            json_text(&found.base),
+            json_text(&found.ours),
+            json_text(&found.theirs),
+            json_text(&found.kept),
+            found.open,
+            micros(found.found_at)
+        ])?;
+    }
+    Ok(())
+}
+
+/// A push that was marked again since it was read is left as it is.
+fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(), LedgerError> {
+    let mut done = connection.prepare_cached(
+        "DELETE FROM pushes WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 AND mark = ?5",
+    )?;
+    let mut later = connection.prepare_cached(
+        "UPDATE pushes SET due_at = ?6, attempts = attempts + 1 \
+         WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 AND mark = ?5",
+    )?;
+    for (push, end) in ended {
+        let (kind, record, mark) = (push.record.kind.name(), push.record.uuid, big(push.mark));
+        let record = record.as_bytes();
+        match end {
+            PushEnd::Done => done.execute(params![push.connection, push.object, kind, record, mark])?,
+            PushEnd::Later(at) => later.execute(params![
+                push.connection,
+                push.object,
+                kind,
+                record,
+                mark,
+                micros(*at)
+            ])?,
+        };
+    }
+    Ok(())
+}
+
+fn write_marks(connection: &Connection, marks: &[PushMark]) -> Result<(), LedgerError> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
+         VALUES (?1, ?2, ?3, ?4, 1, ?5, 0) ON CONFLICT (connection, object, kind, record) \
+         DO UPDATE SET mark = mark + 1, attempts = 0, due_at = min(due_at, excluded.due_at)",
+    )?;
+    for mark in marks {
+        upsert.execute(params![
+            mark.connection,
+            mark.object,
+            mark.record.kind.name(),
+            mark.record.uuid.as_bytes(),
+            micros(mark.due_at)
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_parked(
+    connection: &Connection,
+    unparked: &[(String, String, String, bool)],
+    parked: &[Parked],
+) -> Result<(), LedgerError> {
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM parked WHERE connection = ?1 AND object = ?2 AND key = ?3 AND inbound = ?4",
+    )?;
+    for (at, object, key, inbound) in unparked {
+        remove.execute(params![at, object, key, inbound])?;
+    }
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (connection, object, key, inbound) \
+         DO UPDATE SET code = excluded.code, reason = excluded.reason, since = excluded.since, \
+         retry_at = excluded.retry_at",
+    )?;
+    for item in parked {
+        upsert.execute(params![
+            item.connection,
+            item.object,
+            item.key,
+            item.inbound,
+            item.code,
+            item.reason,
+            micros(item.since),
+            item.retry_at.map(micros)
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_cursor(connection: &Connection, at: &str, object: &str, cursor: &Cursor) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cursors (connection, object, position, primed, stored_at) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
+             primed = excluded.primed, stored_at = excluded.stored_at",
+        )?
+        .execute(params![
+            at,
+            object,
+            json_text(&cursor.position),
+            cursor.primed,
+            micros(cursor.stored_at)
+        ])?;
+    Ok(())
+}

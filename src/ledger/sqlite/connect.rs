@@ -1,0 +1,162 @@
+//! Connections: how they are set, and the schema brought up to date.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::{Durability, OpenError, Settings};
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// Two processes that open a new file at the same moment: the later one finds the tables there and looks again.
+const MIGRATION_TRIES_MAX: u32 = 20;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
+
+/// Statements kept prepared a connection; every statement of this crate fits.
+const STATEMENTS_MAX: usize = 128;
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+const READER_CACHE_KIB: i64 = 16 * 1024;
+/// Pages of the write-ahead log after which it is brought home (4 KiB each). More than SQLite's 1,000: each time costs
+/// an fsync of the whole file.
+const CHECKPOINT_PAGES: i64 = 8_000;
+/// What the log may keep of the disk after it was brought home.
+const LOG_BYTES_MAX: i64 = 64 * 1024 * 1024;
+
+/// The connection of the writer; makes the file and brings its schema up to date.
+pub(crate) fn writer(path: &Path, settings: &Settings) -> Result<Connection, OpenError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(OpenError::Folder(folder.to_owned()));
+    }
+    make_private(path).map_err(|error| failed(path, &error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        set(&connection, settings, WRITER_CACHE_KIB)?;
+        retry_locked(|| connection.pragma_update(None, "journal_mode", "wal"))?;
+        let synchronous = match settings.durable {
+            Durability::Full => "full",
+            Durability::Normal => "normal",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+        Ok(connection)
+    };
+    let mut connection = open().map_err(|error| failed(path, &error))?;
+    migrate(&mut connection, &path.display().to_string())?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(crate) fn reader(path: &Path, settings: &Settings) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        set(&connection, settings, READER_CACHE_KIB)?;
+        Ok(connection)
+    };
+    open().map_err(|error| failed(path, &error))
+}
+
+/// The one connection of a database in memory.
+pub(crate) fn memory() -> Result<Connection, OpenError> {
+    let path = Path::new(":memory:");
+    let mut connection = Connection::open_in_memory().map_err(|error| failed(path, &error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    migrate(&mut connection, ":memory:")?;
+    Ok(connection)
+}
+
+/// Why a database could not be opened.
+pub(crate) fn failed(path: &Path, error: &dyn std::error::Error) -> OpenError {
+    OpenError::Failed {
+        at: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+fn set(connection: &Connection, settings: &Settings, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_millis(settings.busy_timeout_ms.into()))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // A negative number counts KiB instead of pages.
+    connection.pragma_update(None, "cache_size", -cache_kib)
+}
+
+/// Makes the file readable by its owner only: it holds sealed tokens and what partners said. SQLite gives the log
+/// beside it the same rights. A file that is there keeps its own.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Switching to the write-ahead log needs the file alone and does not wait for it by itself.
+fn retry_locked(mut change: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let mut tries = 1;
+    loop {
+        match change() {
+            Err(error) if is_locked(&error) && tries < MIGRATION_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(MIGRATION_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+fn migrate(connection: &mut Connection, at: &str) -> Result<(), OpenError> {
+    let fail = |error: &dyn std::error::Error| OpenError::Failed {
+        at: at.to_owned(),
+        reason: error.to_string(),
+    };
+    let runner = embedded::migrations::runner();
+    let known = runner.get_migrations().iter().map(|m| i64::from(m.version())).max();
+    let known = known.expect("the crate has migrations");
+    let mut tries = 1;
+    loop {
+        let found = schema_version(connection).map_err(|error| fail(&error))?;
+        if found == known {
+            return Ok(());
+        }
+        if found > known {
+            let at = at.to_owned();
+            return Err(OpenError::Newer { at, found, known });
+        }
+        // Each migration is a transaction that ends by writing its number, so of two processes one fails as a whole
+        // and sees what the other did when it looks again.
+        match runner.run(connection) {
+            Err(error) if tries >= MIGRATION_TRIES_MAX => return Err(fail(&error)),
+            Err(_) => std::thread::sleep(MIGRATION_PAUSE),
+            Ok(_) => {}
+        }
+        tries += 1;
+    }
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    if connection.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(0);
+    }
+    connection.query_row(
+        "SELECT coalesce(max(version), 0) FROM refinery_schema_history",
+        [],
+        |row| row.get(0),
+    )
+}

@@ -1,0 +1,329 @@
+//! Deliveries and attempts, refusals, stopped endpoints.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::{DeliveryId, EventId};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::rows::{self, all, extend};
+use super::{SqliteLedger, accept, leases};
+use crate::stored::{big, count, delivery_columns, limit, micros, moment, next, next_columns};
+use crate::{
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, Lease, LedgerError, NewDelivery, NewEvent,
+    REFUSALS_MAX, Refusal,
+};
+
+/// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
+/// are found by skipping from one to the next through the two indexes, so a long backlog costs nothing.
+pub(super) const ENDPOINTS_DUE: &str = "\
+WITH RECURSIVE
+fresh (endpoint) AS (
+    SELECT min(endpoint) FROM deliveries WHERE state = 'due' AND fresh = 1
+    UNION ALL
+    SELECT (SELECT min(d.endpoint) FROM deliveries d
+            WHERE d.state = 'due' AND d.fresh = 1 AND d.endpoint > fresh.endpoint)
+    FROM fresh WHERE fresh.endpoint IS NOT NULL),
+again (endpoint) AS (
+    SELECT min(endpoint) FROM deliveries WHERE state = 'due' AND fresh = 0
+    UNION ALL
+    SELECT (SELECT min(d.endpoint) FROM deliveries d
+            WHERE d.state = 'due' AND d.fresh = 0 AND d.endpoint > again.endpoint)
+    FROM again WHERE again.endpoint IS NOT NULL),
+first (endpoint, at) AS (
+    SELECT endpoint, (SELECT next_at FROM deliveries d
+                      WHERE d.state = 'due' AND d.fresh = 1 AND d.endpoint = fresh.endpoint ORDER BY seq LIMIT 1)
+    FROM fresh WHERE endpoint IS NOT NULL
+    UNION ALL
+    SELECT endpoint, (SELECT min(next_at) FROM deliveries d
+                      WHERE d.state = 'due' AND d.fresh = 0 AND d.endpoint = again.endpoint)
+    FROM again WHERE endpoint IS NOT NULL)
+SELECT endpoint, min(at) AS at FROM first
+WHERE endpoint NOT IN (SELECT endpoint FROM stopped_endpoints)
+GROUP BY endpoint ORDER BY at, endpoint";
+
+const DUE: &str = "\
+WITH ready AS (
+    SELECT * FROM (SELECT id, seq FROM deliveries
+                   WHERE state = 'due' AND fresh = 1 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3)
+    UNION ALL
+    SELECT * FROM (SELECT id, seq FROM deliveries
+                   WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace
+FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
+WHERE NOT EXISTS (SELECT 1 FROM stopped_endpoints WHERE endpoint = ?1)
+ORDER BY ready.seq, ready.id LIMIT ?3";
+
+#[async_trait]
+impl Deliveries for SqliteLedger {
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, LedgerError> {
+        let rows = events.iter().map(|event| 1 + event.deliveries.len()).sum();
+        self.write(rows, move |connection| accept::accept(connection, &events))
+            .await
+    }
+
+    async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
+        let endpoint = endpoint.to_owned();
+        self.read(move |connection| {
+            all(connection, DUE, params![endpoint, micros(now), limit(at_most)], rows::due)
+        })
+        .await
+    }
+
+    async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
+        let lease = lease.cloned();
+        self.write(2 * attempts.len(), move |connection| {
+            leases::fence(connection, lease.as_ref())?;
+            settle(connection, &attempts)
+        })
+        .await
+    }
+
+    async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError> {
+        self.read(endpoints_due).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<DeliveryId>,
+        at_most: usize,
+    ) -> Result<Vec<Delivery>, LedgerError> {
+        let (mut holds, mut values) = condition(filter);
+        if let Some(after) = after {
+            values.push(id_value(after));
+            holds.push_str(&format!(" AND d.id < ?{}", values.len()));
+        }
+        values.push(Value::Integer(limit(at_most)));
+        let sql = format!(
+            "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
+             d.last_status, d.last_error FROM deliveries d JOIN events e ON e.seq = d.seq \
+             WHERE {holds} ORDER BY d.id DESC LIMIT ?{}",
+            values.len()
+        );
+        self.read(move |connection| all(connection, &sql, params_from_iter(values), rows::delivery))
+            .await
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {
+        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at FROM attempts \
+                   WHERE delivery = ?1 ORDER BY at, number";
+        self.read(move |connection| {
+            all(connection, sql, [delivery.uuid().as_bytes()], |row| {
+                let status: Option<i64> = row.get(3)?;
+                Ok(Attempt {
+                    delivery,
+                    number: count(row.get(0)?)?,
+                    at: moment(row.get(1)?)?,
+                    duration_ms: count(row.get(2)?)?,
+                    status: status.map(count).transpose()?,
+                    error: row.get(4)?,
+                    next: next(rows::text(row, 5)?, row.get(6)?)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError> {
+        let (holds, mut values) = condition(filter);
+        values.push(Value::Integer(micros(at)));
+        let sql = format!(
+            "UPDATE deliveries SET state = 'due', fresh = 0, attempts = 0, next_at = ?{} \
+             WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
+             WHERE d.state <> 'delivered' AND {holds})",
+            values.len()
+        );
+        self.write(1, move |connection| {
+            let changed = connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+            count(big(changed))
+        })
+        .await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
+        self.read(move |connection| event(connection, id)).await
+    }
+
+    async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError> {
+        self.write(refusals.len(), move |connection| refuse(connection, &refusals))
+            .await
+    }
+
+    async fn refusals(&self, at_most: usize) -> Result<Vec<Refusal>, LedgerError> {
+        let sql = "SELECT at, addressed_to, status, code, webhook_id, body_bytes FROM refusals \
+                   ORDER BY seq DESC LIMIT ?1";
+        self.read(move |connection| {
+            all(connection, sql, [limit(at_most)], |row| {
+                Ok(Refusal {
+                    at: moment(row.get(0)?)?,
+                    addressed_to: row.get(1)?,
+                    status: count(row.get(2)?)?,
+                    code: row.get(3)?,
+                    webhook_id: row.get(4)?,
+                    body_bytes: count(row.get(5)?)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn stop_endpoint(
+        &self,
+        endpoint: &str,
+        reason: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let (endpoint, reason) = (endpoint.to_owned(), reason.map(str::to_owned));
+        self.write(1, move |connection| {
+            match reason {
+                Some(reason) => connection
+                    .prepare_cached(
+                        "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT (endpoint) DO UPDATE SET reason = excluded.reason, at = excluded.at",
+                    )?
+                    .execute(params![endpoint, reason, micros(at)])?,
+                None => connection
+                    .prepare_cached("DELETE FROM stopped_endpoints WHERE endpoint = ?1")?
+                    .execute([endpoint])?,
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError> {
+        let sql = "SELECT endpoint, reason FROM stopped_endpoints ORDER BY endpoint";
+        self.read(move |connection| all(connection, sql, [], |row| Ok((row.get(0)?, row.get(1)?))))
+            .await
+    }
+}
+
+/// Endpoints with deliveries to be sent, and when the first of them is due.
+pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Timestamp)>, LedgerError> {
+    all(connection, ENDPOINTS_DUE, [], |row| Ok((row.get(0)?, moment(row.get(1)?)?)))
+}
+
+/// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
+/// not hold up the others. A delivery that arrived stays so, whatever is said later.
+fn settle(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+    )?;
+    let mut update = connection.prepare_cached(
+        "UPDATE deliveries SET state = iif(state = 'delivered', state, ?2), fresh = 0, attempts = ?3, next_at = ?4, \
+         last_status = ?5, last_error = ?6 WHERE id = ?1",
+    )?;
+    for attempt in attempts {
+        let delivery = attempt.delivery.uuid();
+        let (state, next_at) = delivery_columns(attempt);
+        let known = update.execute(params![
+            delivery.as_bytes(),
+            state,
+            attempt.number,
+            next_at,
+            attempt.status,
+            attempt.error
+        ])?;
+        if known == 0 {
+            continue;
+        }
+        let (next, retry_at) = next_columns(attempt.next);
+        insert.execute(params![
+            delivery.as_bytes(),
+            micros(attempt.at),
+            attempt.number,
+            attempt.duration_ms,
+            attempt.status,
+            attempt.error,
+            next,
+            retry_at
+        ])?;
+    }
+    Ok(())
+}
+
+fn refuse(connection: &Connection, refusals: &[Refusal]) -> Result<(), LedgerError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO refusals (at, addressed_to, status, code, webhook_id, body_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for refusal in refusals {
+        insert.execute(params![
+            micros(refusal.at),
+            refusal.addressed_to,
+            refusal.status,
+            refusal.code,
+            refusal.webhook_id,
+            big(refusal.body_bytes),
+        ])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM refusals WHERE seq <= (SELECT max(seq) FROM refusals) - ?1")?
+        .execute([big(REFUSALS_MAX)])?;
+    Ok(())
+}
+
+fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
+    let sql = "SELECT seq, event_type, source, dedupe, body, received_at, trace FROM events WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement
+        .query_row([id.uuid().as_bytes()], |row| {
+            let event = NewEvent {
+                id,
+                event_type: row.get(1)?,
+                source: row.get(2)?,
+                dedupe: row.get(3)?,
+                body: row.get::<_, Vec<u8>>(4)?.into(),
+                received_at: Timestamp::UNIX_EPOCH,
+                trace: row.get(6)?,
+                deliveries: Vec::new(),
+            };
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(5)?, event))
+        })
+        .optional()?;
+    let Some((seq, received_at, mut event)) = found else {
+        return Ok(None);
+    };
+    event.received_at = moment(received_at)?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, endpoint FROM deliveries WHERE seq = ?1 ORDER BY id")?;
+    extend(&mut event.deliveries, &mut statement, [seq], |row| {
+        Ok(NewDelivery {
+            id: rows::uuid(row, 0)?.into(),
+            endpoint: row.get(1)?,
+        })
+    })?;
+    Ok(Some(event))
+}
+
+fn id_value(id: DeliveryId) -> Value {
+    Value::Blob(id.uuid().as_bytes().to_vec())
+}
+
+/// What a filter asks of `deliveries d` and `events e`, with its values in order.
+fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let mut holds = String::from("TRUE");
+    if !filter.ids.is_empty() {
+        // One value however many ids there are: SQLite counts the places in a statement.
+        let ids: Vec<String> = filter.ids.iter().map(|id| id.uuid().simple().to_string()).collect();
+        values.push(Value::Text(serde_json::Value::from(ids).to_string()));
+        holds.push_str(" AND d.id IN (SELECT unhex(value) FROM json_each(?1))");
+    }
+    let mut also = |holds: &mut String, condition: &str, value: Value| {
+        values.push(value);
+        holds.push_str(&format!(" AND {condition} ?{}", values.len()));
+    };
+    if let Some(endpoint) = &filter.endpoint {
+        also(&mut holds, "d.endpoint =", Value::Text(endpoint.clone()));
+    }
+    if let Some(state) = filter.state {
+        // Written out, for only then SQLite sees that an index of this state serves.
+        holds.push_str(&format!(" AND d.state = '{}'", state.word()));
+    }
+    if let Some(since) = filter.since {
+        also(&mut holds, "e.received_at >=", Value::Integer(micros(since)));
+    }
+    (holds, values)
+}

@@ -1,0 +1,70 @@
+//! Leases. Giving one back counts as an owner too, so that what was given back is as lost as what was taken away.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::SqliteLedger;
+use crate::stored::{big, count, micros};
+use crate::{Lease, LedgerError, Leases};
+
+/// A lease that is free at any moment.
+const FREE: i64 = i64::MIN;
+
+#[async_trait]
+impl Leases for SqliteLedger {
+    async fn lease(
+        &self,
+        key: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, LedgerError> {
+        let (key, holder) = (key.to_owned(), holder.to_owned());
+        self.write(1, move |connection| {
+            let sql = "INSERT INTO leases (key, token, holder, until) VALUES (?1, 1, ?2, ?3) \
+                       ON CONFLICT (key) DO UPDATE SET token = token + 1, holder = excluded.holder, \
+                       until = excluded.until WHERE leases.until <= ?4 RETURNING token";
+            let token: Option<i64> = connection
+                .prepare_cached(sql)?
+                .query_row(params![key, holder, micros(until), micros(now)], |row| row.get(0))
+                .optional()?;
+            let lease = |token| Ok(Lease { key, token: count(token)? });
+            token.map(lease).transpose()
+        })
+        .await
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
+        let lease = lease.clone();
+        self.write(1, move |connection| {
+            let sql = "UPDATE leases SET until = ?3 WHERE key = ?1 AND token = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.execute(params![lease.key, big(lease.token), micros(until)])? == 1)
+        })
+        .await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), LedgerError> {
+        let lease = lease.clone();
+        self.write(1, move |connection| {
+            let sql = "UPDATE leases SET until = ?3, token = token + 1 WHERE key = ?1 AND token = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.execute(params![lease.key, big(lease.token), FREE])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Refuses a write whose lease is somebody else's by now.
+pub(super) fn fence(connection: &Connection, lease: Option<&Lease>) -> Result<(), LedgerError> {
+    let Some(lease) = lease else { return Ok(()) };
+    let sql = "SELECT 1 FROM leases WHERE key = ?1 AND token = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    if statement.exists(params![lease.key, big(lease.token)])? {
+        Ok(())
+    } else {
+        Err(LedgerError::LeaseLost(lease.key.clone()))
+    }
+}

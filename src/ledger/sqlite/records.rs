@@ -1,0 +1,227 @@
+//! Reading records, links and what sync owes.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::{Kind, MatchKey, Record, RecordId};
+use rusqlite::params;
+
+use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
+use super::{SqliteLedger, commit};
+use crate::fold::fold;
+use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if};
+use crate::{
+    Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
+};
+
+#[async_trait]
+impl Records for SqliteLedger {
+    async fn linked(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Linked>, LedgerError> {
+        let (at, object, ids) = (connection.to_owned(), object.to_owned(), external_ids.to_vec());
+        self.read(move |connection| {
+            let columns = record_columns!("records");
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {LINK_COLUMNS}, {columns} FROM links \
+                 JOIN records ON records.kind = links.kind AND records.id = links.record \
+                 WHERE links.connection = ?1 AND links.object = ?2 AND links.external_id = ?3"
+            ))?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                extend(&mut found, &mut statement, params![at, object, id], |row| {
+                    Ok(Linked {
+                        link: rows::link(row)?,
+                        record: rows::record(row, LINK_COLUMNS_COUNT)?,
+                    })
+                })?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
+        let ids = ids.to_vec();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(concat!(
+                "SELECT ",
+                record_columns!("records"),
+                " FROM records WHERE kind = ?1 AND id = ?2"
+            ))?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let key = params![id.kind.name(), id.uuid.as_bytes()];
+                extend(&mut found, &mut statement, key, |row| rows::record(row, 0))?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError> {
+        let ids = ids.to_vec();
+        self.read(move |connection| {
+            let sql = format!("SELECT {LINK_COLUMNS} FROM links WHERE kind = ?1 AND record = ?2");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let key = params![id.kind.name(), id.uuid.as_bytes()];
+                extend(&mut found, &mut statement, key, rows::link)?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn matching(
+        &self,
+        kind: Kind,
+        keys: &[MatchKey],
+    ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
+        let keys: std::collections::BTreeSet<MatchKey> = keys.iter().cloned().collect();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
+                 WHERE m.kind = ?1 AND m.key = ?2 AND r.deleted_at IS NULL ORDER BY m.record",
+            )?;
+            let mut found = Vec::new();
+            for key in &keys {
+                extend(&mut found, &mut statement, params![kind.name(), key.0], |row| {
+                    Ok((key.clone(), RecordId::new(kind, rows::uuid(row, 0)?)))
+                })?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn list_records(
+        &self,
+        kind: Kind,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        self.read(move |connection| {
+            let sql = concat!(
+                "SELECT ",
+                record_columns!("records"),
+                " FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
+            );
+            let after = after.map(|id| *id.uuid.as_bytes());
+            let page = params![kind.name(), after, limit(at_most)];
+            all(connection, sql, page, |row| rows::record(row, 0))
+        })
+        .await
+    }
+
+    async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError> {
+        let sql = "SELECT version, changes FROM history WHERE kind = ?1 AND record = ?2 ORDER BY version";
+        self.read(move |connection| {
+            let key = params![id.kind.name(), id.uuid.as_bytes()];
+            let versions = all(connection, sql, key, |row| {
+                decode_history(count(row.get(0)?)?, rows::text(row, 1)?)
+            })?;
+            Ok(versions.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
+        let sql = "SELECT path, connection, base, ours, theirs, kept, open, found_at FROM conflicts \
+                   WHERE kind = ?1 AND record = ?2 ORDER BY found_at, seq";
+        self.read(move |connection| {
+            let key = params![id.kind.name(), id.uuid.as_bytes()];
+            all(connection, sql, key, |row| {
+                Ok(Conflict {
+                    record: id,
+                    path: row.get(0)?,
+                    connection: row.get(1)?,
+                    base: json(rows::text(row, 2)?)?,
+                    ours: json(rows::text(row, 3)?)?,
+                    theirs: json(rows::text(row, 4)?)?,
+                    kept: json(rows::text(row, 5)?)?,
+                    open: row.get(6)?,
+                    found_at: moment(row.get(7)?)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
+        let commit = fold(commit)?;
+        let rows = commit.records.len() * 4 + commit.links.len() + commit.marks.len() + commit.events.len();
+        self.write(rows, move |connection| commit::write(connection, &commit))
+            .await
+    }
+
+    async fn pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        let (at, object) = (connection.to_owned(), object.to_owned());
+        let sql = "SELECT kind, record, mark, due_at, attempts FROM pushes \
+                   WHERE connection = ?1 AND object = ?2 AND due_at <= ?3 ORDER BY due_at, record, kind LIMIT ?4";
+        self.read(move |connection| {
+            let due = params![at, object, micros(now), limit(at_most)];
+            all(connection, sql, due, |row| {
+                Ok(Push {
+                    connection: at.clone(),
+                    object: object.clone(),
+                    record: rows::id(row, 0)?,
+                    mark: count(row.get(2)?)?,
+                    due_at: moment(row.get(3)?)?,
+                    attempts: count(row.get(4)?)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
+        let (at, object) = (connection.to_owned(), object.to_owned());
+        let sql = "SELECT position, primed, stored_at FROM cursors WHERE connection = ?1 AND object = ?2";
+        self.read(move |connection| {
+            let found = all(connection, sql, params![at, object], |row| {
+                Ok(Cursor {
+                    position: json(rows::text(row, 0)?)?,
+                    primed: row.get(1)?,
+                    stored_at: moment(row.get(2)?)?,
+                })
+            })?;
+            Ok(found.into_iter().next())
+        })
+        .await
+    }
+
+    async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
+        let (connection, object) = filter.of.clone().unzip();
+        let (inbound, retry_by) = (filter.inbound, filter.retry_by.map(micros));
+        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at FROM parked \
+                   WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR object = ?2) \
+                   AND (?3 IS NULL OR inbound = ?3) AND (?4 IS NULL OR retry_at <= ?4) \
+                   ORDER BY since, connection, object, key, inbound LIMIT ?5";
+        self.read(move |reader| {
+            let asked = params![connection, object, inbound, retry_by, limit(at_most)];
+            all(reader, sql, asked, |row| {
+                Ok(Parked {
+                    connection: row.get(0)?,
+                    object: row.get(1)?,
+                    key: row.get(2)?,
+                    inbound: row.get(3)?,
+                    code: row.get(4)?,
+                    reason: row.get(5)?,
+                    since: moment(row.get(6)?)?,
+                    retry_at: moment_if(row.get(7)?)?,
+                })
+            })
+        })
+        .await
+    }
+}

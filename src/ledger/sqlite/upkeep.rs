@@ -1,0 +1,124 @@
+//! What is owed, runs, sealed values, and the ledger's own health.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::{self, all};
+use super::{SqliteLedger, deliveries};
+use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
+use crate::{LedgerError, Owed, Run, TABLES, Upkeep};
+
+#[async_trait]
+impl Upkeep for SqliteLedger {
+    async fn owed(&self) -> Result<Owed, LedgerError> {
+        self.read(|connection| {
+            let pushes = "SELECT connection, object, min(due_at) FROM pushes \
+                          GROUP BY connection, object ORDER BY connection, object";
+            let parked = "SELECT connection, object, min(retry_at) FROM parked \
+                          WHERE inbound = 1 AND retry_at IS NOT NULL \
+                          GROUP BY connection, object ORDER BY connection, object";
+            Ok(Owed {
+                pushes: places(connection, pushes)?,
+                endpoints: deliveries::endpoints_due(connection)?,
+                parked: places(connection, parked)?,
+            })
+        })
+        .await
+    }
+
+    async fn note_run(&self, run: &Run) -> Result<(), LedgerError> {
+        let run = run.clone();
+        self.write(1, move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO runs (id, connection, object, direction, started_at, ended_at, counts, error) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET \
+                     ended_at = excluded.ended_at, counts = excluded.counts, error = excluded.error",
+                )?
+                .execute(params![
+                    run.id.uuid().as_bytes(),
+                    run.connection,
+                    run.object,
+                    run.direction,
+                    micros(run.started_at),
+                    run.ended_at.map(micros),
+                    json_text(&run.counts),
+                    run.error
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn runs(&self, at_most: usize) -> Result<Vec<Run>, LedgerError> {
+        let sql = "SELECT id, connection, object, direction, started_at, ended_at, counts, error FROM runs \
+                   ORDER BY started_at DESC, id DESC LIMIT ?1";
+        self.read(move |connection| {
+            all(connection, sql, [limit(at_most)], |row| {
+                Ok(Run {
+                    id: rows::uuid(row, 0)?.into(),
+                    connection: row.get(1)?,
+                    object: row.get(2)?,
+                    direction: row.get(3)?,
+                    started_at: moment(row.get(4)?)?,
+                    ended_at: moment_if(row.get(5)?)?,
+                    counts: json(rows::text(row, 6)?)?,
+                    error: row.get(7)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError> {
+        let (name, sealed) = (name.to_owned(), sealed.to_vec());
+        self.write(1, move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO sealed (name, sealed) VALUES (?1, ?2) \
+                     ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed",
+                )?
+                .execute(params![name, sealed])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let name = name.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT sealed FROM sealed WHERE name = ?1")?;
+            Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<(), LedgerError> {
+        self.write(1, |connection| {
+            connection
+                .prepare_cached("UPDATE pulse SET beats = beats + 1")?
+                .execute([])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn row_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.read(|connection| {
+            let count_rows = |table: &&str| {
+                let sql = format!("SELECT count(*) FROM {table}");
+                let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+                Ok(((*table).to_owned(), count(rows)?))
+            };
+            TABLES.iter().map(count_rows).collect()
+        })
+        .await
+    }
+}
+
+fn places(connection: &Connection, sql: &str) -> Result<Vec<(String, String, Timestamp)>, LedgerError> {
+    all(connection, sql, [], |row| {
+        Ok((row.get(0)?, row.get(1)?, moment(row.get(2)?)?))
+    })
+}

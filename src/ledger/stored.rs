@@ -1,0 +1,188 @@
+//! What both stores write alike: moments, counts, the words in rows, and the history of a record.
+//!
+//! Moments are kept to the microsecond and the rest is cut off, the same way in both stores. Only the moments inside a
+//! record's own provenance and fields keep all their digits: those are JSON, written by [`model::stored`].
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use model::{Kind, RecordId, RunId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{Change, LedgerError, Next};
+
+/// The version of the history's form that is written.
+const HISTORY_VERSION: u8 = 1;
+
+/// A moment as rows keep it: microseconds since 1970.
+pub(crate) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// A moment from a row.
+pub(crate) fn moment(micros: i64) -> Result<Timestamp, LedgerError> {
+    Timestamp::from_microsecond(micros).map_err(|_| damaged("a moment", &micros.to_string()))
+}
+
+/// A moment from a row, if there is one.
+pub(crate) fn moment_if(micros: Option<i64>) -> Result<Option<Timestamp>, LedgerError> {
+    micros.map(moment).transpose()
+}
+
+/// A count as rows keep it; both databases have signed numbers only.
+pub(crate) fn big(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// A count from a row.
+pub(crate) fn count<N: TryFrom<i64>>(stored: i64) -> Result<N, LedgerError> {
+    N::try_from(stored).map_err(|_| damaged("a count", &stored.to_string()))
+}
+
+/// A limit as `LIMIT` takes it.
+pub(crate) fn limit(at_most: usize) -> i64 {
+    big(at_most)
+}
+
+/// A record's id from its two columns.
+pub(crate) fn record_id(kind: &str, uuid: Uuid) -> Result<RecordId, LedgerError> {
+    let kind = Kind::parse(kind).ok_or_else(|| damaged("a kind of record", kind))?;
+    Ok(RecordId::new(kind, uuid))
+}
+
+/// JSON as rows keep it.
+pub(crate) fn json_text(json: &Json) -> String {
+    json.to_string()
+}
+
+/// JSON from a row.
+pub(crate) fn json(text: &str) -> Result<Json, LedgerError> {
+    serde_json::from_str(text).map_err(|error| LedgerError::Unreadable(error.into()))
+}
+
+/// What a row of an attempt keeps of [`Next`]: a word, and the moment of a retry.
+pub(crate) fn next_columns(next: Next) -> (&'static str, Option<i64>) {
+    match next {
+        Next::Delivered => ("delivered", None),
+        Next::Retry(at) => ("retry", Some(micros(at))),
+        Next::Dead => ("dead", None),
+    }
+}
+
+/// [`Next`] from the columns of an attempt.
+pub(crate) fn next(word: &str, retry_at: Option<i64>) -> Result<Next, LedgerError> {
+    match (word, retry_at) {
+        ("delivered", _) => Ok(Next::Delivered),
+        ("retry", Some(at)) => Ok(Next::Retry(moment(at)?)),
+        ("dead", _) => Ok(Next::Dead),
+        _ => Err(damaged("the end of an attempt", word)),
+    }
+}
+
+/// How a delivery stands after an attempt: the columns `state` and `next_at`.
+pub(crate) fn delivery_columns(attempt: &crate::Attempt) -> (&'static str, i64) {
+    match attempt.next {
+        Next::Delivered => ("delivered", micros(attempt.at)),
+        Next::Retry(at) => ("due", micros(at)),
+        Next::Dead => ("dead", micros(attempt.at)),
+    }
+}
+
+/// A row that says what cannot be.
+pub(crate) fn damaged(what: &str, found: &str) -> LedgerError {
+    LedgerError::Store(format!(
+        "a row holds `{found}` where {what} should be; restore the database from a backup"
+    ))
+}
+
+/// All changes of one version of a record. What several have in common is written once.
+#[derive(Serialize, Deserialize)]
+struct StoredHistory<'a> {
+    v: u8,
+    #[serde(borrow)]
+    said: Vec<Said<'a>>,
+    changed: Vec<StoredChange<'a>>,
+}
+
+/// Who said something, and when.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Said<'a> {
+    connection: Cow<'a, str>,
+    external_id: Cow<'a, str>,
+    changed_at: i64,
+    committed_at: i64,
+    run: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChange<'a> {
+    path: Cow<'a, str>,
+    before: Cow<'a, Json>,
+    after: Cow<'a, Json>,
+    reason: Cow<'a, str>,
+    /// Which of `said`.
+    by: usize,
+}
+
+/// The changes of one version as a row keeps them.
+pub(crate) fn encode_history(changes: &[Change]) -> String {
+    let mut said: Vec<Said<'_>> = Vec::new();
+    let mut changed = Vec::with_capacity(changes.len());
+    for change in changes {
+        let who = Said {
+            connection: Cow::Borrowed(&change.connection),
+            external_id: Cow::Borrowed(&change.external_id),
+            changed_at: micros(change.changed_at),
+            committed_at: micros(change.committed_at),
+            run: change.run.to_string().into(),
+        };
+        let by = said.iter().position(|known| *known == who).unwrap_or_else(|| {
+            said.push(who);
+            said.len() - 1
+        });
+        changed.push(StoredChange {
+            path: Cow::Borrowed(&change.path),
+            before: Cow::Borrowed(&change.before),
+            after: Cow::Borrowed(&change.after),
+            reason: Cow::Borrowed(&change.reason),
+            by,
+        });
+    }
+    let stored = StoredHistory {
+        v: HISTORY_VERSION,
+        said,
+        changed,
+    };
+    serde_json::to_string(&stored).expect("text, numbers and JSON values serialise")
+}
+
+/// The changes of one version from a row.
+pub(crate) fn decode_history(version: u64, text: &str) -> Result<Vec<Change>, LedgerError> {
+    let stored: StoredHistory<'_> =
+        serde_json::from_str(text).map_err(|error| LedgerError::Unreadable(error.into()))?;
+    if stored.v > HISTORY_VERSION {
+        return Err(model::stored::Unreadable::Newer(stored.v).into());
+    }
+    let StoredHistory { said, changed, .. } = stored;
+    let changes = changed.into_iter().map(|change| {
+        let who = said
+            .get(change.by)
+            .ok_or_else(|| damaged("who said a change", &change.by.to_string()))?;
+        let run: RunId = who.run.parse().map_err(|_| damaged("the id of a run", &who.run))?;
+        Ok(Change {
+            version,
+            path: change.path.into_owned(),
+            before: change.before.into_owned(),
+            after: change.after.into_owned(),
+            reason: change.reason.into_owned(),
+            connection: who.connection.clone().into_owned(),
+            external_id: who.external_id.clone().into_owned(),
+            changed_at: moment(who.changed_at)?,
+            committed_at: moment(who.committed_at)?,
+            run,
+        })
+    });
+    changes.collect()
+}
