@@ -81,7 +81,7 @@ impl Workers {
             // Of these futures the first is dropped first: when this one is dropped half way, the claimer stops before the
             // looks do, and takes no more of what they leave.
             () = last_claim.keep() => None,
-            result = monitor.run_with_signal(stop) => match result {
+            result = Box::pin(monitor.run_with_signal(stop)) => match result {
                 Ok(()) if held.is_stopping() => None,
                 _ => Some("worker"),
             },
