@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::backend::{Inbox, monitor};
-use crate::held::Held;
+use crate::held::{Held, Ticket};
 use crate::keeper::{Claimer, End, Ended, renew, settle};
 use crate::look::Look;
 use crate::queue::{Queue, QueueError};
@@ -47,30 +47,12 @@ impl Workers {
         let (tickets, received) = mpsc::channel(capacity);
         let (ends, ended) = mpsc::channel(capacity);
         let inbox = Inbox::new(received, Arc::clone(&held));
+        let mut supply = Supply::start(queue, &held, &settings.name, tickets, ended);
 
-        // All are aborted when this future ends or is dropped.
-        let mut claiming = JoinSet::new();
-        let claimer = Claimer {
-            store: Arc::clone(&queue.store),
-            held: Arc::clone(&held),
-            tickets,
-            by: settings.name.clone(),
-            idle_poll_ms: queue.settings.idle_poll_ms,
-        };
-        claiming.spawn(claimer.run());
-        let mut renewing = JoinSet::new();
-        let (store, lease_ms) = (Arc::clone(&queue.store), queue.settings.lease_ms);
-        renewing.spawn(renew(store, Arc::clone(&held), lease_ms));
-        let mut settling = JoinSet::new();
-        let (store, backoff) = (Arc::clone(&queue.store), queue.settings.backoff());
-        settling.spawn(settle(store, Arc::clone(&held), ended, backoff));
-
-        let stop_ms = settings.stop_timeout_ms;
-        let settle_ms = SETTLE_MS.min(stop_ms / 2);
-        let patience = Duration::from_millis(stop_ms - settle_ms);
+        let settle_ms = SETTLE_MS.min(settings.stop_timeout_ms / 2);
+        let patience = Duration::from_millis(settings.stop_timeout_ms - settle_ms);
         let monitor = monitor(&settings.name, settings.concurrency, &inbox, ends.clone(), look)
             .with_terminator(async move { tokio::time::sleep(patience).await });
-
         let stop = async {
             shutdown.await;
             held.stop();
@@ -85,31 +67,12 @@ impl Workers {
                 Ok(()) if held.is_stopping() => None,
                 _ => Some("worker"),
             },
-            // The claimer ends by itself at a stop, and then the monitor's turn has come.
-            Some(()) = unless_stopping(&mut claiming, &held) => Some("claimer"),
-            Some(_) = renewing.join_next() => Some("renewer"),
-            Some(_) = settling.join_next() => Some("settler"),
+            task = supply.breaks(&held) => Some(task),
         };
         if let Some(task) = ended_early {
             return Err(QueueError::Ended { task });
         }
-
-        let last_words = async {
-            // A claim may still be under way: its jobs go back as well.
-            while claiming.join_next().await.is_some() {}
-            for ticket in inbox.unstarted() {
-                let unstarted = Ended {
-                    attempt: ticket.seen.attempt,
-                    job: ticket.job,
-                    end: End::Unstarted,
-                };
-                // The settler outlives this loop; if it does not take the job, the lease runs out.
-                let _sent = ends.send(unstarted).await;
-            }
-            // The settler ends when the last look is gone and everything is told.
-            drop(ends);
-            while settling.join_next().await.is_some() {}
-        };
+        let last_words = supply.hand_back(&inbox, ends);
         if tokio::time::timeout(Duration::from_millis(settle_ms), last_words)
             .await
             .is_err()
@@ -117,6 +80,73 @@ impl Workers {
             tracing::warn!("stopped before all jobs were handed back; their leases will run out");
         }
         Ok(())
+    }
+}
+
+/// The keeper's tasks; all are aborted when it goes.
+struct Supply {
+    claiming: JoinSet<()>,
+    renewing: JoinSet<()>,
+    settling: JoinSet<()>,
+}
+
+impl Supply {
+    fn start(
+        queue: &Queue,
+        held: &Arc<Held>,
+        by: &str,
+        tickets: mpsc::Sender<Ticket>,
+        ended: mpsc::Receiver<Ended>,
+    ) -> Self {
+        let store = || Arc::clone(&queue.store);
+        let held = || Arc::clone(held);
+        let settings = &queue.settings;
+        let mut supply = Self {
+            claiming: JoinSet::new(),
+            renewing: JoinSet::new(),
+            settling: JoinSet::new(),
+        };
+        let claimer = Claimer {
+            store: store(),
+            held: held(),
+            tickets,
+            by: by.to_owned(),
+            idle_poll_ms: settings.idle_poll_ms,
+        };
+        supply.claiming.spawn(claimer.run());
+        supply.renewing.spawn(renew(store(), held(), settings.lease_ms));
+        supply
+            .settling
+            .spawn(settle(store(), held(), ended, settings.backoff()));
+        supply
+    }
+
+    /// Ready when a task ended that should not have, with its name.
+    async fn breaks(&mut self, held: &Held) -> &'static str {
+        tokio::select! {
+            Some(_) = self.renewing.join_next() => "renewer",
+            Some(_) = self.settling.join_next() => "settler",
+            // The claimer ends by itself at a stop.
+            Some(()) = unless_stopping(&mut self.claiming, held) => "claimer",
+        }
+    }
+
+    /// After the worker has ended: give back what it did not begin, and wait until the store knows everything.
+    async fn hand_back(&mut self, inbox: &Inbox, ends: mpsc::Sender<Ended>) {
+        // A claim may still be under way: its jobs go back as well.
+        while self.claiming.join_next().await.is_some() {}
+        for ticket in inbox.unstarted() {
+            let unstarted = Ended {
+                attempt: ticket.seen.attempt,
+                job: ticket.job,
+                end: End::Unstarted,
+            };
+            // The settler outlives this loop; if it does not take the job, the lease runs out.
+            let _sent = ends.send(unstarted).await;
+        }
+        // The settler ends when the last look is gone and everything is told.
+        drop(ends);
+        while self.settling.join_next().await.is_some() {}
     }
 }
 

@@ -277,7 +277,9 @@ impl Crew {
 
     /// Stop gracefully.
     pub(super) async fn stop(self) {
-        self.ask().await.expect("no panic").expect("a clean stop");
+        let stopped = tokio::time::timeout(DEADLINE, self.ask()).await;
+        let ended = stopped.expect("a stop comes to an end");
+        ended.expect("no panic").expect("a clean stop");
     }
 
     /// Drop the future in mid-flight: all this process knew of its jobs is gone.

@@ -64,7 +64,8 @@ impl Link {
         answer.map_err(fail)
     }
 
-    /// Run a script that may run twice: if the connection turns out to be broken, once more over a new one.
+    /// Run a script that may run twice: if it fails, once more after a moment, over a new connection if need be.
+    /// So a restart of the server, or a connection that went stale, is not the caller's concern.
     pub(super) async fn run_again<T: FromRedisValue>(
         &self,
         doing: &'static str,
@@ -73,6 +74,7 @@ impl Link {
         if let Ok(answer) = self.run(doing, call).await {
             return Ok(answer);
         }
+        tokio::time::sleep(Duration::from_millis(RECONNECT_PAUSE_MS)).await;
         self.run(doing, call).await
     }
 
