@@ -19,7 +19,7 @@ use rust_decimal::Decimal;
 
 use crate::{Currency, FieldType, Invalid, Kind, Money, RecordId, Value, money::decimal};
 
-pub use place::country_name;
+pub use place::{country_alpha3, country_name, subdivision_name};
 
 /// Bytes of a text that are looked at; longer text is refused whatever its type.
 pub const RAW_BYTES_MAX: usize = 128 * 1024;

@@ -89,6 +89,16 @@ pub fn country_name(alpha2: &str) -> Option<&'static str> {
     usual.or_else(|| rust_iso3166::from_alpha2(alpha2).map(|country| country.name))
 }
 
+/// The alpha-3 code of a country of ISO 3166-1 alpha-2: `GBR` for `GB`.
+pub fn country_alpha3(alpha2: &str) -> Option<&'static str> {
+    rust_iso3166::from_alpha2(alpha2).map(|country| country.alpha3)
+}
+
+/// The name of a subdivision of ISO 3166-2: `California` for `US-CA`.
+pub fn subdivision_name(code: &str) -> Option<&'static str> {
+    iso3166_2::from_code(code).map(|subdivision| subdivision.name)
+}
+
 /// The subdivision of a full code (`DE-BE`), or of a bare code (`BE`) or name (`Berlin`) within a country.
 pub(super) fn subdivision(raw: &str, country: Option<&str>) -> Result<&'static str, Invalid> {
     let code = raw.to_ascii_uppercase();

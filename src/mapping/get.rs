@@ -1,0 +1,274 @@
+//! `get`: from the wire to the record.
+
+use std::borrow::Cow;
+
+use jiff::tz::Offset;
+use jiff::{Timestamp, civil::Date};
+use model::normalise::{self, normalise};
+use model::{Currency, FieldType, Fields, Invalid, RecordId, Value};
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+
+use crate::Context;
+use crate::create::written_as;
+use crate::lens::{Codec, CurrencyFrom, DateWire, ListWire, MoneyLens, Part, SubdivisionWire};
+use crate::line::{Blank, Line};
+use crate::relation::{Relation, TRUE};
+use crate::wire::{blank, scalar, shown, text};
+
+/// Who a foreign id is, by the object it is an id of.
+pub(crate) type Resolve<'a> = &'a dyn Fn(&str, &str) -> Option<RecordId>;
+
+/// An object that is being read.
+pub(crate) struct Reading<'a> {
+    pub(crate) lines: &'a [Line],
+    pub(crate) object: &'a Json,
+    /// What both sides last agreed on.
+    pub(crate) base: Option<&'a Fields>,
+    pub(crate) context: Context<'a>,
+    pub(crate) resolve: Resolve<'a>,
+}
+
+/// What a line reads.
+pub(crate) enum Read {
+    /// The object does not carry the wire field.
+    Unknown,
+    Value(Value),
+    Invalid(Invalid),
+    /// A foreign id that nobody knows.
+    Unresolved(String),
+}
+
+impl From<Result<Value, Invalid>> for Read {
+    fn from(result: Result<Value, Invalid>) -> Read {
+        result.map_or_else(Read::Invalid, Read::Value)
+    }
+}
+
+impl Reading<'_> {
+    /// Reads one line, relative to the base.
+    pub(crate) fn read(&self, line: &Line) -> Read {
+        let Some(wire) = line.wire.find(self.object) else {
+            return Read::Unknown;
+        };
+        if line.blank(wire) {
+            return match &line.blank {
+                Blank { ignore: true, .. } => Read::Unknown,
+                Blank { read, .. } => Read::Value(read.clone().unwrap_or(Value::Null)),
+            };
+        }
+        match self.base.and_then(|base| base.filled(line.path)) {
+            Some(base) if written_as(line, base, wire) => Read::Value(base.clone()),
+            base => self.get(line, wire, base),
+        }
+    }
+
+    /// Reads a wire value that is not blank. The base only chooses among several references.
+    pub(crate) fn get(&self, line: &Line, wire: &Json, base: Option<&Value>) -> Read {
+        match &line.lens.codec {
+            Codec::Reference { object, .. } => self.reference(line, object, wire, base),
+            _ => self.value(line, wire).into(),
+        }
+    }
+
+    fn value(&self, line: &Line, wire: &Json) -> Result<Value, Invalid> {
+        match &line.lens.codec {
+            Codec::Plain => normalise(line.field_type, &line.lens.shape(text(wire)?.trim()), None),
+            Codec::Country(_) => normalise(FieldType::Country, text(wire)?, None),
+            Codec::Phone { country } => {
+                let raw = text(wire)?.trim();
+                // A number with its country code needs no country: finding that is not free.
+                let country = if raw.starts_with('+') {
+                    None
+                } else {
+                    self.country(*country)
+                };
+                normalise(FieldType::Phone, raw, country.as_deref())
+            }
+            Codec::Subdivision { wire: form, country } => {
+                let raw = text(wire)?.trim();
+                // A full code says its country itself; only what is bare is looked up in the country beside it.
+                let full = *form == SubdivisionWire::Iso && raw.contains('-');
+                let country = if full { None } else { self.country(*country) };
+                normalise(FieldType::Subdivision, raw, country.as_deref())
+            }
+            Codec::Money(lens) => self.money(line, lens, wire),
+            Codec::Decimal { percent, .. } => match normalise(FieldType::Decimal, text(wire)?, None)? {
+                Value::Decimal(value) if *percent => hundredth(value).map(Value::Decimal),
+                value => Ok(value),
+            },
+            Codec::Integer(_) => normalise(FieldType::Integer, text(wire)?, None),
+            Codec::Relation(relation) => match (word(relation, wire)?, line.field_type) {
+                (word, FieldType::Bool) => Ok(Value::Bool(word == TRUE)),
+                (word, _) => Ok(Value::Text(word.to_owned())),
+            },
+            Codec::Date(DateWire::Date) => normalise(FieldType::Date, text(wire)?, None),
+            Codec::Date(_) => day(text(wire)?).map(Value::Date),
+            Codec::Instant { .. } => instant(text(wire)?).map(Value::Instant),
+            Codec::List { wire: form, relation } => list(line.field_type, form, relation.as_ref(), wire),
+            Codec::Part(part) => Ok(name_part(text(wire)?, *part)),
+            // `get` has taken references.
+            Codec::Reference { .. } => Ok(Value::Null),
+        }
+    }
+
+    /// The country that a line names, the base's when the object does not carry it, the connection's when it is
+    /// blank. A country that cannot be read is none: guessing another one would make numbers of nobody.
+    fn country(&self, line: Option<usize>) -> Option<Cow<'_, str>> {
+        let line = line.and_then(|index| self.lines.get(index));
+        let named = match line.and_then(|line| line.wire.find(self.object)) {
+            None => line
+                .zip(self.base)
+                .and_then(|(line, base)| base.text(line.path))
+                .map(Cow::Borrowed),
+            Some(wire) if blank(wire) => None,
+            Some(wire) => match normalise(FieldType::Country, scalar(wire).unwrap_or_default(), None) {
+                Ok(Value::Text(code)) => Some(Cow::Owned(code)),
+                _ => return None,
+            },
+        };
+        named.or_else(|| self.context.country.map(Cow::Borrowed))
+    }
+
+    fn money(&self, line: &Line, lens: &MoneyLens, wire: &Json) -> Result<Value, Invalid> {
+        let amount = text(wire)?;
+        let found = line
+            .currency
+            .as_ref()
+            .and_then(|wire| wire.find(self.object))
+            .filter(|wire| !blank(wire));
+        let currency = match (lens.currency, found) {
+            (CurrencyFrom::Field, Some(code)) => Currency::parse(text(code)?)?,
+            (CurrencyFrom::Fixed(currency), _) => currency,
+            _ => self.context.currency.ok_or_else(|| {
+                Invalid::new(
+                    amount,
+                    "an amount with a currency; give the connection its `currency`",
+                )
+            })?,
+        };
+        model::Money::parse(amount, currency).map(Value::Money)
+    }
+
+    fn reference(&self, line: &Line, object: &str, wire: &Json, base: Option<&Value>) -> Read {
+        let base = base.and_then(Value::as_reference);
+        let mut first_known = None;
+        let mut first_id = None;
+        for id in ids(wire) {
+            first_id = first_id.or(Some(id));
+            match (self.resolve)(object, id).filter(|record| Some(record.kind) == line.refers_to_kind()) {
+                // Of several, the one that both sides agreed on stays; the order of a system's list says nothing.
+                Some(record) if Some(record) == base => return Read::Value(Value::Reference(record)),
+                Some(record) => first_known = first_known.or(Some(record)),
+                None => {}
+            }
+        }
+        match (first_known, first_id) {
+            (Some(record), _) => Read::Value(Value::Reference(record)),
+            (None, Some(id)) => Read::Unresolved(id.to_owned()),
+            (None, None) => Read::Invalid(Invalid::new(&shown(wire), format!("the id of a {object}"))),
+        }
+    }
+}
+
+/// The ids that a wire value names: an id, an object with an `id`, or a list of these.
+pub(crate) fn ids(wire: &Json) -> impl Iterator<Item = &str> {
+    let items = match wire {
+        Json::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let ids = items
+        .iter()
+        .filter_map(|item| scalar(item.get("id").unwrap_or(item)));
+    ids.map(str::trim).filter(|id| !id.is_empty())
+}
+
+fn word(relation: &Relation, wire: &Json) -> Result<&'static str, Invalid> {
+    let found = scalar(wire).and_then(|text| relation.word(text.trim()));
+    found.ok_or_else(|| Invalid::new(&shown(wire), relation.expected()))
+}
+
+fn hundredth(value: Decimal) -> Result<Decimal, Invalid> {
+    let value = value.normalize();
+    Decimal::try_from_i128_with_scale(value.mantissa(), value.scale() + 2)
+        .map_err(|_| Invalid::new(&value.to_string(), "a percentage with at most 26 decimals"))
+}
+
+/// A day in UTC: of a moment, of milliseconds since 1970, or as it stands.
+pub(crate) fn day(raw: &str) -> Result<Date, Invalid> {
+    let raw = raw.trim();
+    if let Ok(Value::Date(date)) = normalise(FieldType::Date, raw, None) {
+        return Ok(date);
+    }
+    let expected = || Invalid::new(raw, "a day or a moment such as 2026-03-31T00:00:00Z");
+    instant(raw)
+        .map(|at| Offset::UTC.to_datetime(at).date())
+        .map_err(|_| expected())
+}
+
+/// A moment of RFC 3339 or in milliseconds since 1970.
+pub(crate) fn instant(raw: &str) -> Result<Timestamp, Invalid> {
+    let raw = raw.trim();
+    let expected = || {
+        Invalid::new(
+            raw,
+            "a moment such as 2026-03-31T08:15:00Z or milliseconds since 1970",
+        )
+    };
+    if let Ok(millis) = raw.parse::<i64>() {
+        return Timestamp::from_millisecond(millis).map_err(|_| expected());
+    }
+    match normalise(FieldType::Instant, raw, None) {
+        Ok(Value::Instant(at)) => Ok(at),
+        _ => Err(expected()),
+    }
+}
+
+fn list(
+    field_type: FieldType,
+    form: &ListWire,
+    relation: Option<&Relation>,
+    wire: &Json,
+) -> Result<Value, Invalid> {
+    let item = |raw: &str| match (relation, field_type) {
+        (Some(relation), _) => relation
+            .word(raw)
+            .map(str::to_owned)
+            .ok_or_else(|| Invalid::new(raw, relation.expected())),
+        (None, FieldType::Choices(words)) => {
+            normalise(FieldType::Choice(words), raw, None).map(|word| normalise::written(&word))
+        }
+        (None, _) if raw.contains(';') => Err(Invalid::new(raw, "an item without `;`")),
+        (None, _) => Ok(raw.to_owned()),
+    };
+    let items: Result<std::collections::BTreeSet<String>, Invalid> = match (wire, form) {
+        (Json::Array(items), _) => {
+            let texts = items.iter().filter(|item| !blank(item));
+            texts
+                .map(|wire| {
+                    scalar(wire)
+                        .ok_or_else(|| Invalid::new(&shown(wire), "text"))
+                        .and_then(|raw| item(raw.trim()))
+                })
+                .collect()
+        }
+        (_, ListWire::Split(separator)) => {
+            let items = text(wire)?.split(&**separator).map(str::trim);
+            items.filter(|raw| !raw.is_empty()).map(item).collect()
+        }
+        (_, ListWire::List | ListWire::Single) => std::iter::once(text(wire)?.trim()).map(item).collect(),
+    };
+    let items = items?;
+    Ok(if items.is_empty() {
+        Value::Null
+    } else {
+        Value::Set(items)
+    })
+}
+
+/// The last word of a name is the family name; what stands before it, if anything, the given name.
+fn name_part(name: &str, part: Part) -> Value {
+    let name = name.trim();
+    let (first, last) = name.rsplit_once(char::is_whitespace).unwrap_or(("", name));
+    Value::text(if part == Part::First { first.trim() } else { last })
+}

@@ -1,0 +1,84 @@
+//! [`Line`]: one row of a compiled mapping.
+
+use diagnostic::Place;
+use model::{FieldType, Kind, Value};
+use serde_json::Value as Json;
+
+use crate::Issue;
+use crate::lens::Lens;
+use crate::wire::{WireField, blank, scalar};
+
+/// One field of the record, its wire fields and the lens between them.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) path: &'static str,
+    pub(crate) field_type: FieldType,
+    /// Where the value stands on the wire.
+    pub(crate) wire: WireField,
+    /// The second wire field of an amount: its currency.
+    pub(crate) currency: Option<WireField>,
+    pub(crate) direction: Direction,
+    pub(crate) lens: Lens,
+    pub(crate) blank: Blank,
+    /// Where the line stands in the file.
+    pub(crate) place: Place,
+}
+
+/// What blank means for a line, where it is not simply blank on both sides.
+#[derive(Debug, Default)]
+pub(crate) struct Blank {
+    /// What a blank wire is read as; for fields that every record has and some objects leave blank.
+    pub(crate) read: Option<Value>,
+    /// What stands for blank on the wire, in systems that demand a value.
+    pub(crate) write: Option<Json>,
+    /// A blank wire says nothing; for values that are derived from a field that means something else.
+    pub(crate) ignore: bool,
+}
+
+/// Which way a line is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From the system only.
+    In,
+    /// To the system only.
+    Out,
+    Both,
+}
+
+impl Line {
+    pub(crate) fn reads(&self) -> bool {
+        self.direction != Direction::Out
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.direction != Direction::In
+    }
+
+    /// Whether a wire value says nothing, or is what stands for nothing.
+    pub(crate) fn blank(&self, wire: &Json) -> bool {
+        let stands = |json: &Json| {
+            scalar(json).is_some() && scalar(json).map(str::trim) == scalar(wire).map(str::trim)
+        };
+        blank(wire) || self.blank.write.as_ref().is_some_and(stands)
+    }
+
+    /// The names of its wire fields.
+    pub(crate) fn wire_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.wire.name).chain(self.currency.as_ref().map(|wire| &*wire.name))
+    }
+
+    pub(crate) fn refers_to_kind(&self) -> Option<Kind> {
+        match self.field_type {
+            FieldType::Reference(kind) => Some(kind),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn issue(&self, invalid: model::Invalid) -> Issue {
+        Issue {
+            path: self.path,
+            object_field: self.wire.name.to_string(),
+            invalid,
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! What becomes of single values, both ways.
+
+use model::normalise::{normalise, written};
+use model::{Field, FieldType, Fields, Kind, Value};
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::create::Writing;
+use crate::get::{Read, Reading};
+use crate::line::Line;
+
+/// A record of a deal, from texts in normal form.
+fn record(values: &[(&'static str, &str)]) -> Fields {
+    let read = values.iter().map(|(path, text)| {
+        let field = Kind::Deal.field(path).unwrap();
+        (field.path, normalise(field.field_type, text, None).unwrap())
+    });
+    read.collect()
+}
+
+fn forward(mapping: &Mapping, object: &Json, base: Option<&Fields>) -> Vec<String> {
+    let read = mapping.forward(object, base, euro(), &resolve);
+    let values = read
+        .fields
+        .iter()
+        .map(|(path, value)| format!("{path} = {}", written(value)));
+    let issues = read.issues.iter().map(ToString::to_string);
+    let unresolved = read
+        .unresolved
+        .iter()
+        .map(|one| format!("{} -> {} {}", one.path, one.object, one.external_id));
+    values.chain(issues).chain(unresolved).collect()
+}
+
+fn backward(mapping: &Mapping, fields: &Fields, object: Option<&Json>) -> Json {
+    let written = mapping.backward(fields, object, euro(), &|_, _| Some("001A".into()));
+    assert_eq!(written.issues, vec![]);
+    Json::Object(written.values)
+}
+
+#[test]
+fn a_coarse_word_keeps_the_base() {
+    let mapping = deal(
+        "  - { record: deal_type, object: Type, lens: [ enum: { net_new: new, expansion: old, renewal: [old, Renewal] } ] }\n",
+    );
+    let base = record(&[("deal_type", "renewal")]);
+    let read = |wire: &str, base: Option<&Fields>| forward(&mapping, &json!({ "Type": wire }), base);
+    assert_eq!(
+        read("old", None),
+        ["deal_type = expansion"],
+        "the first that has the word"
+    );
+    assert_eq!(
+        read("old", Some(&base)),
+        ["deal_type = renewal"],
+        "the base has that word, too"
+    );
+    assert_eq!(
+        read("new", Some(&base)),
+        ["deal_type = net_new"],
+        "changed by somebody"
+    );
+    assert_eq!(read("Renewal", None), ["deal_type = renewal"]);
+    assert_eq!(
+        read("other", None),
+        ["`deal_type` and `Type`: `other` is not one of new, old, old, Renewal"]
+    );
+    assert_eq!(
+        backward(&mapping, &base, Some(&json!({ "Type": "Renewal" }))),
+        json!({}),
+        "any of its words will do"
+    );
+    assert_eq!(
+        backward(&mapping, &base, Some(&json!({ "Type": "new" }))),
+        json!({ "Type": "old" })
+    );
+}
+
+#[test]
+fn a_cut_name_keeps_the_base() {
+    let mapping = deal("  - { record: lost_reason, object: Reason, lens: [ { truncate: 10 } ] }\n");
+    let base = record(&[("lost_reason", "too expensive for them")]);
+    assert_eq!(backward(&mapping, &base, None), json!({ "Reason": "too expens" }));
+    assert_eq!(
+        forward(&mapping, &json!({ "Reason": "too expens" }), Some(&base)),
+        ["lost_reason = too expensive for them"]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Reason": "too late" }), Some(&base)),
+        ["lost_reason = too late"]
+    );
+    let blank_at_the_cut = record(&[("lost_reason", "no budget, yet")]);
+    assert_eq!(
+        backward(&mapping, &blank_at_the_cut, None),
+        json!({ "Reason": "no budget," })
+    );
+}
+
+#[test]
+fn amounts_keep_every_digit() {
+    let mapping = deal("  - { record: amount, object: [Amount, Code], lens: [ money: { scale: 2 } ] }\n");
+    let object: Json =
+        serde_json::from_str(r#"{"Amount": 99999999999999999999999999.99, "Code": "EUR"}"#).unwrap();
+    let fields = mapping.forward(&object, None, CONTEXT, &nobody).fields;
+    assert_eq!(fields, record(&[("amount", "99999999999999999999999999.99 EUR")]));
+    let written = mapping.backward(&fields, None, CONTEXT, &no_id).values;
+    assert_eq!(Json::Object(written).to_string(), object.to_string());
+
+    // Written differently, the same amount: nothing to do. Only what differs is written.
+    let held: Json = serde_json::from_str(r#"{"Amount": 1.250e3, "Code": "EUR"}"#).unwrap();
+    let put = |amount: &str| backward(&mapping, &record(&[("amount", amount)]), Some(&held)).to_string();
+    assert_eq!(put("1250 EUR"), "{}");
+    assert_eq!(put("1250 USD"), r#"{"Code":"USD"}"#);
+    assert_eq!(put("1250.5 EUR"), r#"{"Amount":1250.50}"#);
+    let finer = mapping.backward(&record(&[("amount", "1.001 BHD")]), Some(&held), CONTEXT, &no_id);
+    assert_eq!(
+        finer.issues[0].to_string(),
+        "`amount` and `Amount`: `1.001` is not an amount with at most 2 decimals, which is what the system keeps"
+    );
+    assert!(finer.values.is_empty());
+}
+
+#[test]
+fn amounts_without_currency_are_in_the_connections() {
+    let mapping = deal(
+        "  - { record: amount, object: Amount, lens: [ money: { wire: string, currency: \"{connection}\" } ] }\n",
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Amount": "12.5" }), None),
+        ["amount = 12.50 EUR"]
+    );
+    assert_eq!(
+        backward(&mapping, &record(&[("amount", "12.50 EUR")]), None),
+        json!({ "Amount": "12.50" })
+    );
+    let dollars = mapping.backward(&record(&[("amount", "12.50 USD")]), None, euro(), &no_id);
+    assert_eq!(
+        dollars.issues[0].invalid.to_string(),
+        "`12.50 USD` is not an amount in EUR, the only currency here"
+    );
+    let nowhere = mapping.forward(&json!({ "Amount": "12.5" }), None, CONTEXT, &nobody);
+    assert_eq!(
+        nowhere.issues[0].invalid.to_string(),
+        "`12.5` is not an amount with a currency; give the connection its `currency`"
+    );
+}
+
+#[test]
+fn references_are_resolved_by_the_caller() {
+    let mapping = deal(
+        "  - { record: partner, object: links.accounts, lens: [ reference: { object: Account, wire: list } ] }\n",
+    );
+    let object = json!({ "links": { "accounts": [{ "id": 7 }, "8"] } });
+    let unknown = mapping.forward(&object, None, CONTEXT, &nobody);
+    assert!(unknown.fields.is_empty() && unknown.issues.is_empty());
+    assert_eq!(
+        (
+            unknown.unresolved[0].path,
+            unknown.unresolved[0].external_id.as_str()
+        ),
+        ("partner", "7")
+    );
+
+    let eight = stand_in(Kind::Partner, "8");
+    let fields = |record| Fields::from_iter([("partner", Value::Reference(record))]);
+    let seven = mapping.forward(&object, None, CONTEXT, &resolve).fields;
+    assert_eq!(seven, fields(stand_in(Kind::Partner, "7")), "the first");
+    let agreed = mapping
+        .forward(&object, Some(&fields(eight)), CONTEXT, &resolve)
+        .fields;
+    assert_eq!(
+        agreed,
+        fields(eight),
+        "the one that was agreed on, wherever it stands in the list"
+    );
+
+    assert!(mapping.agree(&fields(eight), &object, CONTEXT, &|_, _| Some("8".into())));
+    let missing = mapping.backward(&fields(eight), Some(&object), CONTEXT, &no_id);
+    assert!(missing.values.is_empty());
+    assert_eq!(
+        (
+            missing.unresolved[0].record,
+            missing.unresolved[0].object.as_str()
+        ),
+        (eight, "Account")
+    );
+    assert_eq!(
+        backward(&mapping, &fields(eight), Some(&json!({}))),
+        json!({ "links.accounts": ["001A"] })
+    );
+}
+
+#[test]
+fn days_are_not_shifted() {
+    let mapping = deal(
+        "  - { record: expected_close_date, object: Close, lens: [ date: { wire: datetime_utc_midnight } ] }\n",
+    );
+    let read = |wire: Json| forward(&mapping, &json!({ "Close": wire }), None).remove(0);
+    for wire in [
+        json!("2026-03-29T00:00:00Z"),
+        json!("2026-03-29T23:59:59.999Z"),
+        json!("2026-03-29"),
+        json!(1_774_742_400_000_i64),
+        json!("1774742400000"),
+    ] {
+        assert_eq!(read(wire), "expected_close_date = 2026-03-29");
+    }
+    assert_eq!(
+        read(json!("2026-03-29T01:00:00+02:00")),
+        "expected_close_date = 2026-03-28",
+        "the day in UTC"
+    );
+    let fields = record(&[("expected_close_date", "2026-03-29")]);
+    assert_eq!(
+        backward(&mapping, &fields, None),
+        json!({ "Close": "2026-03-29T00:00:00Z" })
+    );
+    assert_eq!(
+        backward(
+            &mapping,
+            &fields,
+            Some(&json!({ "Close": "2026-03-29T15:00:00.000Z" }))
+        ),
+        json!({}),
+        "the time of day stays"
+    );
+
+    let plain = deal("  - { record: expected_close_date, object: Close }\n");
+    assert_eq!(
+        forward(&plain, &json!({ "Close": "2026-03-29T00:00:00Z" }), None),
+        [
+            "`expected_close_date` and `Close`: `2026-03-29T00:00:00Z` is not a day as YYYY-MM-DD, without time or zone"
+        ]
+    );
+}
+
+#[test]
+fn phones_and_subdivisions_look_at_the_country() {
+    let mapping = deal(
+        "  - { record: contact.phone, object: Phone }\n  - { record: customer.subdivision, object: State, lens: [ subdivision: { wire: bare } ] }\n  - { record: customer.country, object: Country, lens: [ country: { wire: name } ] }\n",
+    );
+    let object = json!({ "Phone": "(415) 555-2671", "State": "California", "Country": "USA" });
+    assert_eq!(
+        forward(&mapping, &object, None),
+        [
+            "contact.phone = +14155552671",
+            "customer.country = US",
+            "customer.subdivision = US-CA"
+        ]
+    );
+    let fields = record(&[
+        ("contact.phone", "+14155552671"),
+        ("customer.country", "US"),
+        ("customer.subdivision", "US-CA"),
+    ]);
+    assert!(
+        mapping.agree(&fields, &object, euro(), &no_id),
+        "the same, however it is spelled"
+    );
+    assert_eq!(
+        backward(&mapping, &fields, None),
+        json!({ "Phone": "+14155552671", "State": "CA", "Country": "United States" })
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Phone": "030 901820", "Country": null }), None),
+        ["contact.phone = +4930901820", "customer.country = "]
+    );
+    // What the object does not carry is what both sides agreed on.
+    assert_eq!(
+        forward(&mapping, &json!({ "Phone": "(415) 555-2671" }), Some(&fields)),
+        ["contact.phone = +14155552671"]
+    );
+    // A country that cannot be read is not replaced by the connection's.
+    assert_eq!(
+        forward(
+            &mapping,
+            &json!({ "Phone": "030 901820", "Country": "Atlantis" }),
+            None
+        )
+        .len(),
+        2
+    );
+    let elsewhere = record(&[("customer.country", "DE"), ("customer.subdivision", "US-CA")]);
+    let refused = mapping.backward(&elsewhere, None, CONTEXT, &no_id);
+    assert_eq!(
+        refused.issues[0].invalid.to_string(),
+        "`US-CA` is not a subdivision of the record's country, DE"
+    );
+}
+
+#[test]
+fn what_is_not_carried_is_not_known_and_blank_is_blank() {
+    let mapping = deal(
+        "  - { record: lost_reason, object: Loss.Reason }\n  - { record: product_lines, object: Lines, lens: [ split: \";\" ] }\n",
+    );
+    assert_eq!(forward(&mapping, &json!({}), None), Vec::<String>::new());
+    assert_eq!(
+        forward(&mapping, &json!({ "Loss": null, "Lines": "" }), None),
+        ["lost_reason = ", "product_lines = "]
+    );
+    assert_eq!(
+        forward(
+            &mapping,
+            &json!({ "Loss.Reason": "price", "Lines": " b; a;b" }),
+            None
+        ),
+        ["lost_reason = price", "product_lines = a;b"]
+    );
+    let blank = Fields::from_iter([("lost_reason", Value::Null), ("product_lines", Value::Null)]);
+    assert_eq!(backward(&mapping, &blank, None), json!({}));
+    assert_eq!(
+        backward(
+            &mapping,
+            &blank,
+            Some(&json!({ "Loss": { "Reason": "price" }, "Lines": " " }))
+        ),
+        json!({ "Loss.Reason": null })
+    );
+    assert_eq!(
+        backward(&mapping, &Fields::new(), Some(&json!({ "Lines": "a" }))),
+        json!({}),
+        "not known is left alone"
+    );
+}
+
+#[test]
+fn blank_where_a_system_or_a_record_demands_a_value() {
+    let text = format!(
+        "{HEAD}  - {{ record: name, object: Name, blank: {{ write: \"-\" }} }}\n  - {{ record: stage, object: Stage, blank: {{ read: prospect }} }}\n"
+    );
+    let mapping = Mapping::compile(&Source::new("deal.yaml", text), &mut Report::new()).unwrap();
+    assert_eq!(
+        forward(&mapping, &json!({ "Name": "-", "Stage": null }), None),
+        ["name = ", "stage = prospect"]
+    );
+    assert_eq!(
+        backward(&mapping, &record(&[("stage", "prospect")]), None),
+        json!({ "Name": "-", "Stage": "prospect" })
+    );
+    assert_eq!(
+        backward(
+            &mapping,
+            &record(&[("stage", "prospect")]),
+            Some(&json!({ "Name": "x", "Stage": null }))
+        ),
+        json!({})
+    );
+    assert_eq!(
+        backward(&mapping, &record(&[("name", "")]), Some(&json!({ "Name": "x" }))),
+        json!({ "Name": "-" })
+    );
+    assert_eq!(
+        backward(
+            &mapping,
+            &record(&[("name", "")]),
+            Some(&json!({ "Name": " - " }))
+        ),
+        json!({})
+    );
+}
+
+#[test]
+fn moments_keep_the_digits_that_the_system_keeps() {
+    let mapping = deal("  - { record: closed_at, object: Closed, lens: [ datetime: { digits: 3 } ] }\n");
+    let exact = record(&[("closed_at", "2026-11-22T10:15:30.123456Z")]);
+    assert_eq!(
+        backward(&mapping, &exact, None),
+        json!({ "Closed": "2026-11-22T10:15:30.123Z" })
+    );
+    let held = json!({ "Closed": "2026-11-22T10:15:30.123+0000" });
+    assert_eq!(
+        forward(&mapping, &held, Some(&exact)),
+        ["closed_at = 2026-11-22T10:15:30.123456Z"]
+    );
+    assert_eq!(
+        forward(&mapping, &held, None),
+        ["closed_at = 2026-11-22T10:15:30.123Z"]
+    );
+    assert!(mapping.agree(&exact, &held, CONTEXT, &no_id));
+}
+
+#[test]
+fn text_boxes_that_change_line_ends_are_no_change() {
+    let mapping = deal("  - { record: description, object: Text, lens: [ { truncate: 12 } ] }\n");
+    let base = record(&[("description", "first\nsecond and more")]);
+    assert_eq!(
+        backward(&mapping, &base, None),
+        json!({ "Text": "first\nsecond" })
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Text": "first\r\nsecond" }), Some(&base)),
+        ["description = first\nsecond and more"]
+    );
+}
+
+#[test]
+fn every_step_both_ways() {
+    for (line, wire, value) in [
+        (
+            "probability, object: X, lens: [ decimal: { percent: true } ]",
+            json!(12.5),
+            "0.125",
+        ),
+        (
+            "probability, object: X, lens: [ decimal: { wire: string } ]",
+            json!("0.5"),
+            "0.5",
+        ),
+        (
+            "contact.email, object: X, lens: [ { case: upper } ]",
+            json!("ANA@EXAMPLE.COM"),
+            "ana@example.com",
+        ),
+        (
+            "customer.domain, object: X, lens: [ domain ]",
+            json!("acme.co.uk"),
+            "acme.co.uk",
+        ),
+        (
+            "customer.country, object: X, lens: [ country: { wire: alpha3 } ]",
+            json!("DEU"),
+            "DE",
+        ),
+        (
+            "customer.subdivision, object: X, lens: [ subdivision: { wire: name, country: customer.country } ]\n  - record: customer.country\n    object: Y",
+            json!("Berlin"),
+            "DE-BE",
+        ),
+        (
+            "product_lines, object: X, lens: [ list ]",
+            json!(["a", "b"]),
+            "a;b",
+        ),
+        (
+            "amount, object: X, lens: [ money: { wire: string, currency: CHF } ]",
+            json!("7.00"),
+            "7.00 CHF",
+        ),
+        (
+            "closed_at, object: X, lens: [ datetime: { wire: epoch_ms } ]",
+            json!(1_774_742_400_123_i64),
+            "2026-03-29T00:00:00.123Z",
+        ),
+        (
+            "expected_close_date, object: X, lens: [ date: { wire: epoch_ms } ]",
+            json!(1_774_742_400_000_i64),
+            "2026-03-29",
+        ),
+        (
+            "customer.street, object: X",
+            json!("12\n2nd floor"),
+            "12\n2nd floor",
+        ),
+        ("customer.postal_code, object: X", json!("01067"), "01067"),
+    ] {
+        let path: &str = line.split(',').next().unwrap();
+        let mapping = match line.split_once('\n') {
+            None => deal(&format!("  - {{ record: {line} }}\n")),
+            Some((first, rest)) => deal(&format!("  - {{ record: {first} }}\n{rest}\n")),
+        };
+        let object = json!({ "X": wire, "Y": "DE" });
+        let read = mapping.forward(&object, None, CONTEXT, &nobody);
+        assert_eq!(
+            (
+                written(read.fields.get(path).unwrap_or(&Value::Null)).as_str(),
+                read.issues
+            ),
+            (value, vec![]),
+            "{line}"
+        );
+        let back = mapping.backward(&read.fields, None, CONTEXT, &no_id);
+        assert_eq!(
+            back.values.get("X").map(ToString::to_string),
+            Some(wire.to_string()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn names_are_only_taken_apart() {
+    let mapping = deal(
+        "  - { record: contact.first_name, object: Contact, lens: [ part: first ], direction: in }\n  - { record: contact.last_name, object: Contact, lens: [ part: last ], direction: in }\n",
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Contact": " Ana  María Silva " }), None),
+        ["contact.first_name = Ana  María", "contact.last_name = Silva"]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Contact": "Cher" }), None),
+        ["contact.first_name = ", "contact.last_name = Cher"]
+    );
+    assert_eq!(
+        backward(&mapping, &record(&[("contact.last_name", "Silva")]), None),
+        json!({})
+    );
+}
+
+#[test]
+fn explains_field_by_field() {
+    let mapping = deal(
+        "  - { record: amount, object: [Amount, Code], lens: [ money: {} ] }\n  - { record: contact.phone, object: Phone }\n",
+    );
+    let shown = mapping.explain(
+        &json!({ "Name": "Pilot", "Stage": "gone", "Amount": 1.5, "Code": "USD" }),
+        euro(),
+    );
+    let lines: Vec<String> = shown
+        .iter()
+        .map(|line| {
+            format!(
+                "{} {:?} {:?} {:?} {:?}",
+                line.path,
+                line.steps,
+                line.value.as_ref().map(Json::to_string),
+                line.issue,
+                line.back
+                    .iter()
+                    .map(|(name, json)| format!("{name}={json}"))
+                    .collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r##"
+    name [] Some("\"Pilot\"") None ["Name=\"Pilot\""]
+    stage ["enum"] None Some("`gone` is not one of prospect, qualified, technical_validation, business_validation, committed, launched, closed_lost") []
+    amount ["money"] Some("{\"amount\":\"1.50\",\"currency\":\"USD\"}") None ["Amount=1.50", "Code=\"USD\""]
+    contact.phone ["phone"] None None []
+    "##);
+}
+
+/// No record holds true/false or whole numbers today; their lenses are tried on a field of no kind.
+#[test]
+fn flags_and_whole_numbers() {
+    static FLAG: Field = Field {
+        path: "flag",
+        field_type: FieldType::Bool,
+        required: false,
+        doc: "",
+    };
+    static COUNT: Field = Field {
+        path: "count",
+        field_type: FieldType::Integer,
+        required: false,
+        doc: "",
+    };
+    for (field, lens, wire, value) in [
+        (&FLAG, "", json!(true), Value::Bool(true)),
+        (
+            &FLAG,
+            "bool: { yes: \"Y\", no: \"N\" }",
+            json!("N"),
+            Value::Bool(false),
+        ),
+        (&FLAG, "bool: { yes: 1, no: 0 }", json!(1), Value::Bool(true)),
+        (&COUNT, "", json!(42), Value::Integer(42)),
+        (
+            &COUNT,
+            "integer: { wire: string }",
+            json!("42"),
+            Value::Integer(42),
+        ),
+    ] {
+        let (source, mut report) = (Source::new("lens.yaml", format!("[ {lens} ]")), Report::new());
+        let node = diagnostic::Node::parse(&source, &mut report).unwrap();
+        let steps = crate::steps::read(Some(&node), field, node.place, &source, &mut report);
+        let lens = steps.unwrap_or_else(|| panic!("{}", report.render(false))).lens;
+        let line = Line {
+            path: field.path,
+            field_type: field.field_type,
+            wire: crate::wire::WireField::new("X"),
+            currency: None,
+            direction: crate::line::Direction::Both,
+            lens,
+            blank: Default::default(),
+            place: node.place,
+        };
+        let object = json!({ "X": wire });
+        let reading = Reading {
+            lines: &[],
+            object: &object,
+            base: None,
+            context: CONTEXT,
+            resolve: &nobody,
+        };
+        assert!(
+            matches!(reading.read(&line), Read::Value(read) if read == value),
+            "{wire}"
+        );
+        let writing = Writing {
+            lines: &[],
+            fields: &Fields::new(),
+            context: CONTEXT,
+            refer: &no_id,
+        };
+        assert_eq!(
+            writing.create(&line, &value).map(|created| created.value).ok(),
+            Some(wire)
+        );
+    }
+}
