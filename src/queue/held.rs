@@ -26,6 +26,8 @@ pub(crate) struct Held {
 struct Hold {
     lease: Lease,
     solo: bool,
+    /// The look is over; what is left is to tell the store.
+    ended: bool,
     cancel: watch::Sender<Option<Cancelled>>,
 }
 
@@ -66,12 +68,15 @@ impl Held {
         }
     }
 
-    /// Hold a claimed job. `None` if it is held already: then the old run goes on under the new lease.
+    /// Hold a claimed job. `None` if its look still runs here: then that goes on under the new lease.
     ///
     /// That happens after the store was emptied and the job was queued anew before its lease was renewed.
+    /// A look that is over does not count, although we may not have heard yet that the store took its outcome.
     pub(crate) fn take(&self, claim: Claim) -> Option<Ticket> {
         let mut jobs = self.jobs();
-        if let Some(hold) = jobs.get_mut(&claim.lease.job) {
+        if let Some(hold) = jobs.get_mut(&claim.lease.job)
+            && !hold.ended
+        {
             hold.lease = claim.lease;
             hold.cancel.send_if_modified(|cause| {
                 let lost = *cause == Some(Cancelled::LeaseLost);
@@ -91,14 +96,19 @@ impl Held {
         let hold = Hold {
             lease: claim.lease,
             solo: claim.solo,
+            ended: false,
             cancel,
         };
         jobs.insert(ticket.job.clone(), hold);
         Some(ticket)
     }
 
-    pub(crate) fn lease(&self, job: &Job) -> Option<Lease> {
-        self.jobs().get(job).map(|hold| hold.lease.clone())
+    /// The look at this job is over: the lease to say so under.
+    pub(crate) fn end(&self, job: &Job) -> Option<Lease> {
+        let mut jobs = self.jobs();
+        let hold = jobs.get_mut(job)?;
+        hold.ended = true;
+        Some(hold.lease.clone())
     }
 
     pub(crate) fn leases(&self) -> Vec<Lease> {
@@ -115,11 +125,14 @@ impl Held {
         }
     }
 
-    /// No longer hold these jobs.
+    /// No longer hold these jobs, unless they were claimed again meanwhile.
     pub(crate) fn let_go<'a>(&self, gone: impl Iterator<Item = &'a Lease>) {
         let mut jobs = self.jobs();
         for lease in gone {
-            jobs.remove(&lease.job);
+            let held = jobs.get(&lease.job);
+            if held.is_some_and(|hold| hold.lease.token == lease.token) {
+                jobs.remove(&lease.job);
+            }
         }
         drop(jobs);
         self.freed.notify_one();
@@ -148,5 +161,47 @@ impl Held {
         let mut stopping = self.stopping.subscribe();
         // The sender lives as long as `self`, so this ends only by the stop.
         let _stopped = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Priority;
+
+    fn claim(token: u64) -> Claim {
+        Claim {
+            lease: Lease {
+                job: Job::Sweep,
+                token,
+                epoch: 0,
+                priority: Priority::Live,
+                attempt: 1,
+            },
+            solo: false,
+        }
+    }
+
+    #[test]
+    fn a_job_claimed_again_before_we_heard_that_it_was_settled_begins_anew() {
+        let held = Held::new(2, 1);
+        assert!(held.take(claim(1)).is_some());
+        let settled = held.end(&Job::Sweep).unwrap();
+        // The store has settled it, and another nudge has made it ready; the claimer is quicker than the settler.
+        assert!(held.take(claim(2)).is_some());
+        held.let_go([settled].iter());
+        assert_eq!(held.leases(), [claim(2).lease]);
+        assert_eq!(held.room().free, 1);
+    }
+
+    #[test]
+    fn a_job_claimed_again_while_its_look_runs_goes_on_under_the_new_lease() {
+        let held = Held::new(2, 1);
+        let ticket = held.take(claim(1)).unwrap();
+        held.lost(&claim(1).lease);
+        assert_eq!(ticket.seen.cancelled(), Some(Cancelled::LeaseLost));
+        assert!(held.take(claim(2)).is_none());
+        assert_eq!(ticket.seen.cancelled(), None);
+        assert_eq!(held.end(&Job::Sweep), Some(claim(2).lease));
     }
 }

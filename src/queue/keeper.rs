@@ -190,7 +190,7 @@ pub(crate) async fn settle(
             .drain(..)
             .filter_map(|ended| {
                 Some(Settle {
-                    lease: held.lease(&ended.job)?,
+                    lease: held.end(&ended.job)?,
                     outcome: ended.outcome(backoff),
                 })
             })

@@ -1,6 +1,7 @@
 //! Many jobs, several workers, and workers that vanish.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -164,6 +165,77 @@ pub(super) async fn a_vanished_worker_s_jobs_go_to_another_with_the_attempt_coun
     assert_eq!(look.attempts(), [2; 6]);
     assert_eq!(stuck.count(), 2);
     workers.stop().await;
+}
+
+/// The promise that callers build on: whatever was written before a nudge is seen by a look, however they interleave.
+pub(super) async fn a_storm_of_nudges_loses_nothing_and_overlaps_nothing(kind: Kind) {
+    const KEYS: usize = 10;
+    const NUDGES: usize = 300;
+    let stage = kind.stage(Settings::default()).await;
+    // What a ledger holds: a version for each key, written before its nudge and read by its look.
+    let ledger = Arc::new([const { AtomicUsize::new(0) }; KEYS]);
+    let seen = Arc::new([const { AtomicUsize::new(0) }; KEYS]);
+    let keys = jobs(KEYS);
+    let look = Recorder::new({
+        let (ledger, seen, keys) = (Arc::clone(&ledger), Arc::clone(&seen), keys.clone());
+        move |job, _| {
+            let key = keys.iter().position(|key| *key == job).unwrap();
+            seen[key].store(ledger[key].load(Ordering::SeqCst), Ordering::SeqCst);
+            async move {
+                // Leave room for a nudge between the reading and the end.
+                for _ in 0..key {
+                    tokio::task::yield_now().await;
+                }
+                Verdict::Done
+            }
+        }
+    });
+    let (one, other) = (stage.node().await, stage.node().await);
+    let crews = [Crew::with(&one, &look, 4), Crew::with(&other, &look, 4)];
+    let storm = [one, other].map(|queue| {
+        let (ledger, keys) = (Arc::clone(&ledger), keys.clone());
+        tokio::spawn(async move {
+            for n in 0..NUDGES {
+                let key = (n * 7) % KEYS;
+                ledger[key].fetch_add(1, Ordering::SeqCst);
+                queue.nudge(&live(&keys[key..=key])).await.unwrap();
+            }
+        })
+    });
+    for nudging in storm {
+        nudging.await.unwrap();
+    }
+    stage.until_empty().await;
+    for (written, seen) in ledger.iter().zip(seen.iter()) {
+        assert_eq!(written.load(Ordering::SeqCst), seen.load(Ordering::SeqCst));
+    }
+    let lost = look.runs().into_iter().filter(|run| run.attempt > 1);
+    assert_eq!((lost.collect::<Vec<_>>(), look.overlaps()), (vec![], 0));
+    for crew in crews {
+        crew.stop().await;
+    }
+}
+
+/// Finding 10, for killers: a loss is an attempt, and attempts end.
+pub(super) async fn a_job_whose_workers_always_vanish_ends_dead(kind: Kind) {
+    let stage = kind
+        .stage(Settings {
+            lease_ms: 200,
+            attempts_max: 3,
+            ..Settings::default()
+        })
+        .await;
+    stage.queue.nudge(&live(&[job("killer")])).await.unwrap();
+    let mut attempts = Vec::new();
+    until("it is dead", async || {
+        attempts.extend(claim_one(&stage, true).await.map(|lease| lease.attempt));
+        stage.counts().await.dead == 1
+    })
+    .await;
+    assert_eq!(attempts, [1, 2, 3]);
+    let dead = stage.queue.list(State::Dead, 10).await.unwrap();
+    let reason = dead[0].reason.as_deref();
+    assert_eq!(reason, Some("its worker vanished in attempt 3"));
 }
 
 async fn claim_one(stage: &Stage, solo: bool) -> Option<Lease> {

@@ -67,6 +67,8 @@ contract! {
         two_replicas_queue_a_job_once,
         workers_of_one_name_share_the_work,
         a_vanished_worker_s_jobs_go_to_another_with_the_attempt_counted,
+        a_storm_of_nudges_loses_nothing_and_overlaps_nothing,
+        a_job_whose_workers_always_vanish_ends_dead,
         a_stale_token_is_refused,
         suspects_run_one_at_a_time,
     }
