@@ -59,7 +59,12 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         marks: fold_marks(commit.marks),
         ended: fold_ended(commit.ended),
         parked: fold_parked(commit.parked),
-        unparked: commit.unparked.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        unparked: commit
+            .unparked
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         events: commit.events,
         cursor: commit.cursor,
     })

@@ -17,8 +17,8 @@ mod postgres;
 mod sqlite;
 mod stored;
 
-
-
+#[cfg(test)]
+mod suite;
 
 pub use contract::*;
 pub use open::{Durability, OpenError, Settings, open};

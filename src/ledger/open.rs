@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Ledger;
 use crate::postgres::PostgresLedger;
 use crate::sqlite::SqliteLedger;
-use crate::Ledger;
 
 /// When a write counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

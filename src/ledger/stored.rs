@@ -170,7 +170,10 @@ pub(crate) fn decode_history(version: u64, text: &str) -> Result<Vec<Change>, Le
         let who = said
             .get(change.by)
             .ok_or_else(|| damaged("who said a change", &change.by.to_string()))?;
-        let run: RunId = who.run.parse().map_err(|_| damaged("the id of a run", &who.run))?;
+        let run: RunId = who
+            .run
+            .parse()
+            .map_err(|_| damaged("the id of a run", &who.run))?;
         Ok(Change {
             version,
             path: change.path.into_owned(),

@@ -54,7 +54,9 @@ impl Batch for Accepting {
     ) -> Result<Vec<Result<Vec<Accepted>, LedgerError>>, Failure> {
         let events: Vec<&NewEvent> = requests.iter().flatten().collect();
         let mut answers = accept(client, &events).await?.into_iter();
-        let each = requests.iter().map(|request| Ok(answers.by_ref().take(request.len()).collect()));
+        let each = requests
+            .iter()
+            .map(|request| Ok(answers.by_ref().take(request.len()).collect()));
         Ok(each.collect())
     }
 }
@@ -65,13 +67,25 @@ pub(super) async fn accept(
     events: &[&NewEvent],
 ) -> Result<Vec<Accepted>, Failure> {
     let mut keys = HashSet::new();
-    let firsts: Vec<&NewEvent> = events.iter().copied().filter(|event| keys.insert(key(event))).collect();
+    let firsts: Vec<&NewEvent> = events
+        .iter()
+        .copied()
+        .filter(|event| keys.insert(key(event)))
+        .collect();
     if firsts.is_empty() {
         return Ok(Vec::new());
     }
     let mut new = insert(client, &firsts).await?;
-    let known: Vec<&NewEvent> = events.iter().copied().filter(|event| !new.contains(&event.id.uuid())).collect();
-    let ids = if known.is_empty() { HashMap::new() } else { first_ids(client, &known).await? };
+    let known: Vec<&NewEvent> = events
+        .iter()
+        .copied()
+        .filter(|event| !new.contains(&event.id.uuid()))
+        .collect();
+    let ids = if known.is_empty() {
+        HashMap::new()
+    } else {
+        first_ids(client, &known).await?
+    };
     let answer = |event: &&NewEvent| {
         // Taken out, so that an event that is handed in twice is new once.
         if new.remove(&event.id.uuid()) {
@@ -93,7 +107,12 @@ fn key(event: &NewEvent) -> (&str, &str) {
 async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<HashSet<Uuid>, Failure> {
     let deliveries: Vec<(Uuid, &NewDelivery)> = events
         .iter()
-        .flat_map(|event| event.deliveries.iter().map(|delivery| (event.id.uuid(), delivery)))
+        .flat_map(|event| {
+            event
+                .deliveries
+                .iter()
+                .map(|delivery| (event.id.uuid(), delivery))
+        })
         .collect();
     let statement = client.prepare_cached(INSERT).await?;
     let rows = client

@@ -11,11 +11,11 @@ use deadpool_postgres::{Client, GenericClient, Transaction};
 use model::RecordId;
 use model::stored::{encode_fields, encode_provenance};
 
+use super::Params;
 use super::accept::accept;
 use super::database::{Failure, Work, finish};
 use super::leases::held;
 use super::rows::{self, column, text};
-use super::Params;
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, json_text, micros};
 use crate::{Conflict, Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
@@ -91,7 +91,10 @@ async fn write_records(transaction: &Transaction<'_>, records: &[Written]) -> Re
                    ON CONFLICT DO NOTHING RETURNING kind, id";
         found.extend(with_columns(transaction, sql, &new).await?);
     }
-    let stale = records.iter().map(|one| one.record.id).filter(|id| !found.contains(id));
+    let stale = records
+        .iter()
+        .map(|one| one.record.id)
+        .filter(|id| !found.contains(id));
     let stale: Vec<RecordId> = stale.collect();
     if !stale.is_empty() {
         return Err(LedgerError::Stale(stale).into());
@@ -132,9 +135,11 @@ async fn with_columns(
 }
 
 async fn write_history(transaction: &Transaction<'_>, records: &[Written]) -> Result<(), Failure> {
-    let versions = records
-        .iter()
-        .flat_map(|one| one.history.iter().map(|(version, changes)| (one.record.id, *version, changes)));
+    let versions = records.iter().flat_map(|one| {
+        one.history
+            .iter()
+            .map(|(version, changes)| (one.record.id, *version, changes))
+    });
     let versions: Vec<_> = versions.collect();
     if versions.is_empty() {
         return Ok(());
@@ -236,17 +241,13 @@ async fn write_conflicts(transaction: &Transaction<'_>, conflicts: &[Conflict]) 
     let paths = column(conflicts, |found| text(&found.path));
     let connections = column(conflicts, |found| text(&found.connection));
     let open = column(conflicts, |found| found.open);
-    let sql = "DELETE FROM conflicts c \
-               USING unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[]) \
-               AS n (kind, record, path, connection, open) \
-               WHERE n.open AND c.open AND c.kind = n.kind AND c.record = n.record AND c.path = n.path \
-               AND c.connection = n.connection";
-    execute(transaction, sql, &[&kinds, &records, &paths, &connections, &open]).await?;
     let sql = "INSERT INTO conflicts (kind, record, path, connection, open, base, ours, theirs, kept, found_at) \
                SELECT kind, record, path, connection, open, base, ours, theirs, kept, found_at \
                FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], \
                $8::text[], $9::text[], $10::bigint[]) WITH ORDINALITY \
-               AS n (kind, record, path, connection, open, base, ours, theirs, kept, found_at, n) ORDER BY n.n";
+               AS n (kind, record, path, connection, open, base, ours, theirs, kept, found_at, n) ORDER BY n.n \
+               ON CONFLICT (kind, record, path, connection) WHERE open DO UPDATE SET base = excluded.base, \
+               ours = excluded.ours, theirs = excluded.theirs, kept = excluded.kept, found_at = excluded.found_at";
     execute(
         transaction,
         sql,
@@ -380,6 +381,12 @@ async fn write_cursor(
                ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
                primed = excluded.primed, stored_at = excluded.stored_at";
     let position = json_text(&cursor.position);
-    let values: &Params<'_> = &[&text(at), &text(object), &position, &cursor.primed, &micros(cursor.stored_at)];
+    let values: &Params<'_> = &[
+        &text(at),
+        &text(object),
+        &position,
+        &cursor.primed,
+        &micros(cursor.stored_at),
+    ];
     execute(transaction, sql, values).await
 }

@@ -127,7 +127,9 @@ impl Database {
             };
             match result {
                 Ok(rows) => return Ok(rows),
-                Err(failure) => pause(failure, &mut tries, true).await.map_err(|ended| ended.error)?,
+                Err(failure) => pause(failure, &mut tries, true)
+                    .await
+                    .map_err(|ended| ended.error)?,
             }
         }
     }
@@ -223,8 +225,13 @@ async fn pause(failure: Failure, tries: &mut u32, repeatable: bool) -> Result<()
 
 /// Whether it met another transaction; the database took all of it back.
 fn collided(error: &tokio_postgres::Error) -> bool {
-    let code = error.code();
-    code == Some(&SqlState::T_R_SERIALIZATION_FAILURE) || code == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+    let met = [
+        &SqlState::T_R_SERIALIZATION_FAILURE,
+        &SqlState::T_R_DEADLOCK_DETECTED,
+    ];
+    // Two commits that link one record to two objects: each saw no link to replace. The later one will.
+    let constraint = error.as_db_error().and_then(|said| said.constraint());
+    error.code().is_some_and(|code| met.contains(&code)) || constraint == Some("links_of_record")
 }
 
 /// Whether the server went away or comes just up.

@@ -122,8 +122,14 @@ impl Deliveries for PostgresLedger {
         let asked = Asked::new(filter);
         let after = after.map(|id| id.uuid());
         let at_most = limit(at_most);
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-            [&asked.ids, &asked.endpoint, &asked.state, &asked.since, &after, &at_most];
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+            &asked.ids,
+            &asked.endpoint,
+            &asked.state,
+            &asked.since,
+            &after,
+            &at_most,
+        ];
         all(&self.database.query(sql, &values).await?, rows::delivery)
     }
 
@@ -209,7 +215,9 @@ impl Deliveries for PostgresLedger {
             Some(reason) => {
                 let sql = "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES ($1, $2, $3) \
                            ON CONFLICT (endpoint) DO UPDATE SET reason = excluded.reason, at = excluded.at";
-                self.database.write(sql, &[&endpoint, &reason, &micros(at)]).await?
+                self.database
+                    .write(sql, &[&endpoint, &reason, &micros(at)])
+                    .await?
             }
             None => {
                 let sql = "DELETE FROM stopped_endpoints WHERE endpoint = $1";

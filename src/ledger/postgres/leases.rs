@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::PostgresLedger;
 use super::rows::text;
 use crate::stored::{big, count, micros};
-use crate::{Lease, LedgerError, Leases};
+use crate::{Lease, Leases, LedgerError};
 
 /// A lease that is free at any moment.
 const FREE: i64 = i64::MIN;
@@ -25,7 +25,10 @@ impl Leases for PostgresLedger {
                    ON CONFLICT (key) DO UPDATE SET token = leases.token + 1, holder = excluded.holder, \
                    until = excluded.until WHERE leases.until <= $4 RETURNING token";
         let values = (text(key), text(holder), micros(until), micros(now));
-        let rows = self.database.write(sql, &[&values.0, &values.1, &values.2, &values.3]).await?;
+        let rows = self
+            .database
+            .write(sql, &[&values.0, &values.1, &values.2, &values.3])
+            .await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -51,7 +54,10 @@ impl Leases for PostgresLedger {
 }
 
 /// Which of these leases are still held, in the same order. They stay so until the transaction ends.
-pub(super) async fn held(client: &impl GenericClient, leases: &[&Lease]) -> Result<Vec<bool>, super::database::Failure> {
+pub(super) async fn held(
+    client: &impl GenericClient,
+    leases: &[&Lease],
+) -> Result<Vec<bool>, super::database::Failure> {
     let sql = "SELECT key, token FROM leases WHERE key = ANY($1) ORDER BY key FOR SHARE";
     let keys: Vec<_> = leases.iter().map(|lease| text(&lease.key)).collect();
     let statement = client.prepare_cached(sql).await?;

@@ -35,9 +35,15 @@ async fn locked(client: &mut Client, at: &str) -> Result<(), OpenError> {
     let lock = client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await;
     lock.map_err(|error| fail(reason(&error)))?;
     let runner = embedded::migrations::runner();
-    let known = runner.get_migrations().iter().map(|m| i64::from(m.version())).max();
+    let known = runner
+        .get_migrations()
+        .iter()
+        .map(|m| i64::from(m.version()))
+        .max();
     let known = known.expect("the crate has migrations");
-    let found = schema_version(client).await.map_err(|error| fail(reason(&error)))?;
+    let found = schema_version(client)
+        .await
+        .map_err(|error| fail(reason(&error)))?;
     if found > known {
         let at = at.to_owned();
         return Err(OpenError::Newer { at, found, known });

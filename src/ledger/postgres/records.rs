@@ -161,7 +161,10 @@ impl Records for PostgresLedger {
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
         let sql = "SELECT position, primed, stored_at FROM cursors WHERE connection = $1 AND object = $2";
-        let rows = self.database.query(sql, &[&text(connection), &text(object)]).await?;
+        let rows = self
+            .database
+            .query(sql, &[&text(connection), &text(object)])
+            .await?;
         let read = |row: &tokio_postgres::Row| {
             Ok(Cursor {
                 position: json(row.try_get(0)?)?,

@@ -35,7 +35,8 @@ FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::
      WITH ORDINALITY AS r (at, addressed_to, status, code, webhook_id, body_bytes, n)
 ORDER BY n";
 
-const FORGET: &str = "DELETE FROM refusals WHERE seq <= (SELECT seq FROM refusals ORDER BY seq DESC OFFSET $1 LIMIT 1)";
+const FORGET: &str =
+    "DELETE FROM refusals WHERE seq <= (SELECT seq FROM refusals ORDER BY seq DESC OFFSET $1 LIMIT 1)";
 
 /// The batcher of attempts.
 pub(super) struct Settling;

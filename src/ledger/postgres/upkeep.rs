@@ -86,7 +86,10 @@ impl Upkeep for PostgresLedger {
     async fn row_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
         let mut counts = Vec::with_capacity(TABLES.len());
         for table in TABLES {
-            let rows = self.database.query(&format!("SELECT count(*) FROM {table}"), &[]).await?;
+            let rows = self
+                .database
+                .query(&format!("SELECT count(*) FROM {table}"), &[])
+                .await?;
             let counted = rows.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
             counts.push((table.to_owned(), count(counted.unwrap_or(0))?));
         }

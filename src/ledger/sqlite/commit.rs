@@ -152,19 +152,15 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
 }
 
 fn write_conflicts(connection: &Connection, conflicts: &[Conflict]) -> Result<(), LedgerError> {
-    let mut replace = connection.prepare_cached(
-        "DELETE FROM conflicts WHERE kind = ?1 AND record = ?2 AND path = ?3 AND connection = ?4 AND open = 1",
-    )?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO conflicts (kind, record, path, connection, base, ours, theirs, kept, open, found_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (kind, record, path, connection) WHERE open = 1 DO UPDATE SET base = excluded.base, \
+         ours = excluded.ours, theirs = excluded.theirs, kept = excluded.kept, found_at = excluded.found_at",
     )?;
     for found in conflicts {
         let (kind, record) = (found.record.kind.name(), found.record.uuid);
         let record = record.as_bytes();
-        if found.open {
-            replace.execute(params![kind, record, found.path, found.connection])?;
-        }
         insert.execute(params![
             kind,
             record,

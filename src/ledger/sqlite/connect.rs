@@ -126,7 +126,11 @@ fn migrate(connection: &mut Connection, at: &str) -> Result<(), OpenError> {
         reason: error.to_string(),
     };
     let runner = embedded::migrations::runner();
-    let known = runner.get_migrations().iter().map(|m| i64::from(m.version())).max();
+    let known = runner
+        .get_migrations()
+        .iter()
+        .map(|m| i64::from(m.version()))
+        .max();
     let known = known.expect("the crate has migrations");
     let mut tries = 1;
     loop {

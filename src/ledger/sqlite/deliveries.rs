@@ -65,7 +65,12 @@ impl Deliveries for SqliteLedger {
     async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
         let endpoint = endpoint.to_owned();
         self.read(move |connection| {
-            all(connection, DUE, params![endpoint, micros(now), limit(at_most)], rows::due)
+            all(
+                connection,
+                DUE,
+                params![endpoint, micros(now), limit(at_most)],
+                rows::due,
+            )
         })
         .await
     }
@@ -135,7 +140,9 @@ impl Deliveries for SqliteLedger {
             values.len()
         );
         self.write(1, move |connection| {
-            let changed = connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+            let changed = connection
+                .prepare_cached(&sql)?
+                .execute(params_from_iter(values))?;
             count(big(changed))
         })
         .await
@@ -201,7 +208,9 @@ impl Deliveries for SqliteLedger {
 
 /// Endpoints with deliveries to be sent, and when the first of them is due.
 pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Timestamp)>, LedgerError> {
-    all(connection, ENDPOINTS_DUE, [], |row| Ok((row.get(0)?, moment(row.get(1)?)?)))
+    all(connection, ENDPOINTS_DUE, [], |row| {
+        Ok((row.get(0)?, moment(row.get(1)?)?))
+    })
 }
 
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
@@ -307,7 +316,11 @@ fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
     let mut holds = String::from("TRUE");
     if !filter.ids.is_empty() {
         // One value however many ids there are: SQLite counts the places in a statement.
-        let ids: Vec<String> = filter.ids.iter().map(|id| id.uuid().simple().to_string()).collect();
+        let ids: Vec<String> = filter
+            .ids
+            .iter()
+            .map(|id| id.uuid().simple().to_string())
+            .collect();
         values.push(Value::Text(serde_json::Value::from(ids).to_string()));
         holds.push_str(" AND d.id IN (SELECT unhex(value) FROM json_each(?1))");
     }

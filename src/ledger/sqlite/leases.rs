@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteLedger;
 use crate::stored::{big, count, micros};
-use crate::{Lease, LedgerError, Leases};
+use crate::{Lease, Leases, LedgerError};
 
 /// A lease that is free at any moment.
 const FREE: i64 = i64::MIN;
@@ -29,7 +29,12 @@ impl Leases for SqliteLedger {
                 .prepare_cached(sql)?
                 .query_row(params![key, holder, micros(until), micros(now)], |row| row.get(0))
                 .optional()?;
-            let lease = |token| Ok(Lease { key, token: count(token)? });
+            let lease = |token| {
+                Ok(Lease {
+                    key,
+                    token: count(token)?,
+                })
+            };
             token.map(lease).transpose()
         })
         .await

@@ -55,7 +55,10 @@ impl Lent<'_> {
         Lent { connection, idle }
     }
 
-    fn snapshot<T>(&self, work: impl FnOnce(&Connection) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    fn snapshot<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
         let connection = self
             .connection
             .as_ref()

@@ -57,8 +57,22 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Result<RecordId, LedgerError> 
 macro_rules! record_columns {
     ($table:literal) => {
         concat!(
-            $table, ".kind, ", $table, ".id, ", $table, ".version, ", $table, ".created_at, ",
-            $table, ".updated_at, ", $table, ".deleted_at, ", $table, ".fields, ", $table, ".provenance"
+            $table,
+            ".kind, ",
+            $table,
+            ".id, ",
+            $table,
+            ".version, ",
+            $table,
+            ".created_at, ",
+            $table,
+            ".updated_at, ",
+            $table,
+            ".deleted_at, ",
+            $table,
+            ".fields, ",
+            $table,
+            ".provenance"
         )
     };
 }

@@ -173,7 +173,9 @@ mod tests {
 
     fn writer(waiting_max: usize) -> Writer {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .unwrap();
         Writer::start(connection, waiting_max).unwrap()
     }
 
@@ -193,7 +195,8 @@ mod tests {
 
     /// Polls once; whether it waits.
     async fn pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
+        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending()))
+            .await
     }
 
     /// Holds the writer until it is dropped, so that what is sent meanwhile becomes one group.
@@ -279,7 +282,13 @@ mod tests {
         }
         let writer = writer(10);
         let (go, held) = hold(&writer).await;
-        writer.requests.as_ref().unwrap().try_send(Box::new(Deadly)).ok().unwrap();
+        writer
+            .requests
+            .as_ref()
+            .unwrap()
+            .try_send(Box::new(Deadly))
+            .ok()
+            .unwrap();
         let waits = writer.run(1, |connection| insert(connection, 1));
         let (waits, (), ()) = tokio::join!(biased; waits, async { drop(go) }, held);
         assert!(waits.is_err());
@@ -291,7 +300,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.db");
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .unwrap();
         let writer = Writer::start(connection, 10).unwrap();
         let (go, held) = hold(&writer).await;
         let mut left = Box::pin(writer.run(1, |connection| insert(connection, 7)));
@@ -301,7 +312,9 @@ mod tests {
         held.await;
         drop(writer);
         let connection = Connection::open(&path).unwrap();
-        let found: i64 = connection.query_row("SELECT n FROM t", [], |row| row.get(0)).unwrap();
+        let found: i64 = connection
+            .query_row("SELECT n FROM t", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(found, 7);
     }
 }

@@ -1,0 +1,123 @@
+//! The contract as tests, each named after what is promised, run against every store.
+//!
+//! PostgreSQL is found by `IT_POSTGRES_URL`; each test makes a database of its own inside and drops it at the end.
+
+mod accepting;
+mod commits;
+mod crash;
+mod delivering;
+mod leases;
+mod make;
+mod opening;
+mod pushes;
+mod records;
+mod stand;
+mod upkeep;
+
+use stand::{Store, keep};
+
+/// One test a promise and store.
+macro_rules! promises {
+    ($on:ident = $store:expr; $($module:ident: $($name:ident)+;)+) => {
+        mod $on {
+            $(mod $module {
+                $(#[test]
+                fn $name() {
+                    super::super::keep($store, super::super::$module::$name);
+                })+
+            })+
+        }
+    };
+}
+
+/// What every store promises.
+macro_rules! everywhere {
+    ($on:ident = $store:expr) => {
+        promises! { $on = $store;
+            leases:
+                a_lease_has_one_owner_at_a_time
+                of_many_who_ask_at_once_one_gets_the_lease
+                a_lease_that_is_kept_stays
+                a_lost_lease_can_neither_be_kept_nor_given_back
+                a_lease_that_was_given_back_is_free_and_lost;
+            records:
+                records_and_links_read_back_as_written
+                moments_are_cut_to_microseconds
+                what_is_not_known_is_left_out
+                records_are_listed_page_by_page
+                a_record_is_met_by_its_present_keys_only
+                a_second_link_of_a_record_replaces_the_first
+                two_records_may_trade_their_objects
+                history_is_told_oldest_first
+                an_open_conflict_replaces_an_older_one
+                what_is_parked_is_listed_until_it_is_not
+                a_cursor_is_where_reading_stands
+                text_with_a_nul_breaks_nothing;
+            commits:
+                a_stale_commit_writes_nothing_and_names_all_that_is_stale
+                a_record_may_be_written_twice_in_a_chain
+                of_many_who_change_a_record_at_once_one_wins
+                commits_that_meet_end_one_way_or_the_other
+                a_commit_with_a_lost_lease_writes_nothing
+                a_commit_leaves_out_events_that_are_known;
+            pushes:
+                marking_counts_and_starts_again
+                done_is_done_only_up_to_the_mark_that_was_read
+                later_counts_an_attempt_and_waits
+                pushes_come_oldest_due_first;
+            accepting:
+                what_a_source_says_twice_is_a_duplicate
+                the_same_thing_twice_in_one_batch_is_a_duplicate
+                racing_duplicates_get_one_id
+                who_was_answered_first_comes_first
+                a_bad_event_fails_alone
+                an_event_reads_back_with_its_deliveries;
+            delivering:
+                deliveries_are_due_at_once_in_the_order_of_acceptance
+                what_is_tried_again_keeps_its_place
+                what_arrived_or_died_is_not_due
+                an_attempt_is_written_down_once
+                what_arrived_stays_so
+                attempts_of_unknown_deliveries_are_left_out
+                settling_with_a_lost_lease_writes_nothing
+                endpoints_are_told_with_their_first_moment
+                a_stopped_endpoint_yields_nothing
+                deliveries_are_retried_by_what_is_asked
+                deliveries_are_listed_newest_first
+                refusals_are_kept_up_to_a_number;
+            upkeep:
+                all_that_is_owed_is_told_once
+                a_run_is_noted_and_ended
+                a_sealed_value_is_kept_as_it_is
+                the_check_writes;
+        }
+    };
+}
+
+/// What every store promises that outlives the process.
+macro_rules! on_disk {
+    ($on:ident = $store:expr) => {
+        promises! { $on = $store;
+            leases:
+                tokens_survive_a_restart;
+            commits:
+                after_a_lease_was_given_on_no_late_commit_succeeds;
+            accepting:
+                what_was_answered_is_there_after_a_restart
+                two_nodes_give_a_racing_duplicate_one_id
+                more_than_may_wait_is_refused_and_nothing_else;
+            opening:
+                opening_twice_changes_nothing
+                many_may_open_a_new_database_at_once
+                a_newer_database_is_refused;
+            crash:
+                what_was_acknowledged_survives_being_killed;
+        }
+    };
+}
+
+everywhere!(in_memory = crate::suite::Store::Memory);
+everywhere!(on_sqlite = crate::suite::Store::Sqlite);
+everywhere!(on_postgres = crate::suite::Store::Postgres);
+on_disk!(on_sqlite_file = crate::suite::Store::Sqlite);
+on_disk!(on_postgres_server = crate::suite::Store::Postgres);

@@ -1,0 +1,212 @@
+//! Promises about taking events in.
+
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
+use model::EventId;
+
+use super::make::{at, delivery_id, event, event_id};
+use super::stand::Stand;
+use crate::{Accepted, Ledger, LedgerError, NewEvent, Settings};
+
+/// The same message under another id.
+fn again(number: u32, id: u32) -> NewEvent {
+    let mut again = event(number, &["bolt"]);
+    again.id = event_id(id);
+    again.deliveries[0].id = delivery_id(id, "bolt");
+    again
+}
+
+/// The events that are due to an endpoint, in order.
+async fn due(ledger: &dyn Ledger, endpoint: &str) -> Vec<EventId> {
+    let due = ledger.due(endpoint, at(1_000_000), 1_000_000).await.unwrap();
+    due.into_iter().map(|due| due.event).collect()
+}
+
+pub(super) async fn what_a_source_says_twice_is_a_duplicate(stand: &Stand) {
+    let ledger = stand.open().await;
+    assert_eq!(ledger.accept(vec![]).await.unwrap(), []);
+    assert_eq!(
+        ledger.accept(vec![event(1, &["bolt"])]).await.unwrap(),
+        [Accepted::New]
+    );
+    let first = Accepted::Duplicate(event_id(1));
+    assert_eq!(ledger.accept(vec![again(1, 50)]).await.unwrap(), [first]);
+    // The very same event, as after an answer that was lost.
+    assert_eq!(ledger.accept(vec![event(1, &["bolt"])]).await.unwrap(), [first]);
+    // Another source may use the same words.
+    let mut elsewhere = again(1, 51);
+    elsewhere.source = "bolt".into();
+    assert_eq!(
+        ledger.accept(vec![elsewhere, event(2, &[])]).await.unwrap(),
+        [Accepted::New; 2]
+    );
+    assert_eq!(due(&*ledger, "bolt").await, [event_id(1), event_id(51)]);
+}
+
+pub(super) async fn the_same_thing_twice_in_one_batch_is_a_duplicate(stand: &Stand) {
+    let ledger = stand.open().await;
+    let batch = vec![
+        event(1, &["bolt"]),
+        again(1, 50),
+        event(2, &["bolt"]),
+        event(1, &["bolt"]),
+    ];
+    let first = Accepted::Duplicate(event_id(1));
+    assert_eq!(
+        ledger.accept(batch).await.unwrap(),
+        [Accepted::New, first, Accepted::New, first]
+    );
+    assert_eq!(due(&*ledger, "bolt").await, [event_id(1), event_id(2)]);
+}
+
+/// Many hand in the same messages under ids of their own; answers whether each message has one id.
+async fn race(ledgers: &[std::sync::Arc<dyn Ledger>]) {
+    const MESSAGES: u32 = 20;
+    let asked = (0..12_u32).map(|task| {
+        let ledger = ledgers[task as usize % ledgers.len()].clone();
+        tokio::spawn(async move {
+            let mut batch: Vec<_> = (1..=MESSAGES).map(|n| again(n, 1_000 * (task + 1) + n)).collect();
+            if task % 3 == 0 {
+                batch.reverse();
+            }
+            let ids: Vec<_> = batch
+                .iter()
+                .map(|event| (event.dedupe.clone(), event.id))
+                .collect();
+            let answers = ledger.accept(batch).await.unwrap();
+            ids.into_iter().zip(answers).collect::<Vec<_>>()
+        })
+    });
+    let answers = join_all(asked).await.into_iter().flat_map(Result::unwrap);
+    let answers: Vec<((String, EventId), Accepted)> = answers.collect();
+    for number in 1..=MESSAGES {
+        let dedupe = format!("msg-{number}");
+        let of_message = || answers.iter().filter(|((said, _), _)| *said == dedupe);
+        let new: Vec<EventId> = of_message()
+            .filter(|(_, answer)| *answer == Accepted::New)
+            .map(|((_, id), _)| *id)
+            .collect();
+        assert_eq!(new.len(), 1, "{dedupe}");
+        let others = of_message().filter(|(_, answer)| *answer == Accepted::Duplicate(new[0]));
+        assert_eq!(others.count(), 11, "{dedupe}");
+    }
+    assert_eq!(due(&*ledgers[0], "bolt").await.len(), MESSAGES as usize);
+}
+
+pub(super) async fn racing_duplicates_get_one_id(stand: &Stand) {
+    race(&[stand.open().await]).await;
+}
+
+pub(super) async fn two_nodes_give_a_racing_duplicate_one_id(stand: &Stand) {
+    race(&[stand.open().await, stand.open().await]).await;
+}
+
+pub(super) async fn who_was_answered_first_comes_first(stand: &Stand) {
+    let ledger = stand.open().await;
+    let tasks = (0..8_u32).map(|task| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            for n in 0..20 {
+                let taken = event(task * 100 + n, &["bolt"]);
+                assert_eq!(ledger.accept(vec![taken]).await.unwrap(), [Accepted::New]);
+            }
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    let order = due(&*ledger, "bolt").await;
+    let place = |number| order.iter().position(|id| *id == event_id(number)).unwrap();
+    for task in 0..8 {
+        for n in 1..20 {
+            assert!(place(task * 100 + n - 1) < place(task * 100 + n));
+        }
+    }
+}
+
+pub(super) async fn a_bad_event_fails_alone(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger.accept(vec![event(1, &[])]).await.unwrap();
+    // Another message under an id that is taken.
+    let mut bad = event(2, &["bolt"]);
+    bad.id = event_id(1);
+    let asked = (0..40_u32).map(|n| {
+        let ledger = ledger.clone();
+        let batch = if n % 10 == 3 {
+            vec![event(1_000 + n, &["bolt"]), bad.clone()]
+        } else {
+            vec![event(1_000 + n, &["bolt"])]
+        };
+        tokio::spawn(async move { ledger.accept(batch).await })
+    });
+    let answers: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    for (n, answer) in answers.iter().enumerate() {
+        match answer {
+            Ok(answer) => assert!(n % 10 != 3 && *answer == [Accepted::New]),
+            Err(error) => assert!(n % 10 == 3 && matches!(error, LedgerError::Store(_)), "{error}"),
+        }
+    }
+    assert_eq!(due(&*ledger, "bolt").await.len(), 36);
+}
+
+pub(super) async fn an_event_reads_back_with_its_deliveries(stand: &Stand) {
+    let ledger = stand.open().await;
+    let mut written = event(1, &["bolt", "acme"]);
+    written.body = vec![0, 159, 146, 150].into();
+    written.deliveries.sort_by_key(|delivery| delivery.id.uuid());
+    ledger
+        .accept(vec![written.clone(), event(2, &["bolt"])])
+        .await
+        .unwrap();
+    assert_eq!(ledger.event(event_id(1)).await.unwrap(), Some(written));
+    assert_eq!(ledger.event(event_id(3)).await.unwrap(), None);
+}
+
+pub(super) async fn what_was_answered_is_there_after_a_restart(stand: &Stand) {
+    let ledger = stand.open().await;
+    let tasks = (0..64_u32).map(|n| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { ledger.accept(vec![event(n, &["bolt"])]).await.unwrap() })
+    });
+    for task in join_all(tasks).await {
+        assert_eq!(task.unwrap(), [Accepted::New]);
+    }
+    let before = due(&*ledger, "bolt").await;
+    drop(ledger);
+    let ledger = stand.open().await;
+    let after = due(&*ledger, "bolt").await;
+    assert_eq!(before, after);
+    assert_eq!(
+        after.into_iter().collect::<HashSet<_>>(),
+        (0..64).map(event_id).collect()
+    );
+}
+
+pub(super) async fn more_than_may_wait_is_refused_and_nothing_else(stand: &Stand) {
+    let settings = Settings {
+        writes_waiting_max: 4,
+        ..Settings::default()
+    };
+    let ledger = stand.open_with(settings).await;
+    // All are asked before the first is answered: a future that is joined is polled before any other is woken.
+    let asked = (0..64_u32).map(|n| ledger.accept(vec![event(n, &["bolt"])]));
+    let answers = join_all(asked).await;
+    let mut kept = Vec::new();
+    for (n, answer) in (0..).zip(answers) {
+        match answer {
+            Ok(answer) => {
+                assert_eq!(answer, [Accepted::New]);
+                kept.push(event_id(n));
+            }
+            Err(error) => assert!(matches!(error, LedgerError::Busy { waiting: 4 }), "{error}"),
+        }
+    }
+    assert!(kept.len() >= 4);
+    assert_eq!(due(&*ledger, "bolt").await, kept);
+    // Who comes back later is served.
+    assert_eq!(
+        ledger.accept(vec![event(99, &[])]).await.unwrap(),
+        [Accepted::New]
+    );
+}

@@ -1,0 +1,246 @@
+//! Promises about commits: all or nothing, against what was read, by who may.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::make::{at, conflict, deal, event, link, mark, parked, record, write};
+use super::records::commit_records;
+use super::stand::Stand;
+use crate::{Cursor, LedgerError, RecordWrite, SyncCommit};
+
+/// A commit that writes to every table.
+fn everything(number: u32) -> SyncCommit {
+    SyncCommit {
+        records: vec![write(deal(number), 1)],
+        links: vec![link("sf", &number.to_string(), deal(number))],
+        conflicts: vec![conflict(deal(number), 1, true)],
+        marks: vec![mark("hs", deal(number), 1)],
+        parked: vec![parked(&number.to_string(), true, 1, None)],
+        events: vec![event(number, &["bolt"])],
+        cursor: Some((
+            "sf".into(),
+            "deals".into(),
+            Cursor {
+                position: json!(number),
+                primed: true,
+                stored_at: at(1),
+            },
+        )),
+        ..SyncCommit::default()
+    }
+}
+
+pub(super) async fn a_stale_commit_writes_nothing_and_names_all_that_is_stale(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(
+        &*ledger,
+        vec![write(deal(1), 1), write(deal(2), 1), write(deal(3), 1)],
+    )
+    .await;
+    commit_records(&*ledger, vec![write(deal(2), 2)]).await;
+    let before = ledger.row_counts().await.unwrap();
+
+    let mut stale = everything(9);
+    stale.records.extend([
+        // New, and yet it exists; read before it was changed; as it should be; changed although it never was.
+        write(deal(1), 1),
+        write(deal(2), 2),
+        write(deal(3), 2),
+        write(deal(4), 7),
+    ]);
+    let Err(LedgerError::Stale(mut ids)) = ledger.commit(stale).await else {
+        panic!("must be stale");
+    };
+    ids.sort();
+    assert_eq!(ids, [deal(1), deal(2), deal(4)]);
+    assert_eq!(ledger.row_counts().await.unwrap(), before);
+    assert_eq!(ledger.records(&[deal(3)]).await.unwrap()[0].version, 1);
+    assert_eq!(ledger.cursor("sf", "deals").await.unwrap(), None);
+}
+
+pub(super) async fn a_record_may_be_written_twice_in_a_chain(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, vec![write(deal(1), 1), write(deal(1), 2)]).await;
+    assert_eq!(ledger.records(&[deal(1)]).await.unwrap(), [record(deal(1), 2)]);
+    assert_eq!(ledger.history(deal(1)).await.unwrap().len(), 4);
+    let unchained = SyncCommit {
+        records: vec![write(deal(1), 3), write(deal(1), 3)],
+        ..SyncCommit::default()
+    };
+    assert!(matches!(ledger.commit(unchained).await, Err(LedgerError::Stale(ids)) if ids == [deal(1)]));
+    assert_eq!(ledger.records(&[deal(1)]).await.unwrap()[0].version, 2);
+}
+
+pub(super) async fn of_many_who_change_a_record_at_once_one_wins(stand: &Stand) {
+    let ledger = stand.open().await;
+    for version in 1..=4 {
+        let asked = (0..16).map(|_| {
+            let ledger = ledger.clone();
+            let commit = SyncCommit {
+                records: vec![write(deal(1), version)],
+                ..SyncCommit::default()
+            };
+            tokio::spawn(async move { ledger.commit(commit).await })
+        });
+        let answers: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+        let stale = |answer: &&Result<(), LedgerError>| matches!(answer, Err(LedgerError::Stale(_)));
+        assert_eq!(answers.iter().filter(stale).count(), 15);
+    }
+}
+
+/// Pages that share records, links, pushes and events, in opposite orders: nobody waits for ever, nobody fails for
+/// another reason than being stale, and who succeeded succeeded whole.
+pub(super) async fn commits_that_meet_end_one_way_or_the_other(stand: &Stand) {
+    let ledger = stand.open().await;
+    let numbers: Vec<u32> = (1..=30).collect();
+    commit_records(&*ledger, numbers.iter().map(|n| write(deal(*n), 1)).collect()).await;
+    let asked = (0..12_u64).map(|task| {
+        let ledger = ledger.clone();
+        let mut numbers = numbers.clone();
+        if task % 2 == 1 {
+            numbers.reverse();
+        }
+        tokio::spawn(async move {
+            let pushes = ledger.pushes("hs", "deals", at(9), 100).await.unwrap();
+            // Half of them change the records as well; the others only what belongs to them.
+            let records = if task < 6 {
+                numbers.iter().map(|n| write(deal(*n), 2)).collect()
+            } else {
+                vec![]
+            };
+            let commit = SyncCommit {
+                records,
+                links: numbers
+                    .iter()
+                    .map(|n| link("sf", &n.to_string(), deal(*n)))
+                    .collect(),
+                conflicts: numbers.iter().map(|n| conflict(deal(*n), 1, true)).collect(),
+                marks: numbers.iter().map(|n| mark("hs", deal(*n), 1)).collect(),
+                ended: pushes
+                    .into_iter()
+                    .rev()
+                    .map(|push| (push, crate::PushEnd::Later(at(2))))
+                    .collect(),
+                events: numbers.iter().map(|n| event(*n, &["bolt"])).collect(),
+                ..SyncCommit::default()
+            };
+            ledger.commit(commit).await
+        })
+    });
+    let answers: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers[..6].iter().filter(|answer| answer.is_ok()).count(), 1);
+    for answer in &answers {
+        assert!(
+            matches!(answer, Ok(()) | Err(LedgerError::Stale(_))),
+            "{answer:?}"
+        );
+    }
+    assert!(answers[6..].iter().all(Result::is_ok));
+    assert_eq!(ledger.due("bolt", at(99), 100).await.unwrap().len(), 30);
+    let marks: Vec<u64> = ledger
+        .pushes("hs", "deals", at(9), 100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|p| p.mark)
+        .collect();
+    assert_eq!(marks, [7; 30]);
+}
+
+pub(super) async fn a_commit_with_a_lost_lease_writes_nothing(stand: &Stand) {
+    let ledger = stand.open().await;
+    let lost = ledger
+        .lease("Pull/sf", "a", at(0), at(10))
+        .await
+        .unwrap()
+        .unwrap();
+    let held = |lease: &crate::Lease, number| SyncCommit {
+        lease: Some(lease.clone()),
+        ..everything(number)
+    };
+    ledger.commit(held(&lost, 1)).await.unwrap();
+    let owned = ledger
+        .lease("Pull/sf", "b", at(10), at(20))
+        .await
+        .unwrap()
+        .unwrap();
+    let before = ledger.row_counts().await.unwrap();
+    let refused = ledger.commit(held(&lost, 2)).await;
+    assert!(matches!(refused, Err(LedgerError::LeaseLost(key)) if key == "Pull/sf"));
+    assert_eq!(ledger.row_counts().await.unwrap(), before);
+    assert_eq!(
+        ledger.cursor("sf", "deals").await.unwrap().unwrap().position,
+        json!(1)
+    );
+
+    ledger.commit(held(&owned, 2)).await.unwrap();
+    ledger.release(&owned).await.unwrap();
+    assert!(matches!(
+        ledger.commit(held(&owned, 3)).await,
+        Err(LedgerError::LeaseLost(_))
+    ));
+}
+
+pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &Stand) {
+    let ledger = stand.open().await;
+    let other_node = stand.open().await;
+    for round in 0..5 {
+        let key = format!("Pull/{round}");
+        let lease = ledger.lease(&key, "a", at(0), at(10)).await.unwrap().unwrap();
+        let late = {
+            let (ledger, lease) = (ledger.clone(), lease.clone());
+            tokio::spawn(async move {
+                for number in 0_u64.. {
+                    let cursor = Cursor {
+                        position: json!(number),
+                        primed: false,
+                        stored_at: at(0),
+                    };
+                    let commit = SyncCommit {
+                        lease: Some(lease.clone()),
+                        cursor: Some((lease.key.clone(), "deals".into(), cursor)),
+                        ..SyncCommit::default()
+                    };
+                    if let Err(error) = ledger.commit(commit).await {
+                        assert!(matches!(error, LedgerError::LeaseLost(_)), "{error}");
+                        return;
+                    }
+                }
+            })
+        };
+        while other_node.cursor(&key, "deals").await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            other_node
+                .lease(&key, "b", at(10), at(20))
+                .await
+                .unwrap()
+                .is_some()
+        );
+        let when_given_on = other_node.cursor(&key, "deals").await.unwrap();
+        late.await.unwrap();
+        assert_eq!(other_node.cursor(&key, "deals").await.unwrap(), when_given_on);
+    }
+}
+
+pub(super) async fn a_commit_leaves_out_events_that_are_known(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger.accept(vec![event(1, &["bolt"])]).await.unwrap();
+    let mut again = event(1, &["bolt"]);
+    again.id = super::make::event_id(77);
+    again.deliveries[0].id = super::make::delivery_id(77, "bolt");
+    let commit = SyncCommit {
+        events: vec![again, event(2, &["bolt"]), event(2, &["bolt"])],
+        records: vec![RecordWrite {
+            match_keys: vec![],
+            ..write(deal(1), 1)
+        }],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let due = ledger.due("bolt", at(99), 10).await.unwrap();
+    let events: Vec<_> = due.iter().map(|due| due.event).collect();
+    assert_eq!(events, [super::make::event_id(1), super::make::event_id(2)]);
+}

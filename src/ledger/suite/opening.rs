@@ -1,0 +1,152 @@
+//! Promises about opening.
+
+use futures_util::future::join_all;
+
+use super::make::event;
+use super::stand::Stand;
+use crate::{OpenError, Settings, open};
+
+pub(super) async fn opening_twice_changes_nothing(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger.accept(vec![event(1, &["bolt"])]).await.unwrap();
+    let second = stand.open().await;
+    assert_eq!(
+        second.row_counts().await.unwrap(),
+        ledger.row_counts().await.unwrap()
+    );
+    // Both may write from now on, and see each other.
+    second.accept(vec![event(2, &["bolt"])]).await.unwrap();
+    ledger.accept(vec![event(3, &["bolt"])]).await.unwrap();
+    assert_eq!(second.due("bolt", super::make::at(9), 9).await.unwrap().len(), 3);
+}
+
+pub(super) async fn many_may_open_a_new_database_at_once(stand: &Stand) {
+    let opened = (0..6).map(|n| {
+        let address = stand.address().to_owned();
+        tokio::spawn(async move {
+            let settings = Settings {
+                connections_max: 4,
+                ..Settings::default()
+            };
+            let ledger = open(&address, settings).await.unwrap();
+            ledger.accept(vec![event(n, &["bolt"])]).await.unwrap();
+        })
+    });
+    for opened in join_all(opened).await {
+        opened.unwrap();
+    }
+    let due = stand
+        .open()
+        .await
+        .due("bolt", super::make::at(99), 99)
+        .await
+        .unwrap();
+    assert_eq!(due.len(), 6);
+}
+
+pub(super) async fn a_newer_database_is_refused(stand: &Stand) {
+    drop(stand.open().await);
+    stand
+        .meddle(
+            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+             VALUES (999, 'later', '2030-01-01T00:00:00Z', '1')",
+        )
+        .await;
+    let Err(error) = open(stand.address(), Settings::default()).await else {
+        panic!("must be refused");
+    };
+    assert!(matches!(error, OpenError::Newer { found: 999, .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("has schema 999, this program knows up to 1; run the newer program"),
+        "{text}"
+    );
+}
+
+async fn refused(address: &str) -> String {
+    match open(address, Settings::default()).await {
+        Ok(_) => panic!("{address} must be refused"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_taught() {
+    assert_eq!(
+        refused("mysql://db/hub").await,
+        "the ledger's address `mysql://db/hub` is not one; write `sqlite:path/to/file.db`, `sqlite::memory:` or \
+         `postgres://user@host/database`"
+    );
+    assert_eq!(
+        refused("sqlite:nowhere/at/all.db").await,
+        "the ledger's folder `nowhere/at` does not exist; create it, or name another file"
+    );
+    let zero = Settings {
+        readers_max: 0,
+        ..Settings::default()
+    };
+    let error = open("sqlite::memory:", zero).await.err().unwrap().to_string();
+    assert_eq!(error, "the ledger's `readers_max` is 0; it must be at least 1");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(
+        &path,
+        "a shopping list, long enough to be told apart from an empty file",
+    )
+    .unwrap();
+    let text = refused(&format!("sqlite:{}", path.display())).await;
+    assert!(
+        text.ends_with("notes.txt cannot be opened: file is not a database"),
+        "{text}"
+    );
+    assert!(
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .starts_with("a shopping list")
+    );
+}
+
+/// Nobody listens on port 1; the text says where it tried and not the password.
+#[tokio::test]
+async fn a_password_is_never_told() {
+    for address in [
+        "postgres://hub:sesame@127.0.0.1:1/hub",
+        "postgres://127.0.0.1:1/hub?user=hub&password=sesame",
+        "postgres://hub:sesame@127.0.0.1:1/hub?sslmode=require",
+        "postgres://hub:sesame@127.0.0.1:port/hub",
+        "postgres://hub:ses?sesame@127.0.0.1:1/hub",
+        "postgres://hub:se/sesame@127.0.0.1:1/hub",
+        "mysql://hub:sesame@127.0.0.1:1/hub",
+    ] {
+        let text = refused(address).await;
+        assert!(!text.contains("sesame"), "{text}");
+    }
+    let text = refused("postgres://hub:sesame@127.0.0.1:1/hub").await;
+    assert!(
+        text.starts_with("the ledger at 127.0.0.1:1/hub cannot be opened: "),
+        "{text}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&format!("sqlite:{}", path.display()), Settings::default())
+        .await
+        .unwrap();
+    ledger.check().await.unwrap();
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

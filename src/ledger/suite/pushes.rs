@@ -1,0 +1,104 @@
+//! Promises about pushes that are owed.
+
+use super::make::{at, deal, mark};
+use super::stand::Stand;
+use crate::{Ledger, Push, PushEnd, PushMark, SyncCommit};
+
+async fn commit(ledger: &dyn Ledger, ended: Vec<(Push, PushEnd)>, marks: Vec<PushMark>) {
+    let commit = SyncCommit {
+        ended,
+        marks,
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+}
+
+/// The pushes that are due; (record's number, mark, due second, attempts).
+async fn due(ledger: &dyn Ledger, second: i64) -> Vec<Push> {
+    ledger.pushes("hs", "deals", at(second), 100).await.unwrap()
+}
+
+pub(super) async fn marking_counts_and_starts_again(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit(&*ledger, vec![], vec![mark("hs", deal(1), 10)]).await;
+    assert_eq!(due(&*ledger, 9).await, []);
+    let first = due(&*ledger, 10).await.remove(0);
+    assert_eq!((first.mark, first.attempts, first.due_at), (1, 0, at(10)));
+
+    commit(&*ledger, vec![(first, PushEnd::Later(at(50)))], vec![]).await;
+    // Marked for an earlier moment than it waits for: it comes earlier, and counts from the start.
+    commit(
+        &*ledger,
+        vec![],
+        vec![mark("hs", deal(1), 20), mark("hs", deal(1), 30)],
+    )
+    .await;
+    let again = due(&*ledger, 20).await.remove(0);
+    assert_eq!((again.mark, again.attempts, again.due_at), (2, 0, at(20)));
+    // Marked for a later one: it stays.
+    commit(&*ledger, vec![], vec![mark("hs", deal(1), 90)]).await;
+    assert_eq!(due(&*ledger, 20).await[0].due_at, at(20));
+}
+
+pub(super) async fn done_is_done_only_up_to_the_mark_that_was_read(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit(
+        &*ledger,
+        vec![],
+        vec![mark("hs", deal(1), 1), mark("hs", deal(2), 1)],
+    )
+    .await;
+    let read = due(&*ledger, 1).await;
+    commit(&*ledger, vec![], vec![mark("hs", deal(2), 1)]).await;
+    let done = read.iter().cloned().map(|push| (push, PushEnd::Done)).collect();
+    commit(&*ledger, done, vec![]).await;
+    let left = due(&*ledger, 1).await;
+    assert_eq!(
+        left.iter()
+            .map(|push| (push.record, push.mark))
+            .collect::<Vec<_>>(),
+        [(deal(2), 2)]
+    );
+    // Done and marked in one commit is still owed.
+    commit(
+        &*ledger,
+        vec![(left[0].clone(), PushEnd::Done)],
+        vec![mark("hs", deal(2), 1)],
+    )
+    .await;
+    assert_eq!(due(&*ledger, 1).await.len(), 1);
+}
+
+pub(super) async fn later_counts_an_attempt_and_waits(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit(&*ledger, vec![], vec![mark("hs", deal(1), 1)]).await;
+    for (attempts, second) in [(1, 10), (2, 20)] {
+        let push = due(&*ledger, second - 1).await.remove(0);
+        commit(&*ledger, vec![(push, PushEnd::Later(at(second)))], vec![]).await;
+        assert_eq!(due(&*ledger, second - 1).await, []);
+        assert_eq!(due(&*ledger, second).await[0].attempts, attempts);
+    }
+    // Marked meanwhile: the new mark's moment counts, not ours.
+    let push = due(&*ledger, 20).await.remove(0);
+    commit(&*ledger, vec![], vec![mark("hs", deal(1), 5)]).await;
+    commit(&*ledger, vec![(push, PushEnd::Later(at(99)))], vec![]).await;
+    assert_eq!(due(&*ledger, 5).await[0].attempts, 0);
+}
+
+pub(super) async fn pushes_come_oldest_due_first(stand: &Stand) {
+    let ledger = stand.open().await;
+    let marks = [(1, 30), (2, 10), (3, 20), (4, 99)];
+    let mut marks: Vec<PushMark> = marks
+        .into_iter()
+        .map(|(n, second)| mark("hs", deal(n), second))
+        .collect();
+    marks.push(mark("sf", deal(1), 1));
+    commit(&*ledger, vec![], marks).await;
+    let order: Vec<_> = due(&*ledger, 50)
+        .await
+        .into_iter()
+        .map(|push| push.record)
+        .collect();
+    assert_eq!(order, [deal(2), deal(3), deal(1)]);
+    assert_eq!(ledger.pushes("hs", "deals", at(50), 2).await.unwrap().len(), 2);
+}

@@ -1,0 +1,337 @@
+//! Promises about records, links and what sync keeps beside them.
+
+use jiff::{SignedDuration, Timestamp};
+use model::{Kind, MatchKey, Value};
+use serde_json::json;
+
+use super::make::{at, change, conflict, deal, link, parked, record, record_id, run_id, write};
+use super::stand::Stand;
+use crate::{Cursor, Ledger, Link, Parked, ParkedFilter, RecordWrite, SyncCommit};
+
+pub(super) async fn commit_records(ledger: &dyn Ledger, records: Vec<RecordWrite>) {
+    let commit = SyncCommit {
+        records,
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+}
+
+async fn commit_links(ledger: &dyn Ledger, links: Vec<Link>) {
+    let commit = SyncCommit {
+        links,
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+}
+
+/// The external ids that a connection has for a record.
+async fn ids_at(ledger: &dyn Ledger, record: u32) -> Vec<String> {
+    let links = ledger.links(&[deal(record)]).await.unwrap();
+    let mut ids: Vec<String> = links.into_iter().map(|link| link.external_id).collect();
+    ids.sort();
+    ids
+}
+
+pub(super) async fn records_and_links_read_back_as_written(stand: &Stand) {
+    let ledger = stand.open().await;
+    let (written, other) = (link("sf", "006", deal(1)), link("hs", "006", deal(1)));
+    let blank = Link {
+        base: None,
+        wire: None,
+        external_version: None,
+        gone: true,
+        ..link("sf", "007", deal(2))
+    };
+    let commit = SyncCommit {
+        records: vec![write(deal(1), 1), write(deal(2), 1)],
+        links: vec![written.clone(), other.clone(), blank.clone()],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+
+    let asked = ["006".to_owned(), "007".to_owned(), "unknown".to_owned()];
+    let mut linked = ledger.linked("sf", "deals", &asked).await.unwrap();
+    linked.sort_by(|a, b| a.link.external_id.cmp(&b.link.external_id));
+    assert_eq!(linked.len(), 2);
+    assert_eq!(
+        (&linked[0].link, &linked[0].record),
+        (&written, &record(deal(1), 1))
+    );
+    assert_eq!(
+        (&linked[1].link, &linked[1].record),
+        (&blank, &record(deal(2), 1))
+    );
+    assert_eq!(linked[0].link.wire.as_ref().unwrap()["a"].to_string(), "1.50");
+
+    let mut links = ledger.links(&[deal(1)]).await.unwrap();
+    links.sort_by(|a, b| b.connection.cmp(&a.connection));
+    assert_eq!(links, [written, other]);
+    assert_eq!(ledger.records(&[deal(2)]).await.unwrap(), [record(deal(2), 1)]);
+}
+
+pub(super) async fn moments_are_cut_to_microseconds(stand: &Stand) {
+    let ledger = stand.open().await;
+    let nanos = SignedDuration::from_nanos(1_234_567);
+    let micros = SignedDuration::from_micros(1_234);
+    let mut written = write(deal(1), 1);
+    written.record.updated_at = at(1) + nanos;
+    written.record.created_at = Timestamp::UNIX_EPOCH - nanos;
+    written.changes[0].changed_at = at(1) + nanos;
+    // What a system said stays as it said it.
+    let exact = at(1) + nanos;
+    written.record.provenance.get_mut("name").unwrap().changed_at = exact;
+    commit_records(&*ledger, vec![written]).await;
+
+    let read = ledger.records(&[deal(1)]).await.unwrap().remove(0);
+    assert_eq!(read.updated_at, at(1) + micros);
+    assert_eq!(read.created_at, Timestamp::UNIX_EPOCH - micros);
+    assert_eq!(read.provenance["name"].changed_at, exact);
+    assert_eq!(
+        ledger.history(deal(1)).await.unwrap()[0].changed_at,
+        at(1) + micros
+    );
+}
+
+pub(super) async fn what_is_not_known_is_left_out(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, vec![write(deal(1), 1)]).await;
+    // The same number is another record in another kind.
+    let asked = [deal(1), deal(2), record_id(Kind::Lead, 1)];
+    assert_eq!(ledger.records(&asked).await.unwrap().len(), 1);
+    assert!(ledger.links(&asked).await.unwrap().is_empty());
+    assert!(
+        ledger
+            .linked("sf", "deals", &["006".to_owned()])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(ledger.linked("sf", "deals", &[]).await.unwrap().is_empty());
+    assert!(ledger.records(&[]).await.unwrap().is_empty());
+    assert!(ledger.history(deal(2)).await.unwrap().is_empty());
+    assert!(ledger.cursor("sf", "deals").await.unwrap().is_none());
+    // An empty commit is one, too.
+    ledger.commit(SyncCommit::default()).await.unwrap();
+}
+
+pub(super) async fn records_are_listed_page_by_page(stand: &Stand) {
+    let ledger = stand.open().await;
+    // Written out of order, and one of another kind between them.
+    let mut records: Vec<_> = [3, 1, 5, 2, 4].into_iter().map(|n| write(deal(n), 1)).collect();
+    records.push(write(record_id(Kind::Lead, 3), 1));
+    commit_records(&*ledger, records).await;
+    let page = |after, limit| {
+        let ledger = ledger.clone();
+        async move {
+            let page = ledger.list_records(Kind::Deal, after, limit).await.unwrap();
+            page.iter().map(|record| record.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(page(None, 2).await, [deal(1), deal(2)]);
+    assert_eq!(page(Some(deal(2)), 2).await, [deal(3), deal(4)]);
+    assert_eq!(page(Some(deal(4)), 2).await, [deal(5)]);
+    assert_eq!(page(Some(deal(5)), 2).await, []);
+}
+
+pub(super) async fn a_record_is_met_by_its_present_keys_only(stand: &Stand) {
+    let ledger = stand.open().await;
+    let key = |text: &str| MatchKey(text.to_owned());
+    let keyed = |number, version, keys: &[&str]| RecordWrite {
+        match_keys: keys.iter().map(|text| key(text)).collect(),
+        ..write(deal(number), version)
+    };
+    let lead = RecordWrite {
+        match_keys: vec![key("b")],
+        ..write(record_id(Kind::Lead, 9), 1)
+    };
+    commit_records(
+        &*ledger,
+        vec![keyed(1, 1, &["a", "b", "b"]), keyed(2, 1, &["b", "é"]), lead],
+    )
+    .await;
+    // Byte by byte, so after every ASCII key.
+    let met = ledger
+        .matching(Kind::Deal, &[key("é"), key("b"), key("a"), key("a"), key("x")])
+        .await
+        .unwrap();
+    let expected = [
+        (key("a"), deal(1)),
+        (key("b"), deal(1)),
+        (key("b"), deal(2)),
+        (key("é"), deal(2)),
+    ];
+    assert_eq!(met, expected);
+
+    let mut deleted = keyed(2, 2, &["b"]);
+    deleted.record.deleted_at = Some(at(9));
+    commit_records(&*ledger, vec![keyed(1, 2, &["b", "c"]), deleted]).await;
+    let met = ledger
+        .matching(Kind::Deal, &[key("a"), key("b"), key("c"), key("é")])
+        .await
+        .unwrap();
+    assert_eq!(met, [(key("b"), deal(1)), (key("c"), deal(1))]);
+}
+
+pub(super) async fn a_second_link_of_a_record_replaces_the_first(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, vec![write(deal(1), 1), write(deal(2), 1)]).await;
+    commit_links(&*ledger, vec![link("sf", "a", deal(1))]).await;
+    commit_links(&*ledger, vec![link("sf", "b", deal(1))]).await;
+    assert_eq!(ids_at(&*ledger, 1).await, ["b"]);
+    // An object that belongs to another record now.
+    commit_links(&*ledger, vec![link("sf", "b", deal(2))]).await;
+    assert!(ids_at(&*ledger, 1).await.is_empty());
+    assert_eq!(ids_at(&*ledger, 2).await, ["b"]);
+    // Within one commit the last counts.
+    let several = vec![
+        link("sf", "c", deal(2)),
+        link("sf", "d", deal(2)),
+        link("sf", "d", deal(1)),
+    ];
+    commit_links(&*ledger, several).await;
+    assert_eq!(ids_at(&*ledger, 1).await, ["d"]);
+}
+
+pub(super) async fn two_records_may_trade_their_objects(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, vec![write(deal(1), 1), write(deal(2), 1)]).await;
+    commit_links(&*ledger, vec![link("sf", "a", deal(1)), link("sf", "b", deal(2))]).await;
+    commit_links(&*ledger, vec![link("sf", "b", deal(1)), link("sf", "a", deal(2))]).await;
+    assert_eq!(ids_at(&*ledger, 1).await, ["b"]);
+    assert_eq!(ids_at(&*ledger, 2).await, ["a"]);
+}
+
+pub(super) async fn history_is_told_oldest_first(stand: &Stand) {
+    let ledger = stand.open().await;
+    for version in 1..=11 {
+        let mut written = write(deal(1), version);
+        written.changes[1].connection = "hubspot".into();
+        written.changes[1].run = run_id(2);
+        commit_records(&*ledger, vec![written]).await;
+    }
+    let history = ledger.history(deal(1)).await.unwrap();
+    let mut second = change(11, "amount");
+    second.connection = "hubspot".into();
+    second.run = run_id(2);
+    assert_eq!(history.len(), 22);
+    assert_eq!(history[20..], [change(11, "name"), second]);
+    assert!(history.is_sorted_by_key(|change| change.version));
+}
+
+pub(super) async fn an_open_conflict_replaces_an_older_one(stand: &Stand) {
+    let ledger = stand.open().await;
+    let found = |conflicts| SyncCommit {
+        conflicts,
+        ..SyncCommit::default()
+    };
+    let closed = conflict(deal(1), 1, false);
+    ledger
+        .commit(found(vec![closed.clone(), conflict(deal(1), 2, true)]))
+        .await
+        .unwrap();
+    let mut elsewhere = conflict(deal(1), 3, true);
+    elsewhere.connection = "hubspot".into();
+    let last = conflict(deal(1), 5, true);
+    let again = vec![elsewhere.clone(), conflict(deal(1), 4, true), last.clone()];
+    ledger.commit(found(again)).await.unwrap();
+    assert_eq!(
+        ledger.conflicts(deal(1)).await.unwrap(),
+        [closed, elsewhere, last]
+    );
+}
+
+pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {
+    let ledger = stand.open().await;
+    let park = |parked: Vec<Parked>, unparked: Vec<&str>| SyncCommit {
+        parked,
+        unparked: unparked
+            .into_iter()
+            .map(|key| ("sf".to_owned(), "deals".to_owned(), key.to_owned(), true))
+            .collect(),
+        ..SyncCommit::default()
+    };
+    let (a, b, out) = (
+        parked("a", true, 2, Some(10)),
+        parked("b", true, 1, None),
+        parked("a", false, 3, Some(20)),
+    );
+    let elsewhere = Parked {
+        connection: "hubspot".into(),
+        ..parked("a", true, 4, Some(30))
+    };
+    let first = parked("a", true, 0, None);
+    ledger.commit(park(vec![first], vec![])).await.unwrap();
+    let all = vec![a.clone(), b.clone(), out.clone(), elsewhere.clone()];
+    ledger.commit(park(all, vec!["unknown"])).await.unwrap();
+
+    let list = |filter: ParkedFilter, limit| {
+        let ledger = ledger.clone();
+        async move { ledger.parked(&filter, limit).await.unwrap() }
+    };
+    let everything = ParkedFilter::default();
+    assert_eq!(
+        list(everything.clone(), 9).await,
+        [b.clone(), a.clone(), out.clone(), elsewhere.clone()]
+    );
+    assert_eq!(list(everything, 1).await, std::slice::from_ref(&b));
+    let here = ParkedFilter {
+        of: Some(("sf".into(), "deals".into())),
+        inbound: Some(true),
+        retry_by: None,
+    };
+    assert_eq!(list(here.clone(), 9).await, [b.clone(), a.clone()]);
+    let due = |second| ParkedFilter {
+        retry_by: Some(at(second)),
+        ..ParkedFilter::default()
+    };
+    assert_eq!(list(due(20), 9).await, [a, out]);
+    assert_eq!(list(due(9), 9).await, []);
+
+    ledger.commit(park(vec![], vec!["a"])).await.unwrap();
+    assert_eq!(list(here, 9).await, [b]);
+    // What is parked again in the commit that unparks it is parked.
+    ledger
+        .commit(park(vec![parked("b", true, 8, None)], vec!["b"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        list(ParkedFilter::default(), 9).await.last().unwrap().since,
+        at(8)
+    );
+}
+
+pub(super) async fn a_cursor_is_where_reading_stands(stand: &Stand) {
+    let ledger = stand.open().await;
+    for (n, primed) in [(1, false), (2, true)] {
+        let cursor = Cursor {
+            position: json!({"after": n}),
+            primed,
+            stored_at: at(n),
+        };
+        let commit = SyncCommit {
+            cursor: Some(("sf".into(), "deals".into(), cursor.clone())),
+            ..SyncCommit::default()
+        };
+        ledger.commit(commit).await.unwrap();
+        assert_eq!(ledger.cursor("sf", "deals").await.unwrap(), Some(cursor));
+    }
+    assert_eq!(ledger.cursor("sf", "leads").await.unwrap(), None);
+}
+
+pub(super) async fn text_with_a_nul_breaks_nothing(stand: &Stand) {
+    let ledger = stand.open().await;
+    let mut written = write(deal(1), 1);
+    written.record.fields.set("name", Value::text("a\0b"));
+    let commit = SyncCommit {
+        records: vec![written],
+        links: vec![link("sf", "x\0y", deal(1))],
+        parked: vec![Parked {
+            reason: "found \0".into(),
+            ..parked("k", true, 1, None)
+        }],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let linked = ledger.linked("sf", "deals", &["x\0y".to_owned()]).await.unwrap();
+    assert_eq!(linked[0].record.fields.text("name"), Some("a\0b"));
+}

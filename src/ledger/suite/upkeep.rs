@@ -1,0 +1,91 @@
+//! Promises about what is owed, runs, sealed values and health.
+
+use serde_json::json;
+
+use super::make::{at, attempt, deal, event, mark, parked, record_id, run, write};
+use super::stand::Stand;
+use crate::{Next, Owed, Parked, PushMark, Run, SyncCommit};
+
+pub(super) async fn all_that_is_owed_is_told_once(stand: &Stand) {
+    let ledger = stand.open().await;
+    assert_eq!(ledger.owed().await.unwrap(), Owed::default());
+    let leads = PushMark {
+        object: "leads".into(),
+        ..mark("hs", record_id(model::Kind::Lead, 1), 3)
+    };
+    let elsewhere = Parked {
+        connection: "hs".into(),
+        ..parked("a", true, 1, Some(70))
+    };
+    let commit = SyncCommit {
+        records: vec![write(deal(1), 1)],
+        marks: vec![
+            mark("hs", deal(1), 9),
+            mark("hs", deal(2), 5),
+            mark("sf", deal(1), 7),
+            leads,
+        ],
+        parked: vec![
+            parked("a", true, 1, Some(60)),
+            parked("b", true, 1, Some(50)),
+            // Neither on its way in nor to be looked at again.
+            parked("c", false, 1, Some(1)),
+            parked("d", true, 1, None),
+            elsewhere,
+        ],
+        events: vec![event(1, &["bolt", "acme"]), event(2, &["bolt"])],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    ledger
+        .settle(None, vec![attempt(1, "acme", 1, 2, Next::Delivered)])
+        .await
+        .unwrap();
+    let place =
+        |connection: &str, object: &str, second| (connection.to_owned(), object.to_owned(), at(second));
+    let owed = Owed {
+        pushes: vec![
+            place("hs", "deals", 5),
+            place("hs", "leads", 3),
+            place("sf", "deals", 7),
+        ],
+        endpoints: vec![("bolt".to_owned(), at(1))],
+        parked: vec![place("hs", "deals", 70), place("sf", "deals", 50)],
+    };
+    assert_eq!(ledger.owed().await.unwrap(), owed);
+}
+
+pub(super) async fn a_run_is_noted_and_ended(stand: &Stand) {
+    let ledger = stand.open().await;
+    for number in [2, 1, 3] {
+        ledger.note_run(&run(number)).await.unwrap();
+    }
+    let ended = Run {
+        ended_at: Some(at(9)),
+        counts: json!({"read": 5}),
+        error: "rate limit".into(),
+        ..run(2)
+    };
+    ledger.note_run(&ended).await.unwrap();
+    assert_eq!(ledger.runs(9).await.unwrap(), [run(3), ended, run(1)]);
+    assert_eq!(ledger.runs(1).await.unwrap(), [run(3)]);
+}
+
+pub(super) async fn a_sealed_value_is_kept_as_it_is(stand: &Stand) {
+    let ledger = stand.open().await;
+    assert_eq!(ledger.sealed("sf").await.unwrap(), None);
+    for sealed in [&[0, 255, 1][..], &[]] {
+        ledger.keep_sealed("sf", sealed).await.unwrap();
+        assert_eq!(ledger.sealed("sf").await.unwrap().as_deref(), Some(sealed));
+    }
+}
+
+pub(super) async fn the_check_writes(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger.check().await.unwrap();
+    ledger.check().await.unwrap();
+    ledger.accept(vec![event(1, &["bolt", "acme"])]).await.unwrap();
+    let counts = ledger.row_counts().await.unwrap();
+    let filled: Vec<_> = counts.iter().filter(|(_, rows)| *rows > 0).cloned().collect();
+    assert_eq!(filled, [("events".to_owned(), 1), ("deliveries".to_owned(), 2)]);
+}
