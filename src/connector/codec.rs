@@ -13,6 +13,8 @@ pub(crate) enum Type {
     Date,
     Datetime,
     Boolean,
+    /// The id of another object: a number on the wire, text everywhere else.
+    Reference,
 }
 
 impl Type {
@@ -22,6 +24,7 @@ impl Type {
             "date" => Type::Date,
             "datetime" => Type::Datetime,
             "boolean" => Type::Boolean,
+            "reference" => Type::Reference,
             _ => return None,
         })
     }
@@ -29,7 +32,7 @@ impl Type {
 
 /// A value that is not of its declared type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not a {expected}")]
+#[error("{value} is not a {expected}")]
 pub(crate) struct WrongType {
     value: String,
     expected: &'static str,
@@ -96,7 +99,13 @@ pub(crate) fn encode(value: &Json, kind: Type, class_key: &str) -> Result<Json, 
         return Ok(Json::Null);
     }
     match kind {
-        Type::Boolean => boolean(value).ok_or_else(|| wrong("true or false")),
+        Type::Boolean => boolean(value).ok_or_else(|| wrong("true or false value")),
+        Type::Reference => {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            text.parse::<i64>()
+                .map(Json::from)
+                .map_err(|_| wrong("number of an object"))
+        }
         Type::Decimal => {
             let digits = match value {
                 Json::Number(number) => number.to_string(),
@@ -133,6 +142,15 @@ fn datetime(moment: jiff::Timestamp, class_key: &str) -> Json {
         "hour": civil.hour(), "minute": civil.minute(), "second": civil.second(),
         "microsecond": civil.subsec_nanosecond() / 1_000,
     })
+}
+
+/// What a decoded value of this type is for mappings.
+pub(crate) fn plain(value: Json, kind: Type) -> Json {
+    match kind {
+        Type::Boolean => boolean(&value).unwrap_or(value),
+        Type::Reference if value.is_number() => Json::String(value.to_string()),
+        _ => value,
+    }
 }
 
 /// Some databases answer 1 and 0 for true and false.
@@ -175,10 +193,7 @@ mod tests {
     #[test]
     fn wrong_values_say_what_was_expected() {
         let error = encode(&json!("tomorrow"), Type::Date, KEY).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`\"tomorrow\"` is not a date such as 2026-11-23"
-        );
+        assert_eq!(error.to_string(), "\"tomorrow\" is not a date such as 2026-11-23");
         assert!(encode(&json!([1]), Type::Decimal, KEY).is_err());
         assert!(encode(&json!("1,5"), Type::Decimal, KEY).is_err());
         assert_eq!(encode(&Json::Null, Type::Date, KEY), Ok(Json::Null));

@@ -40,6 +40,11 @@ pub enum Class {
     NotFound,
     /// The system refuses the values of a request.
     Validation,
+    /// What is to be created exists already.
+    Duplicate {
+        /// The object that exists, if the system names it.
+        existing_id: Option<String>,
+    },
     /// Somebody else changed the record since it was read.
     Conflict,
     /// The answer is not what the manifest describes.
@@ -87,7 +92,7 @@ impl Class {
             Class::TooLarge => Action::AskLess,
             Class::SchemaDrift { .. } => Action::Rediscover,
             Class::Conflict => Action::ReadAgain,
-            Class::NotFound | Class::Validation => Action::CorrectValues,
+            Class::NotFound | Class::Validation | Class::Duplicate { .. } => Action::CorrectValues,
             Class::Settings => Action::CorrectSettings,
             Class::Protocol => Action::ReportDefect,
         }
@@ -106,6 +111,7 @@ impl Class {
             Class::SchemaDrift { .. } => "schema_drift",
             Class::NotFound => "not_found",
             Class::Validation => "validation",
+            Class::Duplicate { .. } => "duplicate",
             Class::Conflict => "conflict",
             Class::Protocol => "protocol",
             Class::Network => "network",
@@ -141,6 +147,10 @@ impl Class {
             Class::NotFound => "what was asked for does not exist at the system".to_owned(),
             Class::Validation => {
                 "the system refuses the values: correct the record or the mapping".to_owned()
+            }
+            Class::Duplicate { .. } => {
+                "what is to be created exists already: link the record to it or correct its identity"
+                    .to_owned()
             }
             Class::Conflict => {
                 "somebody changed the record meanwhile: it is read again before it is written".to_owned()

@@ -1,13 +1,51 @@
 //! What a connector manifest may say, and the engine that obeys it.
+//!
+//! A [`Connector`] is a compiled `connector.yaml`; with [`Settings`] it becomes a [`Connection`], an authorised account
+//! that reads what changed ([`Connection::changes`]), reads by id, writes in batches and understands webhooks.
+//!
+//! Promised: adding a system needs no Rust; every expression of a manifest is compiled when it is loaded; every write has
+//! one outcome; nothing is repeated that could make a second object; every wait, page, batch and body has a bound; no
+//! secret reaches a log, an error or debug output; webhooks are verified before they are parsed.
+//! Not here: what a lead or a deal is. Objects go in and out as the system's own JSON; `mapping` gives them meaning.
 
+mod associate;
+mod auth;
+mod call;
+mod classify;
 mod clock;
 mod codec;
+mod connection;
+mod connector;
 mod failure;
+mod flat;
+mod limiter;
+mod lint;
 mod manifest;
+mod names;
 mod program;
+mod read;
 mod secret;
+mod settings;
+#[cfg(test)]
+mod shipped_tests;
 mod template;
+#[cfg(test)]
+mod testing;
+mod transition;
+mod webhook;
+mod window;
+mod write;
 
+pub use auth::{MemoryTokens, REFUSED_MS, TokenStore};
+pub use call::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, CALL_DEADLINE_MS, RETRY_AFTER_MAX_MS, TRIES_MAX};
 pub use clock::{Clock, SystemClock};
-pub use failure::{Action, Class, Failure, RecordClass, RecordError};
+pub use connection::{Connection, FieldInfo, Identity, Object, Outcome, Page, Write};
+pub use connector::{AuthInfo, Connector};
+pub use failure::{Action, Class, Failure, MESSAGE_MAX, RecordClass, RecordError};
+pub use limiter::LIMIT_WAIT_MAX_MS;
+pub use program::OUTPUTS_MAX;
+pub use read::{ASSOCIATION_PAGES_MAX, WINDOWS_MAX};
 pub use secret::{Secret, Secrets};
+pub use settings::Settings;
+pub use webhook::{AHEAD_MAX_MS, Hint, Incoming, Refusal, SIGNATURES_MAX, Verified};
+pub use write::{LOCKED_TRIES_MAX, SINGLED_OUT_MAX};

@@ -187,6 +187,16 @@ impl Program {
         Ok(self.run(input, get)?.into_iter().next().unwrap_or(Json::Null))
     }
 
+    /// The whole expression.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it is a plain path, which cannot be misspelt in a way that only an input shows.
+    pub(crate) fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Path(_))
+    }
+
     /// The expression, shortened, for messages.
     pub(crate) fn name(&self) -> String {
         let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -142,7 +142,10 @@ pub(crate) fn to_value(json: &Json) -> Value {
         Json::Number(n) => n.as_i64().map_or_else(|| Value::from(n.to_string()), Value::from),
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => items.iter().map(to_value).collect(),
-        Json::Object(map) => map.iter().map(|(k, v)| (k.as_str(), to_value(v))).collect(),
+        Json::Object(map) => {
+            let entries: BTreeMap<&str, Value> = map.iter().map(|(k, v)| (k.as_str(), to_value(v))).collect();
+            Value::from(entries)
+        }
     }
 }
 

@@ -16,14 +16,16 @@ use std::collections::BTreeMap;
 use diagnostic::{Fields, Node, Report, Source};
 
 pub(crate) use auth::{Auth, AuthKind, ClientAuth, Login, OAuth};
-pub(crate) use limit::{Applies, Kind as LimitKind, Limit, Observe};
+#[cfg(test)]
+pub(crate) use limit::Applies;
+pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
 pub(crate) use object::{
-    Association, AssociationWrite, ByIds, Changes, Child, Discovery, Find, Flat, IdOrder, Lookup, Mode, Move,
-    Object, Pass, Step, Strategy, Transitions, Write,
+    Association, AssociationWrite, Changes, Child, Discovery, IdOrder, Mode, Object, Pass, Step, Strategy,
+    Transitions, Write,
 };
 pub(crate) use reader::{Config, Reader};
 pub(crate) use request::{Body, Call, Expr, Rpc, Tree, Verb};
-pub(crate) use rule::{RecordRule, Rule, Wait};
+pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
 pub(crate) use webhook::{Encoding, Part, SecretForm, Verify, Webhooks};
 
 use crate::template::{Template, Templates};
@@ -145,7 +147,7 @@ impl Connection {
         let identity = fields.required("identity", report).and_then(|node| {
             let mut fields = Fields::open(node, "the identity", reader.source, report)?;
             let request = reader.call("request", &mut fields, &[], report);
-            let tenant = reader.program("tenant", &mut fields, &[], report);
+            let tenant = reader.program("tenant", &mut fields, &["config"], report);
             fields.finish(report);
             Some(Identity {
                 request: request?,

@@ -74,6 +74,8 @@ pub(crate) struct Changes {
     pub(crate) max_window_ms: u64,
     pub(crate) precision_ms: u64,
     pub(crate) page: u64,
+    /// With more fields than this, a page brings only ids, and the objects are read by id.
+    pub(crate) fields_max: usize,
     pub(crate) id_order: IdOrder,
     pub(crate) request: Call,
     pub(crate) records: Program,
@@ -100,6 +102,8 @@ pub(crate) enum Mode {
 pub(crate) enum IdOrder {
     Number,
     Text,
+    /// An order of the system's own, which only the system can compare; not checked.
+    System,
 }
 
 pub(crate) struct ByIds {
@@ -379,7 +383,12 @@ fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap<String, 
                 types.insert(name.clone(), kind);
             }
             None => {
-                fields.wrong::<()>(name, node, "decimal, date, datetime or boolean", report);
+                fields.wrong::<()>(
+                    name,
+                    node,
+                    "decimal, date, datetime, boolean or reference",
+                    report,
+                );
             }
         }
     }
@@ -487,7 +496,12 @@ fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Op
         .max(1);
     let page = fields.optional_integer("page", BATCH, report);
     fields.required("page", report);
-    let orders = [("number", IdOrder::Number), ("text", IdOrder::Text)];
+    let fields_max = fields.optional_integer("fields_max", 1..=100_000, report);
+    let orders = [
+        ("number", IdOrder::Number),
+        ("text", IdOrder::Text),
+        ("system", IdOrder::System),
+    ];
     let id_order = fields.choice("id_order", &orders, report);
     let own = ["fields", "window", "last_id", "limit"];
     let request = reader.call("request", &mut fields, &own, report);
@@ -499,6 +513,9 @@ fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Op
         max_window_ms: max_window_ms.unwrap_or(u64::MAX),
         precision_ms,
         page: page?.unsigned_abs(),
+        fields_max: fields_max
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(usize::MAX),
         id_order: id_order?,
         request: request?,
         records: records?,
@@ -580,6 +597,15 @@ fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Opti
     let transitions = fields
         .optional("transitions")
         .map(|n| read_transitions(reader, n, report));
+    if let (Some(_), Some(Strategy::Upsert(_))) = (&transitions, &strategy) {
+        report.error(
+            "IC0211",
+            reader.source,
+            node.place,
+            "transitions need to know where an object stands, an upsert does not tell",
+            "use `strategy: find_then_write`",
+        );
+    }
     fields.finish(report);
     Some(Write {
         key: key?,

@@ -14,6 +14,8 @@ pub(crate) struct Rule {
     pub(crate) wait: Wait,
     /// Gives the text to show.
     pub(crate) message: Option<Program>,
+    /// Gives the object that exists, for `duplicate`.
+    pub(crate) existing: Option<Program>,
     /// Gives the field that is gone, for `schema_drift`.
     pub(crate) field: Option<Program>,
 }
@@ -93,6 +95,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Rul
         ms: reader.duration("wait", &mut fields, report),
     };
     let message = reader.optional_program("message", &mut fields, &[], report);
+    let existing = reader.optional_program("existing", &mut fields, &[], report);
     let field = reader.optional_program("field", &mut fields, &[], report);
     fields.finish(report);
     Some(Rule {
@@ -101,6 +104,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Rul
         class: class?,
         wait,
         message,
+        existing,
         field,
     })
 }

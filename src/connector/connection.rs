@@ -1,0 +1,300 @@
+//! [`Connection`]: an authorised account, and what may be asked of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use crate::call::{Caller, Repeat};
+use crate::clock::Clock;
+use crate::connector::Connector;
+use crate::failure::{Class, Failure, RecordError};
+use crate::limiter::Limiter;
+use crate::manifest::Object as ObjectKind;
+use crate::names::{Names, scalar};
+use crate::settings::Settings;
+
+/// One authorised account at a system. Share it: limits and session belong to the account.
+pub struct Connection {
+    pub(crate) caller: Caller,
+    /// Ids found by text: object, lookup, text.
+    pub(crate) looked_up: Mutex<HashMap<(String, String, String), Json>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = &self.caller.settings.name;
+        write!(f, "Connection({name} at {})", self.caller.connector.system())
+    }
+}
+
+/// Who a connection is at its system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The system's id of the account: an organisation, a portal, a database.
+    pub tenant: String,
+}
+
+/// One field of an object, as the system describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldInfo {
+    /// The name on the wire.
+    pub name: String,
+    /// The name for people.
+    pub label: String,
+    /// `text`, `decimal`, `integer`, `boolean`, `date`, `datetime`, `enum` or `reference`.
+    pub kind: String,
+    /// Whether it holds several values.
+    pub multiple: bool,
+    /// The values an `enum` may have, with their labels.
+    pub options: Vec<(String, String)>,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// Whether a new object must have it.
+    pub required: bool,
+    /// Whether no two objects may have the same value.
+    pub unique: bool,
+    /// Whether it may change without the object's time of change moving.
+    pub volatile: bool,
+}
+
+/// One object as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The system's id.
+    pub id: String,
+    /// When it last changed, in the system's own precision.
+    pub modified: Option<Timestamp>,
+    /// The system's token for optimistic locking; opaque.
+    pub version: Option<String>,
+    /// Whether it is deleted or archived.
+    pub deleted: bool,
+    /// Who changed it last, as the system names it.
+    pub origin: Option<String>,
+    /// What mappings read; references kept apart are under `associations.<name>`, each a list of ids.
+    pub body: Json,
+}
+
+/// A page of changed objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The objects, in no promised order; an object may come again in a later page.
+    pub objects: Vec<Object>,
+    /// Where to go on; store it when the objects are durable.
+    pub cursor: Json,
+    /// Whether there is more to read now.
+    pub more: bool,
+}
+
+/// What one object shall become.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The system's id, if the record is linked.
+    pub id: Option<String>,
+    /// Our record id: what makes a repeated write find the same object.
+    pub key: String,
+    /// The fields that differ; `associations.<name>` takes a list of ids.
+    pub values: Map<String, Json>,
+    /// The version the values were compared with, for systems with optimistic locking.
+    pub version: Option<String>,
+}
+
+/// What became of one write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Done.
+    Written {
+        /// The system's id.
+        id: String,
+        /// Whether the object is new.
+        created: bool,
+        /// The version after the write, if the system says it.
+        version: Option<String>,
+        /// The time of change after the write, if the system says it.
+        modified: Option<Timestamp>,
+    },
+    /// The system, or the manifest, refused this one.
+    Refused(RecordError),
+    /// The object of this id does not exist any more.
+    Gone,
+    /// The request may or may not have been carried out: read the object before writing again.
+    Unknown,
+    /// Not tried, because a write before it failed for a reason that concerns all.
+    NotSent(Failure),
+}
+
+impl Connection {
+    /// Opens an account. No call is made; wrong or missing settings are told at once.
+    pub fn open(
+        connector: Arc<Connector>,
+        settings: Settings,
+        http: outbound::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Connection, Failure> {
+        let manifest = &connector.manifest;
+        let wrong = |text: String| Failure::new(Class::Settings, text);
+        let auth = match &settings.auth {
+            None => 0,
+            Some(name) => manifest
+                .auth
+                .iter()
+                .position(|a| a.name == *name)
+                .ok_or_else(|| {
+                    let hint = diagnostic::suggestion(name, manifest.auth.iter().map(|a| a.name.as_str()));
+                    wrong(format!(
+                        "`{name}` is not a way to authorise at {}: {hint}",
+                        manifest.system
+                    ))
+                })?,
+        };
+        if let Some(name) = settings.config.keys().find(|k| !manifest.config.contains_key(*k)) {
+            let hint = diagnostic::suggestion(name, manifest.config.keys().map(String::as_str));
+            return Err(wrong(format!(
+                "`{name}` is not a setting of {}: {hint}",
+                manifest.system
+            )));
+        }
+        let mut config = settings.config.clone();
+        for (name, known) in &manifest.config {
+            if let (false, Some(default)) = (config.contains_key(name), &known.default) {
+                config.insert(name.clone(), default.clone());
+            }
+            if !config.contains_key(name) {
+                return Err(wrong(format!("the setting `{name}` is missing: {}", known.help)));
+            }
+        }
+        if let Some(name) = manifest.auth[auth]
+            .needs
+            .iter()
+            .find(|n| settings.secrets.get(n).is_none())
+        {
+            let help = manifest.secrets.get(name).map_or("", String::as_str);
+            return Err(wrong(format!("the secret `{name}` is missing: {help}")));
+        }
+        let limiter = Limiter::new(&manifest.limits);
+        Ok(Connection {
+            caller: Caller {
+                connector,
+                settings,
+                config,
+                http,
+                clock,
+                limiter,
+                held: tokio::sync::Mutex::default(),
+                auth,
+            },
+            looked_up: Mutex::default(),
+        })
+    }
+
+    /// Proves that the credentials work, and says whose they are.
+    pub async fn check(&self) -> Result<Identity, Failure> {
+        let manifest = self.caller.manifest();
+        if let Some(check) = &manifest.check {
+            self.caller.call(check, Names::default(), Repeat::Safe).await?;
+        }
+        let identity = &manifest.identity;
+        let reply = self
+            .caller
+            .call(&identity.request, Names::default(), Repeat::Safe)
+            .await?;
+        let names = self.caller.config_names();
+        let tenant = identity.tenant.one(&reply.body, &|name| names.get(name));
+        let tenant = tenant.map_err(|e| Failure::protocol(e.to_string()))?;
+        match scalar(&tenant) {
+            Some(tenant) => Ok(Identity { tenant }),
+            None => Err(Failure::protocol("the system does not say whose account this is")),
+        }
+    }
+
+    /// The fields of an object, as the system describes them now.
+    pub async fn fields(&self, object: &str) -> Result<Vec<FieldInfo>, Failure> {
+        let (kind, names) = self.object(object)?;
+        let discovery = self.caller.manifest().discovery.as_ref();
+        let discovery =
+            discovery.ok_or_else(|| Failure::protocol("the manifest does not say how to list fields"))?;
+        let reply = self
+            .caller
+            .call(&discovery.request, names.clone(), Repeat::Safe)
+            .await?;
+        let items = discovery.items.run(&reply.body, &|name| names.get(name));
+        let items = items.map_err(|e| Failure::protocol(e.to_string()))?;
+        let mut fields: Vec<FieldInfo> = items.iter().filter_map(field_info).collect();
+        for (name, flat) in &kind.flat {
+            fields.push(FieldInfo {
+                name: name.clone(),
+                label: name.clone(),
+                kind: "text".to_owned(),
+                multiple: false,
+                options: Vec::new(),
+                writable: true,
+                required: flat.required,
+                unique: false,
+                volatile: false,
+            });
+        }
+        Ok(fields)
+    }
+
+    /// How many objects one request writes at most; what is more is split by [`Connection::write`] itself.
+    pub fn batch_max(&self, object: &str) -> usize {
+        let object = self.caller.manifest().objects.get(object);
+        object
+            .and_then(|o| o.write.as_ref())
+            .map_or(0, |write| write.batch)
+    }
+
+    /// The connector this account belongs to.
+    pub fn connector(&self) -> &Arc<Connector> {
+        &self.caller.connector
+    }
+
+    /// The name of the connection.
+    pub fn name(&self) -> &str {
+        &self.caller.settings.name
+    }
+
+    /// An object of the manifest, and the names every expression about it may use.
+    pub(crate) fn object(&self, name: &str) -> Result<(&ObjectKind, Names), Failure> {
+        let objects = &self.caller.manifest().objects;
+        let kind = objects.get(name).ok_or_else(|| {
+            let hint = diagnostic::suggestion(name, objects.keys().map(String::as_str));
+            Failure::new(
+                Class::Settings,
+                format!(
+                    "{} has no object `{name}`: {hint}",
+                    self.caller.connector.system()
+                ),
+            )
+        })?;
+        let names = Names::default()
+            .with("config", self.caller.config.clone())
+            .with("object", name)
+            .with("vars", kind.vars.clone());
+        Ok((kind, names))
+    }
+}
+
+pub(crate) fn field_info(item: &Json) -> Option<FieldInfo> {
+    let flag = |name: &str| item[name].as_bool().unwrap_or(false);
+    let options = item["options"].as_array().map_or(&[][..], Vec::as_slice);
+    Some(FieldInfo {
+        name: scalar(&item["name"])?,
+        label: scalar(&item["label"]).unwrap_or_default(),
+        kind: scalar(&item["type"]).unwrap_or_else(|| "text".to_owned()),
+        multiple: flag("multi"),
+        options: options
+            .iter()
+            .filter_map(|o| {
+                let value = scalar(&o["value"])?;
+                let label = scalar(&o["label"]).unwrap_or_else(|| value.clone());
+                Some((value, label))
+            })
+            .collect(),
+        writable: item["writable"].as_bool().unwrap_or(true),
+        required: flag("required"),
+        unique: flag("unique"),
+        volatile: flag("volatile"),
+    })
+}

@@ -1,0 +1,90 @@
+//! [`Connector`]: a compiled manifest, and what may be asked of it without a connection.
+
+use std::collections::BTreeMap;
+
+use diagnostic::{Report, Source};
+
+use crate::manifest::Manifest;
+
+/// How to talk to a system.
+pub struct Connector {
+    pub(crate) manifest: Manifest,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connector({})", self.manifest.system)
+    }
+}
+
+/// A way to authorise, and the secrets it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthInfo {
+    /// Its name in the settings of a connection.
+    pub name: String,
+    /// The secrets that must be set.
+    pub needs: Vec<String>,
+}
+
+impl Connector {
+    /// Compiles a manifest; notes every finding, and gives nothing if one is an error.
+    pub fn compile(source: &Source, report: &mut Report) -> Option<Connector> {
+        Manifest::read(source, report).map(|manifest| Connector { manifest })
+    }
+
+    /// The system's name: `salesforce`.
+    pub fn system(&self) -> &str {
+        &self.manifest.system
+    }
+
+    /// The system's name for people: `HubSpot CRM`.
+    pub fn title(&self) -> &str {
+        &self.manifest.title
+    }
+
+    /// The objects that can be read or written.
+    pub fn objects(&self) -> impl Iterator<Item = &str> {
+        self.manifest.objects.keys().map(String::as_str)
+    }
+
+    /// The field of an object that holds our record id, if the object can be written.
+    pub fn key_field(&self, object: &str) -> Option<&str> {
+        let write = self.manifest.objects.get(object)?.write.as_ref()?;
+        Some(&write.key)
+    }
+
+    /// The names of references of an object that are read as `associations.<name>`.
+    pub fn associations(&self, object: &str) -> Vec<&str> {
+        let object = self.manifest.objects.get(object);
+        object.map_or_else(Vec::new, |o| o.associations.keys().map(String::as_str).collect())
+    }
+
+    /// The configuration keys of a connection, each with its help.
+    pub fn config(&self) -> BTreeMap<&str, &str> {
+        let config = self.manifest.config.iter();
+        config.map(|(name, c)| (name.as_str(), c.help.as_str())).collect()
+    }
+
+    /// The secrets of a connection, each with where to find it.
+    pub fn secrets(&self) -> BTreeMap<&str, &str> {
+        let secrets = self.manifest.secrets.iter();
+        secrets
+            .map(|(name, help)| (name.as_str(), help.as_str()))
+            .collect()
+    }
+
+    /// The ways to authorise, in the order of preference.
+    pub fn auth(&self) -> Vec<AuthInfo> {
+        let auth = self.manifest.auth.iter();
+        auth.map(|a| AuthInfo {
+            name: a.name.clone(),
+            needs: a.needs.clone(),
+        })
+        .collect()
+    }
+
+    /// Whether the system sends webhooks that this connector understands.
+    pub fn has_webhooks(&self) -> bool {
+        self.manifest.webhooks.is_some()
+    }
+}

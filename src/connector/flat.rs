@@ -1,0 +1,209 @@
+//! Flattening: fields that mappings see as plain, although the system keeps them in rows of a list or behind a reference.
+//!
+//! Reading: an e-mail is the `value` of the first row of a list whose `type` is `email`; a country is the code of the
+//! object that a reference points to.
+//! Writing: the same value becomes a command for the row that exists, or for a new one.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::codec;
+use crate::failure::{RecordClass, RecordError};
+use crate::manifest::{Child, Object};
+
+/// The fields to ask for on the wire, so that these fields can be told.
+pub(crate) fn expanded(object: &Object, fields: &[String]) -> Vec<String> {
+    let mut wire: Vec<String> = Vec::new();
+    for field in fields {
+        match object.flat.get(field) {
+            None => wire.push(field.clone()),
+            Some(flat) => match flat.child.as_ref().and_then(|name| object.children.get(name)) {
+                None => wire.push(flat.read.clone()),
+                Some(child) => {
+                    let own = child.choose.keys().chain(&child.active).chain([&flat.read]);
+                    wire.extend(own.map(|part| format!("{}.{part}", child.list)));
+                }
+            },
+        }
+    }
+    wire.sort_unstable();
+    wire.dedup();
+    wire
+}
+
+/// Adds the plain fields to an object as it came, and gives every typed field its plain form.
+pub(crate) fn project(object: &Object, suffix: &str, row: &mut Json) {
+    let mut plain = Map::new();
+    for (name, flat) in &object.flat {
+        let from = match flat.child.as_ref().and_then(|name| object.children.get(name)) {
+            None => Some(&*row),
+            Some(child) => match rows(child, suffix, row) {
+                // The list was not asked for.
+                None => continue,
+                Some(rows) => chosen(child, rows),
+            },
+        };
+        let value = from.map_or(Some(&Json::Null), |from| at(from, suffix, &flat.read));
+        if let Some(value) = value {
+            plain.insert(name.clone(), value.clone());
+        }
+    }
+    if let Json::Object(map) = row {
+        map.extend(plain);
+        for (name, kind) in &object.types {
+            if let Some(value) = map.get_mut(name) {
+                *value = codec::plain(value.take(), *kind);
+            }
+        }
+    }
+}
+
+fn rows<'r>(child: &Child, suffix: &str, row: &'r Json) -> Option<&'r [Json]> {
+    let list = row.get(format!("{}{suffix}", child.list))?;
+    Some(list.as_array().map_or(&[], Vec::as_slice))
+}
+
+/// The first row that counts and holds what the manifest chooses by, in the system's own order.
+fn chosen<'r>(child: &Child, rows: &'r [Json]) -> Option<&'r Json> {
+    rows.iter().find(|row| {
+        let counts = child.active.as_ref().is_none_or(|field| {
+            let active = row.get(field).and_then(codec::boolean);
+            active != Some(Json::Bool(false))
+        });
+        let null = Json::Null;
+        counts
+            && child
+                .choose
+                .iter()
+                .all(|(key, value)| row.get(key).unwrap_or(&null) == value)
+    })
+}
+
+/// A value behind a dotted path; nothing when the path was not read, null when a reference on it is empty.
+fn at<'r>(row: &'r Json, suffix: &str, path: &str) -> Option<&'r Json> {
+    match path.split_once('.') {
+        None => row.get(path),
+        Some((first, rest)) => match row.get(format!("{first}{suffix}"))? {
+            Json::Null => Some(&Json::Null),
+            nested => at(nested, suffix, rest),
+        },
+    }
+}
+
+/// Whether writing these values needs the rows that exist.
+pub(crate) fn needs_rows(object: &Object, values: &Map<String, Json>) -> bool {
+    values
+        .keys()
+        .any(|name| object.flat.get(name).is_some_and(|flat| flat.child.is_some()))
+}
+
+/// The texts that must be looked up before these values can be written, by lookup.
+pub(crate) fn wanted(object: &Object, values: &Map<String, Json>) -> Vec<(String, String)> {
+    values
+        .iter()
+        .filter_map(|(name, value)| {
+            let lookup = object.flat.get(name)?.lookup.as_ref()?;
+            let text = value.as_str().filter(|t| !t.is_empty())?;
+            Some((lookup.clone(), text.to_owned()))
+        })
+        .collect()
+}
+
+/// The values as the system wants them; `row` is the object as it is, `found` what was looked up.
+pub(crate) fn wired(
+    object: &Object,
+    class_key: Option<&str>,
+    suffix: &str,
+    values: &Map<String, Json>,
+    row: Option<&Json>,
+    found: &dyn Fn(&str, &str) -> Option<Json>,
+) -> Result<Map<String, Json>, RecordError> {
+    let mut wire = Map::new();
+    let mut touched: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
+    let mut cleared: Vec<&str> = Vec::new();
+    for (name, value) in values {
+        let Some(flat) = object.flat.get(name) else {
+            wire.insert(name.clone(), encoded(object, class_key, name, name, value)?);
+            continue;
+        };
+        let value = match (&flat.lookup, value.as_str()) {
+            (Some(_), _) if value.is_null() || value.as_str() == Some("") => Json::Null,
+            (Some(lookup), Some(text)) => {
+                found(lookup, text).ok_or_else(|| missing(object, lookup, name, text))?
+            }
+            _ => encoded(object, class_key, name, &flat.field, value)?,
+        };
+        match &flat.child {
+            None => {
+                wire.insert(flat.field.clone(), value);
+            }
+            Some(child) => {
+                if flat.required && (value.is_null() || value.as_str() == Some("")) {
+                    cleared.push(child);
+                }
+                touched
+                    .entry(child)
+                    .or_default()
+                    .insert(flat.field.clone(), value);
+            }
+        }
+    }
+    let mut commands: BTreeMap<&str, Vec<Json>> = BTreeMap::new();
+    for (name, fields) in touched {
+        if let Some(child) = object.children.get(name) {
+            let existing = row.and_then(|row| chosen(child, rows(child, suffix, row)?));
+            let command = command(child, existing, fields, cleared.contains(&name));
+            commands.entry(&child.list).or_default().extend(command);
+        }
+    }
+    for (list, commands) in commands {
+        if !commands.is_empty() {
+            wire.insert(list.to_owned(), Json::Array(commands));
+        }
+    }
+    Ok(wire)
+}
+
+fn command(child: &Child, existing: Option<&Json>, fields: Map<String, Json>, clear: bool) -> Option<Json> {
+    let id = existing.and_then(|row| row.get("id"));
+    match (id, clear) {
+        (Some(id), true) => Some(json!(["delete", [id]])),
+        (None, true) => None,
+        (Some(id), false) => Some(json!(["write", [id], fields])),
+        (None, false) => {
+            if fields.values().all(|v| v.is_null() || v.as_str() == Some("")) {
+                return None;
+            }
+            let mut created = child.choose.clone();
+            created.extend(fields);
+            Some(json!(["create", [created]]))
+        }
+    }
+}
+
+fn encoded(
+    object: &Object,
+    class_key: Option<&str>,
+    name: &str,
+    wire: &str,
+    value: &Json,
+) -> Result<Json, RecordError> {
+    let kind = object.types.get(name).or_else(|| object.types.get(wire));
+    match (kind, class_key) {
+        (Some(kind), Some(key)) => codec::encode(value, *kind, key).map_err(|e| {
+            let mut error = RecordError::new(RecordClass::Validation, "wrong_type", format!("`{name}`: {e}"));
+            error.fields.push(name.to_owned());
+            error
+        }),
+        _ => Ok(value.clone()),
+    }
+}
+
+fn missing(object: &Object, lookup: &str, name: &str, text: &str) -> RecordError {
+    let what = object.lookups.get(lookup).map_or(lookup, |l| l.what.as_str());
+    let message = format!("`{name}`: the system has no {what} `{text}`, add it there or correct the value");
+    let mut error = RecordError::new(RecordClass::Validation, "not_found", message);
+    error.fields.push(name.to_owned());
+    error
+}

@@ -1,0 +1,519 @@
+//! [`Connector::lint`]: runs a manifest's expressions on the connector's own samples.
+//!
+//! A sample is a JSON file: what a system answered (or what a request must look like), which part of the manifest reads
+//! it, and what that part must make of it.
+//! An expression that compiles may still be wrong for what the system really sends; a sample shows it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use diagnostic::{Node, Place, Report, Source};
+use jiff::Timestamp;
+use outbound::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value as Json, json};
+
+use crate::call::Caller;
+use crate::classify::classify;
+use crate::clock::SystemClock;
+use crate::connection::{Connection, field_info};
+use crate::connector::Connector;
+use crate::failure::{Class, Failure};
+use crate::limiter::Limiter;
+use crate::manifest::{Association, Call, Object, Step, Strategy, Write};
+use crate::names::{Names, scalar};
+use crate::program::Program;
+use crate::secret::Secrets;
+use crate::settings::Settings;
+use crate::webhook::hint;
+
+/// What a part of a manifest made of a sample, or why it could not.
+type Made = Result<Json, String>;
+
+impl Connector {
+    /// Runs the samples; every difference is a finding at the sample's `expect`, and an expression that no sample
+    /// reaches is a warning.
+    pub fn lint(self: &Arc<Connector>, manifest: &Source, samples: &[Source]) -> Report {
+        let mut report = Report::new();
+        report.source(manifest);
+        let Some(linter) = Linter::new(self) else {
+            return report;
+        };
+        for sample in samples {
+            linter.one(sample, &mut report);
+        }
+        linter.unreached(manifest, &mut report);
+        report
+    }
+}
+
+struct Linter {
+    connection: Connection,
+    reached: RefCell<BTreeSet<String>>,
+}
+
+impl Linter {
+    /// Nothing when the HTTP client cannot be built, which says nothing about the manifest.
+    fn new(connector: &Arc<Connector>) -> Option<Linter> {
+        let manifest = &connector.manifest;
+        let secrets: Secrets = manifest
+            .secrets
+            .keys()
+            .map(|name| (name.clone(), "sample"))
+            .collect();
+        let http = outbound::Client::new(outbound::Limits::default(), outbound::Guard::public_only()).ok()?;
+        let config: Map<String, Json> = manifest
+            .config
+            .iter()
+            .map(|(name, c)| {
+                let default = c.default.clone();
+                (
+                    name.clone(),
+                    default.unwrap_or_else(|| json!("https://sample.example")),
+                )
+            })
+            .collect();
+        let caller = Caller {
+            connector: Arc::clone(connector),
+            settings: Settings::new("sample", config.clone(), secrets),
+            config,
+            http,
+            clock: Arc::new(SystemClock),
+            limiter: Limiter::new(&[]),
+            held: tokio::sync::Mutex::default(),
+            auth: 0,
+        };
+        Some(Linter {
+            connection: Connection {
+                caller,
+                looked_up: std::sync::Mutex::default(),
+            },
+            reached: RefCell::default(),
+        })
+    }
+
+    fn one(&self, source: &Source, report: &mut Report) {
+        let Some(root) = Node::parse(source, report) else {
+            return;
+        };
+        let sample = root.to_json();
+        let expect = root.get("expect");
+        let place = expect.map_or(root.place, |n| n.place);
+        let place = Place {
+            end: place.start + 1,
+            ..place
+        };
+        match (self.made(&sample), expect.map(Node::to_json)) {
+            (Err(message), _) => {
+                let hint = "correct the manifest's expression, or the sample";
+                report.error("IC0221", source, place, message, hint);
+            }
+            (Ok(_), None) => {
+                let hint = "add `expect` with what must come out";
+                report.error("IC0220", source, place, "the sample expects nothing", hint);
+            }
+            (Ok(made), Some(expected)) => {
+                for difference in differences(&expected, &made) {
+                    let hint = "correct the manifest's expression, or the sample";
+                    report.error("IC0222", source, place, difference, hint);
+                }
+            }
+        }
+    }
+
+    fn made(&self, sample: &Json) -> Made {
+        let text = |key: &str| sample[key].as_str().unwrap_or_default();
+        let caller = &self.connection.caller;
+        let body = &sample["body"];
+        let rpc = caller.manifest().rpc.is_some();
+        match text("about") {
+            "" => Err("the sample does not say what it is about: add `about: request|changes|…`".to_owned()),
+            "error" => Ok(self.error(sample)),
+            "identity" => self.first(
+                &caller.manifest().identity.tenant,
+                &self.unwrapped(body),
+                &self.names("")?,
+            ),
+            "fields" => self.fields(&self.unwrapped(body), text("object")),
+            "webhook" => self.webhook(body),
+            "request" => self.request(sample),
+            "changes" => self.changes(text("object"), &self.unwrapped(body)),
+            "by_ids" => self.by_ids(text("object"), &self.unwrapped(body)),
+            "association" => self.association(text("object"), text("association"), &self.unwrapped(body)),
+            "refused_association" => self.refused(text("object"), text("association"), body),
+            "write" => self.written(sample, &self.unwrapped(body)),
+            "find" => self.found(text("object"), &self.unwrapped(body)),
+            "lookup" => self.looked_up(text("object"), text("lookup"), &self.unwrapped(body)),
+            other => Err(format!(
+                "`{other}` is not something a sample can be about{}",
+                if rpc { " at a system of remote calls" } else { "" }
+            )),
+        }
+    }
+
+    fn unwrapped(&self, body: &Json) -> Json {
+        let remote = self.connection.caller.manifest().rpc.is_some();
+        self.connection.caller.unwrapped(body.clone(), remote)
+    }
+
+    fn names(&self, object: &str) -> Result<Names, String> {
+        if object.is_empty() {
+            return Ok(Names::default().with("config", self.connection.caller.config.clone()));
+        }
+        let found = self.connection.object(object);
+        found.map(|(_, names)| names).map_err(|e| e.detail)
+    }
+
+    fn object(&self, name: &str) -> Result<(&Object, Names), String> {
+        self.connection.object(name).map_err(|e| e.detail)
+    }
+
+    /// Runs a program and remembers that a sample reached it.
+    fn run(&self, program: &Program, input: &Json, names: &Names) -> Result<Vec<Json>, String> {
+        self.reached.borrow_mut().insert(program.source().to_owned());
+        program
+            .run(input, &|name| names.get(name))
+            .map_err(|e| e.to_string())
+    }
+
+    fn first(&self, program: &Program, input: &Json, names: &Names) -> Made {
+        Ok(self
+            .run(program, input, names)?
+            .into_iter()
+            .next()
+            .unwrap_or_default())
+    }
+
+    fn error(&self, sample: &Json) -> Json {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sample["headers"].as_object().into_iter().flatten() {
+            let name = HeaderName::from_bytes(name.to_lowercase().as_bytes());
+            let value = HeaderValue::from_str(&scalar(value).unwrap_or_default());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.insert(name, value);
+            }
+        }
+        let manifest = self.connection.caller.manifest();
+        for rule in &manifest.rules {
+            for program in [&rule.test, &rule.message, &rule.existing, &rule.field]
+                .into_iter()
+                .flatten()
+            {
+                if program.run(&sample["body"], &|_| Json::Null).is_ok() {
+                    self.reached.borrow_mut().insert(program.source().to_owned());
+                }
+            }
+        }
+        let status = sample["status"]
+            .as_u64()
+            .and_then(|s| u16::try_from(s).ok())
+            .unwrap_or(500);
+        let now = Timestamp::UNIX_EPOCH;
+        let (failure, wait) = classify(manifest, status, &headers, &sample["body"], now);
+        shown_failure(&failure, wait)
+    }
+
+    fn fields(&self, body: &Json, object: &str) -> Made {
+        let discovery = self.connection.caller.manifest().discovery.as_ref();
+        let discovery = discovery.ok_or("the manifest does not say how to list fields")?;
+        let items = self.run(&discovery.items, body, &self.names(object)?)?;
+        if let Some(bad) = items.iter().find(|item| field_info(item).is_none()) {
+            return Err(format!("a field without a name: {bad}"));
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn webhook(&self, body: &Json) -> Made {
+        let webhooks = self.connection.caller.manifest().webhooks.as_ref();
+        let webhooks = webhooks.ok_or("the manifest has no webhooks")?;
+        let events = self.run(&webhooks.events, body, &Names::default())?;
+        if let Some(bad) = events.iter().find(|event| hint(event).is_none()) {
+            return Err(format!("an event without object or id: {bad}"));
+        }
+        Ok(Json::Array(events))
+    }
+
+    fn rows(&self, kind: &Object, names: &Names, rows: Vec<Json>) -> Made {
+        let mut shown = Vec::new();
+        for mut row in rows {
+            crate::flat::project(kind, self.connection.suffix(), &mut row);
+            let mut parts = Map::new();
+            let programs = [
+                ("id", Some(&kind.id)),
+                ("modified", kind.modified.as_ref()),
+                ("version", kind.version.as_ref()),
+                ("deleted", kind.deleted.as_ref()),
+                ("origin", kind.origin.as_ref()),
+            ];
+            for (name, program) in programs {
+                if let Some(program) = program {
+                    parts.insert(name.to_owned(), self.first(program, &row, names)?);
+                }
+            }
+            if scalar(&parts["id"]).is_none() {
+                return Err("an object without an id".to_owned());
+            }
+            if let Some(modified) = parts.get("modified").filter(|m| !m.is_null())
+                && crate::read::moment(modified).is_none()
+            {
+                return Err(format!("`{modified}` is not a moment"));
+            }
+            parts.insert("body".to_owned(), row);
+            shown.push(Json::Object(parts));
+        }
+        Ok(Json::Array(shown))
+    }
+
+    fn changes(&self, object: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let changes = kind.changes.as_ref().ok_or("the object has no `read.changes`")?;
+        let rows = self.run(&changes.records, body, &names)?;
+        let done = match &changes.done {
+            Some(done) => self.first(done, body, &names)?,
+            None => json!((rows.len() as u64) < changes.page),
+        };
+        Ok(json!({"objects": self.rows(kind, &names, rows)?, "done": done}))
+    }
+
+    fn by_ids(&self, object: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let by_ids = kind.by_ids.as_ref().ok_or("the object has no `read.by_ids`")?;
+        let rows = self.run(&by_ids.records, body, &names)?;
+        Ok(json!({"objects": self.rows(kind, &names, rows)?}))
+    }
+
+    fn associated(&self, object: &str, name: &str) -> Result<(&Association, Names), String> {
+        let (kind, names) = self.object(object)?;
+        let association = kind.associations.get(name);
+        Ok((
+            association.ok_or(format!("the object has no association `{name}`"))?,
+            names,
+        ))
+    }
+
+    fn association(&self, object: &str, name: &str, body: &Json) -> Made {
+        let (association, names) = self.associated(object, name)?;
+        let pairs = self.run(&association.pairs, body, &names)?;
+        let more = match &association.more {
+            Some(more) => self.first(more, body, &names)?,
+            None => json!({}),
+        };
+        Ok(json!({"pairs": pairs, "more": more}))
+    }
+
+    fn refused(&self, object: &str, name: &str, body: &Json) -> Made {
+        let (association, names) = self.associated(object, name)?;
+        let program = association.write.as_ref().and_then(|w| w.refused.as_ref());
+        let program = program.ok_or("the association has no `write.refused`")?;
+        Ok(Json::Array(self.run(program, body, &names)?))
+    }
+
+    fn writing(&self, object: &str) -> Result<(&Write, Names), String> {
+        let (kind, names) = self.object(object)?;
+        let write = kind.write.as_ref().ok_or("the object has no `write`")?;
+        Ok((write, names.with("key", write.key.clone())))
+    }
+
+    fn written(&self, sample: &Json, body: &Json) -> Made {
+        let (write, names) = self.writing(sample["object"].as_str().unwrap_or_default())?;
+        let step = step(write, sample["step"].as_str().unwrap_or_default())?;
+        let names = names.with("batch", sample["batch"].clone());
+        Ok(Json::Array(self.run(&step.results, body, &names)?))
+    }
+
+    fn found(&self, object: &str, body: &Json) -> Made {
+        let (write, names) = self.writing(object)?;
+        match &write.strategy {
+            Strategy::FindThenWrite { find, .. } => Ok(Json::Array(self.run(&find.pairs, body, &names)?)),
+            Strategy::Upsert(_) => Err("the object is upserted, nothing is looked for".to_owned()),
+        }
+    }
+
+    fn looked_up(&self, object: &str, name: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let lookup = kind
+            .lookups
+            .get(name)
+            .ok_or(format!("the object has no lookup `{name}`"))?;
+        Ok(Json::Array(self.run(&lookup.pairs, body, &names)?))
+    }
+
+    fn request(&self, sample: &Json) -> Made {
+        let object = sample["object"].as_str().unwrap_or_default();
+        let of = sample["of"].as_str().unwrap_or_default();
+        let (kind, mut names) = self.object(object)?;
+        let call = self.call(kind, of, sample)?;
+        let auth_reply = &sample["auth_reply"];
+        let context = sample["context"].as_object().cloned().unwrap_or_default();
+        names = names
+            .with("auth", json!({"reply": auth_reply}))
+            .with("context", context.clone());
+        for name in [
+            "fields", "window", "last_id", "limit", "ids", "after", "batch", "key", "keys", "pairs",
+        ] {
+            if let Some(value) = sample["with"].get(name) {
+                names = names.with(name, value.clone());
+            }
+        }
+        let outgoing = self
+            .connection
+            .caller
+            .outgoing(call, &names, Some(&context), auth_reply);
+        outgoing.map(|o| o.shown()).map_err(|e| e.detail)
+    }
+
+    fn call<'k>(&self, kind: &'k Object, of: &str, sample: &Json) -> Result<&'k Call, String> {
+        let none = || format!("the object has no request `{of}`");
+        let association = || {
+            let name = sample["association"].as_str().unwrap_or_default();
+            kind.associations.get(name).ok_or_else(none)
+        };
+        let write = || kind.write.as_ref().ok_or_else(none);
+        Ok(match of {
+            "changes" => &kind.changes.as_ref().ok_or_else(none)?.request,
+            "by_ids" => &kind.by_ids.as_ref().ok_or_else(none)?.request,
+            "association" => &association()?.request,
+            "set" => &association()?.write.as_ref().ok_or_else(none)?.set,
+            "clear" => association()?
+                .write
+                .as_ref()
+                .and_then(|w| w.clear.as_ref())
+                .ok_or_else(none)?,
+            "find" => match &write()?.strategy {
+                Strategy::FindThenWrite { find, .. } => &find.request,
+                Strategy::Upsert(_) => return Err(none()),
+            },
+            _ => &step(write()?, of)?.request,
+        })
+    }
+
+    /// Warns about the expressions over answers that no sample ran.
+    fn unreached(&self, manifest: &Source, report: &mut Report) {
+        let reached = self.reached.borrow();
+        let mut told = BTreeSet::new();
+        for program in over_answers(&self.connection.caller.connector) {
+            let source = program.source();
+            if program.is_path() || reached.contains(source) || !told.insert(source.to_owned()) {
+                continue;
+            }
+            report.warning(
+                "IC0223",
+                manifest,
+                place_of(manifest, source),
+                format!("no sample runs `{}`", program.name()),
+                "add a file to samples/ with an answer that it reads",
+            );
+        }
+    }
+}
+
+fn step<'w>(write: &'w Write, name: &str) -> Result<&'w Step, String> {
+    match (name, &write.strategy) {
+        ("update", _) => Ok(&write.update),
+        ("upsert", Strategy::Upsert(step)) => Ok(step),
+        ("create", Strategy::FindThenWrite { create, .. }) => Ok(create),
+        _ => Err(format!("`{name}` is not a step of writing this object")),
+    }
+}
+
+fn over_answers(connector: &Connector) -> Vec<&Program> {
+    let manifest = &connector.manifest;
+    let mut programs = vec![&manifest.identity.tenant];
+    programs.extend(manifest.discovery.iter().map(|d| &d.items));
+    programs.extend(manifest.webhooks.iter().map(|w| &w.events));
+    for rule in &manifest.rules {
+        programs.extend(
+            [&rule.test, &rule.message, &rule.existing, &rule.field]
+                .into_iter()
+                .flatten(),
+        );
+    }
+    for object in manifest.objects.values() {
+        let parts = [&object.modified, &object.version, &object.deleted, &object.origin];
+        programs.push(&object.id);
+        programs.extend(parts.into_iter().flatten());
+        programs.extend(object.lookups.values().map(|l| &l.pairs));
+        if let Some(changes) = &object.changes {
+            programs.push(&changes.records);
+            programs.extend(&changes.done);
+        }
+        programs.extend(object.by_ids.iter().map(|b| &b.records));
+        for association in object.associations.values() {
+            programs.push(&association.pairs);
+            programs.extend(&association.more);
+            programs.extend(association.write.iter().filter_map(|w| w.refused.as_ref()));
+        }
+        if let Some(write) = &object.write {
+            programs.push(&write.update.results);
+            match &write.strategy {
+                Strategy::Upsert(step) => programs.push(&step.results),
+                Strategy::FindThenWrite { find, create } => programs.extend([&find.pairs, &create.results]),
+            }
+        }
+    }
+    programs
+}
+
+/// Where the first line of an expression stands in the file; the start of the file if it is written in another way.
+fn place_of(manifest: &Source, source: &str) -> Place {
+    let line = source.lines().next().unwrap_or_default();
+    let byte = manifest.text.find(line).unwrap_or(0);
+    let before = &manifest.text[..byte];
+    let start = before.chars().count();
+    Place {
+        start,
+        end: start + line.chars().count().max(1),
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1,
+    }
+}
+
+fn shown_failure(failure: &Failure, wait: Option<u64>) -> Json {
+    let mut shown = json!({"class": failure.class.name(), "detail": failure.detail, "wait_ms": wait});
+    match &failure.class {
+        Class::SchemaDrift { field } => shown["field"] = json!(field),
+        Class::Duplicate { existing_id } => shown["existing_id"] = json!(existing_id),
+        _ => {}
+    }
+    shown
+}
+
+/// Where what was made lacks what is expected; objects may have more, lists may not.
+fn differences(expected: &Json, made: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    differ("", expected, made, &mut found);
+    found
+}
+
+fn differ(path: &str, expected: &Json, made: &Json, found: &mut Vec<String>) {
+    let here = if path.is_empty() { "the result" } else { path };
+    match (expected, made) {
+        (Json::Object(wanted), Json::Object(has)) => {
+            for (key, value) in wanted {
+                differ(
+                    &format!("{path}.{key}"),
+                    value,
+                    has.get(key).unwrap_or(&Json::Null),
+                    found,
+                );
+            }
+        }
+        (Json::Array(wanted), Json::Array(has)) if wanted.len() == has.len() => {
+            for (number, (value, has)) in wanted.iter().zip(has).enumerate() {
+                differ(&format!("{path}[{number}]"), value, has, found);
+            }
+        }
+        (Json::Array(wanted), Json::Array(has)) => {
+            found.push(format!(
+                "{here} has {} entries, expected {}",
+                has.len(),
+                wanted.len()
+            ));
+        }
+        _ if expected == made => {}
+        _ => {
+            let made = crate::failure::shortened(made.to_string());
+            found.push(format!("{here} is {made}, expected {expected}"));
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Reading: what changed, what certain objects are, and the references kept apart from them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+use crate::call::Repeat;
+use crate::connection::{Connection, Object, Page};
+use crate::failure::{Class, Failure};
+use crate::flat;
+use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind};
+use crate::names::{Names, scalar};
+use crate::program::RunError;
+use crate::window::{Cursor, Next, Plan, Window};
+
+/// How many empty windows one call walks over before it returns.
+pub const WINDOWS_MAX: usize = 50;
+/// How many pages of references one page of objects may have.
+pub const ASSOCIATION_PAGES_MAX: usize = 200;
+/// What marks a field as a reference that is kept apart.
+const ASSOCIATIONS: &str = "associations.";
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Failure::protocol(error.to_string())
+    }
+}
+
+impl Connection {
+    /// The next page of changed objects.
+    ///
+    /// No cursor is the beginning of time. Store the page's cursor when its objects are durable; reading goes on from
+    /// there after any interruption, in the middle of a window too.
+    pub async fn changes(
+        &self,
+        object: &str,
+        fields: &[String],
+        cursor: Option<&Json>,
+    ) -> Result<Page, Failure> {
+        let (kind, _) = self.object(object)?;
+        let changes = kind.changes.as_ref().ok_or_else(|| {
+            Failure::protocol(format!(
+                "the manifest does not say how to read changes of `{object}`"
+            ))
+        })?;
+        let plan = self.plan(changes);
+        let mut cursor = Cursor::read(cursor).map_err(|e| Failure::new(Class::Settings, e.to_string()))?;
+        let mut windows = 0;
+        loop {
+            let Some(next) = plan.next(&mut cursor, self.caller.clock.now()) else {
+                return Ok(page(Vec::new(), &cursor, false));
+            };
+            let rows = match self.page_of(object, changes, fields, &next).await {
+                Ok(rows) => rows,
+                Err(failure) if failure.class == Class::TooLarge && plan.halve(&mut cursor) => continue,
+                Err(failure) => return Err(failure),
+            };
+            plan.advance(&mut cursor, rows.last_id, rows.done);
+            windows += 1;
+            let more = plan.more(&cursor);
+            if !rows.objects.is_empty() || !more || windows == WINDOWS_MAX {
+                return Ok(page(rows.objects, &cursor, more));
+            }
+        }
+    }
+
+    /// The objects of these ids; what is not answered is gone.
+    pub async fn by_ids(
+        &self,
+        object: &str,
+        fields: &[String],
+        ids: &[String],
+    ) -> Result<Vec<Object>, Failure> {
+        let (kind, _) = self.object(object)?;
+        let rows = self.rows(object, &asked(kind, fields), ids).await?;
+        self.objects(object, fields, rows).await
+    }
+
+    fn plan(&self, changes: &Changes) -> Plan {
+        let settings = &self.caller.settings;
+        let mut passes = changes.passes.clone();
+        if let Some(last) = passes.last_mut() {
+            last.lag_ms = settings.authoritative_lag_ms.unwrap_or(last.lag_ms);
+            last.every_ms = settings.authoritative_every_ms.unwrap_or(last.every_ms);
+        }
+        if let (Some(lag_ms), [best_effort, _]) = (settings.lag_ms, passes.as_mut_slice()) {
+            best_effort.lag_ms = lag_ms;
+        }
+        Plan {
+            passes,
+            max_window_ms: changes.max_window_ms,
+            precision_ms: changes.precision_ms,
+        }
+    }
+
+    async fn page_of(
+        &self,
+        object: &str,
+        changes: &Changes,
+        fields: &[String],
+        next: &Next,
+    ) -> Result<PageRows, Failure> {
+        let (kind, names) = self.object(object)?;
+        let wire = asked(kind, fields);
+        let narrow = wire.len() > changes.fields_max;
+        let asked = if narrow { kind.always.clone() } else { wire.clone() };
+        let names = names
+            .with("fields", asked)
+            .with("window", self.window(&next.window))
+            .with("last_id", next.last_id.clone())
+            .with("limit", changes.page);
+        let reply = self
+            .caller
+            .call(&changes.request, names.clone(), Repeat::Safe)
+            .await?;
+        let get = |name: &str| names.get(name);
+        let rows = changes.records.run(&reply.body, &get)?;
+        let mut ids: Vec<String> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ids.push(id_of(kind, row, &get)?);
+        }
+        ordered(changes.id_order, next.last_id.as_ref(), &ids)?;
+        let full = rows.len() as u64 >= changes.page;
+        let done = match &changes.done {
+            Some(done) => done.one(&reply.body, &get)? == Json::Bool(true),
+            None => !full,
+        };
+        // A page without rows cannot move the keyset on, whatever the system says about more.
+        let done = done || rows.is_empty();
+        let rows = if narrow {
+            self.rows(object, &wire, &ids).await?
+        } else {
+            rows
+        };
+        Ok(PageRows {
+            last_id: ids.pop(),
+            done,
+            objects: self.objects(object, fields, rows).await?,
+        })
+    }
+
+    fn window(&self, window: &Window) -> Json {
+        let mut names = json!({
+            "from": window.from.to_string(),
+            "to": window.to.to_string(),
+            "from_ms": window.from.as_millisecond(),
+            "to_ms": window.to.as_millisecond(),
+        });
+        let rpc = self.caller.manifest().rpc.as_ref();
+        if let Some(key) = rpc.and_then(|rpc| rpc.class_key.as_deref()) {
+            for (name, moment) in [("from_tagged", window.from), ("to_tagged", window.to)] {
+                let text = json!(moment.to_string());
+                names[name] = crate::codec::encode(&text, crate::codec::Type::Datetime, key).unwrap_or(text);
+            }
+        }
+        names
+    }
+
+    /// Objects as they come, by their ids, in as few requests as the system allows.
+    pub(crate) async fn rows(
+        &self,
+        object: &str,
+        wire: &[String],
+        ids: &[String],
+    ) -> Result<Vec<Json>, Failure> {
+        let (kind, names) = self.object(object)?;
+        let by_ids = kind.by_ids.as_ref().ok_or_else(|| {
+            Failure::protocol(format!("the manifest does not say how to read `{object}` by id"))
+        })?;
+        let mut rows = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(by_ids.batch) {
+            let names = names
+                .clone()
+                .with("fields", wire.to_vec())
+                .with("ids", chunk.to_vec());
+            let reply = self
+                .caller
+                .call(&by_ids.request, names.clone(), Repeat::Safe)
+                .await?;
+            rows.extend(by_ids.records.run(&reply.body, &|name| names.get(name))?);
+        }
+        Ok(rows)
+    }
+
+    async fn objects(
+        &self,
+        object: &str,
+        fields: &[String],
+        rows: Vec<Json>,
+    ) -> Result<Vec<Object>, Failure> {
+        let (kind, names) = self.object(object)?;
+        let suffix = self.suffix();
+        let mut objects = rows
+            .into_iter()
+            .map(|mut row| {
+                flat::project(kind, suffix, &mut row);
+                self.one(kind, &names, row)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for name in fields.iter().filter_map(|f| f.strip_prefix(ASSOCIATIONS)) {
+            let association = kind.associations.get(name).ok_or_else(|| {
+                let hint = diagnostic::suggestion(name, kind.associations.keys().map(String::as_str));
+                Failure::new(
+                    Class::Settings,
+                    format!("`{object}` has no association `{name}`: {hint}"),
+                )
+            })?;
+            let ids: Vec<String> = objects
+                .iter()
+                .filter(|o| !o.deleted)
+                .map(|o| o.id.clone())
+                .collect();
+            let mut found = self.associated(association, &names, ids).await?;
+            for object in &mut objects {
+                inject(
+                    &mut object.body,
+                    name,
+                    found.remove(&object.id).unwrap_or_default(),
+                );
+            }
+        }
+        Ok(objects)
+    }
+
+    fn one(&self, kind: &ObjectKind, names: &Names, row: Json) -> Result<Object, Failure> {
+        let get = |name: &str| names.get(name);
+        let part = |program: Option<&crate::program::Program>| match program {
+            Some(program) => program.one(&row, &get).map_err(Failure::from),
+            None => Ok(Json::Null),
+        };
+        let id = id_of(kind, &row, &get)?;
+        let deleted = part(kind.deleted.as_ref())?;
+        Ok(Object {
+            modified: moment(&part(kind.modified.as_ref())?),
+            version: scalar(&part(kind.version.as_ref())?),
+            deleted: crate::codec::boolean(&deleted) == Some(Json::Bool(true)),
+            origin: scalar(&part(kind.origin.as_ref())?),
+            id,
+            body: row,
+        })
+    }
+
+    /// All references of these ids, page by page until no id has more; the preferred ones first.
+    pub(crate) async fn associated(
+        &self,
+        association: &Association,
+        names: &Names,
+        ids: Vec<String>,
+    ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+        let mut found: BTreeMap<String, Vec<(bool, String)>> = BTreeMap::new();
+        for chunk in ids.chunks(association.batch) {
+            let mut open: Vec<String> = chunk.to_vec();
+            let mut after = Map::new();
+            for round in 0.. {
+                if round == ASSOCIATION_PAGES_MAX {
+                    return Err(Failure::protocol("the references of one page do not end"));
+                }
+                let names = names.clone().with("ids", open).with("after", after);
+                let reply = self
+                    .caller
+                    .call(&association.request, names.clone(), Repeat::Safe)
+                    .await?;
+                let get = |name: &str| names.get(name);
+                for pair in association.pairs.run(&reply.body, &get)? {
+                    if let (Some(from), Some(to)) = (scalar(&pair["from"]), scalar(&pair["to"])) {
+                        let rest = !pair["preferred"].as_bool().unwrap_or(false);
+                        found.entry(from).or_default().push((rest, to));
+                    }
+                }
+                let more = match &association.more {
+                    Some(more) => more.one(&reply.body, &get)?,
+                    None => Json::Null,
+                };
+                match more {
+                    Json::Object(next) if !next.is_empty() => {
+                        open = next.keys().cloned().collect();
+                        after = next;
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(found
+            .into_iter()
+            .map(|(from, mut to)| {
+                // Stable: within the preferred and the rest, the system's own order stays.
+                to.sort_by_key(|(rest, _)| *rest);
+                let mut ids: Vec<String> = Vec::with_capacity(to.len());
+                for (_, id) in to {
+                    if !ids.contains(&id) {
+                        ids.push(id);
+                    }
+                }
+                (from, ids)
+            })
+            .collect())
+    }
+
+    pub(crate) fn suffix(&self) -> &str {
+        let rpc = self.caller.manifest().rpc.as_ref();
+        rpc.map_or("", |rpc| rpc.nested_suffix.as_str())
+    }
+}
+
+struct PageRows {
+    objects: Vec<Object>,
+    last_id: Option<String>,
+    done: bool,
+}
+
+fn page(objects: Vec<Object>, cursor: &Cursor, more: bool) -> Page {
+    Page {
+        objects,
+        cursor: cursor.write(),
+        more,
+    }
+}
+
+/// The fields on the wire for what a caller asks for.
+fn asked(kind: &ObjectKind, fields: &[String]) -> Vec<String> {
+    let own: Vec<String> = fields
+        .iter()
+        .filter(|f| !f.starts_with(ASSOCIATIONS))
+        .chain(&kind.always)
+        .cloned()
+        .collect();
+    flat::expanded(kind, &own)
+}
+
+fn id_of(kind: &ObjectKind, row: &Json, get: &dyn Fn(&str) -> Json) -> Result<String, Failure> {
+    let id = kind.id.one(row, get)?;
+    scalar(&id).ok_or_else(|| Failure::protocol("an object without an id"))
+}
+
+/// A keyset over pages in another order would lose objects in silence.
+fn ordered(order: IdOrder, last: Option<&String>, ids: &[String]) -> Result<(), Failure> {
+    let out = |a: &str, b: &str| {
+        Failure::protocol(format!(
+            "the ids of a page are not in order: `{b}` comes after `{a}`"
+        ))
+    };
+    let mut before = last.map(String::as_str);
+    for id in ids {
+        if let Some(before) = before {
+            let rising = match order {
+                IdOrder::System => true,
+                IdOrder::Text => before < id.as_str(),
+                IdOrder::Number => {
+                    let number = |text: &str| text.parse::<u64>().map_err(|_| out(before, id));
+                    number(before)? < number(id)?
+                }
+            };
+            if !rising {
+                return Err(out(before, id));
+            }
+        }
+        before = Some(id);
+    }
+    Ok(())
+}
+
+fn inject(body: &mut Json, name: &str, ids: Vec<String>) {
+    if let Json::Object(map) = body {
+        let associations = map.entry("associations").or_insert_with(|| json!({}));
+        if !associations.is_object() {
+            *associations = json!({});
+        }
+        associations[name] = json!(ids);
+    }
+}
+
+/// Systems write moments with `Z`, with `+0000`, or as milliseconds.
+pub(crate) fn moment(value: &Json) -> Option<Timestamp> {
+    match value {
+        Json::String(text) => match text.parse() {
+            Ok(moment) => Some(moment),
+            Err(_) => text
+                .parse()
+                .ok()
+                .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        },
+        Json::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
+        _ => None,
+    }
+}

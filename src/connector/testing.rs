@@ -1,0 +1,177 @@
+//! What several tests of this crate need: a clock that only moves when told, and a server that answers by script.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use crate::{Clock, Connection, Connector, Secrets, Settings};
+
+/// Stands still until somebody sleeps on it or advances it.
+pub(crate) struct ManualClock(AtomicI64);
+
+impl Default for ManualClock {
+    fn default() -> ManualClock {
+        ManualClock::at("2026-11-23T10:00:00Z")
+    }
+}
+
+impl ManualClock {
+    pub(crate) fn at(moment: &str) -> ManualClock {
+        let moment: Timestamp = moment.parse().unwrap();
+        ManualClock(AtomicI64::new(moment.as_millisecond()))
+    }
+
+    pub(crate) fn advance(&self, ms: u64) {
+        self.0.fetch_add(i64::try_from(ms).unwrap(), Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.advance(ms);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A request as the server got it.
+#[derive(Clone, Debug)]
+pub(crate) struct Got {
+    pub(crate) line: String,
+    pub(crate) authorization: String,
+    pub(crate) body: String,
+}
+
+impl Got {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// What the server answers.
+#[derive(Clone)]
+pub(crate) enum Say {
+    Json(u16, String),
+    Header(u16, &'static str, &'static str, String),
+    /// The connection breaks in the middle of the answer: the request arrived, the outcome is unknown.
+    Drop,
+}
+
+pub(crate) fn ok(body: impl ToString) -> Say {
+    Say::Json(200, body.to_string())
+}
+
+type Answer = Box<dyn FnMut(&Got) -> Say + Send>;
+
+struct Shared {
+    got: Mutex<Vec<Got>>,
+    answer: Mutex<Answer>,
+}
+
+/// A server on loopback that answers as it is told.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Answers in this order, then with 500.
+    pub(crate) async fn script(answers: Vec<Say>) -> Server {
+        let mut answers = VecDeque::from(answers);
+        Server::start(move |_| answers.pop_front().unwrap_or(Say::Json(500, "{}".to_owned()))).await
+    }
+
+    pub(crate) async fn start(answer: impl FnMut(&Got) -> Say + Send + 'static) -> Server {
+        let shared = Arc::new(Shared {
+            got: Mutex::new(Vec::new()),
+            answer: Mutex::new(Box::new(answer)),
+        });
+        let router = Router::new().fallback(reply).with_state(Arc::clone(&shared));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Server { url, shared }
+    }
+
+    pub(crate) fn got(&self) -> Vec<Got> {
+        self.shared.got.lock().unwrap().clone()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.got().into_iter().map(|g| g.line).collect()
+    }
+}
+
+async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let line = format!("{} {}", request.method(), request.uri());
+    let header = request.headers().get("authorization");
+    let authorization = header.map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 24).await.unwrap();
+    let got = Got {
+        line,
+        authorization,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    };
+    let said = (shared.answer.lock().unwrap())(&got);
+    shared.got.lock().unwrap().push(got);
+    let builder = Response::builder().header("content-type", "application/json");
+    match said {
+        Say::Json(status, body) => builder.status(status).body(Body::from(body)),
+        Say::Header(status, name, value, body) => {
+            builder.status(status).header(name, value).body(Body::from(body))
+        }
+        Say::Drop => {
+            let broken = futures_util::stream::iter([
+                Ok(Bytes::from_static(b"{")),
+                Err(std::io::Error::other("dropped by the test")),
+            ]);
+            builder.status(200).body(Body::from_stream(broken))
+        }
+    }
+    .unwrap()
+}
+
+/// Compiles a manifest that must be good.
+pub(crate) fn connector(text: &str) -> Arc<Connector> {
+    let mut report = diagnostic::Report::new();
+    let source = diagnostic::Source::new("connector.yaml", text);
+    let connector = Connector::compile(&source, &mut report);
+    assert!(report.is_empty(), "{}", report.render(false));
+    Arc::new(connector.unwrap())
+}
+
+/// A connection to a server of a test.
+pub(crate) fn connect(
+    connector: &Arc<Connector>,
+    config: Json,
+    secrets: &[(&str, &str)],
+    clock: &Arc<ManualClock>,
+) -> Connection {
+    let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
+    let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
+    let Json::Object(config) = config else {
+        panic!("config is an object")
+    };
+    let secrets: Secrets = secrets.iter().map(|(k, v)| (*k, *v)).collect();
+    let settings = Settings::new("test", config, secrets);
+    Connection::open(
+        Arc::clone(connector),
+        settings,
+        client,
+        Arc::clone(clock) as Arc<dyn Clock>,
+    )
+    .unwrap()
+}

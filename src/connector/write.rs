@@ -1,0 +1,519 @@
+//! Writing: one outcome for each input, whatever happens in between.
+//!
+//! A write that may have arrived although no answer came is never repeated in a way that makes a second object: updates
+//! and upserts by key are repeated, creations are not, and what stays unclear is [`Outcome::Unknown`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::call::{BACKOFF_BASE_MS, Repeat};
+use crate::connection::{Connection, Outcome, Write};
+use crate::failure::{Class, Failure, RecordClass, RecordError};
+use crate::flat;
+use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
+use crate::names::{Names, scalar};
+use crate::read::moment;
+use crate::transition;
+
+/// How often a record that was locked by somebody else is tried.
+pub const LOCKED_TRIES_MAX: u32 = 4;
+/// How many records one write singles out for the same reason; then the reason concerns all.
+pub const SINGLED_OUT_MAX: usize = 8;
+
+/// One object to write: several inputs for the same object are one.
+pub(crate) struct Item {
+    pub(crate) id: Option<String>,
+    key: String,
+    pub(crate) values: Map<String, Json>,
+    pub(crate) associations: BTreeMap<String, Vec<String>>,
+    version: Option<String>,
+    /// The values in the system's form.
+    pub(crate) wire: Map<String, Json>,
+    /// The object as it is, where that matters.
+    pub(crate) row: Option<Json>,
+    /// The moves to make after the write, by their number.
+    pub(crate) path: Vec<usize>,
+    created: bool,
+}
+
+/// The outcomes so far, by item.
+pub(crate) type Outcomes = Vec<Option<Outcome>>;
+
+impl Connection {
+    /// Writes objects: linked ones by their id, others by our key; one outcome for each input, in the order of the inputs.
+    ///
+    /// Fails as a whole only when nothing was decided about any input.
+    pub async fn write(&self, object: &str, batch: &[Write]) -> Result<Vec<Outcome>, Failure> {
+        let (kind, names) = self.object(object)?;
+        let write = kind
+            .write
+            .as_ref()
+            .ok_or_else(|| Failure::protocol(format!("the manifest does not say how to write `{object}`")))?;
+        let (mut items, places) = merged(batch);
+        let mut outcomes: Outcomes = items.iter().map(|_| None).collect();
+        let work = Work {
+            object,
+            kind,
+            write,
+            names: names.with("key", write.key.clone()),
+        };
+        if let Err(failure) = self.write_all(&work, &mut items, &mut outcomes).await {
+            if outcomes.iter().all(Option::is_none) {
+                return Err(failure);
+            }
+            for outcome in outcomes.iter_mut().filter(|o| o.is_none()) {
+                *outcome = Some(Outcome::NotSent(failure.clone()));
+            }
+        }
+        let of = |at: &usize| outcomes[*at].clone().unwrap_or(Outcome::Unknown);
+        Ok(places.iter().map(of).collect())
+    }
+
+    async fn write_all(
+        &self,
+        work: &Work<'_>,
+        items: &mut [Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        self.find(work, items).await?;
+        self.read_rows(work, items, outcomes).await?;
+        self.translate(work, items, outcomes).await?;
+        let (mut updates, mut creations) = (Vec::new(), Vec::new());
+        for (at, item) in items.iter_mut().enumerate() {
+            if outcomes[at].is_some() {
+                continue;
+            }
+            match &item.id {
+                None => {
+                    item.created = true;
+                    creations.push(at);
+                }
+                Some(id) if item.wire.is_empty() => outcomes[at] = Some(written(id, false)),
+                Some(_) => updates.push(at),
+            }
+        }
+        let update = &work.write.update;
+        let (create, repeat) = match &work.write.strategy {
+            Strategy::Upsert(step) => (step, Repeat::Safe),
+            Strategy::FindThenWrite { create, .. } => (create, Repeat::Unsafe),
+        };
+        let mut failed = self
+            .steps(work, update, Repeat::Safe, updates, items, outcomes)
+            .await;
+        if failed.is_ok() {
+            failed = self.steps(work, create, repeat, creations, items, outcomes).await;
+        }
+        // What was written is finished even if the rest could not be sent.
+        self.moves(work, items, outcomes).await?;
+        self.associate(work, items, outcomes).await?;
+        failed
+    }
+
+    /// Finds the objects of our keys at systems that cannot upsert.
+    async fn find(&self, work: &Work<'_>, items: &mut [Item]) -> Result<(), Failure> {
+        let Strategy::FindThenWrite { find, .. } = &work.write.strategy else {
+            return Ok(());
+        };
+        let keys: Vec<String> = items
+            .iter()
+            .filter(|i| i.id.is_none())
+            .map(|i| i.key.clone())
+            .collect();
+        for chunk in keys.chunks(find.batch) {
+            let names = work.names.clone().with("keys", chunk.to_vec());
+            let reply = self
+                .caller
+                .call(&find.request, names.clone(), Repeat::Safe)
+                .await?;
+            for pair in find.pairs.run(&reply.body, &|name| names.get(name))? {
+                let (Some(key), Some(id)) = (scalar(&pair["key"]), scalar(&pair["id"])) else {
+                    continue;
+                };
+                // The first wins: two objects with our key are somebody else's copy.
+                let item = items.iter_mut().find(|i| i.id.is_none() && i.key == key);
+                if let Some(item) = item {
+                    item.id = Some(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the objects whose present state decides how they are written.
+    async fn read_rows(
+        &self,
+        work: &Work<'_>,
+        items: &mut [Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        let transitions = work.write.transitions.as_ref();
+        let moved = |item: &Item| transitions.is_some_and(|t| item.values.contains_key(&t.field));
+        let mut fields: Vec<String> = Vec::new();
+        let mut ids: Vec<String> = Vec::new();
+        for item in items.iter() {
+            let Some(id) = &item.id else { continue };
+            if moved(item) || flat::needs_rows(work.kind, &item.values) {
+                ids.push(id.clone());
+                fields.extend(
+                    item.values
+                        .keys()
+                        .filter(|f| work.kind.flat.contains_key(*f))
+                        .cloned(),
+                );
+            }
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if let Some(transitions) = transitions {
+            fields.push(transitions.field.clone());
+            fields.extend(transitions.keep.iter().cloned());
+        }
+        let wire = flat::expanded(work.kind, &fields);
+        let rows = self.rows(work.object, &wire, &ids).await?;
+        let mut by_id: HashMap<String, Json> = HashMap::new();
+        for row in rows {
+            let id = work.kind.id.one(&row, &|name| work.names.get(name))?;
+            by_id.extend(scalar(&id).map(|id| (id, row)));
+        }
+        for (at, item) in items.iter_mut().enumerate() {
+            let Some(id) = item.id.as_ref().filter(|id| ids.contains(id)) else {
+                continue;
+            };
+            item.row = by_id.remove(id);
+            if item.row.is_none() {
+                outcomes[at] = Some(Outcome::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the values into the system's form; what cannot be is refused here.
+    async fn translate(
+        &self,
+        work: &Work<'_>,
+        items: &mut [Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        let wanted = items
+            .iter()
+            .flat_map(|i| flat::wanted(work.kind, &i.values))
+            .collect();
+        self.look_up(work, wanted).await?;
+        let rpc = self.caller.manifest().rpc.as_ref();
+        let class_key = rpc.and_then(|rpc| rpc.class_key.as_deref());
+        let looked_up = self
+            .looked_up
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found = |lookup: &str, text: &str| {
+            let key = (work.object.to_owned(), lookup.to_owned(), text.to_owned());
+            looked_up.get(&key).cloned()
+        };
+        for (at, item) in items.iter_mut().enumerate() {
+            if outcomes[at].is_some() {
+                continue;
+            }
+            let mut values = item.values.clone();
+            if let Some(transitions) = &work.write.transitions
+                && let Some(wanted) = values.remove(&transitions.field)
+            {
+                match transition::path(transitions, item.row.as_ref(), &wanted) {
+                    Ok(path) => item.path = path,
+                    Err(error) => {
+                        outcomes[at] = Some(Outcome::Refused(error));
+                        continue;
+                    }
+                }
+            }
+            if item.id.is_none() && matches!(work.write.strategy, Strategy::FindThenWrite { .. }) {
+                values.insert(work.write.key.clone(), Json::String(item.key.clone()));
+            }
+            match flat::wired(
+                work.kind,
+                class_key,
+                self.suffix(),
+                &values,
+                item.row.as_ref(),
+                &found,
+            ) {
+                Ok(wire) => item.wire = wire,
+                Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_up(&self, work: &Work<'_>, mut wanted: Vec<(String, String)>) -> Result<(), Failure> {
+        wanted.sort_unstable();
+        wanted.dedup();
+        let object = work.object.to_owned();
+        {
+            let known = self
+                .looked_up
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            wanted.retain(|(lookup, text)| {
+                !known.contains_key(&(object.clone(), lookup.clone(), text.clone()))
+            });
+        }
+        for (name, lookup) in &work.kind.lookups {
+            let keys: Vec<String> = wanted
+                .iter()
+                .filter(|(l, _)| l == name)
+                .map(|(_, t)| t.clone())
+                .collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let names = work.names.clone().with("keys", keys);
+            let reply = self
+                .caller
+                .call(&lookup.request, names.clone(), Repeat::Safe)
+                .await?;
+            let pairs = lookup.pairs.run(&reply.body, &|name| names.get(name))?;
+            let mut known = self
+                .looked_up
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            for pair in pairs {
+                if let Some(text) = scalar(&pair["key"]) {
+                    known.insert((object.clone(), name.clone(), text), pair["id"].clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One step for many items, and again for those that somebody else had locked.
+    async fn steps(
+        &self,
+        work: &Work<'_>,
+        step: &Step,
+        repeat: Repeat,
+        mut ats: Vec<usize>,
+        items: &[Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        for tries in 1..=LOCKED_TRIES_MAX {
+            if ats.is_empty() {
+                break;
+            }
+            if tries > 1 {
+                self.caller.clock.sleep(BACKOFF_BASE_MS << tries).await;
+            }
+            let locked = self.step(work, step, repeat, &ats, items, outcomes).await?;
+            ats = locked;
+        }
+        Ok(())
+    }
+
+    /// Sends items in the largest batches; gives those that are worth another try.
+    pub(crate) async fn step(
+        &self,
+        work: &Work<'_>,
+        step: &Step,
+        repeat: Repeat,
+        ats: &[usize],
+        items: &[Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<Vec<usize>, Failure> {
+        let mut open: Vec<&[usize]> = ats.chunks(work.write.batch).rev().collect();
+        let mut locked = Vec::new();
+        let mut singled_out: HashMap<String, usize> = HashMap::new();
+        while let Some(chunk) = open.pop() {
+            let names = work.names.clone().with("batch", batch(chunk, items));
+            match self.caller.call(&step.request, names.clone(), repeat).await {
+                Ok(reply) => {
+                    let found = step.results.run(&reply.body, &|name| names.get(name));
+                    self.assign(chunk, items, &found.unwrap_or_default(), outcomes, &mut locked);
+                }
+                Err(failure) if failure.ambiguous => {
+                    chunk.iter().for_each(|at| outcomes[*at] = Some(Outcome::Unknown));
+                    return Err(failure);
+                }
+                Err(failure) if !concerns_records(&failure.class) => return Err(failure),
+                Err(failure)
+                    if chunk.len() > 1 && (work.write.bisect || failure.class == Class::TooLarge) =>
+                {
+                    let (left, right) = chunk.split_at(chunk.len() / 2);
+                    open.extend([right, left]);
+                }
+                Err(failure) => {
+                    let same = singled_out.entry(failure.detail.clone()).or_default();
+                    *same += 1;
+                    if *same > SINGLED_OUT_MAX {
+                        return Err(failure);
+                    }
+                    chunk
+                        .iter()
+                        .for_each(|at| outcomes[*at] = Some(refused(&failure)));
+                }
+            }
+        }
+        Ok(locked)
+    }
+
+    /// Gives every item of a batch its outcome; an item the answer does not mention is unknown.
+    fn assign(
+        &self,
+        chunk: &[usize],
+        items: &[Item],
+        results: &[Json],
+        outcomes: &mut Outcomes,
+        locked: &mut Vec<usize>,
+    ) {
+        for at in chunk {
+            outcomes[*at] = Some(Outcome::Unknown);
+        }
+        for result in results {
+            let number = scalar(&result["index"]).or_else(|| scalar(&result["trace"]));
+            let by_number = number
+                .and_then(|n| n.parse::<usize>().ok())
+                .and_then(|n| chunk.get(n));
+            let by_id = || {
+                let id = scalar(&result["for_id"])?;
+                chunk.iter().find(|at| items[**at].id.as_ref() == Some(&id))
+            };
+            let Some(&at) = by_number.or_else(by_id) else {
+                continue;
+            };
+            let (outcome, again) = self.outcome(&items[at], result);
+            if again {
+                locked.push(at);
+            }
+            outcomes[at] = Some(outcome);
+        }
+    }
+
+    fn outcome(&self, item: &Item, result: &Json) -> (Outcome, bool) {
+        if result["ok"].as_bool() == Some(true) {
+            let id = scalar(&result["id"]).or_else(|| item.id.clone());
+            let outcome = id.map_or(Outcome::Unknown, |id| Outcome::Written {
+                id,
+                created: result["created"].as_bool().unwrap_or(item.created),
+                version: scalar(&result["version"]),
+                modified: moment(&result["modified"]),
+            });
+            return (outcome, false);
+        }
+        let code = scalar(&result["code"]).unwrap_or_default();
+        let rules = &self.caller.manifest().record_rules;
+        let rule = rules.iter().find(|rule| rule.codes.contains(&code));
+        let class = rule.map_or(RecordClass::Other, |rule| rule.class);
+        if class == RecordClass::Gone {
+            return (Outcome::Gone, false);
+        }
+        let mut error = RecordError::new(class, code, scalar(&result["message"]).unwrap_or_default());
+        let fields = result["fields"].as_array().map_or(&[][..], Vec::as_slice);
+        error.fields = fields.iter().filter_map(scalar).collect();
+        error.existing_id = scalar(&result["existing_id"]);
+        (Outcome::Refused(error), rule.is_some_and(|rule| rule.retry))
+    }
+}
+
+/// What one call to [`Connection::write`] is about.
+pub(crate) struct Work<'w> {
+    pub(crate) object: &'w str,
+    pub(crate) kind: &'w ObjectKind,
+    pub(crate) write: &'w WriteKind,
+    pub(crate) names: Names,
+}
+
+/// Joins the inputs for one object, the later value winning; and where each input went.
+fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
+    let mut items: Vec<Item> = Vec::with_capacity(batch.len());
+    let mut known: HashMap<(bool, String), usize> = HashMap::new();
+    let mut places = Vec::with_capacity(batch.len());
+    for write in batch {
+        let name = match &write.id {
+            Some(id) => (true, id.clone()),
+            None => (false, write.key.clone()),
+        };
+        let at = *known.entry(name).or_insert_with(|| {
+            items.push(Item {
+                id: write.id.clone(),
+                key: write.key.clone(),
+                values: Map::new(),
+                associations: BTreeMap::new(),
+                version: None,
+                wire: Map::new(),
+                row: None,
+                path: Vec::new(),
+                created: false,
+            });
+            items.len() - 1
+        });
+        let item = &mut items[at];
+        item.version = write.version.clone();
+        for (name, value) in &write.values {
+            match name.strip_prefix("associations.") {
+                Some(name) => {
+                    let ids = value.as_array().map_or(&[][..], Vec::as_slice);
+                    let ids = ids.iter().filter_map(scalar).collect();
+                    item.associations.insert(name.to_owned(), ids);
+                }
+                None => {
+                    item.values.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        places.push(at);
+    }
+    (items, places)
+}
+
+fn batch(chunk: &[usize], items: &[Item]) -> Json {
+    let entry = |(index, at): (usize, &usize)| {
+        let item = &items[*at];
+        json!({
+            "index": index,
+            "trace": index.to_string(),
+            "id": item.id,
+            "key": item.key,
+            "values": item.wire,
+            "version": item.version,
+        })
+    };
+    chunk.iter().enumerate().map(entry).collect()
+}
+
+pub(crate) fn written(id: &str, created: bool) -> Outcome {
+    Outcome::Written {
+        id: id.to_owned(),
+        created,
+        version: None,
+        modified: None,
+    }
+}
+
+/// Whether a failure is about the values of some record rather than about the connection.
+pub(crate) fn concerns_records(class: &Class) -> bool {
+    matches!(
+        class,
+        Class::Validation
+            | Class::Duplicate { .. }
+            | Class::Conflict
+            | Class::NotFound
+            | Class::SchemaDrift { .. }
+            | Class::TooLarge
+    )
+}
+
+/// What a failure means for the one record it is about.
+pub(crate) fn refused(failure: &Failure) -> Outcome {
+    let class = match &failure.class {
+        Class::NotFound => return Outcome::Gone,
+        Class::Duplicate { .. } => RecordClass::Duplicate,
+        Class::Conflict => RecordClass::Conflict,
+        _ => RecordClass::Validation,
+    };
+    let mut error = RecordError::new(class, failure.class.name(), failure.detail.clone());
+    match &failure.class {
+        Class::Duplicate { existing_id } => error.existing_id.clone_from(existing_id),
+        Class::SchemaDrift { field } => error.fields.extend(field.clone()),
+        _ => {}
+    }
+    Outcome::Refused(error)
+}
