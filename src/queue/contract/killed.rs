@@ -2,6 +2,7 @@
 //!
 //! The child is this test binary, run again with one test's name and the server's URL in its environment.
 
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ impl WorkerProcess {
             .args(["--exact", "contract::killed::child_worker"])
             .env(URL, server.url())
             .env("INTERCONNECT_QUEUE_TEST_CONCURRENCY", concurrency)
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -75,6 +77,11 @@ async fn child_worker() {
         prefetch: 4,
         ..crew(concurrency.parse().unwrap())
     };
+    // Should the test be killed, its end of the pipe closes, and this process has no reason to live on.
+    std::thread::spawn(|| {
+        let _ended = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
     Workers::run(&queue, look, settings, std::future::pending())
         .await
         .unwrap();

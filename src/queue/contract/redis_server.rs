@@ -15,6 +15,9 @@ pub(super) enum Memory {
     AppendsToFile,
 }
 
+/// Ends the server when the pipe from the test closes: so it goes even if the test itself is killed.
+const GUARDED: &str = r#"redis-server "$@" & server=$!; read -r _; kill -9 $server; wait $server"#;
+
 pub(super) struct RedisServer {
     folder: TempDir,
     memory: Memory,
@@ -23,6 +26,11 @@ pub(super) struct RedisServer {
 
 impl RedisServer {
     pub(super) async fn start(memory: Memory) -> Self {
+        Command::new("redis-server")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .expect("redis-server is needed for these tests: `make test` installs it");
         let mut server = Self {
             folder: TempDir::new().expect("a folder for the test's Redis"),
             memory,
@@ -39,17 +47,19 @@ impl RedisServer {
             Memory::Forgets => "no",
             Memory::AppendsToFile => "yes",
         };
-        let process = Command::new("redis-server")
+        let process = Command::new("sh")
+            .args(["-c", GUARDED, "sh"])
             .args(["--port", "0", "--save", "", "--daemonize", "no"])
             .args(["--appendonly", append, "--appendfsync", "always"])
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--dir")
             .arg(self.folder.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is needed for these tests: `make test` installs it");
+            .expect("a shell starts the test's Redis");
         self.process = Some(process);
         until("the test's Redis answers", async || {
             match self.try_connect().await {
@@ -66,7 +76,7 @@ impl RedisServer {
     /// End it at once, as a crash would.
     pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().expect("our own child can be killed");
+            drop(process.stdin.take());
             process.wait().expect("our own child can be waited for");
         }
     }
