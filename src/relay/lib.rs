@@ -1,1 +1,36 @@
-//! Webhooks from partner to partner: intake, fan-out, delivery
+//! Webhooks from partner to partner: intake, fan-out, delivery.
+//!
+//! A *partner* posts an *event*, signed as Standard Webhooks 1.0.0 say; [`Intake`] makes it durable together with one
+//! *delivery* for each *endpoint* that subscribes to it. [`Deliverer`] sends them: projected by the endpoint's policy,
+//! signed, one *attempt* after the other as [`Schedule`] says, until it arrived or is dead.
+//!
+//! Promised: a receipt means on disk; what is accepted is delivered at least once, under the same `webhook-id` each
+//! time, or ends as dead, which a person can retry; endpoints do not wait for each other; one node at a time sends to
+//! an endpoint, by a fenced lease; nothing is parsed before it is verified; time and randomness are handed in.
+//! Not promised: exactly once (a receiver that counts must know the ids); order, beyond that first tries begin in the
+//! order of acceptance where `in_flight_max` is 1, and a delivery that is tried again comes later than its successors.
+
+mod attempt;
+mod deliver;
+mod handed;
+mod handover;
+mod intake;
+mod pace;
+mod refusals;
+mod run;
+pub mod schedule;
+mod secret;
+mod settings;
+pub mod standard;
+
+pub use deliver::Deliverer;
+pub use handed::{Clock, Nudge, Random};
+pub use handover::Handover;
+pub use intake::{Intake, Receipt, Refused};
+pub use refusals::Refusals;
+pub use schedule::Schedule;
+pub use secret::{BadSecret, SECRET_BYTES, SECRET_PREFIX, Secret};
+pub use settings::{
+    BadSetting, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, NAME_CHARS_MAX, Partner, RelayLimits,
+    RelaySettings, SECRETS_MAX, SUBSCRIPTIONS_MAX,
+};

@@ -1,0 +1,149 @@
+//! One try of one delivery: projected, signed, sent, judged.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use ledger::{Attempt, Due, Next};
+use model::EventType;
+use outbound::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use outbound::{Error, Reply};
+use serde_json::Value as Json;
+
+use crate::deliver::Deliverer;
+use crate::schedule::{Outcome, Pacing, Verdict};
+use crate::settings::Endpoint;
+use crate::standard;
+
+/// Characters of what an endpoint said that are kept with a failed attempt.
+const SAID_CHARS_MAX: usize = 200;
+
+/// What a try came to.
+pub(crate) struct Tried {
+    pub(crate) attempt: Attempt,
+    pub(crate) pacing: Pacing,
+    /// The endpoint said 410.
+    pub(crate) gone: bool,
+}
+
+/// Makes one try. Its end is always a value: whatever goes wrong is what becomes of the delivery.
+pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> Tried {
+    let at = (on.clock)();
+    let number = due.attempts.saturating_add(1);
+    let body = match projected(endpoint, &due) {
+        Ok(body) => body,
+        Err(reason) => return unsendable(&due, number, at, reason),
+    };
+    let id = due.event.to_string();
+    let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
+    );
+    let answer = on
+        .sender
+        .post(&endpoint.target, headers, body, endpoint.deadline_ms)
+        .await;
+    let ended = (on.clock)();
+    let outcome = match &answer {
+        Ok(reply) => Outcome::Answer {
+            status: reply.status,
+            retry_after: reply.retry_after.as_deref(),
+        },
+        Err(_) => Outcome::NoAnswer,
+    };
+    let verdict = endpoint
+        .schedule
+        .judge(number, outcome, on.random_number(), ended);
+    let duration_ms = u32::try_from(ended.as_millisecond() - at.as_millisecond()).unwrap_or(u32::MAX);
+    let attempt = Attempt {
+        delivery: due.delivery,
+        number,
+        at,
+        duration_ms,
+        status: answer.as_ref().ok().map(|reply| reply.status),
+        error: told(&answer, &verdict),
+        next: verdict.next,
+    };
+    log(endpoint, &due, &attempt);
+    Tried {
+        attempt,
+        pacing: verdict.pacing,
+        gone: verdict.gone,
+    }
+}
+
+/// What of the event may flow to the endpoint; the very bytes that came in when that is all of it.
+fn projected(endpoint: &Endpoint, due: &Due) -> Result<Bytes, String> {
+    let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string())?;
+    if endpoint.policy.shares_everything(&event_type) {
+        return Ok(due.body.clone());
+    }
+    let body: Json = serde_json::from_slice(&due.body)
+        .map_err(|error| format!("the event cannot be read, so nothing of it is shared: {error}"))?;
+    let projected = policy::project(&endpoint.policy, &event_type, &body);
+    let body = serde_json::to_vec(&projected.body).expect("JSON values serialise");
+    Ok(body.into())
+}
+
+fn unsendable(due: &Due, number: u32, at: Timestamp, reason: String) -> Tried {
+    tracing::warn!(delivery = %due.delivery, event = %due.event, reason, "an event cannot be sent");
+    Tried {
+        attempt: Attempt {
+            delivery: due.delivery,
+            number,
+            at,
+            duration_ms: 0,
+            status: None,
+            error: reason,
+            next: Next::Dead,
+        },
+        pacing: Pacing::Same,
+        gone: false,
+    }
+}
+
+/// What went wrong, for a person; empty when nothing did.
+fn told(answer: &Result<Reply, Error>, verdict: &Verdict) -> String {
+    match (answer, verdict.next) {
+        (_, Next::Delivered) => String::new(),
+        (Err(error), _) => error.to_string(),
+        (Ok(reply), _) => {
+            let said = String::from_utf8_lossy(&reply.head);
+            let said: String = said
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .take(SAID_CHARS_MAX)
+                .collect();
+            match said.trim() {
+                "" => format!("answered {}", reply.status),
+                said => format!("answered {}: {said}", reply.status),
+            }
+        }
+    }
+}
+
+/// The canonical line of an attempt. What an endpoint said stays in the ledger.
+fn log(endpoint: &Endpoint, due: &Due, attempt: &Attempt) {
+    let tries_max = endpoint.schedule.tries_max();
+    macro_rules! line {
+        ($level:ident, $decision:expr) => {
+            tracing::$level!(
+                trace = due.trace,
+                event = %due.event,
+                delivery = %due.delivery,
+                endpoint = endpoint.name,
+                attempt = attempt.number,
+                tries_max,
+                status = attempt.status,
+                duration_ms = attempt.duration_ms,
+                decision = $decision,
+                "attempt"
+            )
+        };
+    }
+    match attempt.next {
+        Next::Delivered => line!(debug, "delivered"),
+        Next::Retry(_) => line!(info, "retry"),
+        Next::Dead => line!(warn, "dead"),
+    }
+}

@@ -1,0 +1,220 @@
+//! [`Intake`]: a partner's webhook becomes an event with its deliveries.
+//!
+//! The order is fixed: verify, read, fan out, write, answer. The *receipt* is given when the event and all its
+//! deliveries are on disk; the same message said twice gets the receipt of the first time.
+//! Not here: HTTP; what is refused is a [`Refused`], and `server` knows its status.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use ledger::{Accepted, Due, Ledger, LedgerError, NewDelivery, NewEvent};
+use model::{DeliveryId, EventId, EventType, UnknownEventType, uuid_from};
+use outbound::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::handed::{Nudge, Random};
+use crate::handover::{Handover, Ticket};
+use crate::settings::{Endpoint, RelaySettings};
+use crate::standard::{self, Unverified, Verified};
+
+/// An event is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id; that of the first time when it was said before.
+    pub event: EventId,
+    /// Whether the partner had said it before.
+    pub duplicate: bool,
+}
+
+/// Why an event is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Nobody of that name may post.
+    #[error("there is no partner of that name")]
+    UnknownPartner,
+    /// The signature is missing, wrong, or of another time.
+    #[error(transparent)]
+    Unverified(#[from] Unverified),
+    /// The body is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// The body is JSON, but not an event.
+    #[error("the body is not an event `{{\"type\", \"timestamp\", \"data\"}}`: {0}")]
+    Shape(String),
+    /// The event's type is not in the catalogue.
+    #[error(transparent)]
+    UnknownType(#[from] UnknownEventType),
+    /// Too much waits to be written; try again shortly.
+    #[error("too many events wait to be written")]
+    Busy,
+    /// The ledger failed; try again.
+    #[error("the event could not be kept")]
+    Ledger(#[source] LedgerError),
+}
+
+impl Refused {
+    /// The word for the API and for traces.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refused::UnknownPartner => "partner_unknown",
+            Refused::Unverified(unverified) => unverified.code(),
+            Refused::NotJson(_) => "not_json",
+            Refused::Shape(_) => "not_an_event",
+            Refused::UnknownType(_) => "event_type_unknown",
+            Refused::Busy => "busy",
+            Refused::Ledger(_) => "ledger_failed",
+        }
+    }
+}
+
+impl From<LedgerError> for Refused {
+    fn from(error: LedgerError) -> Refused {
+        match error {
+            LedgerError::Busy { .. } => Refused::Busy,
+            other => Refused::Ledger(other),
+        }
+    }
+}
+
+/// What an event looks like on the wire. Keys beside these are kept, and shared only with those who get everything.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    event_type: String,
+    timestamp: String,
+    /// Read to its end, so that what is kept can always be projected later.
+    #[serde(rename = "data")]
+    _data: Map<String, Json>,
+}
+
+/// Takes webhooks in.
+pub struct Intake {
+    ledger: Arc<dyn Ledger>,
+    settings: Arc<RelaySettings>,
+    handover: Arc<Handover>,
+    nudge: Nudge,
+    random: Random,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Intake {
+    /// An intake. `nudge` is called for endpoints that nobody in this process is sending to, after the event is kept.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        settings: Arc<RelaySettings>,
+        handover: Arc<Handover>,
+        nudge: Nudge,
+        random: Random,
+    ) -> Intake {
+        Intake {
+            ledger,
+            settings,
+            handover,
+            nudge,
+            random,
+        }
+    }
+
+    /// Takes a webhook in: its headers and its body as they came, from the partner it claims to be from.
+    ///
+    /// Answers when it is on disk. `trace` is kept with the event and goes with it.
+    pub async fn receive(
+        &self,
+        partner: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        now: Timestamp,
+        trace: &str,
+    ) -> Result<Receipt, Refused> {
+        let partner = self.settings.partner(partner).ok_or(Refused::UnknownPartner)?;
+        let tolerance_ms = self.settings.limits.tolerance_ms;
+        let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
+        let event_type = read_type(&message.body)?;
+        let endpoints: Vec<&Arc<Endpoint>> = self.settings.subscribers(&event_type, &partner.name).collect();
+        let event = NewEvent {
+            id: EventId::from_uuid(uuid_from(now, (self.random)())),
+            event_type: event_type.name().to_owned(),
+            source: partner.name.clone(),
+            dedupe: message.id,
+            body: message.body.into_inner(),
+            received_at: now,
+            trace: trace.to_owned(),
+            deliveries: endpoints
+                .iter()
+                .map(|endpoint| self.delivery(endpoint, now))
+                .collect(),
+        };
+        self.keep(event).await
+    }
+
+    fn delivery(&self, endpoint: &Endpoint, now: Timestamp) -> NewDelivery {
+        NewDelivery {
+            id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
+            endpoint: endpoint.name.clone(),
+        }
+    }
+
+    async fn keep(&self, event: NewEvent) -> Result<Receipt, Refused> {
+        // Tickets first: see `Handover`.
+        let mut sent_on: Vec<(String, Option<(Ticket, Due)>)> = Vec::with_capacity(event.deliveries.len());
+        for delivery in &event.deliveries {
+            let ticket = self.handover.ticket(&delivery.endpoint);
+            let handed = ticket.map(|ticket| (ticket, due(&event, delivery.id)));
+            sent_on.push((delivery.endpoint.clone(), handed));
+        }
+        let id = event.id;
+        let accepted = self.ledger.accept(vec![event]).await?;
+        if let Some(Accepted::Duplicate(first)) = accepted.first() {
+            return Ok(Receipt {
+                event: *first,
+                duplicate: true,
+            });
+        }
+        for (endpoint, handed) in sent_on {
+            if !handed.is_some_and(|(ticket, due)| ticket.hand(due)) {
+                (self.nudge)(&endpoint);
+            }
+        }
+        Ok(Receipt {
+            event: id,
+            duplicate: false,
+        })
+    }
+}
+
+/// The delivery as the ledger would give it back.
+fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
+    Due {
+        delivery,
+        event: event.id,
+        event_type: event.event_type.clone(),
+        source: event.source.clone(),
+        body: event.body.clone(),
+        received_at: event.received_at,
+        attempts: 0,
+        trace: event.trace.clone(),
+    }
+}
+
+fn read_type(body: &Verified<Bytes>) -> Result<EventType, Refused> {
+    let envelope: Envelope = serde_json::from_slice(body.get()).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Refused::Shape(error.to_string()),
+        _ => Refused::NotJson(error.to_string()),
+    })?;
+    if let Err(error) = envelope.timestamp.parse::<Timestamp>() {
+        return Err(Refused::Shape(format!(
+            "`timestamp` is no moment with an offset (RFC 3339): {error}"
+        )));
+    }
+    Ok(EventType::parse(&envelope.event_type)?)
+}
