@@ -81,6 +81,7 @@ impl From<LedgerError> for Refused {
 
 /// What an event looks like on the wire. Keys beside these are kept, and shared only with those who get everything.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Envelope {
     #[serde(rename = "type")]
     event_type: String,
@@ -207,6 +208,10 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
 }
 
 fn read_type(body: &Verified<Bytes>) -> Result<EventType, Refused> {
+    // An array of three would otherwise be read as the three fields.
+    if body.get().trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refused::Shape("it is an array".into()));
+    }
     let envelope: Envelope = serde_json::from_slice(body.get()).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refused::Shape(error.to_string()),
         _ => Refused::NotJson(error.to_string()),

@@ -430,7 +430,7 @@ mod tests {
             .collect()
     }
 
-    fn told(findings: Vec<BadSetting>) -> String {
+    fn told(findings: &[BadSetting]) -> String {
         findings.iter().map(|finding| format!("{finding}\n")).collect()
     }
 
@@ -476,7 +476,7 @@ mod tests {
             policy: SharingPolicy::everything(),
         };
         let findings = Endpoint::new(&settings, &Guard::public_only()).unwrap_err();
-        insta::assert_snapshot!(told(findings), @r"
+        insta::assert_snapshot!(told(&findings), @r"
         `name`: a name is up to 64 of a-z, 0-9, `-` and `_`; `Bad name` is not
         `subscriptions[1]`: `deals.*` means no event; there are partner.created, partner.updated, partner.deleted, lead.created, lead.updated, lead.converted, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.deleted, `custom.…`, `deal.*` for a group and `*` for all
         `in_flight_max`: 0 is not between 1 and 256
@@ -491,7 +491,7 @@ mod tests {
     fn names_are_unique_and_partners_known() {
         let endpoints = vec![endpoint("a", "acme", &["*"]), endpoint("a", "nobody", &["*"])];
         let findings = RelaySettings::new(partners(&["acme", "acme"]), endpoints, RelayLimits::default());
-        insta::assert_snapshot!(told(findings.unwrap_err()), @r"
+        insta::assert_snapshot!(told(&findings.unwrap_err()), @r"
         `partners[1]`: `acme` is there twice; name one otherwise
         `endpoints[1]`: `a` is there twice; name one otherwise
         `endpoints[1]`: its partner `nobody` is not configured; there are: acme

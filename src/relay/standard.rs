@@ -126,7 +126,7 @@ pub fn verify(
     let given = read_signatures(signatures)?;
     let fits = |secret: &Secret| {
         let expected = mac(secret, id, timestamp, &body);
-        given.iter().any(|signature| *signature == expected)
+        given.contains(&expected)
     };
     if !secrets.iter().any(fits) {
         return Err(Unverified::WrongSignature);

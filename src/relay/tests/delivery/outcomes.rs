@@ -1,0 +1,274 @@
+//! What an endpoint may answer, and what follows.
+
+use ledger::DeliveryState::{Dead, Delivered, Due};
+use ledger::{DeliveryFilter, Next};
+use outbound::header::HeaderMap;
+use policy::{Share, SharingPolicy};
+use relay::standard;
+use serde_json::{Value as Json, json};
+
+use crate::stage::{Answer, OLD_SECRET, SECRET, Sink, Stage, endpoint, limits};
+
+fn verifies(headers: &HeaderMap, body: &bytes::Bytes, secret: &str, at: jiff::Timestamp) -> bool {
+    standard::verify(&[secret.parse().unwrap()], headers, body.clone(), at, 0).is_ok()
+}
+
+#[tokio::test]
+async fn a_delivery_carries_the_very_bytes_signed_with_every_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.secrets = vec![SECRET.into(), OLD_SECRET.into()];
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    let body = "{ \"type\":\"deal.won\", \"timestamp\":\"2026-11-23T06:00:00+01:00\",\n \"data\":{\"amount\": 1200.50}, \"extra\":1 }";
+    let receipt = stage.post_body("m1", body).await.unwrap();
+
+    assert_eq!(stage.deliver("b").await, None);
+    let [received] = &sink.received()[..] else {
+        panic!("one delivery")
+    };
+    assert_eq!(
+        (received.id(), &received.body[..]),
+        (receipt.event.to_string().as_str(), body.as_bytes())
+    );
+    assert_eq!(received.header("content-type"), "application/json");
+    assert!(verifies(
+        &received.headers,
+        &received.body,
+        SECRET,
+        stage.clock.now()
+    ));
+    assert!(verifies(
+        &received.headers,
+        &received.body,
+        OLD_SECRET,
+        stage.clock.now()
+    ));
+
+    let [delivery] = &stage.deliveries("b").await[..] else {
+        panic!("one delivery")
+    };
+    assert_eq!((delivery.state, delivery.last_status), (Delivered, Some(200)));
+    let attempts = stage.ledger.attempts(delivery.id).await.unwrap();
+    assert_eq!(
+        (attempts.len(), attempts[0].number, attempts[0].next),
+        (1, 1, Next::Delivered)
+    );
+}
+
+#[tokio::test]
+async fn what_the_policy_does_not_share_does_not_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    let only = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
+    to.policy = SharingPolicy::of_all_events(Share::Only(only(&["name", "amount"])), only(&["name"]));
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    let body = json!({"type": "deal.won", "timestamp": "2026-11-23T06:00:00Z",
+        "data": {"name": "Solar park", "amount": {"amount": "1.10", "currency": "EUR"}, "contact": "a@acme.example"}});
+    stage.post_body("m1", &body.to_string()).await.unwrap();
+
+    stage.deliver("b").await;
+    let received = &sink.received()[0];
+    let sent: Json = serde_json::from_slice(&received.body).unwrap();
+    assert_eq!(
+        sent["data"],
+        json!({"name": "***", "amount": {"amount": "1.10", "currency": "EUR"}})
+    );
+    assert!(
+        verifies(&received.headers, &received.body, SECRET, stage.clock.now()),
+        "signed as it was sent"
+    );
+}
+
+#[tokio::test]
+async fn failures_are_tried_again_as_scheduled_and_are_dead_after_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    sink.answer_always(Answer::Status(500));
+    let mut to = endpoint("b", "borealis", &sink);
+    to.retry_ms = vec![10_000, 60_000];
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+
+    for (number, wait_ms) in [(1, 10_000), (2, 60_000)] {
+        let began = stage.clock.now();
+        let next = stage.deliver("b").await.unwrap();
+        let waited = next.duration_since(began).as_millis();
+        assert!(
+            waited >= wait_ms * 8 / 10 && waited <= wait_ms * 12 / 10,
+            "{number}: {waited}"
+        );
+        assert_eq!(stage.states("b").await, [(Due, number)]);
+        assert_eq!(stage.deliver("b").await, Some(next), "not before its time");
+        stage.clock.set(next);
+    }
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(stage.states("b").await, [(Dead, 3)]);
+    let received = sink.received();
+    assert_eq!(received.len(), 3);
+    assert!(
+        received.iter().all(|one| one.id() == received[0].id()),
+        "the same id each time"
+    );
+    assert_ne!(
+        received[0].header("webhook-timestamp"),
+        received[2].header("webhook-timestamp")
+    );
+    let delivery = &stage.deliveries("b").await[0];
+    let attempts = stage.ledger.attempts(delivery.id).await.unwrap();
+    let told: Vec<_> = attempts
+        .iter()
+        .map(|a| (a.number, a.status, a.error.as_str()))
+        .collect();
+    let said = "answered 500: said so";
+    assert_eq!(
+        told,
+        [(1, Some(500), said), (2, Some(500), said), (3, Some(500), said)]
+    );
+
+    sink.answer_always(Answer::Status(204));
+    let filter = DeliveryFilter {
+        ids: vec![delivery.id],
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(stage.ledger.retry(&filter, stage.clock.now()).await.unwrap(), 1);
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(stage.deliveries("b").await[0].state, Delivered);
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    sink.answer_always(Answer::Status(307));
+    let stage = Stage::open(folder.path(), &[endpoint("b", "borealis", &sink)], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    assert!(stage.deliver("b").await.is_some());
+    assert_eq!((sink.count(), stage.states("b").await), (1, vec![(Due, 1)]));
+}
+
+#[tokio::test]
+async fn gone_stops_the_endpoint_until_somebody_lets_it_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    sink.answer_next(Answer::Status(410));
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 1;
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    for id in ["m1", "m2", "m3"] {
+        stage.post(id, "deal.won").await.unwrap();
+    }
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(stage.states("b").await, [(Dead, 1), (Due, 0), (Due, 0)]);
+    assert_eq!(
+        stage.ledger.stopped_endpoints().await.unwrap(),
+        [("b".into(), "it answered 410 Gone".into())]
+    );
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(sink.count(), 1, "nothing more is sent");
+
+    stage
+        .ledger
+        .stop_endpoint("b", None, stage.clock.now())
+        .await
+        .unwrap();
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(
+        stage.states("b").await,
+        [(Dead, 1), (Delivered, 1), (Delivered, 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_pause_that_is_asked_for_is_kept_for_all_of_the_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    sink.answer_next(Answer::RetryAfter(429, "120"));
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 1;
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    stage.post("m2", "deal.won").await.unwrap();
+    let until = stage.deliver("b").await.unwrap();
+    assert_eq!(until.duration_since(stage.clock.now()).as_secs(), 120);
+    stage.clock.forward_s(119);
+    assert_eq!(stage.deliver("b").await, Some(until));
+    assert_eq!(sink.count(), 1);
+    stage.clock.forward_s(1);
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(stage.states("b").await, [(Delivered, 2), (Delivered, 1)]);
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_ends_at_the_deadline_and_leaves_an_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    sink.answer_next(Answer::Drip);
+    let mut to = endpoint("b", "borealis", &sink);
+    to.deadline_ms = 100;
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    assert!(stage.deliver("b").await.is_some());
+    let delivery = &stage.deliveries("b").await[0];
+    assert_eq!(
+        (delivery.state, delivery.attempts, delivery.last_status),
+        (Due, 1, None)
+    );
+    assert!(
+        delivery
+            .last_error
+            .ends_with("did not answer completely within 100 ms"),
+        "{}",
+        delivery.last_error
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_holds_up_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hanging, healthy) = (Sink::start().await, Sink::start().await);
+    hanging.answer_always(Answer::Hang);
+    let endpoints = [
+        endpoint("hanging", "borealis", &hanging),
+        endpoint("healthy", "ceres", &healthy),
+    ];
+    let stage = Stage::open(folder.path(), &endpoints, limits()).await;
+    let ids: Vec<String> = (0..200).map(|n| format!("m{n}")).collect();
+    for id in &ids {
+        stage.post(id, "deal.won").await.unwrap();
+    }
+    let deliverer = stage.deliverer.clone();
+    let hung = tokio::spawn(async move { deliverer.deliver("hanging", std::future::pending()).await });
+    hanging.arrived(1).await;
+    assert_eq!(stage.deliver("healthy").await, None);
+    assert_eq!(healthy.count(), 200);
+    assert!(hanging.count() <= 32, "no more than may be in flight");
+    assert!(!hung.is_finished());
+    hung.abort();
+}
+
+#[tokio::test]
+async fn an_event_of_a_type_that_is_no_longer_known_is_dead_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let stage = Stage::open(folder.path(), &[endpoint("b", "borealis", &sink)], limits()).await;
+    let receipt = stage.post("m1", "deal.won").await.unwrap();
+    let mut event = stage.ledger.event(receipt.event).await.unwrap().unwrap();
+    let uuid = |byte| model::uuid_from(stage.clock.now(), [byte; 10]);
+    event.id = model::EventId::from_uuid(uuid(9));
+    event.dedupe = "m2".into();
+    event.event_type = "deal.abolished".into();
+    event.deliveries = vec![ledger::NewDelivery {
+        id: model::DeliveryId::from_uuid(uuid(8)),
+        endpoint: "b".into(),
+    }];
+    stage.ledger.accept(vec![event]).await.unwrap();
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(stage.states("b").await, [(Delivered, 1), (Dead, 1)]);
+    assert!(
+        stage.deliveries("b").await[1]
+            .last_error
+            .contains("deal.abolished")
+    );
+}

@@ -1,0 +1,145 @@
+//! Many events, while they are being sent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use ledger::DeliveryState::Delivered;
+
+use crate::stage::{Answer, Sink, Stage, endpoint, limits};
+
+/// Posts `count` events, `width` at a time, and answers their ids in the order of acceptance within each stripe.
+async fn post_many(stage: &Stage, count: usize, width: usize) -> Vec<String> {
+    let stripes = (0..width).map(|stripe| async move {
+        let mut ids = Vec::new();
+        for n in (stripe..count).step_by(width) {
+            let receipt = stage.post(&format!("m{n}"), "deal.won").await.unwrap();
+            ids.push(receipt.event.to_string());
+        }
+        ids
+    });
+    join_all(stripes).await.concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_arrives_once_while_more_come_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 8;
+    let mut limits = limits();
+    limits.look_ms = 20;
+    let stage = Arc::new(Stage::open(folder.path(), &[to], limits).await);
+    let before = post_many(&stage, 100, 10).await;
+    let sending = {
+        let stage = stage.clone();
+        tokio::spawn(async move {
+            // As a queue would: again for each nudge that nobody took.
+            while stage.states("b").await.len() < 1100
+                || stage
+                    .states("b")
+                    .await
+                    .iter()
+                    .any(|(state, _)| *state != Delivered)
+            {
+                stage.deliver("b").await;
+            }
+        })
+    };
+    sink.arrived(1).await;
+    let posting = stage.clone();
+    let during: Vec<String> = {
+        let stripes = (0..20).map(|stripe| {
+            let stage = posting.clone();
+            tokio::spawn(async move {
+                let mut ids = Vec::new();
+                for n in 0..50 {
+                    let receipt = stage.post(&format!("d{stripe}-{n}"), "deal.won").await.unwrap();
+                    ids.push(receipt.event.to_string());
+                }
+                ids
+            })
+        });
+        join_all(stripes)
+            .await
+            .into_iter()
+            .flat_map(Result::unwrap)
+            .collect()
+    };
+    sending.await.unwrap();
+    let arrived: Vec<String> = sink.received().iter().map(|one| one.id().to_owned()).collect();
+    let distinct: HashSet<&String> = arrived.iter().collect();
+    assert_eq!(
+        (arrived.len(), distinct.len()),
+        (1100, 1100),
+        "none lost, none twice"
+    );
+    assert_eq!(distinct, before.iter().chain(&during).collect::<HashSet<_>>());
+    assert!(sink.open_most() <= 8, "{} at once", sink.open_most());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_in_flight_events_arrive_in_the_order_of_acceptance() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 1;
+    let stage = Arc::new(Stage::open(folder.path(), &[to], limits()).await);
+    let mut posted = post_many(&stage, 50, 1).await;
+    let sending = {
+        let stage = stage.clone();
+        tokio::spawn(async move {
+            while stage
+                .states("b")
+                .await
+                .iter()
+                .filter(|(state, _)| *state == Delivered)
+                .count()
+                < 300
+            {
+                stage.deliver("b").await;
+            }
+        })
+    };
+    for n in 0..250 {
+        posted.push(
+            stage
+                .post(&format!("d{n}"), "deal.won")
+                .await
+                .unwrap()
+                .event
+                .to_string(),
+        );
+    }
+    sending.await.unwrap();
+    let arrived: Vec<String> = sink.received().iter().map(|one| one.id().to_owned()).collect();
+    assert_eq!(arrived, posted);
+    assert_eq!(sink.open_most(), 1);
+}
+
+#[tokio::test]
+async fn an_overloaded_endpoint_gets_less_at_once_and_more_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 16;
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    (0..16).for_each(|_| sink.answer_next(Answer::Status(503)));
+    (0..16).for_each(|_| sink.answer_next(Answer::Status(502)));
+    post_many(&stage, 200, 10).await;
+    stage.deliver("b").await;
+    let states = stage.states("b").await;
+    assert_eq!(
+        states.iter().filter(|(state, _)| *state == Delivered).count(),
+        168
+    );
+    stage.clock.forward_s(60);
+    assert_eq!(stage.deliver("b").await, None);
+    assert!(
+        stage
+            .states("b")
+            .await
+            .iter()
+            .all(|(state, _)| *state == Delivered)
+    );
+}
