@@ -23,6 +23,7 @@ mod backward;
 mod compile;
 mod condition;
 mod create;
+mod entry;
 mod example;
 mod explain;
 mod forward;
@@ -32,9 +33,12 @@ mod lens;
 mod line;
 mod lint;
 mod relation;
+mod spelling;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod together;
+mod vocabulary;
 mod wire;
 
 use diagnostic::{Place, Report, Source};

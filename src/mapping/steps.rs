@@ -1,43 +1,16 @@
 //! Reads the `lens:` of a line: a list of steps, each a word (`phone`) or a word with options (`truncate: 120`).
 
-use diagnostic::{Fields, Node, Place, Report, Source, Value, suggestion};
-use model::{Currency, Field, FieldType};
+use diagnostic::{Node, Place, Report, Source, Value, suggestion};
+use model::{Field, FieldType};
 use serde_json::Value as Json;
 
-use crate::lens::{
-    Case, Codec, CountryWire, CurrencyFrom, DateWire, InstantWire, Lens, ListWire, MoneyLens, NumberWire,
-    Part, ReferenceWire, SubdivisionWire,
-};
-use crate::relation::{FALSE, Relation, TRUE};
+use crate::lens::{Case, Codec, Lens, ListWire, Part};
+use crate::relation::Relation;
+use crate::spelling;
+use crate::vocabulary::{STEPS, fits, holds, words};
 
-/// What `money: { currency: … }` says for the connection's own currency.
-const CONNECTION: &str = "{connection}";
 /// Characters that `truncate` may leave at most.
 const TRUNCATE_CHARS_MAX: i64 = 1_000_000;
-
-const NUMBER_WIRES: &[(&str, NumberWire)] = &[("number", NumberWire::Number), ("string", NumberWire::Text)];
-const STEPS: &[&str] = &[
-    "truncate",
-    "case",
-    "enum",
-    "split",
-    "list",
-    "single",
-    "bool",
-    "money",
-    "decimal",
-    "integer",
-    "date",
-    "datetime",
-    "phone",
-    "email",
-    "url",
-    "domain",
-    "country",
-    "subdivision",
-    "reference",
-    "part",
-];
 
 /// A lens as read, and the record's path of the country that it names.
 pub(crate) struct Steps<'a> {
@@ -132,14 +105,10 @@ impl<'a> Reader<'a, '_> {
             };
             return self.error("IC0305", place, message, hint);
         }
-        let none = Node {
-            place,
-            value: Value::Map(Vec::new()),
-        };
-        self.known_step(name, place, options, &none);
+        self.known_step(name, place, options);
     }
 
-    fn known_step(&mut self, name: &str, place: Place, options: Option<&'a Node>, none: &Node) {
+    fn known_step(&mut self, name: &str, place: Place, options: Option<&'a Node>) {
         match name {
             "truncate" => self.truncate = self.count(options, place),
             "case" => {
@@ -167,14 +136,7 @@ impl<'a> Reader<'a, '_> {
             "list" => self.list = Some(ListWire::List),
             "single" => self.list = Some(ListWire::Single),
             "email" | "url" | "domain" => self.codec(place, Some(Codec::Plain)),
-            _ => {
-                let codec = self.with_options(
-                    name,
-                    options.filter(|node| node.value != Value::Null).unwrap_or(none),
-                    options,
-                );
-                self.codec(place, codec);
-            }
+            _ => self.spelling(name, place, options),
         }
     }
 
@@ -191,136 +153,18 @@ impl<'a> Reader<'a, '_> {
         self.codec = codec.or(self.codec.take());
     }
 
-    fn with_options(&mut self, name: &str, node: &Node, own: Option<&'a Node>) -> Option<Codec> {
-        let mut options = Fields::open(node, "the options of a lens", self.source, self.report)?;
-        let report = &mut *self.report;
-        let codec = match name {
-            "money" => {
-                let currency = match options.optional_text("currency", report) {
-                    None => CurrencyFrom::Field,
-                    Some(CONNECTION) => CurrencyFrom::Connection,
-                    Some(code) => match Currency::parse(code) {
-                        Ok(currency) => CurrencyFrom::Fixed(currency),
-                        Err(invalid) => {
-                            let place = node.get("currency").map_or(node.place, |node| node.place);
-                            report.error(
-                                "IC0304",
-                                self.source,
-                                place,
-                                invalid.to_string(),
-                                format!("write `currency: \"{CONNECTION}\"` or a code"),
-                            );
-                            return None;
-                        }
-                    },
-                };
-                let wire = options
-                    .optional_choice("wire", NUMBER_WIRES, report)
-                    .unwrap_or(NumberWire::Number);
-                let scale = options
-                    .optional_integer("scale", 0..=12, report)
-                    .and_then(|scale| u32::try_from(scale).ok());
-                Codec::Money(MoneyLens {
-                    wire,
-                    currency,
-                    scale,
-                })
-            }
-            "decimal" => Codec::Decimal {
-                wire: options
-                    .optional_choice("wire", NUMBER_WIRES, report)
-                    .unwrap_or(NumberWire::Number),
-                percent: options.optional_bool("percent", report).unwrap_or(false),
-            },
-            "integer" => Codec::Integer(
-                options
-                    .optional_choice("wire", NUMBER_WIRES, report)
-                    .unwrap_or(NumberWire::Number),
-            ),
-            "bool" => {
-                let mut value = |key, word, default| {
-                    let given = options.optional(key).map(Node::to_json);
-                    (word, vec![given.unwrap_or(Json::Bool(default))])
-                };
-                Codec::Relation(Relation(vec![
-                    value("yes", TRUE, true),
-                    value("no", FALSE, false),
-                ]))
-            }
-            "date" => {
-                let wires = [
-                    ("date", DateWire::Date),
-                    ("datetime_utc_midnight", DateWire::UtcMidnight),
-                    ("epoch_ms", DateWire::EpochMs),
-                ];
-                Codec::Date(
-                    options
-                        .optional_choice("wire", &wires, report)
-                        .unwrap_or(DateWire::Date),
-                )
-            }
-            "datetime" => {
-                let wires = [("iso", InstantWire::Iso), ("epoch_ms", InstantWire::EpochMs)];
-                let wire = options
-                    .optional_choice("wire", &wires, report)
-                    .unwrap_or(InstantWire::Iso);
-                let most = if wire == InstantWire::EpochMs { 3 } else { 9 };
-                let digits = options
-                    .optional_integer("digits", 0..=most, report)
-                    .unwrap_or(most);
-                Codec::Instant {
-                    wire,
-                    digits: u8::try_from(digits).unwrap_or(9),
-                }
-            }
-            "phone" => {
-                options.optional_text("country", report);
-                Codec::Phone { country: None }
-            }
-            "country" => {
-                let wires = [
-                    ("alpha2", CountryWire::Alpha2),
-                    ("alpha3", CountryWire::Alpha3),
-                    ("name", CountryWire::Name),
-                ];
-                Codec::Country(
-                    options
-                        .optional_choice("wire", &wires, report)
-                        .unwrap_or(CountryWire::Alpha2),
-                )
-            }
-            "subdivision" => {
-                options.optional_text("country", report);
-                let wires = [
-                    ("iso", SubdivisionWire::Iso),
-                    ("bare", SubdivisionWire::Bare),
-                    ("name", SubdivisionWire::Name),
-                ];
-                let wire = options
-                    .optional_choice("wire", &wires, report)
-                    .unwrap_or(SubdivisionWire::Iso);
-                Codec::Subdivision { wire, country: None }
-            }
-            _ => {
-                let wires = [
-                    ("string", ReferenceWire::Text),
-                    ("number", ReferenceWire::Number),
-                    ("list", ReferenceWire::List),
-                ];
-                let wire = options
-                    .optional_choice("wire", &wires, report)
-                    .unwrap_or(ReferenceWire::Text);
-                Codec::Reference {
-                    object: options.text("object", report)?.into(),
-                    wire,
-                }
-            }
+    /// A step that says how the value is spelled, and may have options.
+    fn spelling(&mut self, name: &str, place: Place, own: Option<&'a Node>) {
+        let none = Node {
+            place,
+            value: Value::Map(Vec::new()),
         };
-        options.finish(report);
+        let node = own.filter(|node| node.value != Value::Null).unwrap_or(&none);
+        let codec = spelling::codec(name, node, self.source, self.report);
         self.country = own
             .and_then(|node| node.get("country"))
             .and_then(|node| Some((node.text()?, node.place)));
-        Some(codec)
+        self.codec(place, codec);
     }
 
     fn count(&mut self, options: Option<&Node>, place: Place) -> Option<usize> {
@@ -449,29 +293,7 @@ impl<'a> Reader<'a, '_> {
             (None, FieldType::Reference(kind)) => {
                 return self.lacks(place, &format!("reference: {{ object: <the {kind}'s object> }}"));
             }
-            (None, FieldType::Bool) => Codec::Relation(Relation(vec![
-                (TRUE, vec![Json::Bool(true)]),
-                (FALSE, vec![Json::Bool(false)]),
-            ])),
-            (None, FieldType::Phone) => Codec::Phone { country: None },
-            (None, FieldType::Country) => Codec::Country(CountryWire::Alpha2),
-            (None, FieldType::Subdivision) => Codec::Subdivision {
-                wire: SubdivisionWire::Iso,
-                country: None,
-            },
-            (None, FieldType::Decimal) => Codec::Decimal {
-                wire: NumberWire::Number,
-                percent: false,
-            },
-            (None, FieldType::Integer) => Codec::Integer(NumberWire::Number),
-            (None, FieldType::Date) => Codec::Date(DateWire::Date),
-            (None, FieldType::Instant) => Codec::Instant {
-                wire: InstantWire::Iso,
-                digits: 9,
-            },
-            (None, FieldType::Text { .. } | FieldType::Email | FieldType::Domain | FieldType::Url) => {
-                Codec::Plain
-            }
+            (None, other) => spelling::usual(other)?,
         };
         Some(Lens {
             truncate: self.truncate,
@@ -488,61 +310,5 @@ impl<'a> Reader<'a, '_> {
         );
         self.error("IC0304", place, message, format!("add `lens: [ {step} ]`"));
         None
-    }
-}
-
-/// The words of a choice.
-fn words(field_type: FieldType) -> &'static [&'static str] {
-    match field_type {
-        FieldType::Choice(words) | FieldType::Choices(words) => words,
-        _ => &[],
-    }
-}
-
-/// Which steps a field of a type may have.
-fn fits(step: &str, field_type: FieldType) -> bool {
-    use FieldType as F;
-    match step {
-        "truncate" | "part" => matches!(field_type, F::Text { .. }),
-        "case" => matches!(field_type, F::Text { .. } | F::Email),
-        "enum" => matches!(field_type, F::Choice(_) | F::Choices(_)),
-        "split" | "list" | "single" => matches!(field_type, F::Choices(_) | F::Set),
-        "bool" => field_type == F::Bool,
-        "money" => field_type == F::Money,
-        "decimal" => field_type == F::Decimal,
-        "integer" => field_type == F::Integer,
-        "date" => field_type == F::Date,
-        "datetime" => field_type == F::Instant,
-        "phone" => field_type == F::Phone,
-        "email" => field_type == F::Email,
-        "url" => field_type == F::Url,
-        "domain" => field_type == F::Domain,
-        "country" => field_type == F::Country,
-        "subdivision" => field_type == F::Subdivision,
-        "reference" => matches!(field_type, F::Reference(_)),
-        _ => false,
-    }
-}
-
-/// A type in words.
-fn holds(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Text { .. } => "text",
-        FieldType::Email => "an e-mail address",
-        FieldType::Phone => "a phone number",
-        FieldType::Domain => "a domain",
-        FieldType::Url => "a web address",
-        FieldType::Country => "a country",
-        FieldType::Subdivision => "a subdivision",
-        FieldType::Money => "an amount with its currency",
-        FieldType::Decimal => "a decimal number",
-        FieldType::Integer => "a whole number",
-        FieldType::Bool => "true or false",
-        FieldType::Date => "a day",
-        FieldType::Instant => "a moment",
-        FieldType::Choice(_) => "one of a set of words",
-        FieldType::Choices(_) => "several of a set of words",
-        FieldType::Set => "a set of texts",
-        FieldType::Reference(_) => "a reference to another record",
     }
 }

@@ -63,14 +63,6 @@ fields:
        |
        = help: fitting are: money
 
-    error[IC0320]: `expected_close_date` stands in one field of the object, found 2
-      --> deal.yaml:11:44
-       |
-    11 |   - { record: expected_close_date, object: [Close, Day], lens: [ dat: {} ] }
-       |                                            ^
-       |
-       = help: name one field
-
     error[IC0304]: `dat` is not a step of a lens
       --> deal.yaml:11:66
        |
@@ -78,6 +70,14 @@ fields:
        |                                                                  ^^^
        |
        = help: did you mean `date`?
+
+    error[IC0320]: `expected_close_date` stands in one field of the object, found 2
+      --> deal.yaml:11:44
+       |
+    11 |   - { record: expected_close_date, object: [Close, Day], lens: [ dat: {} ] }
+       |                                            ^
+       |
+       = help: name one field
 
     error[IC0312]: `part` can only be read: half a name cannot be written to `Customer`
       --> deal.yaml:12:5

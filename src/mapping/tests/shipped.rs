@@ -88,6 +88,7 @@ fn leads_and_deals_of_one_object_are_told_apart() {
     assert_eq!(admitted("lead"), ["lead"]);
     assert_eq!(admitted("opportunity"), ["deal"]);
     assert_eq!(admitted("converted"), ["deal"]);
+    assert_eq!(admitted("won"), ["deal"]);
     assert_eq!(admitted("cancelled"), Vec::<&str>::new());
     assert!(tryton[1].object_fields().iter().any(|field| field == "state"));
 }

@@ -52,11 +52,7 @@ fn plain_domain(domain: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let within = !label.is_empty() && label.len() <= LABEL_BYTES_MAX;
         // Hyphens in the third and fourth place mark encoded names.
-        usual
-            && within
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && !label.get(2..4).is_some_and(|s| s == "--")
+        usual && within && !label.starts_with('-') && !label.ends_with('-') && label.get(2..4) != Some("--")
     };
     domain.len() <= PLAIN_BYTES_MAX && domain.split('.').all(label)
 }
