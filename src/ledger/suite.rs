@@ -3,6 +3,7 @@
 //! PostgreSQL is found by `IT_POSTGRES_URL`; each test makes a database of its own inside and drops it at the end.
 
 mod accepting;
+mod agree;
 mod commits;
 mod crash;
 mod delivering;

@@ -5,16 +5,18 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use deadpool_postgres::GenericClient;
 use model::EventId;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::batcher::Batch;
 use super::database::Failure;
 use super::rows::{column, text};
-use crate::stored::micros;
+use crate::stored::{damaged, micros};
 use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 
 /// One statement, so that it needs no transaction around it and one round trip only. The order of the rows is the
 /// order of `seq`: PostgreSQL numbers the rows of an `INSERT … SELECT … ORDER BY` after it sorted them.
+/// Answers the places, from 1, of the events that are new.
 const INSERT: &str = "\
 WITH said AS (
     INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body)
@@ -23,15 +25,20 @@ WITH said AS (
          WITH ORDINALITY AS e (id, event_type, source, dedupe, received_at, trace, body, n)
     ORDER BY n
     ON CONFLICT (source, dedupe) DO NOTHING
-    RETURNING seq, id, received_at),
+    RETURNING seq, source, dedupe, received_at),
+new AS (
+    SELECT k.n, said.seq, said.received_at
+    FROM said JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (source, dedupe, n)
+         ON k.source = said.source AND k.dedupe = said.dedupe),
 sent AS (
     INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error)
-    SELECT d.id, said.seq, d.endpoint, 'due', true, 0, said.received_at, NULL, ''
-    FROM unnest($8::uuid[], $9::text[], $10::uuid[]) AS d (id, endpoint, event) JOIN said ON said.id = d.event)
-SELECT id FROM said";
+    SELECT d.id, new.seq, d.endpoint, 'due', true, 0, new.received_at, NULL, ''
+    FROM unnest($8::uuid[], $9::text[], $10::bigint[]) AS d (id, endpoint, event) JOIN new ON new.n = d.event)
+SELECT n FROM new";
 
+/// A statement of its own, so that it sees what another node committed while ours waited for it.
 const FIRST: &str = "\
-SELECT e.source, e.dedupe, e.id FROM unnest($1::text[], $2::text[]) AS k (source, dedupe)
+SELECT k.n, e.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, dedupe, n)
 JOIN events e ON e.source = k.source AND e.dedupe = k.dedupe";
 
 /// The batcher of [`accept`].
@@ -66,53 +73,47 @@ pub(super) async fn accept(
     client: &impl GenericClient,
     events: &[&NewEvent],
 ) -> Result<Vec<Accepted>, Failure> {
-    let mut keys = HashSet::new();
-    let firsts: Vec<&NewEvent> = events
-        .iter()
-        .copied()
-        .filter(|event| keys.insert(key(event)))
-        .collect();
-    if firsts.is_empty() {
+    // What is said several times here is told to the database once; each event knows which of the told it is.
+    let mut told: Vec<&NewEvent> = Vec::with_capacity(events.len());
+    let mut places = HashMap::with_capacity(events.len());
+    let mut said = Vec::with_capacity(events.len());
+    for event in events {
+        let place = *places
+            .entry((text(&event.source), text(&event.dedupe)))
+            .or_insert(told.len());
+        let first = place == told.len();
+        if first {
+            told.push(event);
+        }
+        said.push((place, first));
+    }
+    if told.is_empty() {
         return Ok(Vec::new());
     }
-    let mut new = insert(client, &firsts).await?;
-    let known: Vec<&NewEvent> = events
-        .iter()
-        .copied()
-        .filter(|event| !new.contains(&event.id.uuid()))
-        .collect();
-    let ids = if known.is_empty() {
-        HashMap::new()
-    } else {
-        first_ids(client, &known).await?
-    };
-    let answer = |event: &&NewEvent| {
-        // Taken out, so that an event that is handed in twice is new once.
-        if new.remove(&event.id.uuid()) {
-            return Ok(Accepted::New);
+    let new = insert(client, &told).await?;
+    let mut ids: Vec<EventId> = told.iter().map(|event| event.id).collect();
+    let known: Vec<usize> = (0..told.len()).filter(|place| !new.contains(place)).collect();
+    if !known.is_empty() {
+        first_ids(client, &told, &known, &mut ids).await?;
+    }
+    let answers = said.into_iter().map(|(place, first)| {
+        if first && new.contains(&place) {
+            Accepted::New
+        } else {
+            Accepted::Duplicate(ids[place])
         }
-        let key = (text(&event.source).into_owned(), text(&event.dedupe).into_owned());
-        match ids.get(&key) {
-            Some(id) => Ok(Accepted::Duplicate(*id)),
-            None => Ok(Accepted::Duplicate(event.id)),
-        }
-    };
-    events.iter().map(answer).collect()
+    });
+    Ok(answers.collect())
 }
 
-fn key(event: &NewEvent) -> (&str, &str) {
-    (&event.source, &event.dedupe)
-}
-
-async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<HashSet<Uuid>, Failure> {
-    let deliveries: Vec<(Uuid, &NewDelivery)> = events
-        .iter()
-        .flat_map(|event| {
-            event
-                .deliveries
-                .iter()
-                .map(|delivery| (event.id.uuid(), delivery))
-        })
+/// Answers the places of those that are new.
+async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<HashSet<usize>, Failure> {
+    let of_event = |(n, event): (i64, &&'_ NewEvent)| (n, event.deliveries.len());
+    let counts: Vec<(i64, usize)> = (1..).zip(events).map(of_event).collect();
+    let deliveries: Vec<&NewDelivery> = events.iter().flat_map(|event| &event.deliveries).collect();
+    let event_of: Vec<i64> = counts
+        .into_iter()
+        .flat_map(|(n, count)| std::iter::repeat_n(n, count))
         .collect();
     let statement = client.prepare_cached(INSERT).await?;
     let rows = client
@@ -126,30 +127,40 @@ async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<Has
                 &column(events, |event| micros(event.received_at)),
                 &column(events, |event| text(&event.trace)),
                 &column(events, |event| &event.body[..]),
-                &column(&deliveries, |(_, delivery)| delivery.id.uuid()),
-                &column(&deliveries, |(_, delivery)| text(&delivery.endpoint)),
-                &column(&deliveries, |(event, _)| *event),
+                &column(&deliveries, |delivery| delivery.id.uuid()),
+                &column(&deliveries, |delivery| text(&delivery.endpoint)),
+                &event_of,
             ],
         )
         .await?;
-    let ids = rows.iter().map(|row| row.try_get(0));
-    Ok(ids.collect::<Result<_, _>>()?)
+    let places = rows.iter().map(|row| place(row, events.len()));
+    Ok(places.collect::<Result<_, LedgerError>>()?)
 }
 
-/// The ids that events got when they were said first. A statement of its own, so that it sees what another node
-/// committed while ours waited for it.
+/// Finds the ids that known events got when they were said first.
 async fn first_ids(
     client: &impl GenericClient,
     events: &[&NewEvent],
-) -> Result<HashMap<(String, String), EventId>, Failure> {
+    known: &[usize],
+    ids: &mut [EventId],
+) -> Result<(), Failure> {
     let statement = client.prepare_cached(FIRST).await?;
-    let sources = column(events, |event| text(&event.source));
-    let dedupes = column(events, |event| text(&event.dedupe));
+    let sources = column(known, |place| text(&events[*place].source));
+    let dedupes = column(known, |place| text(&events[*place].dedupe));
     let rows = client.query(&statement, &[&sources, &dedupes]).await?;
-    let mut ids = HashMap::new();
-    for row in &rows {
-        let key = (row.try_get(0)?, row.try_get(1)?);
-        ids.insert(key, row.try_get::<_, Uuid>(2)?.into());
+    if rows.len() < known.len() {
+        return Err(LedgerError::Store("an event was removed while it was said again".into()).into());
     }
-    Ok(ids)
+    for row in &rows {
+        let found = known[place(row, known.len())?];
+        ids[found] = row.try_get::<_, Uuid>(1)?.into();
+    }
+    Ok(())
+}
+
+/// A place from an ordinal, which counts from 1.
+fn place(row: &Row, of: usize) -> Result<usize, LedgerError> {
+    let n: i64 = row.try_get(0)?;
+    let place = usize::try_from(n - 1).ok().filter(|place| *place < of);
+    place.ok_or_else(|| damaged("an ordinal", &n.to_string()))
 }

@@ -57,7 +57,11 @@ pub(super) async fn the_same_thing_twice_in_one_batch_is_a_duplicate(stand: &Sta
         ledger.accept(batch).await.unwrap(),
         [Accepted::New, first, Accepted::New, first]
     );
-    assert_eq!(due(&*ledger, "bolt").await, [event_id(1), event_id(2)]);
+    // Known from before, under an id that is new to the ledger in this very batch.
+    let batch = vec![event(3, &["bolt"]), again(1, 3)];
+    assert_eq!(ledger.accept(batch).await.unwrap(), [Accepted::New, first]);
+    let expected = [event_id(1), event_id(2), event_id(3)];
+    assert_eq!(due(&*ledger, "bolt").await, expected);
 }
 
 /// Many hand in the same messages under ids of their own; answers whether each message has one id.

@@ -78,6 +78,25 @@ impl Stand {
         open(&self.address, settings).await.unwrap()
     }
 
+    /// The same place once more; who made it first takes it away.
+    pub(super) fn again(&self) -> Stand {
+        Stand {
+            address: self.address.clone(),
+            folder: None,
+            database: None,
+        }
+    }
+
+    /// Empties a database that is used again. One in memory is new whenever it is opened.
+    pub(super) async fn clear(&self) {
+        if self.address != "sqlite::memory:" {
+            drop(self.open().await);
+            let tables = crate::TABLES.join(", ");
+            let sql = format!("TRUNCATE {tables}, stopped_endpoints RESTART IDENTITY");
+            self.meddle(&sql).await;
+        }
+    }
+
     /// Runs SQL past the ledger.
     pub(super) async fn meddle(&self, sql: &str) {
         match self.address.strip_prefix("sqlite:") {
