@@ -301,3 +301,26 @@ impl<T> Drop for Spawned<T> {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::Seen;
+
+    #[tokio::test]
+    async fn nothing_begins_between_the_stop_and_the_moment_the_worker_hears_of_it() {
+        let held = Arc::new(Held::new(2, 1));
+        let (tickets, received) = mpsc::channel(2);
+        let mut inbox = Inbox::new(received, Arc::clone(&held));
+        for _ in 0..2 {
+            let (job, seen) = (Job::Sweep, Seen::alone());
+            tickets.send(Ticket { job, seen }).await.unwrap();
+        }
+        let worker = WorkerContext::new("node");
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(inbox.poll_next(&mut cx, &worker).is_ready());
+        held.stop();
+        assert!(inbox.poll_next(&mut cx, &worker).is_pending());
+        assert_eq!(inbox.unstarted().len(), 1);
+    }
+}
