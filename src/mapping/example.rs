@@ -34,7 +34,11 @@ impl Example {
         let mut keys = Keys::open(node, "an example", source, report)?;
         let object = keys.required("object", report).map(Node::to_json);
         let record = keys.required("record", report);
-        let back = keys.optional("back").map(|node| (node.to_json(), node.place));
+        let back = match keys.optional("back").map(|node| (node, node.to_json())) {
+            None => None,
+            Some((node, Json::Object(map))) => Some((map, node.place)),
+            Some((node, _)) => keys.wrong("back", node, "a map of the object's fields", report),
+        };
         keys.finish(report);
         let (object, record) = (object?, record?);
         let mut example = Example {
@@ -42,10 +46,7 @@ impl Example {
             record: Fields::new(),
             record_place: record.place,
             references: Vec::new(),
-            back: back.and_then(|(json, place)| match json {
-                Json::Object(map) => Some((map, place)),
-                _ => None,
-            }),
+            back,
         };
         example.group("", record, kind, source, report);
         Some(example)

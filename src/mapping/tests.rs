@@ -55,3 +55,9 @@ fn nobody(_: &str, _: &str) -> Option<RecordId> {
 fn no_id(_: RecordId, _: &str) -> Option<String> {
     None
 }
+
+#[test]
+fn a_mapping_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Mapping>();
+}
