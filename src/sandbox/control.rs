@@ -73,9 +73,8 @@ fn bad_request(message: &str) -> Response {
     complaint(StatusCode::BAD_REQUEST, message)
 }
 
-fn body<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> Result<T, Response> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| bad_request(&format!("the body is not what this route takes: {error}")))
+fn body<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("the body is not what this route takes: {error}"))
 }
 
 /// The kinds of faults, as control names them.
@@ -210,11 +209,9 @@ async fn list_faults<S: Faulty>(State(system): State<Arc<S>>) -> Response {
 }
 
 async fn add_fault<S: Faulty>(State(system): State<Arc<S>>, bytes: Bytes) -> Response {
-    let switch = match body::<SwitchForm>(&bytes)
-        .and_then(|form| form.switch().map_err(|error| bad_request(&error)))
-    {
+    let switch = match body::<SwitchForm>(&bytes).and_then(SwitchForm::switch) {
         Ok(switch) => switch,
-        Err(response) => return response,
+        Err(message) => return bad_request(&message),
     };
     let form = SwitchForm::of(&switch);
     match system.faults().add(switch) {
@@ -252,7 +249,7 @@ async fn insert_rows<S: Tabled>(
     let rows = match body::<Value>(&bytes) {
         Ok(Value::Array(rows)) => rows,
         Ok(row) => vec![row],
-        Err(response) => return response,
+        Err(message) => return bad_request(&message),
     };
     let mut ids = Vec::with_capacity(rows.len());
     for (position, row) in rows.iter().enumerate() {
@@ -278,7 +275,7 @@ async fn edit_row<S: Tabled>(
 ) -> Response {
     match body::<Value>(&bytes) {
         Ok(change) => done(system.edit(&object, &id, &change)),
-        Err(response) => response,
+        Err(message) => bad_request(&message),
     }
 }
 

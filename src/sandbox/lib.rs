@@ -24,6 +24,11 @@ mod running;
 mod secret;
 mod wire;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 pub mod hubspot;
 pub mod partner;
 pub mod salesforce;

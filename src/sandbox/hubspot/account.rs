@@ -66,7 +66,7 @@ pub(crate) async fn owner(
     let by_user = Parameters(parameters).one("idProperty") == Some("userId");
     let is = |owner: &Value| {
         if by_user {
-            owner["userId"].to_string() == id
+            owner["userId"].as_u64() == id.parse().ok()
         } else {
             owner["id"] == id.as_str()
         }

@@ -115,6 +115,25 @@ impl HubSpot {
         })
     }
 
+    /// The ids of the rows of a kind that a row is associated with, in order.
+    ///
+    /// # Errors
+    /// When a kind is unknown.
+    pub fn associated(&self, from: (&str, &str), to: &str) -> Result<Vec<String>, RowError> {
+        let (kind, to) = (kind_of(from.0)?, kind_of(to)?);
+        let id = from
+            .1
+            .parse::<u64>()
+            .map_err(|_| RowError("an id of a row is a number".into()))?;
+        self.system.write(|portal| {
+            Ok(portal
+                .links
+                .of((kind, id), to)
+                .map(|(other, _)| other.to_string())
+                .collect())
+        })
+    }
+
     /// Every row of a kind with every property that has a value, archived ones too, in order of id.
     ///
     /// # Errors
@@ -164,11 +183,7 @@ fn kind_of(object: &str) -> Result<Kind, RowError> {
 }
 
 fn told(problem: &Problem) -> RowError {
-    RowError(format!(
-        "{}: {}",
-        problem.category.unwrap_or("ERROR"),
-        problem.message
-    ))
+    RowError(format!("{}: {}", problem.category, problem.message))
 }
 
 impl System {

@@ -46,23 +46,25 @@ struct Ends {
     to: Vec<Id>,
 }
 
+/// One end of an association.
+type End = (Kind, u64);
 type Two = Path<(String, String)>;
 type Four = Path<(String, String, String, String)>;
 
 /// Associates two rows and tells webhooks, once in each direction.
-pub(crate) fn associate(portal: &mut Portal, from: (Kind, u64), to: (Kind, u64), type_id: u32, by: &By<'_>) {
+pub(crate) fn associate(portal: &mut Portal, from: End, to: End, type_id: u32, by: &By<'_>) {
     if portal.links.add(from, to, type_id) == Some(true) {
         tell(portal, from, to, false, is_primary(type_id), by);
     }
 }
 
-fn dissociate(portal: &mut Portal, from: (Kind, u64), to: (Kind, u64), by: &By<'_>) {
+fn dissociate(portal: &mut Portal, from: End, to: End, by: &By<'_>) {
     if portal.links.remove(from, to) {
         tell(portal, from, to, true, false, by);
     }
 }
 
-fn tell(portal: &mut Portal, from: (Kind, u64), to: (Kind, u64), removed: bool, primary: bool, by: &By<'_>) {
+fn tell(portal: &mut Portal, from: End, to: End, removed: bool, primary: bool, by: &By<'_>) {
     for (from, to) in [(from, to), (to, from)] {
         portal.changes.push(Change::association(
             from, to, removed, primary, by.source, by.now_ms,
@@ -70,7 +72,7 @@ fn tell(portal: &mut Portal, from: (Kind, u64), to: (Kind, u64), removed: bool, 
     }
 }
 
-fn end(portal: &Portal, kind: Kind, id: &str) -> Result<(Kind, u64), Problem> {
+fn end(portal: &Portal, kind: Kind, id: &str) -> Result<End, Problem> {
     let there = id
         .parse()
         .ok()
@@ -78,18 +80,13 @@ fn end(portal: &Portal, kind: Kind, id: &str) -> Result<(Kind, u64), Problem> {
     there.map(|id| (kind, id)).ok_or_else(|| {
         let message = format!("{} {id} is not valid", kind.title());
         Problem {
-            sub_category: Some("crm.associations.INVALID_IDENTIFIER"),
+            sub_category: "crm.associations.INVALID_IDENTIFIER",
             ..Problem::invalid(message)
         }
     })
 }
 
-fn ends(
-    portal: &Portal,
-    kinds: (Kind, Kind),
-    from: &str,
-    to: &str,
-) -> Result<((Kind, u64), (Kind, u64)), Problem> {
+fn ends(portal: &Portal, kinds: (Kind, Kind), from: &str, to: &str) -> Result<(End, End), Problem> {
     let (from, to) = (end(portal, kinds.0, from)?, end(portal, kinds.1, to)?);
     if from == to {
         return Err(Problem::invalid(format!(
@@ -111,7 +108,7 @@ fn typed(kinds: (Kind, Kind), types: &[AssociationType]) -> Result<Vec<u32>, Pro
                 kinds.1.singular()
             );
             Err(Problem {
-                sub_category: Some("crm.associations.INVALID_ASSOCIATION_TYPE"),
+                sub_category: "crm.associations.INVALID_ASSOCIATION_TYPE",
                 ..Problem::invalid(message)
             })
         }
@@ -182,7 +179,7 @@ pub(crate) async fn put(
     Ok(answer(StatusCode::CREATED, &created(from, to, &labels)))
 }
 
-fn created(from: (Kind, u64), to: (Kind, u64), labels: &[Value]) -> Value {
+fn created(from: End, to: End, labels: &[Value]) -> Value {
     json!({
         "fromObjectTypeId": from.0.type_id(), "fromObjectId": from.1,
         "toObjectTypeId": to.0.type_id(), "toObjectId": to.1, "labels": labels,
@@ -210,7 +207,7 @@ fn associate_default(
 ) -> Result<Vec<Value>, Problem> {
     let (from, to) = ends(portal, kinds, id, to_id)?;
     associate(portal, from, to, default_type(kinds.0, kinds.1), by);
-    let way = |from: (Kind, u64), to: (Kind, u64)| {
+    let way = |from: End, to: End| {
         let spec = json!({ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": default_type(from.0, to.0) });
         json!({ "from": { "id": from.1.to_string() }, "to": { "id": to.1.to_string() }, "associationSpec": spec })
     };
@@ -281,7 +278,7 @@ fn none_found(from: Kind, to: Kind, id: &str) -> Problem {
         .with("fromObjectType", &[from.singular()])
         .with("toObjectType", &[to.singular()]);
     Problem {
-        sub_category: Some("crm.associations.NO_ASSOCIATIONS_FOUND"),
+        sub_category: "crm.associations.NO_ASSOCIATIONS_FOUND",
         ..problem
     }
 }

@@ -43,7 +43,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::calls::{CallBook, Class};
 use crate::clock::Clock;
@@ -295,12 +295,8 @@ fn limited(policy: LimitPolicy) -> Problem {
         ),
         LimitPolicy::Daily => ("DAILY", "You have reached your daily limit."),
     };
-    let mut more = Map::new();
-    more.insert("errorType".into(), json!("RATE_LIMIT"));
-    more.insert("policyName".into(), json!(name));
     Problem {
-        category: None,
-        more,
+        policy: Some(name),
         ..Problem::new(429, "", message)
     }
 }
@@ -329,7 +325,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 /// The kind a path names.
 fn kind_named(name: &str) -> Result<kind::Kind, Problem> {
     kind::Kind::named(name).ok_or_else(|| Problem {
-        category: None,
+        category: "",
         ..Problem::invalid(format!("Unable to infer object type from: {name}"))
     })
 }

@@ -210,7 +210,7 @@ pub(crate) fn create_with_links(
                         association.to.text()
                     );
                     return Err(Problem {
-                        sub_category: Some("crm.associations.INVALID_IDENTIFIER"),
+                        sub_category: "crm.associations.INVALID_IDENTIFIER",
                         ..Problem::invalid(message)
                     });
                 }

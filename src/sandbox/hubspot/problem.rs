@@ -11,13 +11,15 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
-    pub(crate) category: Option<&'static str>,
-    pub(crate) sub_category: Option<&'static str>,
-    pub(crate) message: String,
+    /// Empty when the real system sends none.
+    pub(crate) category: &'static str,
+    /// Mostly empty.
+    pub(crate) sub_category: &'static str,
+    pub(crate) message: Box<str>,
     pub(crate) errors: Vec<Value>,
     pub(crate) context: Map<String, Value>,
-    /// Members only some answers have: `errorType`, `policyName`.
-    pub(crate) more: Map<String, Value>,
+    /// The limit that was reached, by name, when it was one.
+    pub(crate) policy: Option<&'static str>,
 }
 
 /// One value that does not fit its property.
@@ -32,12 +34,12 @@ impl Problem {
     pub(crate) fn new(status: u16, category: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
-            category: Some(category),
-            sub_category: None,
-            message: message.into(),
+            category,
+            sub_category: "",
+            message: message.into().into_boxed_str(),
             errors: Vec::new(),
             context: Map::new(),
-            more: Map::new(),
+            policy: None,
         }
     }
 
@@ -77,8 +79,9 @@ impl Problem {
         if !self.errors.is_empty() {
             body["errors"] = json!(self.errors);
         }
-        for (key, value) in &self.more {
-            body[key] = value.clone();
+        if let Some(policy) = self.policy {
+            body["errorType"] = json!("RATE_LIMIT");
+            body["policyName"] = json!(policy);
         }
         body
     }
@@ -94,11 +97,10 @@ impl Problem {
         if !self.context.is_empty() {
             body["context"] = json!(self.context);
         }
-        if let Some(category) = self.category {
-            body["category"] = json!(category);
-        }
-        if let Some(sub_category) = self.sub_category {
-            body["subCategory"] = json!(sub_category);
+        for (key, value) in [("category", self.category), ("subCategory", self.sub_category)] {
+            if !value.is_empty() {
+                body[key] = json!(value);
+            }
         }
     }
 }

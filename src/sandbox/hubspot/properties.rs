@@ -125,7 +125,7 @@ fn add(portal: &mut Portal, kind: Kind, form: PropertyForm) -> Result<Value, Pro
         let message = format!("A property named '{name}' already exists.");
         let problem = Problem::new(409, "OBJECT_ALREADY_EXISTS", message).with("name", &[name]);
         return Err(Problem {
-            sub_category: Some("Properties.PROPERTY_WITH_NAME_EXISTS"),
+            sub_category: "Properties.PROPERTY_WITH_NAME_EXISTS",
             ..problem
         });
     }

@@ -104,31 +104,27 @@ fn points_somewhere(org: &Org, object: &Object, at: usize, value: Value) -> Resu
 fn by_external_id(org: &Org, to: &'static str, relation: &str, value: &Value) -> Result<Value, Refusal> {
     let target = org.schema.at(to);
     let object = &org.schema.objects[target];
-    let keys = value
+    let mut keys = value
         .as_object()
         .into_iter()
         .flatten()
         .filter(|(name, _)| name.as_str() != "attributes");
-    for (name, key) in keys {
-        let Some(at) = object.position(name).filter(|at| object.fields[*at].external_id) else {
-            return Err(Refusal::no_such_field(to, name));
-        };
-        let text = key.as_str().unwrap_or_default();
-        return match org.find_unique(target, at, text) {
-            Some(row) => Ok(Value::from(org.id_of(target, row))),
-            None => Err(Refusal::bad(
-                "INVALID_FIELD",
-                format!(
-                    "Foreign key external ID: {} not found for field {name} in entity {to}",
-                    text.to_lowercase()
-                ),
-            )),
-        };
+    let Some((name, key)) = keys.next() else {
+        let message = format!("the relationship {relation} names no external ID field of {to}");
+        return Err(Refusal::bad("INVALID_FIELD", message));
+    };
+    let Some(at) = object.position(name).filter(|at| object.fields[*at].external_id) else {
+        return Err(Refusal::no_such_field(to, name));
+    };
+    let text = key.as_str().unwrap_or_default();
+    match org.find_unique(target, at, text) {
+        Some(row) => Ok(Value::from(org.id_of(target, row))),
+        None => {
+            let key = text.to_lowercase();
+            let message = format!("Foreign key external ID: {key} not found for field {name} in entity {to}");
+            Err(Refusal::bad("INVALID_FIELD", message))
+        }
     }
-    Err(Refusal::bad(
-        "INVALID_FIELD",
-        format!("the relationship {relation} names no external ID field of {to}"),
-    ))
 }
 
 fn keeps_required(object: &Object, exists: bool, given: &[(usize, Value)]) -> Result<(), Refusal> {

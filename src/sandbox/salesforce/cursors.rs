@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::soql::plan::Item;
 
 /// Queries that are remembered; the oldest is forgotten first, and its locator becomes invalid.
-const CURSORS_MAX: usize = 50;
+pub(crate) const CURSORS_MAX: usize = 50;
 
 /// A query's rows, found when it was asked.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{AUTHORIZATION, HOST, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::refusal::Refusal;
@@ -29,11 +29,28 @@ fn origin(headers: &HeaderMap) -> String {
     format!("http://{host}")
 }
 
-fn refused(error: &str, description: &str) -> Response {
-    answer(
-        StatusCode::BAD_REQUEST,
-        &json!({ "error": error, "error_description": description }),
-    )
+/// Why no token was given, as OAuth words it: an object and not a list.
+struct Denial {
+    error: &'static str,
+    description: &'static str,
+}
+
+fn denied<T>(error: &'static str, description: &'static str) -> Result<T, Denial> {
+    Err(Denial { error, description })
+}
+
+impl IntoResponse for Denial {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "error_description": self.description });
+        answer(StatusCode::BAD_REQUEST, &body)
+    }
+}
+
+/// What a grant gives.
+struct Grant {
+    user: String,
+    scope: &'static str,
+    refresh_token: Option<&'static str>,
 }
 
 /// `POST /services/oauth2/token`
@@ -42,78 +59,88 @@ pub(crate) async fn token(
     headers: HeaderMap,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    if let Err(response) = check_client(&headers, &fields) {
-        return response;
+    match check_client(&headers, &fields).and_then(|()| granted(&system, &fields)) {
+        Ok(grant) => answer(StatusCode::OK, &token_body(&system, &origin(&headers), &grant)),
+        Err(denial) => denial.into_response(),
     }
-    let (user, scope, refresh_token) = match field("grant_type") {
-        "client_credentials" => (&system.users.integration, "api", None),
+}
+
+fn granted(system: &System, fields: &Fields) -> Result<Grant, Denial> {
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    let users = &system.users;
+    let grant = |user: &str, scope, refresh_token| {
+        Ok(Grant {
+            user: user.to_owned(),
+            scope,
+            refresh_token,
+        })
+    };
+    match field("grant_type") {
+        "client_credentials" => grant(&users.integration, "api", None),
         "refresh_token" => match field("refresh_token") {
-            INTEGRATION_REFRESH_TOKEN => (&system.users.integration, "refresh_token api", None),
-            REP_REFRESH_TOKEN => (&system.users.representative, "refresh_token api", None),
-            _ => return refused("invalid_grant", "expired access/refresh token"),
+            INTEGRATION_REFRESH_TOKEN => grant(&users.integration, "refresh_token api", None),
+            REP_REFRESH_TOKEN => grant(&users.representative, "refresh_token api", None),
+            _ => denied("invalid_grant", "expired access/refresh token"),
         },
-        "authorization_code" => match redeem(
-            &system,
-            field("code"),
-            field("redirect_uri"),
-            field("code_verifier"),
-        ) {
-            Ok(()) => (
-                &system.users.integration,
+        "authorization_code" => {
+            redeem(
+                system,
+                field("code"),
+                field("redirect_uri"),
+                field("code_verifier"),
+            )?;
+            grant(
+                &users.integration,
                 "refresh_token api",
                 Some(INTEGRATION_REFRESH_TOKEN),
-            ),
-            Err(response) => return response,
-        },
-        "password"
-            if field("username") == REP_USERNAME
-                && same(field("password").as_bytes(), REP_PASSWORD.as_bytes()) =>
-        {
-            (&system.users.representative, "api", None)
+            )
         }
-        "password" => return refused("invalid_grant", "authentication failure - Invalid Password"),
-        _ => return refused("unsupported_grant_type", "grant type not supported"),
-    };
+        "password" => {
+            let right = field("username") == REP_USERNAME
+                && same(field("password").as_bytes(), REP_PASSWORD.as_bytes());
+            if !right {
+                return denied("invalid_grant", "authentication failure - Invalid Password");
+            }
+            grant(&users.representative, "api", None)
+        }
+        _ => denied("unsupported_grant_type", "grant type not supported"),
+    }
+}
+
+fn token_body(system: &System, origin: &str, grant: &Grant) -> Value {
     let now_ms = system.clock.now_ms();
-    let access_token = system.sessions().open(&system.users.org, user, now_ms);
-    let origin = origin(&headers);
-    let id = format!("{origin}/id/{}/{user}", system.users.org);
+    let access_token = system.sessions().open(&system.users.org, &grant.user, now_ms);
+    let id = format!("{origin}/id/{}/{}", system.users.org, grant.user);
     let issued_at = now_ms.to_string();
-    let signature = base64(&hmac_sha256(
-        CLIENT_SECRET.as_bytes(),
-        &[id.as_bytes(), issued_at.as_bytes()],
-    ));
+    let signature = hmac_sha256(CLIENT_SECRET.as_bytes(), &[id.as_bytes(), issued_at.as_bytes()]);
     let mut body = json!({
         "access_token": access_token, "instance_url": origin, "id": id, "token_type": "Bearer",
-        "issued_at": issued_at, "signature": signature, "scope": scope,
+        "issued_at": issued_at, "signature": base64(&signature), "scope": grant.scope,
     });
-    if let Some(refresh_token) = refresh_token {
+    if let Some(refresh_token) = grant.refresh_token {
         body["refresh_token"] = json!(refresh_token);
     }
-    answer(StatusCode::OK, &body)
+    body
 }
 
 /// The client proves itself in the header or in the form. A refresh may come without the secret, as from a public client.
-fn check_client(headers: &HeaderMap, fields: &Fields) -> Result<(), Response> {
-    let basic = headers
-        .get(AUTHORIZATION)
-        .and_then(|header| header.to_str().ok())
-        .and_then(|header| {
-            let decoded = from_base64(header.strip_prefix("Basic ")?.trim())?;
-            let text = String::from_utf8(decoded).ok()?;
-            text.split_once(':')
-                .map(|(id, secret)| (id.to_owned(), Some(secret.to_owned())))
-        });
-    let (id, secret) = match basic {
-        Some(pair) => pair,
-        None => (
+fn check_client(headers: &HeaderMap, fields: &Fields) -> Result<(), Denial> {
+    let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let basic = header.and_then(|header| {
+        let decoded = from_base64(header.strip_prefix("Basic ")?.trim())?;
+        let text = String::from_utf8(decoded).ok()?;
+        text.split_once(':')
+            .map(|(id, secret)| (id.to_owned(), Some(secret.to_owned())))
+    });
+    let in_form = || {
+        (
             fields.get("client_id").cloned().unwrap_or_default(),
             fields.get("client_secret").cloned(),
-        ),
+        )
     };
+    let (id, secret) = basic.unwrap_or_else(in_form);
     if id != CLIENT_ID {
-        return Err(refused("invalid_client_id", "client identifier invalid"));
+        return denied("invalid_client_id", "client identifier invalid");
     }
     let optional = fields
         .get("grant_type")
@@ -121,23 +148,20 @@ fn check_client(headers: &HeaderMap, fields: &Fields) -> Result<(), Response> {
     match secret {
         Some(secret) if same(secret.as_bytes(), CLIENT_SECRET.as_bytes()) => Ok(()),
         None if optional => Ok(()),
-        _ => Err(refused("invalid_client", "invalid client credentials")),
+        _ => denied("invalid_client", "invalid client credentials"),
     }
 }
 
-fn redeem(system: &System, code: &str, redirect_uri: &str, verifier: &str) -> Result<(), Response> {
+fn redeem(system: &System, code: &str, redirect_uri: &str, verifier: &str) -> Result<(), Denial> {
     let Some(code) = system.sessions().redeem_code(code, system.clock.now_ms()) else {
-        return Err(refused("invalid_grant", "expired authorization code"));
+        return denied("invalid_grant", "expired authorization code");
     };
     if code.redirect_uri != redirect_uri {
-        return Err(refused(
-            "redirect_uri_mismatch",
-            "redirect_uri must match configuration",
-        ));
+        return denied("redirect_uri_mismatch", "redirect_uri must match configuration");
     }
     match code.challenge {
         Some(challenge) if base64_url(&sha256(&[verifier.as_bytes()])) != challenge => {
-            Err(refused("invalid_grant", "invalid code verifier"))
+            denied("invalid_grant", "invalid code verifier")
         }
         _ => Ok(()),
     }
@@ -147,10 +171,18 @@ fn redeem(system: &System, code: &str, redirect_uri: &str, verifier: &str) -> Re
 pub(crate) async fn authorize(State(system): State<Arc<System>>, Query(fields): Query<Fields>) -> Response {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     if field("client_id") != CLIENT_ID {
-        return refused("invalid_client_id", "client identifier invalid");
+        return Denial {
+            error: "invalid_client_id",
+            description: "client identifier invalid",
+        }
+        .into_response();
     }
     if field("response_type") != "code" {
-        return refused("unsupported_response_type", "response type must be code");
+        return Denial {
+            error: "unsupported_response_type",
+            description: "response type must be code",
+        }
+        .into_response();
     }
     let redirect_uri = field("redirect_uri");
     let challenge = fields.get("code_challenge").cloned();
@@ -184,13 +216,17 @@ fn percent_encoded(text: &str) -> String {
 
 /// `POST /services/oauth2/revoke` with a form, or `GET` with a query.
 pub(crate) async fn revoke(State(system): State<Arc<System>>, Form(fields): Form<Fields>) -> Response {
-    match fields
+    if fields
         .get("token")
         .is_some_and(|token| system.sessions().end(token))
     {
-        true => StatusCode::OK.into_response(),
-        false => refused("unsupported_token_type", "this token type is not supported"),
+        return StatusCode::OK.into_response();
     }
+    Denial {
+        error: "unsupported_token_type",
+        description: "this token type is not supported",
+    }
+    .into_response()
 }
 
 /// `GET /id/{org}/{user}`
