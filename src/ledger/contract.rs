@@ -1,8 +1,12 @@
 //! The contract: what the ledger is asked and told, in batches, by purpose.
 //!
-//! Two stores keep it, [`crate::sqlite`] and [`crate::postgres`]; one suite (`tests.rs`) runs against both.
+//! Two stores keep it, `sqlite` and `postgres`; one suite (`suite.rs`) runs against both.
 //! Every answer to a write means: on disk. A write that carries a [`Lease`] is refused as a whole when the lease has
 //! meanwhile been given to somebody else, so that a worker that was thought dead cannot write late.
+//!
+//! Moments are kept to the microsecond, the rest is cut off; only those inside a record's fields and provenance keep all
+//! their digits. PostgreSQL refuses keys (a source with its `dedupe`, an external id, a match key) that are longer than
+//! about 2,600 bytes together: bound them where they come in.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,7 +59,8 @@ pub trait Leases: Send + Sync {
     ) -> Result<Option<Lease>, LedgerError>;
     /// Keeps a lease; false when it is lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError>;
-    /// Gives a lease back; nothing happens when it is lost already.
+    /// Gives a lease back: it is free at once, and a write that still carries it is refused. Nothing happens when it is
+    /// lost already.
     async fn release(&self, lease: &Lease) -> Result<(), LedgerError>;
 }
 
@@ -85,7 +90,7 @@ pub struct Link {
 /// One field of one record that changed: a row of its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The record's version that has it.
+    /// The record's version that has it. When it is written, the version of the record it comes with counts.
     pub version: u64,
     /// The field.
     pub path: String,
@@ -160,7 +165,8 @@ pub struct Push {
     pub attempts: u32,
 }
 
-/// A push that is marked as owed, from a moment on. Marking resets the attempts.
+/// A push that is marked as owed, from a moment on. Marking resets the attempts; one that waits for a later moment comes
+/// forward to this one, one that is due earlier stays so. Marked twice in one commit is marked once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushMark {
     /// The connection.
@@ -215,11 +221,14 @@ pub struct Cursor {
 }
 
 /// All that a pulled page or a pushed batch comes to; one transaction.
+///
+/// What it says twice counts as said last. Pushes end before others are marked, and things are unparked before others
+/// are parked, so that what a commit both ends and marks is owed.
 #[derive(Clone, Debug, Default)]
 pub struct SyncCommit {
     /// The right to do it.
     pub lease: Option<Lease>,
-    /// Records that are new or changed.
+    /// Records that are new or changed. One may be written several times, each time reading what was written before.
     pub records: Vec<RecordWrite>,
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
     /// connection and object: a link that would be a second one replaces the first.
@@ -234,7 +243,7 @@ pub struct SyncCommit {
     pub parked: Vec<Parked>,
     /// What is parked no longer: connection, object, key, inbound.
     pub unparked: Vec<(String, String, String, bool)>,
-    /// Events that it causes, with their deliveries.
+    /// Events that it causes, with their deliveries; those that their source has said before are left out.
     pub events: Vec<NewEvent>,
     /// The new position of a connection's object.
     pub cursor: Option<(String, String, Cursor)>,
@@ -284,11 +293,13 @@ pub trait Records: Send + Sync {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, LedgerError>;
-    /// The history of a record, oldest first.
+    /// The history of a record, oldest version first, within a version as it was written.
     async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError>;
     /// The conflicts of a record, oldest first.
     async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError>;
-    /// Writes a page or a batch: all of it or nothing.
+    /// Writes a page or a batch: all of it or nothing. Refused as [`LedgerError::Stale`] with the ids of all records that
+    /// are not at the version they were read at (or exist, when they were read at 0), and as
+    /// [`LedgerError::LeaseLost`].
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
     /// Pushes owed to an object of a connection that are due, oldest due first. At most `limit`.
     async fn pushes(
@@ -317,7 +328,7 @@ pub struct NewEvent {
     pub dedupe: String,
     /// The event as it is sent on, before it is projected by policy.
     pub body: Bytes,
-    /// When it was received.
+    /// When it was received; its deliveries are due from then on.
     pub received_at: Timestamp,
     /// Ties together what belongs to one journey.
     pub trace: String,
@@ -491,9 +502,12 @@ pub trait Deliveries: Send + Sync {
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, LedgerError>;
     /// Due deliveries of an endpoint, in the order in which their events were accepted. At most `limit`.
     async fn due(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError>;
-    /// Writes attempts down, and what becomes of their deliveries; all or nothing.
+    /// Writes attempts down, and what becomes of their deliveries; all or nothing. The same attempt (delivery, moment and
+    /// number) is written once; a delivery that arrived stays so, whatever is said later; attempts of deliveries that
+    /// are not known (any more) are left out.
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError>;
-    /// Endpoints with deliveries to be sent, and when the first of them is due; ordered by that.
+    /// Endpoints with deliveries to be sent, and when the first of them is due; ordered by that. The first of those never
+    /// tried is the one accepted first, the first of the others the one with the earliest moment.
     async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError>;
     /// Deliveries, newest first, after an id. At most `limit`.
     async fn list_deliveries(
@@ -505,9 +519,9 @@ pub trait Deliveries: Send + Sync {
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
     /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.
-    /// Those that arrived already stay as they are.
+    /// Those that arrived already stay as they are. The attempts that were made stay written.
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
-    /// An event's body, if it is known.
+    /// An event with its deliveries, if it is known.
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;
     /// Notes that a webhook was refused; see [`REFUSALS_MAX`]. Answered when it is written.
     async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError>;
@@ -520,7 +534,8 @@ pub trait Deliveries: Send + Sync {
         reason: Option<&str>,
         at: Timestamp,
     ) -> Result<(), LedgerError>;
-    /// Endpoints that are stopped, and why. They are left out of [`Deliveries::endpoints_due`].
+    /// Endpoints that are stopped, and why. They are left out of
+    /// [`Deliveries::endpoints_due`] and [`Deliveries::due`].
     async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError>;
 }
 
@@ -569,7 +584,7 @@ pub trait Upkeep: Send + Sync {
     async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError>;
     /// The sealed value of a name.
     async fn sealed(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError>;
-    /// Answers when the database can be reached and written.
+    /// Answers when the database can be reached and written; it writes a row.
     async fn check(&self) -> Result<(), LedgerError>;
     /// Rows per table, for tests and for `status`.
     async fn row_counts(&self) -> Result<Vec<(String, u64)>, LedgerError>;

@@ -2,7 +2,7 @@
 //!
 //! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
 //! ([`Deliveries`]), *records* with links, history, conflicts, and what sync owes ([`Records`]), who may work on what
-//! ([`Leases`]), and the rest ([`Upkeep`]). [`open`] gives a store that keeps it.
+//! ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives a store that keeps it.
 //!
 //! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one
 //! bad one takes back only itself; a write with a lost lease or against an old version writes nothing at all; two

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Few cases: each is some dozens of transactions on a server. A failure is made small by proptest.
-const CASES: u32 = 12;
+const CASES: u32 = 16;
 /// Steps of one case.
 const STEPS_MAX: usize = 40;
 const ENDPOINTS: [&str; 3] = ["acme", "Bolt", "élan"];
@@ -226,7 +226,7 @@ fn commit(
 
 /// Everything that can be read, as lines; where the contract leaves the order open, sorted.
 async fn view(ledger: &dyn Ledger) -> Vec<String> {
-    fn sorted<T: std::fmt::Debug>(items: Vec<T>) -> String {
+    fn sorted<T: std::fmt::Debug>(items: &[T]) -> String {
         let mut lines: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
         lines.sort();
         lines.join("\n")
@@ -252,8 +252,8 @@ async fn view(ledger: &dyn Ledger) -> Vec<String> {
     }
     let deals: Vec<_> = (0..6).map(make::deal).collect();
     let external: Vec<String> = (0..6).map(|n| n.to_string()).collect();
-    lines.push(sorted(ledger.links(&deals).await.unwrap()));
-    lines.push(sorted(ledger.linked("sf", "deals", &external).await.unwrap()));
+    lines.push(sorted(&ledger.links(&deals).await.unwrap()));
+    lines.push(sorted(&ledger.linked("sf", "deals", &external).await.unwrap()));
     let keys = ["both", "k0", "k1"].map(|key| MatchKey(key.into()));
     lines.push(told(ledger.matching(Kind::Deal, &keys).await));
     for number in 0..6 {

@@ -150,3 +150,46 @@ async fn the_file_is_its_owners_alone() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+/// What a restart of the server looks like from here. Answers that were given stay true, and nobody is answered with an
+/// error who may be tried again.
+#[test]
+fn connections_that_the_server_ends_are_replaced() {
+    const END_ALL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                           WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    super::keep(super::Store::Postgres, async |stand: &Stand| {
+        let ledger = stand.open().await;
+        let progress = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let tasks = (0..4_u32).map(|task| {
+            let (ledger, progress) = (ledger.clone(), progress.clone());
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    ledger
+                        .accept(vec![event(task * 100 + n, &["bolt"])])
+                        .await
+                        .unwrap();
+                    ledger.due("bolt", super::make::at(999), 1).await.unwrap();
+                    progress.add_permits(1);
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for _ in 0..5 {
+            progress.acquire_many(40).await.unwrap().forget();
+            stand.meddle(END_ALL).await;
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        stand.meddle(END_ALL).await;
+        let commit = crate::SyncCommit {
+            records: vec![super::make::write(super::make::deal(1), 1)],
+            ..crate::SyncCommit::default()
+        };
+        ledger.commit(commit).await.unwrap();
+        assert_eq!(
+            ledger.due("bolt", super::make::at(999), 999).await.unwrap().len(),
+            200
+        );
+    });
+}
