@@ -23,38 +23,38 @@ use relay::{
 };
 use tokio::sync::Notify;
 
-pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-pub const OLD_SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const OLD_SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     SECRET.parse().unwrap()
 }
 
 /// A moment that only the test moves.
 #[derive(Clone)]
-pub struct HandClock(Arc<Mutex<Timestamp>>);
+pub(crate) struct HandClock(Arc<Mutex<Timestamp>>);
 
 impl HandClock {
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
     }
 
-    pub fn set(&self, at: Timestamp) {
+    pub(crate) fn set(&self, at: Timestamp) {
         *self.0.lock().unwrap() = at;
     }
 
-    pub fn forward_s(&self, seconds: i64) {
+    pub(crate) fn forward_s(&self, seconds: i64) {
         self.set(self.now() + SignedDuration::from_secs(seconds));
     }
 
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }
 }
 
 /// Different bytes each time, the same in each run.
-pub fn random(seed: u64) -> Random {
+pub(crate) fn random(seed: u64) -> Random {
     let next = AtomicU64::new(seed << 32);
     Arc::new(move || {
         let number = next
@@ -68,7 +68,7 @@ pub fn random(seed: u64) -> Random {
 
 /// What a sink answers.
 #[derive(Clone)]
-pub enum Answer {
+pub(crate) enum Answer {
     Status(u16),
     RetryAfter(u16, &'static str),
     /// Status, one byte of a body that never ends.
@@ -80,25 +80,25 @@ pub enum Answer {
 }
 
 #[derive(Clone, Debug)]
-pub struct Received {
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Received {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Received {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().unwrap()
     }
 
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.header("webhook-id")
     }
 }
 
 /// An endpoint's other side.
 #[derive(Clone)]
-pub struct Sink {
-    pub url: String,
+pub(crate) struct Sink {
+    pub(crate) url: String,
     inner: Arc<SinkState>,
 }
 
@@ -112,7 +112,7 @@ struct SinkState {
 }
 
 impl Sink {
-    pub async fn start() -> Sink {
+    pub(crate) async fn start() -> Sink {
         let inner = Arc::new(SinkState {
             received: Mutex::default(),
             answers: Mutex::default(),
@@ -130,29 +130,29 @@ impl Sink {
         Sink { url, inner }
     }
 
-    pub fn answer_always(&self, answer: Answer) {
+    pub(crate) fn answer_always(&self, answer: Answer) {
         *self.inner.always.lock().unwrap() = answer;
     }
 
-    pub fn answer_next(&self, answer: Answer) {
+    pub(crate) fn answer_next(&self, answer: Answer) {
         self.inner.answers.lock().unwrap().push_back(answer);
     }
 
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.inner.received.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.inner.received.lock().unwrap().len()
     }
 
     /// How many were being answered at once, at most.
-    pub fn open_most(&self) -> usize {
+    pub(crate) fn open_most(&self) -> usize {
         self.inner.open_most.load(Ordering::SeqCst)
     }
 
     /// Waits until so many have arrived.
-    pub async fn arrived(&self, count: usize) {
+    pub(crate) async fn arrived(&self, count: usize) {
         loop {
             let next = self.inner.arrived.notified();
             if self.count() >= count {
@@ -193,17 +193,17 @@ async fn receive(State(sink): State<Arc<SinkState>>, headers: HeaderMap, body: B
 }
 
 /// One process of the hub, as far as the relay goes.
-pub struct Stage {
-    pub ledger: Arc<dyn Ledger>,
-    pub settings: Arc<RelaySettings>,
-    pub handover: Arc<Handover>,
-    pub intake: Intake,
-    pub deliverer: Arc<Deliverer>,
-    pub clock: HandClock,
-    pub nudged: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Stage {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) settings: Arc<RelaySettings>,
+    pub(crate) handover: Arc<Handover>,
+    pub(crate) intake: Intake,
+    pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) clock: HandClock,
+    pub(crate) nudged: Arc<Mutex<Vec<String>>>,
 }
 
-pub fn endpoint(name: &str, partner: &str, sink: &Sink) -> EndpointSettings {
+pub(crate) fn endpoint(name: &str, partner: &str, sink: &Sink) -> EndpointSettings {
     EndpointSettings {
         name: name.into(),
         partner: partner.into(),
@@ -213,7 +213,7 @@ pub fn endpoint(name: &str, partner: &str, sink: &Sink) -> EndpointSettings {
     }
 }
 
-pub fn limits() -> RelayLimits {
+pub(crate) fn limits() -> RelayLimits {
     // Nothing more comes in most stories, so that a run need not wait for it.
     RelayLimits {
         look_ms: 5,
@@ -223,7 +223,7 @@ pub fn limits() -> RelayLimits {
 
 impl Stage {
     /// Opens the ledger in a folder; the partner `acme` posts.
-    pub async fn open(folder: &Path, endpoints: &[EndpointSettings], limits: RelayLimits) -> Stage {
+    pub(crate) async fn open(folder: &Path, endpoints: &[EndpointSettings], limits: RelayLimits) -> Stage {
         let address = format!("sqlite:{}", folder.join("ledger.db").display());
         let ledger = ledger::open(&address, ledger::Settings::default()).await.unwrap();
         let guard = Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
@@ -268,7 +268,7 @@ impl Stage {
     }
 
     /// `acme` posts an event.
-    pub async fn post(&self, id: &str, event_type: &str) -> Result<Receipt, Refused> {
+    pub(crate) async fn post(&self, id: &str, event_type: &str) -> Result<Receipt, Refused> {
         self.post_body(
             id,
             &format!(
@@ -278,7 +278,7 @@ impl Stage {
         .await
     }
 
-    pub async fn post_body(&self, id: &str, body: &str) -> Result<Receipt, Refused> {
+    pub(crate) async fn post_body(&self, id: &str, body: &str) -> Result<Receipt, Refused> {
         let now = self.clock.now();
         let headers = standard::sign(&[secret()], id, now, body.as_bytes());
         let body = Bytes::copy_from_slice(body.as_bytes());
@@ -286,7 +286,7 @@ impl Stage {
     }
 
     /// Sends what an endpoint is owed, until nothing is left to do at present.
-    pub async fn deliver(&self, endpoint: &str) -> Option<Timestamp> {
+    pub(crate) async fn deliver(&self, endpoint: &str) -> Option<Timestamp> {
         let deliver = self.deliverer.deliver(endpoint, pending());
         // Not a measure: a guard against a story that would hang.
         tokio::time::timeout(Duration::from_secs(60), deliver)
@@ -295,7 +295,7 @@ impl Stage {
             .unwrap()
     }
 
-    pub async fn deliveries(&self, endpoint: &str) -> Vec<Delivery> {
+    pub(crate) async fn deliveries(&self, endpoint: &str) -> Vec<Delivery> {
         let filter = DeliveryFilter {
             endpoint: Some(endpoint.into()),
             ..DeliveryFilter::default()
@@ -305,7 +305,7 @@ impl Stage {
         all
     }
 
-    pub async fn states(&self, endpoint: &str) -> Vec<(DeliveryState, u32)> {
+    pub(crate) async fn states(&self, endpoint: &str) -> Vec<(DeliveryState, u32)> {
         let all = self.deliveries(endpoint).await;
         all.iter()
             .map(|delivery| (delivery.state, delivery.attempts))

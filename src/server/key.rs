@@ -1,0 +1,167 @@
+//! [`ApiKey`], and [`Admin`]: who may use the API.
+//!
+//! The key is never kept, only its SHA-256, and what is shown is compared in constant time.
+//! Without a key the socket is on loopback (`ServerSettings::check`), and then a request must also name this machine
+//! and must not come from a page of another site: a browser would carry it here from anywhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::request::Parts;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{Hub, Problem};
+
+/// Characters that a key must have at least.
+pub const API_KEY_CHARS_MIN: usize = 24;
+
+/// What the API's callers must show, as its hash.
+#[derive(Clone)]
+pub struct ApiKey([u8; 32]);
+
+/// Text that is no key. It is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadApiKey {
+    /// Shorter than [`API_KEY_CHARS_MIN`].
+    #[error(
+        "an API key has at least {API_KEY_CHARS_MIN} characters, this one has {0}; make one with `openssl rand -hex 24`"
+    )]
+    Short(usize),
+    /// With characters that cannot stand in a header.
+    #[error("an API key is made of visible ASCII characters without spaces")]
+    Characters,
+}
+
+impl FromStr for ApiKey {
+    type Err = BadApiKey;
+
+    fn from_str(text: &str) -> Result<ApiKey, BadApiKey> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadApiKey::Characters);
+        }
+        if text.len() < API_KEY_CHARS_MIN {
+            return Err(BadApiKey::Short(text.len()));
+        }
+        Ok(ApiKey(Sha256::digest(text).into()))
+    }
+}
+
+impl ApiKey {
+    fn is(&self, shown: &str) -> bool {
+        let shown: [u8; 32] = Sha256::digest(shown).into();
+        self.0.ct_eq(&shown).into()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+/// An admin, and with that the right to the hub behind the API.
+pub(crate) struct Admin(pub(crate) Hub);
+
+impl FromRequestParts<Hub> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Admin, Problem> {
+        match &hub.settings.api_key {
+            Some(key) => {
+                let shown = parts
+                    .headers
+                    .get(AUTHORIZATION)
+                    .and_then(|value| value.to_str().ok());
+                let shown = shown.and_then(|value| value.split_once(' '));
+                match shown {
+                    Some((scheme, shown))
+                        if scheme.eq_ignore_ascii_case("bearer") && key.is(shown.trim()) => {}
+                    Some(_) => {
+                        return Err(Problem::unauthorized(
+                            "the key in `Authorization: Bearer …` is not this hub's",
+                        ));
+                    }
+                    None => {
+                        return Err(Problem::unauthorized(
+                            "show the hub's key as `Authorization: Bearer …`",
+                        ));
+                    }
+                }
+            }
+            None => only_from_here(parts)?,
+        }
+        Ok(Admin(hub.clone()))
+    }
+}
+
+fn only_from_here(parts: &Parts) -> Result<(), Problem> {
+    let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let host = text(HOST).unwrap_or("");
+    if !names_this_machine(host) {
+        return Err(Problem::forbidden(
+            "without `api_key`, the API answers to localhost only; call it by that name, or set a key",
+        ));
+    }
+    match text(ORIGIN) {
+        Some(origin)
+            if !origin
+                .split_once("://")
+                .is_some_and(|(_, host)| names_this_machine(host)) =>
+        {
+            Err(Problem::forbidden(
+                "without `api_key`, the API does not answer to pages of other sites",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names_this_machine(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_long_and_do_not_show() {
+        assert_eq!("short".parse::<ApiKey>().unwrap_err(), BadApiKey::Short(5));
+        assert_eq!(
+            "a key with spaces, which is long".parse::<ApiKey>().unwrap_err(),
+            BadApiKey::Characters
+        );
+        let key: ApiKey = "0123456789abcdef01234567".parse().unwrap();
+        assert!(key.is("0123456789abcdef01234567") && !key.is("0123456789abcdef01234568") && !key.is(""));
+        assert_eq!(format!("{key:?}"), "ApiKey(…)");
+    }
+
+    #[test]
+    fn this_machine_has_three_names() {
+        for here in [
+            "localhost",
+            "localhost:8400",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:8400",
+        ] {
+            assert!(names_this_machine(here), "{here}");
+        }
+        for elsewhere in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io:80",
+            "evil.example:8400",
+        ] {
+            assert!(!names_this_machine(elsewhere), "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! All addresses, on one screen.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::{Hub, Problem, health, hooks, v1, watch};
+
+/// The whole surface, over one hub.
+pub fn router(hub: Hub) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/hooks/{partner}", post(hooks::partner))
+        .route("/hooks/connections/{connection}", post(hooks::connection))
+        .route("/v1/records", get(v1::records::list))
+        .route("/v1/records/{id}", get(v1::records::show))
+        .route("/v1/deliveries", get(v1::deliveries::list))
+        .route("/v1/deliveries/{id}", get(v1::deliveries::show))
+        .route("/v1/deliveries/{id}/retry", post(v1::deliveries::retry))
+        .route("/v1/refusals", get(v1::refusals::list))
+        .fallback(async || Problem::not_found("there is nothing at this address"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(hub.clone(), watch::watch))
+        .with_state(hub)
+}

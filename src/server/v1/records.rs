@@ -1,0 +1,214 @@
+//! `/v1/records`: the canonical partners, leads and deals, with all that explains them.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::Path;
+use jiff::Timestamp;
+use ledger::{Change, Conflict, Link};
+use model::{Fields, Kind, Record, RecordId, stored};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Problem;
+use crate::key::Admin;
+use crate::query::{Asked, Page, limit};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    kind: String,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct FieldView {
+    value: Value,
+    /// Who said so; nothing when it is not known.
+    said_by: Option<SaidBy>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SaidBy {
+    connection: String,
+    external_id: String,
+    changed_at: Timestamp,
+    observed_at: Timestamp,
+}
+
+#[derive(Serialize)]
+pub(crate) struct RecordView {
+    id: String,
+    kind: &'static str,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted_at: Option<Timestamp>,
+    fields: BTreeMap<&'static str, FieldView>,
+}
+
+impl From<Record> for RecordView {
+    fn from(mut record: Record) -> RecordView {
+        let mut fields = BTreeMap::new();
+        for (path, value) in record.fields.iter() {
+            let said_by = record.provenance.remove(path).map(|said| SaidBy {
+                connection: said.connection,
+                external_id: said.external_id,
+                changed_at: said.changed_at,
+                observed_at: said.observed_at,
+            });
+            let value = stored::to_json(value);
+            fields.insert(path, FieldView { value, said_by });
+        }
+        RecordView {
+            id: record.id.to_string(),
+            kind: record.kind().name(),
+            version: record.version,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            deleted_at: record.deleted_at,
+            fields,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct LinkView {
+    connection: String,
+    object: String,
+    external_id: String,
+    external_version: Option<String>,
+    /// What both sides last agreed on.
+    base: Option<BTreeMap<&'static str, Value>>,
+    seen_at: Timestamp,
+    gone: bool,
+}
+
+impl From<Link> for LinkView {
+    fn from(link: Link) -> LinkView {
+        let values = |fields: Fields| {
+            fields
+                .iter()
+                .map(|(path, value)| (path, stored::to_json(value)))
+                .collect()
+        };
+        LinkView {
+            connection: link.connection,
+            object: link.object,
+            external_id: link.external_id,
+            external_version: link.external_version,
+            base: link.base.map(values),
+            seen_at: link.seen_at,
+            gone: link.gone,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChangeView {
+    version: u64,
+    path: String,
+    before: Value,
+    after: Value,
+    reason: String,
+    connection: String,
+    external_id: String,
+    changed_at: Timestamp,
+    committed_at: Timestamp,
+    run: String,
+}
+
+impl From<Change> for ChangeView {
+    fn from(change: Change) -> ChangeView {
+        ChangeView {
+            version: change.version,
+            path: change.path,
+            before: change.before,
+            after: change.after,
+            reason: change.reason,
+            connection: change.connection,
+            external_id: change.external_id,
+            changed_at: change.changed_at,
+            committed_at: change.committed_at,
+            run: change.run.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ConflictView {
+    path: String,
+    connection: String,
+    base: Value,
+    ours: Value,
+    theirs: Value,
+    kept: Value,
+    open: bool,
+    found_at: Timestamp,
+}
+
+impl From<Conflict> for ConflictView {
+    fn from(conflict: Conflict) -> ConflictView {
+        ConflictView {
+            path: conflict.path,
+            connection: conflict.connection,
+            base: conflict.base,
+            ours: conflict.ours,
+            theirs: conflict.theirs,
+            kept: conflict.kept,
+            open: conflict.open,
+            found_at: conflict.found_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct RecordPage {
+    record: RecordView,
+    links: Vec<LinkView>,
+    /// Oldest first.
+    history: Vec<ChangeView>,
+    /// Oldest first.
+    conflicts: Vec<ConflictView>,
+}
+
+/// By id, oldest first.
+pub(crate) async fn list(
+    Admin(hub): Admin,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Json<Page<RecordView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let kind = Kind::parse(&query.kind).ok_or_else(|| {
+        let known = Kind::ALL.map(Kind::name).join("`, `");
+        Problem::bad_request(format!("`kind` is one of `{known}`"))
+    })?;
+    let after = query.cursor.as_deref().map(read_id).transpose()?;
+    let records = hub.ledger.list_records(kind, after, limit + 1).await?;
+    Ok(Json(Page::new(
+        records,
+        limit,
+        |record| record.id.to_string(),
+        RecordView::from,
+    )))
+}
+
+/// One, with its copies at the systems, its history and its conflicts.
+pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Json<RecordPage>, Problem> {
+    let id = read_id(&id)?;
+    let found = hub.ledger.records(&[id]).await?.into_iter().next();
+    let record = found.ok_or_else(|| Problem::not_found(format!("there is no record {id}")))?;
+    let links = hub.ledger.links(&[id]).await?;
+    let history = hub.ledger.history(id).await?;
+    let conflicts = hub.ledger.conflicts(id).await?;
+    Ok(Json(RecordPage {
+        record: record.into(),
+        links: links.into_iter().map(LinkView::from).collect(),
+        history: history.into_iter().map(ChangeView::from).collect(),
+        conflicts: conflicts.into_iter().map(ConflictView::from).collect(),
+    }))
+}
+
+fn read_id(text: &str) -> Result<RecordId, Problem> {
+    text.parse().map_err(|bad| Problem::bad_request(format!("{bad}")))
+}
