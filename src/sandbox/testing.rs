@@ -6,18 +6,20 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{ManualClock, PartnerSettings, Running, Sandbox, Secret, Settings};
+use crate::partner::secret_of;
+use crate::{ManualClock, PartnerSettings, Running, Sandbox, Settings};
 
 /// Where the clock of every test begins.
 pub(crate) const NOW_MS: i64 = 1_795_000_000_000;
-pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// The key of the partner's secret.
+pub(crate) const WEBHOOK_KEY: &[u8] = b"twenty-four bytes, at least";
 
 /// A sandbox with one partner, and its clock.
 pub(crate) async fn start() -> (Running, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(NOW_MS));
     let settings = Settings {
         clock: Arc::clone(&clock) as Arc<dyn crate::Clock>,
-        partners: vec![PartnerSettings::new("harbour", Secret::new(WEBHOOK_SECRET))],
+        partners: vec![PartnerSettings::new("harbour", secret_of(WEBHOOK_KEY))],
         ..Settings::default()
     };
     (Sandbox::start(settings).await.unwrap(), clock)

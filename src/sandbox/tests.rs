@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::partner::sign;
-use crate::testing::{Asker, NOW_MS, WEBHOOK_SECRET, start};
+use crate::partner::{secret_of, sign};
+use crate::testing::{Asker, NOW_MS, WEBHOOK_KEY, start};
 use crate::{Fault, PartnerSettings, Sandbox, Secret, Settings, StartError, Switch};
 
 #[tokio::test]
@@ -103,9 +103,9 @@ async fn control_says_what_it_does_not_understand() {
     assert!(running.salesforce.faults().list().is_empty());
 }
 
-async fn deliver(asker: &Asker, id: &str, body: &str, secret: &str) -> Option<u16> {
+async fn deliver(asker: &Asker, id: &str, body: &str, key: &[u8]) -> Option<u16> {
     let at_s = NOW_MS / 1_000;
-    let signature = sign(&Secret::new(secret), id, at_s, body.as_bytes()).unwrap();
+    let signature = sign(&secret_of(key), id, at_s, body.as_bytes()).unwrap();
     let at = at_s.to_string();
     let headers = [
         ("webhook-id", id),
@@ -124,15 +124,15 @@ async fn a_partner_keeps_what_is_signed_and_tells_duplicates() {
     let partner = running.partner("harbour").unwrap();
     let asker = Asker::at(&partner.url());
     assert_eq!(
-        deliver(&asker, "msg_1", r#"{"n":1}"#, WEBHOOK_SECRET).await,
+        deliver(&asker, "msg_1", r#"{"n":1}"#, WEBHOOK_KEY).await,
         Some(200)
     );
     assert_eq!(
-        deliver(&asker, "msg_1", r#"{"n":1}"#, WEBHOOK_SECRET).await,
+        deliver(&asker, "msg_1", r#"{"n":1}"#, WEBHOOK_KEY).await,
         Some(200)
     );
     assert_eq!(
-        deliver(&asker, "msg_2", "{}", "whsec_QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB").await,
+        deliver(&asker, "msg_2", "{}", b"another key of the same size").await,
         Some(401)
     );
     assert_eq!(asker.send("POST", "/", &[], "{}").await.status, 401);
@@ -183,18 +183,18 @@ async fn a_partner_fails_as_told_and_a_retry_after_an_error_is_no_duplicate() {
             1,
         ))
         .unwrap();
-    assert_eq!(deliver(&asker, "msg_1", "{}", WEBHOOK_SECRET).await, Some(410));
+    assert_eq!(deliver(&asker, "msg_1", "{}", WEBHOOK_KEY).await, Some(410));
     let limited = asker.send("POST", "/", &[], "{}").await;
     assert_eq!((limited.status, limited.header("retry-after")), (429, Some("7")));
-    assert_eq!(deliver(&asker, "msg_1", "{}", WEBHOOK_SECRET).await, Some(200));
+    assert_eq!(deliver(&asker, "msg_1", "{}", WEBHOOK_KEY).await, Some(200));
     assert_eq!((partner.counts().failed, partner.counts().duplicates), (2, 0));
 
     partner
         .faults()
         .add(Switch::times(Fault::DropConnection, 1))
         .unwrap();
-    assert_eq!(deliver(&asker, "msg_2", "{}", WEBHOOK_SECRET).await, None);
-    assert_eq!(deliver(&asker, "msg_2", "{}", WEBHOOK_SECRET).await, Some(200));
+    assert_eq!(deliver(&asker, "msg_2", "{}", WEBHOOK_KEY).await, None);
+    assert_eq!(deliver(&asker, "msg_2", "{}", WEBHOOK_KEY).await, Some(200));
     assert_eq!(
         (partner.counts().accepted, partner.counts().duplicates),
         (2, 1),

@@ -3,12 +3,12 @@
 //! `cargo run -p interconnect-sandbox --example serve`, then for instance
 //! `node tests/clients/salesforce.mjs check --url http://127.0.0.1:PORT`.
 
-use sandbox::{PartnerSettings, Sandbox, Secret, Settings};
+use sandbox::{PartnerSettings, Sandbox, Settings};
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "the addresses are what this program is for")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let secret = Secret::new("whsec_c2FuZGJveC1wYXJ0bmVyLXNlY3JldC0wMQ==");
+    let secret = sandbox::partner::secret_of(b"the sandbox partner's public key");
     let settings = Settings {
         partners: vec![PartnerSettings::new("harbour", secret)],
         ..Settings::default()

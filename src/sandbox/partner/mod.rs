@@ -34,7 +34,7 @@ use crate::secret::Secret;
 use crate::wire::Cut;
 
 pub use inbox::{IDS_MAX, RECEIVED_BYTES_MAX, RECEIVED_MAX, Received, ReceivedCounts};
-pub use standard_webhooks::{BadSecret, TOLERANCE_S, sign};
+pub use standard_webhooks::{BadSecret, TOLERANCE_S, secret_of, sign};
 
 use inbox::Inbox;
 use standard_webhooks::{Rejection, Verifier};

