@@ -20,7 +20,11 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Asked<T>, Problem> {
         let query = Query::<T>::from_request_parts(parts, hub).await;
-        let query = query.map_err(|bad| Problem::bad_request(bad.body_text()))?;
+        let query = query.map_err(|bad| {
+            let text = bad.body_text();
+            let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+            Problem::bad_request(format!("the query cannot be read: {reason}"))
+        })?;
         Ok(Asked(query.0))
     }
 }

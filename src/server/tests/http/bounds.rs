@@ -1,0 +1,210 @@
+//! Everything that comes in has a limit, and a stop waits for what was begun.
+
+use std::time::Duration;
+
+use outbound::Method;
+use outbound::header::HeaderMap;
+use server::ServerSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stage::{EVENT, Stage};
+
+/// A guard against a story that would hang, not a measure.
+const HANG_S: u64 = 60;
+
+/// Sends bytes as they are and reads to the end of the connection.
+async fn raw(stage: &Stage, text: &[u8]) -> String {
+    let mut peer = TcpStream::connect(stage.address()).await.unwrap();
+    peer.write_all(text).await.unwrap();
+    read_to_end(&mut peer).await
+}
+
+async fn read_to_end(peer: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(HANG_S), peer.read_to_end(&mut answer)).await;
+    // A peer that is cut off while it still sends may see a reset after the answer.
+    let _ = read.expect("the server closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn quick() -> (tempfile::TempDir, Stage) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        body_bytes_max: 1024,
+        headers_max: 16,
+        headers_bytes_max: 8192,
+        headers_timeout_ms: 200,
+        body_timeout_ms: 200,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    (folder, stage)
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_cut_whether_it_tells_its_length_or_not() {
+    let (_folder, stage) = quick().await;
+    let told = raw(
+        &stage,
+        b"POST /hooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n",
+    )
+    .await;
+    assert!(
+        told.starts_with("HTTP/1.1 413") && told.contains("too_large"),
+        "{told}"
+    );
+    let mut endless =
+        b"POST /hooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    endless.extend_from_slice(b"200\r\n");
+    endless.extend_from_slice(&[b'x'; 512]);
+    for _ in 0..3 {
+        endless.extend_from_slice(b"\r\n200\r\n");
+        endless.extend_from_slice(&[b'x'; 512]);
+    }
+    let cut = raw(&stage, &endless).await;
+    assert!(
+        cut.starts_with("HTTP/1.1 413") && cut.contains("too_large"),
+        "{cut}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_not_waited_for() {
+    let (_folder, stage) = quick().await;
+    let told = raw(
+        &stage,
+        b"POST /hooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{",
+    )
+    .await;
+    assert!(
+        told.starts_with("HTTP/1.1 408") && told.contains("body_timeout"),
+        "{told}"
+    );
+    stage.refusals.flush().await;
+    let refusals = stage.ledger.refusals(10).await.unwrap();
+    assert_eq!((refusals.len(), refusals[0].body_bytes), (1, 1));
+}
+
+#[tokio::test]
+async fn headers_have_a_number_a_size_and_a_time() {
+    let (_folder, stage) = quick().await;
+    let many = format!(
+        "GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n",
+        "x-a: 1\r\n".repeat(40)
+    );
+    let long = format!(
+        "GET /livez HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n\r\n",
+        "a".repeat(20_000)
+    );
+    for request in [many, long] {
+        let told = raw(&stage, request.as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 431"), "{told}");
+    }
+    let slow = raw(&stage, b"GET /livez HTTP/1.1\r\nhost: x\r\n").await;
+    assert!(!slow.contains("200 OK"), "{slow}");
+}
+
+#[tokio::test]
+async fn more_requests_than_are_worked_on_at_once_are_told_to_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        requests_max: 1,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let mut first = TcpStream::connect(stage.address()).await.unwrap();
+    first.write_all(b"POST /hooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n").await.unwrap();
+    // The server asks for the body when the handler reads it: from now on the place is taken.
+    let mut asked = [0; 25];
+    first.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let second = stage.get("/livez").await;
+    assert_eq!((second.status(), second.header("retry-after")), (503, Some("1")));
+    insta::assert_snapshot!(second.problem(), @"503 busy: too many requests are being worked on; try again shortly");
+    first.write_all(b"{}").await.unwrap();
+    assert!(read_to_end(&mut first).await.contains("signature_missing"));
+    assert_eq!(stage.get("/livez").await.status(), 200);
+}
+
+#[tokio::test]
+async fn more_connections_than_fit_wait_for_their_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        connections_max: 1,
+        headers_timeout_ms: 60_000,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let mut first = TcpStream::connect(stage.address()).await.unwrap();
+    first
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 15];
+    first.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let waiting = stage.get("/livez");
+    tokio::pin!(waiting);
+    let both = futures_util::future::select(
+        &mut waiting,
+        Box::pin(tokio::time::sleep(Duration::from_millis(50))),
+    )
+    .await;
+    assert!(
+        matches!(both, futures_util::future::Either::Right(_)),
+        "no place yet"
+    );
+    drop(first);
+    assert_eq!(waiting.await.status(), 200);
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_was_begun_and_takes_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::open(folder.path(), &[], ServerSettings::default()).await;
+    let headers = stage.signed("m1", EVENT, 0);
+    let mut request = format!(
+        "POST /hooks/acme HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n",
+        EVENT.len()
+    );
+    for (name, value) in &headers {
+        request.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    request.push_str("\r\n");
+    let mut begun = TcpStream::connect(stage.address()).await.unwrap();
+    begun.write_all(request.as_bytes()).await.unwrap();
+    begun.read_exact(&mut [0; 25]).await.unwrap();
+    let mut idle = TcpStream::connect(stage.address()).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    idle.read_exact(&mut [0; 15]).await.unwrap();
+
+    let (address, ledger) = (stage.address().to_owned(), stage.ledger.clone());
+    let stopped = stage.stop();
+    read_to_end(&mut idle).await;
+    assert!(!stopped.is_finished());
+    begun.write_all(EVENT.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut begun).await;
+    assert!(answer.contains("202 Accepted"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(HANG_S), stopped)
+        .await
+        .expect("it stops")
+        .unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    assert!(ledger.row_counts().await.unwrap().contains(&("events".into(), 1)));
+}
+
+#[tokio::test]
+async fn health_is_told() {
+    let (_folder, stage) = quick().await;
+    assert_eq!(stage.get("/livez").await.json()["status"], "alive");
+    assert_eq!(stage.get("/readyz").await.json()["status"], "ready");
+    let wrong = stage
+        .call(Method::POST, "/livez", HeaderMap::new(), Default::default())
+        .await;
+    assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
+    insta::assert_snapshot!(wrong.problem(), @"405 method_not_allowed: this address is there, but not for this method");
+}

@@ -1,0 +1,255 @@
+//! A hub on a free port, with a real ledger in a file and a real client.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use jiff::Timestamp;
+use ledger::Ledger;
+use outbound::header::{HeaderMap, HeaderName};
+use outbound::{Client, Guard, Limits, Method, Request, Response, Sender, SenderLimits, Url};
+use relay::{
+    Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
+    RelaySettings, standard,
+};
+use serde_json::Value as Json;
+use server::{HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const EVENT: &str = r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"id":"d1"}}"#;
+
+pub(crate) fn random(seed: u64) -> Random {
+    let next = AtomicU64::new(seed << 32);
+    Arc::new(move || {
+        let number = next
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        bytes
+    })
+}
+
+/// Takes what it is told to take, in order; then everything.
+#[derive(Default)]
+pub(crate) struct Systems {
+    pub(crate) answers: Mutex<VecDeque<HookRefusal>>,
+    pub(crate) received: Mutex<Vec<(String, String, Bytes)>>,
+}
+
+#[async_trait]
+impl SystemHooks for Systems {
+    async fn receive(
+        &self,
+        connection: &str,
+        request: IncomingParts,
+        body: Bytes,
+    ) -> Result<(), HookRefusal> {
+        if let Some(refusal) = self.answers.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        let uri = request.uri.to_string();
+        self.received
+            .lock()
+            .unwrap()
+            .push((connection.to_owned(), uri, body));
+        Ok(())
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) base: String,
+    pub(crate) now: Timestamp,
+    pub(crate) systems: Arc<Systems>,
+    pub(crate) refusals: Refusals,
+    pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) client: Client,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+pub(crate) fn guard() -> Guard {
+    Guard::allowing(["127.0.0.0/8".parse().unwrap()])
+}
+
+pub(crate) fn endpoint(name: &str, partner: &str, url: &str) -> EndpointSettings {
+    EndpointSettings {
+        name: name.into(),
+        partner: partner.into(),
+        url: url.into(),
+        secrets: vec![SECRET.into()],
+        ..EndpointSettings::default()
+    }
+}
+
+impl Stage {
+    pub(crate) async fn open(
+        folder: &Path,
+        endpoints: &[EndpointSettings],
+        settings: ServerSettings,
+    ) -> Stage {
+        let address = format!("sqlite:{}", folder.join("ledger.db").display());
+        let ledger = ledger::open(&address, ledger::Settings::default()).await.unwrap();
+        Stage::over(ledger, endpoints, settings).await
+    }
+
+    pub(crate) async fn over(
+        ledger: Arc<dyn Ledger>,
+        endpoints: &[EndpointSettings],
+        settings: ServerSettings,
+    ) -> Stage {
+        settings.check().unwrap();
+        let now: Timestamp = "2026-11-23T06:00:00Z".parse().unwrap();
+        let clock: Clock = Arc::new(move || now);
+        let partners = ["acme", "borealis"].map(|name| Partner::new(name, &[SECRET.into()]).unwrap());
+        let endpoints = endpoints
+            .iter()
+            .map(|e| Endpoint::new(e, &guard()).unwrap())
+            .collect();
+        let limits = RelayLimits {
+            look_ms: 5,
+            ..RelayLimits::default()
+        };
+        let relay = Arc::new(RelaySettings::new(partners.into(), endpoints, limits).unwrap());
+        let handover = Arc::new(Handover::default());
+        let deliverer = Arc::new(Deliverer::new(
+            ledger.clone(),
+            relay.clone(),
+            Sender::new(SenderLimits::default(), guard()).unwrap(),
+            handover.clone(),
+            clock.clone(),
+            random(2),
+            "here",
+        ));
+        let nudge = Arc::new(|_: &str| {});
+        let intake = Intake::new(ledger.clone(), relay, handover, nudge.clone(), random(1));
+        let systems = Arc::new(Systems::default());
+        let refusals = Refusals::start(ledger.clone(), 1000);
+        let settings = Arc::new(settings);
+        let hub = Hub::new(HubParts {
+            ledger: ledger.clone(),
+            intake: Arc::new(intake),
+            systems: systems.clone(),
+            refusals: refusals.clone(),
+            nudge,
+            clock,
+            random: random(3),
+            settings: settings.clone(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let stop = async { stopped.await.unwrap_or(()) };
+            server::serve(listener, server::router(hub), &settings, stop).await;
+        });
+        Stage {
+            ledger,
+            base,
+            now,
+            systems,
+            refusals,
+            deliverer,
+            client: Client::new(Limits::default(), guard()).unwrap(),
+            stop,
+            server,
+        }
+    }
+
+    /// The host and port, for a raw connection.
+    pub(crate) fn address(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap()
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Answer {
+        let url = Url::parse(&format!("{}{path}", self.base)).unwrap();
+        let mut request = Request::new(method, url);
+        request.headers = headers;
+        request.body = body;
+        Answer(self.client.call(request).await.unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// `acme` posts, signed now.
+    pub(crate) async fn post(&self, id: &str, body: &str) -> Answer {
+        let headers = self.signed(id, body, 0);
+        self.call(
+            Method::POST,
+            "/hooks/acme",
+            headers,
+            Bytes::copy_from_slice(body.as_bytes()),
+        )
+        .await
+    }
+
+    /// The headers of a message that is signed so many seconds from now.
+    pub(crate) fn signed(&self, id: &str, body: &str, from_now_s: i64) -> HeaderMap {
+        let at = Timestamp::from_second(self.now.as_second() + from_now_s).unwrap();
+        standard::sign(&[SECRET.parse().unwrap()], id, at, body.as_bytes())
+    }
+
+    /// Sends what an endpoint is owed.
+    pub(crate) async fn deliver(&self, endpoint: &str) -> Option<Timestamp> {
+        self.deliverer
+            .deliver(endpoint, std::future::pending())
+            .await
+            .unwrap()
+    }
+
+    /// Tells the server to stop, and answers the task that ends when it has.
+    pub(crate) fn stop(self) -> JoinHandle<()> {
+        self.stop.send(()).unwrap();
+        self.server
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer(Response);
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let name: HeaderName = name.parse().unwrap();
+        self.0.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.0.body).unwrap_or_else(|bad| panic!("{bad}: {:?}", self.0.body))
+    }
+
+    /// Status and code of a problem, after checking that it is a whole one.
+    pub(crate) fn problem(&self) -> String {
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        let json = self.json();
+        let text = |key: &str| {
+            json[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("{key}: {json}"))
+                .to_owned()
+        };
+        assert_eq!(json["status"].as_u64(), Some(u64::from(self.status())));
+        assert_eq!(text("type"), format!("urn:interconnect:problem:{}", text("code")));
+        assert_eq!(text("trace_id").len(), 32);
+        let title = StatusCode::from_u16(self.status()).unwrap();
+        assert_eq!(text("title"), title.canonical_reason().unwrap());
+        format!("{} {}: {}", self.status(), text("code"), text("detail"))
+    }
+}
