@@ -1,3 +1,15 @@
-//! Interconnect, put together: reads the configuration, composes the parts, runs them.
+//! Interconnect, put together: reads the configuration, composes the parts, runs them, speaks the command line.
+//!
+//! [`config`] is `interconnect.yaml`, `catalogue` the connectors and mappings at hand, `hub` all parts of a running hub,
+//! `look` what is done for each job, `cli` what can be asked for. Everything else is a crate of its own; ARCHITECTURE.md
+//! is the map.
 
+mod catalogue;
+pub mod cli;
 pub mod config;
+mod demo;
+pub mod hub;
+mod look;
+mod telemetry;
+mod web;
+mod world;

@@ -36,6 +36,9 @@ typed_id!(EventTag, "evt", EventId, "The id of an event, `evt_…`.");
 typed_id!(DeliveryTag, "dlv", DeliveryId, "The id of a delivery, `dlv_…`.");
 typed_id!(RunTag, "run", RunId, "The id of a run, `run_…`.");
 
+/// How many characters of what is no id an error repeats.
+const SHOWN_CHARS_MAX: usize = 60;
+
 /// The id of a record: `ptn_…`, `led_…` or `dea_…`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
@@ -76,7 +79,9 @@ impl FromStr for RecordId {
     type Err = NotARecordId;
 
     fn from_str(text: &str) -> Result<RecordId, NotARecordId> {
-        let id: TypeSafeId<DynamicType> = text.parse().map_err(|_| NotARecordId(text.to_owned()))?;
+        // The parser cuts at bytes, which is only safe in plain ASCII.
+        let id = text.is_ascii().then(|| text.parse::<TypeSafeId<DynamicType>>().ok()).flatten();
+        let id = id.ok_or_else(|| NotARecordId(text.chars().take(SHOWN_CHARS_MAX).collect()))?;
         let kind = Kind::ALL
             .into_iter()
             .find(|kind| kind.prefix() == id.type_prefix());

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connector::Object;
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, PushMark, RecordWrite, SyncCommit};
+use ledger::{
+    Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, PushMark, RecordWrite, SyncCommit,
+};
 use mapping::Forward;
 use model::merge::{Merged, Policies, Theirs};
-use model::{Kind, Record, RecordId, RunId, stored};
+use model::{Fields, Kind, Record, RecordId, RunId, stored};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
-use crate::wire::pick;
+use crate::wire::{get, pick};
 use crate::{Engine, Report, Sync};
 
 /// How many parked objects of one connection are known at a time, and looked at again in one pull.
@@ -59,7 +61,11 @@ impl Engine {
         batch: Batch<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let kinds: Vec<Kind> = self.plan.of(place.connection, place.object).map(Sync::kind).collect();
+        let kinds: Vec<Kind> = self
+            .plan
+            .of(place.connection, place.object)
+            .map(Sync::kind)
+            .collect();
         for _ in 0..STALE_TRIES_MAX {
             let _meeting = self.meeting(&kinds).await;
             let mut tried = Report::default();
@@ -86,14 +92,23 @@ impl Engine {
         batch: &Batch<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let mut commit = SyncCommit { lease: Some(place.lease.clone()), ..SyncCommit::default() };
+        let mut commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            ..SyncCommit::default()
+        };
         if let Some(cursor) = &batch.cursor {
-            commit.cursor = Some((place.connection.to_owned(), place.object.to_owned(), cursor.clone()));
+            commit.cursor = Some((
+                place.connection.to_owned(),
+                place.object.to_owned(),
+                cursor.clone(),
+            ));
         }
         let ids: Vec<String> = batch.objects.iter().map(|object| object.id.clone()).collect();
         let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
-        let mut linked: HashMap<String, Linked> =
-            linked.into_iter().map(|l| (l.link.external_id.clone(), l)).collect();
+        let mut linked: HashMap<String, Linked> = linked
+            .into_iter()
+            .map(|l| (l.link.external_id.clone(), l))
+            .collect();
         let parked = self.parked_keys(place).await?;
         report.counts.read += batch.objects.len() as u64;
 
@@ -108,13 +123,29 @@ impl Engine {
         }
         let mut refs = Refs::default();
         self.map_forward(place, &mut arrivals, &mut refs).await?;
-        self.settle(place, arrivals, batch.adopt, &mut refs, &parked, &mut commit, report).await?;
+        self.settle(
+            place,
+            arrivals,
+            batch.adopt,
+            &mut refs,
+            &parked,
+            &mut commit,
+            report,
+        )
+        .await?;
 
         report.counts.parked += commit.parked.len() as u64;
         report.counts.conflicts += commit.conflicts.len() as u64;
-        report.owed.extend(commit.marks.iter().map(|mark| (mark.connection.clone(), mark.object.clone())));
+        report.owed.extend(
+            commit
+                .marks
+                .iter()
+                .map(|mark| (mark.connection.clone(), mark.object.clone())),
+        );
         let endpoints = commit.events.iter().flat_map(|event| &event.deliveries);
-        report.endpoints.extend(endpoints.map(|delivery| delivery.endpoint.clone()));
+        report
+            .endpoints
+            .extend(endpoints.map(|delivery| delivery.endpoint.clone()));
         Ok(self.ledger.commit(commit).await?)
     }
 
@@ -124,7 +155,13 @@ impl Engine {
             inbound: Some(true),
             retry_by: None,
         };
-        Ok(self.ledger.parked(&filter, PARKED_MAX).await?.into_iter().map(|parked| parked.key).collect())
+        Ok(self
+            .ledger
+            .parked(&filter, PARKED_MAX)
+            .await?
+            .into_iter()
+            .map(|parked| parked.key)
+            .collect())
     }
 
     /// Sorts out what needs no mapping: what is gone, what is unchanged, what no mapping wants.
@@ -140,7 +177,11 @@ impl Engine {
             match known {
                 Some(known) if !known.link.gone => {
                     report.counts.gone += 1;
-                    commit.links.push(Link { gone: true, seen_at: self.world.now(), ..known.link });
+                    commit.links.push(Link {
+                        gone: true,
+                        seen_at: self.world.now(),
+                        ..known.link
+                    });
                 }
                 _ => report.counts.skipped += 1,
             }
@@ -159,7 +200,13 @@ impl Engine {
             report.counts.unchanged += 1;
             return None;
         }
-        Some(Arrival { object, sync, wire, known, forward: Forward::default() })
+        Some(Arrival {
+            object,
+            sync,
+            wire,
+            known,
+            forward: Forward::default(),
+        })
     }
 
     /// An object that is linked to one kind of record but has become another: a lead that is a deal now.
@@ -170,21 +217,32 @@ impl Engine {
         if arrival.sync.mapping.admits(body) {
             return None;
         }
-        let mut others = self.plan.syncs.iter().filter(|sync| {
-            sync.connection == place.connection && sync.object() == place.object && sync.pull
-        });
+        let mut others =
+            self.plan.syncs.iter().filter(|sync| {
+                sync.connection == place.connection && sync.object() == place.object && sync.pull
+            });
         let sync = others.find(|sync| sync.kind() != arrival.sync.kind() && sync.mapping.admits(body))?;
         let wire = pick(body, sync.mapping.object_fields().iter());
-        Some(Arrival { object: arrival.object, sync, wire, known: None, forward: Forward::default() })
+        Some(Arrival {
+            object: arrival.object,
+            sync,
+            wire,
+            known: None,
+            forward: Forward::default(),
+        })
     }
 
     /// The sync that an object belongs to: that of its record; for one that is not linked yet the first that admits
     /// it.
     fn sync_of(&self, place: Place<'_>, object: &Object, known: Option<&Linked>) -> Option<&Sync> {
-        let mut syncs = self.plan.syncs.iter().filter(|sync| {
-            sync.connection == place.connection && sync.object() == place.object && sync.pull
+        let mut syncs =
+            self.plan.syncs.iter().filter(|sync| {
+                sync.connection == place.connection && sync.object() == place.object && sync.pull
+            });
+        let current = known.and_then(|k| {
+            self.plan
+                .sync_for(place.connection, place.object, k.record.kind())
         });
-        let current = known.and_then(|k| self.plan.sync_for(place.connection, place.object, k.record.kind()));
         match current {
             Some(current) if current.pull => Some(current),
             Some(_) => None,
@@ -200,18 +258,24 @@ impl Engine {
         refs: &mut Refs,
     ) -> Result<(), SyncError> {
         for arrival in arrivals.iter_mut() {
-            arrival.forward = forward(arrival, refs);
+            arrival.forward = forward(arrival, base_of(arrival), refs);
         }
         if refs.learn(&*self.ledger, place.connection).await? {
-            for arrival in arrivals.iter_mut().filter(|arrival| !arrival.forward.unresolved.is_empty()) {
-                arrival.forward = forward(arrival, refs);
+            for arrival in arrivals
+                .iter_mut()
+                .filter(|arrival| !arrival.forward.unresolved.is_empty())
+            {
+                arrival.forward = forward(arrival, base_of(arrival), refs);
             }
         }
         Ok(())
     }
 
     /// Finds the record of every arrival and merges it.
-    #[expect(clippy::too_many_arguments, reason = "one page's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
     async fn settle(
         &self,
         place: Place<'_>,
@@ -222,24 +286,30 @@ impl Engine {
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let (ready, waiting): (Vec<_>, Vec<_>) =
-            arrivals.into_iter().partition(|arrival| arrival.forward.unresolved.is_empty());
+        let (ready, waiting): (Vec<_>, Vec<_>) = arrivals
+            .into_iter()
+            .partition(|arrival| arrival.forward.unresolved.is_empty());
         for arrival in waiting {
             let retry = self.in_ms(UNRESOLVED_RETRY_MS);
             report.look_again(retry);
             commit.parked.push(self.waits(place, &arrival, retry));
         }
         let mut met = self.meet_all(place, &ready, adopt).await?;
-        let known = ready.iter().filter_map(|arrival| arrival.known.as_ref()).map(|known| &known.record.fields);
+        let known = ready
+            .iter()
+            .filter_map(|arrival| arrival.known.as_ref())
+            .map(|known| &known.record.fields);
         let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
         refs.learn_records(&*self.ledger, place.connection, all).await?;
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
-        for arrival in ready {
+        for mut arrival in ready {
             let record = match (&arrival.known, met.remove(&arrival.object.id)) {
                 (Some(known), _) => known.record.clone(),
                 (None, Some(Met::Known(record))) => {
                     report.counts.met += 1;
+                    // A coarse value (one stage for two of ours) is read as what the record says, where it can be.
+                    arrival.forward = forward(&arrival, Some(&record.fields), refs);
                     *record
                 }
                 (None, Some(Met::New(record))) => *record,
@@ -250,7 +320,9 @@ impl Engine {
                         names.len(),
                         names.join(", ")
                     );
-                    commit.parked.push(self.parks(place, &arrival.object.id, "ambiguous", reason, None));
+                    commit
+                        .parked
+                        .push(self.parks(place, &arrival.object.id, "ambiguous", reason, None));
                     continue;
                 }
                 (None, None) => continue,
@@ -266,10 +338,13 @@ impl Engine {
         arrivals: &[Arrival<'_>],
         adopt: &HashMap<String, RecordId>,
     ) -> Result<HashMap<String, Met>, SyncError> {
+        let system = self.connections.get(place.connection);
+        let key_field = system.and_then(|system| system.connector().key_field(place.object));
         let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             let own = adopt.get(&arrival.object.id).copied();
-            let carried = || arrival.object.key.as_deref().and_then(|key| key.parse().ok());
+            let carried =
+                || key_field.and_then(|field| get(&arrival.object.body, field)?.as_str()?.parse().ok());
             by_kind.entry(arrival.sync.kind()).or_default().push(Seeker {
                 external_id: &arrival.object.id,
                 fields: &arrival.forward.fields,
@@ -283,7 +358,10 @@ impl Engine {
         Ok(met)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one page's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
     fn merge_one(
         &self,
         place: Place<'_>,
@@ -310,14 +388,23 @@ impl Engine {
         if read_version == 0 && !missing.is_empty() {
             let mut reason = format!("a {kind} needs {}", missing.join(", "));
             reason.push_str(&issues(&arrival.forward));
-            commit.parked.push(self.parks(place, &arrival.object.id, "mapping", reason, None));
+            commit
+                .parked
+                .push(self.parks(place, &arrival.object.id, "mapping", reason, None));
             return;
         }
         if !arrival.forward.issues.is_empty() {
             let reason = format!("some fields were left out{}", issues(&arrival.forward));
-            commit.parked.push(self.parks(place, &arrival.object.id, "field", reason, None));
+            commit
+                .parked
+                .push(self.parks(place, &arrival.object.id, "field", reason, None));
         } else if parked.contains(&arrival.object.id) {
-            let key = (place.connection.to_owned(), place.object.to_owned(), arrival.object.id.clone(), true);
+            let key = (
+                place.connection.to_owned(),
+                place.object.to_owned(),
+                arrival.object.id.clone(),
+                true,
+            );
             commit.unparked.push(key);
         }
         match (read_version, merged.changes.is_empty()) {
@@ -338,12 +425,32 @@ impl Engine {
             seen_at: now,
             gone: left,
         });
-        self.owe(place, arrival.sync, &record, &arrival.wire, arrival.known.is_none(), &merged, refs, commit);
-        self.write_down(place, record, read_version, merged, &arrival.object.id, now, commit);
+        self.owe(
+            place,
+            arrival.sync,
+            &record,
+            &arrival.wire,
+            arrival.known.is_none(),
+            &merged,
+            refs,
+            commit,
+        );
+        self.write_down(
+            place,
+            record,
+            read_version,
+            merged,
+            &arrival.object.id,
+            now,
+            commit,
+        );
     }
 
     /// Marks what others, and this connection itself, are owed now.
-    #[expect(clippy::too_many_arguments, reason = "one page's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
     fn owe(
         &self,
         place: Place<'_>,
@@ -360,7 +467,9 @@ impl Engine {
             let is_here = sync.connection == place.connection && sync.object() == place.object;
             let owed = if is_here {
                 let refer = |id: RecordId, object: &str| refs.external(id, object);
-                let back = here.mapping.backward(&record.fields, Some(wire), &here.context, &refer);
+                let back = here
+                    .mapping
+                    .backward(&record.fields, Some(wire), here.context(), &refer);
                 !back.values.is_empty()
             } else {
                 first || !merged.changes.is_empty()
@@ -377,7 +486,10 @@ impl Engine {
     }
 
     /// Writes down the record with its history, conflicts and event, if it changed.
-    #[expect(clippy::too_many_arguments, reason = "one page's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
     fn write_down(
         &self,
         place: Place<'_>,
@@ -414,7 +526,10 @@ impl Engine {
             reason: change.reason.word().to_owned(),
             connection: place.connection.to_owned(),
             external_id: external_id.to_owned(),
-            changed_at: record.provenance.get(change.path).map_or(now, |said| said.changed_at),
+            changed_at: record
+                .provenance
+                .get(change.path)
+                .map_or(now, |said| said.changed_at),
             committed_at: now,
             run: place.run,
         });
@@ -431,11 +546,24 @@ impl Engine {
             .forward
             .unresolved
             .iter()
-            .map(|missing| format!("`{}` refers to {} {}", missing.path, missing.object, missing.external_id))
+            .map(|missing| {
+                format!(
+                    "`{}` refers to {} {}",
+                    missing.path, missing.object, missing.external_id
+                )
+            })
             .collect();
-        let reason =
-            format!("{}, which is not known here yet; it is read again until it is", names.join(" and "));
-        self.parks(place, &arrival.object.id, "unresolved_reference", reason, Some(retry))
+        let reason = format!(
+            "{}, which is not known here yet; it is read again until it is",
+            names.join(" and ")
+        );
+        self.parks(
+            place,
+            &arrival.object.id,
+            "unresolved_reference",
+            reason,
+            Some(retry),
+        )
     }
 
     fn parks(
@@ -459,14 +587,23 @@ impl Engine {
     }
 
     pub(crate) fn in_ms(&self, wait_ms: i64) -> Timestamp {
-        self.world.now().checked_add(SignedDuration::from_millis(wait_ms)).unwrap_or(Timestamp::MAX)
+        self.world
+            .now()
+            .checked_add(SignedDuration::from_millis(wait_ms))
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
-fn forward(arrival: &Arrival<'_>, refs: &Refs) -> Forward {
-    let base = arrival.known.as_ref().and_then(|known| known.link.base.as_ref());
+fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
+    arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
+}
+
+fn forward(arrival: &Arrival<'_>, base: Option<&Fields>, refs: &Refs) -> Forward {
     let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
-    arrival.sync.mapping.forward(&arrival.wire, base, &arrival.sync.context, &resolve)
+    arrival
+        .sync
+        .mapping
+        .forward(&arrival.wire, base, arrival.sync.context(), &resolve)
 }
 
 fn issues(forward: &Forward) -> String {

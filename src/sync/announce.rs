@@ -47,7 +47,12 @@ fn event_type(record: &Record, changes: &[Change]) -> EventType {
     if record.version == 1 {
         return created;
     }
-    let became = |path: &str| changes.iter().find(|c| c.path == path).and_then(|c| c.after.as_text());
+    let became = |path: &str| {
+        changes
+            .iter()
+            .find(|c| c.path == path)
+            .and_then(|c| c.after.as_text())
+    };
     match (record.kind(), became("stage"), became("status")) {
         (Kind::Deal, Some("committed" | "launched"), _) => EventType::DEAL_WON,
         (Kind::Deal, Some("closed_lost"), _) => EventType::DEAL_LOST,
@@ -67,7 +72,10 @@ fn data(record: &Record, changes: &[Change]) -> Json {
         .iter()
         .map(|change| {
             let before = change.before.as_ref().map_or(Json::Null, stored::to_json);
-            (change.path.to_owned(), json!({"before": before, "after": stored::to_json(&change.after)}))
+            (
+                change.path.to_owned(),
+                json!({"before": before, "after": stored::to_json(&change.after)}),
+            )
         })
         .collect();
     json!({

@@ -79,7 +79,15 @@ impl Engine {
         holder: String,
     ) -> Engine {
         let meeting = Kind::ALL.into_iter().map(|kind| (kind, Mutex::new(()))).collect();
-        Engine { ledger, plan, connections, world, fan_out, meeting, holder }
+        Engine {
+            ledger,
+            plan,
+            connections,
+            world,
+            fan_out,
+            meeting,
+            holder,
+        }
     }
 
     /// The plan.
@@ -93,7 +101,10 @@ impl Engine {
     }
 
     pub(crate) fn known(&self, connection: &str, object: &str) -> Result<&Arc<Connection>, SyncError> {
-        let unknown = || SyncError::Unknown { connection: connection.to_owned(), object: object.to_owned() };
+        let unknown = || SyncError::Unknown {
+            connection: connection.to_owned(),
+            object: object.to_owned(),
+        };
         self.plan.of(connection, object).next().ok_or_else(unknown)?;
         self.connections.get(connection).ok_or_else(unknown)
     }
@@ -161,5 +172,6 @@ impl Engine {
 }
 
 fn lease_end(now: Timestamp) -> Timestamp {
-    now.checked_add(SignedDuration::from_millis(LEASE_MS)).unwrap_or(Timestamp::MAX)
+    now.checked_add(SignedDuration::from_millis(LEASE_MS))
+        .unwrap_or(Timestamp::MAX)
 }

@@ -40,8 +40,10 @@ impl Engine {
         kind: Kind,
         seekers: &[Seeker<'_>],
     ) -> Result<HashMap<String, Met>, LedgerError> {
-        let keys: Vec<Vec<MatchKey>> =
-            seekers.iter().map(|seeker| self.plan.rules.match_keys(kind, seeker.fields)).collect();
+        let keys: Vec<Vec<MatchKey>> = seekers
+            .iter()
+            .map(|seeker| self.plan.rules.match_keys(kind, seeker.fields))
+            .collect();
         let mut asked: Vec<MatchKey> = keys.iter().flatten().cloned().collect();
         asked.sort_unstable();
         asked.dedup();
@@ -50,12 +52,22 @@ impl Engine {
             found.entry(key).or_default().push(id);
         }
         let mut candidates: Vec<RecordId> = found.values().flatten().copied().collect();
-        candidates.extend(seekers.iter().filter_map(|seeker| seeker.own).filter(|own| own.kind == kind));
+        candidates.extend(
+            seekers
+                .iter()
+                .filter_map(|seeker| seeker.own)
+                .filter(|own| own.kind == kind),
+        );
         candidates.sort_unstable();
         candidates.dedup();
         let mut taken = self.linked_here(connection, object, &candidates).await?;
-        let mut records: HashMap<RecordId, Record> =
-            self.ledger.records(&candidates).await?.into_iter().map(|r| (r.id, r)).collect();
+        let mut records: HashMap<RecordId, Record> = self
+            .ledger
+            .records(&candidates)
+            .await?
+            .into_iter()
+            .map(|r| (r.id, r))
+            .collect();
 
         let mut met = HashMap::new();
         for (seeker, keys) in seekers.iter().zip(&keys) {
@@ -88,7 +100,9 @@ impl Engine {
         ids: &[RecordId],
     ) -> Result<BTreeSet<RecordId>, LedgerError> {
         let links = self.ledger.links(ids).await?;
-        let here = links.into_iter().filter(|link| link.connection == connection && link.object == object);
+        let here = links
+            .into_iter()
+            .filter(|link| link.connection == connection && link.object == object);
         Ok(here.map(|link| link.record).collect())
     }
 }
@@ -106,7 +120,13 @@ fn fitting(
         return vec![own];
     }
     for key in keys {
-        let fits: Vec<RecordId> = found.get(key).into_iter().flatten().copied().filter(|id| free(id)).collect();
+        let fits: Vec<RecordId> = found
+            .get(key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|id| free(id))
+            .collect();
         if !fits.is_empty() {
             return fits;
         }

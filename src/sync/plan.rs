@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mapping::{Context, Mapping};
 use model::merge::Policies;
-use model::{Kind, MatchKey, default_match_rules, match_keys};
+use model::{Currency, Kind, MatchKey, default_match_rules, match_keys};
 
 /// One object of one connection ↔ one kind of record.
 pub struct Sync {
@@ -13,8 +13,10 @@ pub struct Sync {
     pub connection: String,
     /// How the object is spelled as a record, and back.
     pub mapping: Arc<Mapping>,
-    /// What the mapping needs to know of the connection: its currency, its country.
-    pub context: Context,
+    /// The currency of amounts whose object has none.
+    pub currency: Option<Currency>,
+    /// The country (ISO 3166-1 alpha-2) of phone numbers whose object has none.
+    pub country: Option<String>,
     /// Whether changes are read from there.
     pub pull: bool,
     /// Whether changes are written there.
@@ -32,6 +34,14 @@ impl Sync {
     /// The kind of record.
     pub fn kind(&self) -> Kind {
         self.mapping.kind()
+    }
+
+    /// What the mapping needs to know of the connection.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            currency: self.currency,
+            country: self.country.as_deref(),
+        }
     }
 }
 
@@ -65,7 +75,9 @@ pub struct Plan {
 impl Plan {
     /// The syncs of an object of a connection; two where one object holds two kinds of records.
     pub fn of<'p>(&'p self, connection: &'p str, object: &'p str) -> impl Iterator<Item = &'p Sync> + 'p {
-        self.syncs.iter().filter(move |sync| sync.connection == connection && sync.object() == object)
+        self.syncs
+            .iter()
+            .filter(move |sync| sync.connection == connection && sync.object() == object)
     }
 
     /// Every connection and object that is read or written, once each; objects that others refer to come first.
@@ -84,17 +96,21 @@ impl Plan {
 
     /// The sync of a kind of record with an object of a connection.
     pub(crate) fn sync_for(&self, connection: &str, object: &str, kind: Kind) -> Option<&Sync> {
-        self.syncs.iter().find(|s| s.connection == connection && s.object() == object && s.kind() == kind)
+        self.syncs
+            .iter()
+            .find(|s| s.connection == connection && s.object() == object && s.kind() == kind)
     }
 
     /// The syncs that are owed a change of a kind of record.
     pub(crate) fn owed(&self, kind: Kind) -> impl Iterator<Item = &Sync> {
-        self.syncs.iter().filter(move |sync| sync.push && sync.kind() == kind)
+        self.syncs
+            .iter()
+            .filter(move |sync| sync.push && sync.kind() == kind)
     }
 
-    /// The wire fields that an object is read with, for all its syncs.
-    pub(crate) fn object_fields(&self, connection: &str, object: &str) -> Vec<String> {
-        let mut fields: Vec<String> = Vec::new();
+    /// The wire fields that an object is read with, for all its syncs, and the one that holds our key.
+    pub(crate) fn object_fields(&self, connection: &str, object: &str, key: Option<&str>) -> Vec<String> {
+        let mut fields: Vec<String> = key.map(str::to_owned).into_iter().collect();
         for sync in self.of(connection, object) {
             for field in sync.mapping.object_fields() {
                 if !fields.contains(field) {

@@ -23,7 +23,8 @@ impl Engine {
     pub async fn pull(&self, connection: &str, object: &str, from_start: bool) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
         let result = self.pull_leased(connection, object, from_start, run).await;
-        self.note(run, (connection, object, "pull"), started, &result).await?;
+        self.note(run, (connection, object, "pull"), started, &result)
+            .await?;
         result
     }
 
@@ -36,7 +37,12 @@ impl Engine {
     ) -> Result<Report, SyncError> {
         let system = self.known(connection, object)?.clone();
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
-        let place = Place { connection, object, run, lease: &lease };
+        let place = Place {
+            connection,
+            object,
+            run,
+            lease: &lease,
+        };
         let result = self.pull_pages(&system, place, from_start).await;
         self.ledger.release(&lease).await?;
         result
@@ -49,7 +55,8 @@ impl Engine {
         from_start: bool,
     ) -> Result<Report, SyncError> {
         let mut report = Report::default();
-        let fields = self.plan.object_fields(place.connection, place.object);
+        let key = system.connector().key_field(place.object);
+        let fields = self.plan.object_fields(place.connection, place.object, key);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
         let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
         let mut position = stored.filter(|_| !from_start).map(|cursor| cursor.position);
@@ -57,14 +64,23 @@ impl Engine {
             let page = system
                 .changes(place.object, &fields, position.as_ref())
                 .await
-                .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?;
+                .map_err(|failure| SyncError::System {
+                    connection: place.connection.to_owned(),
+                    failure,
+                })?;
             primed |= !page.more;
             let moved = position.as_ref() != Some(&page.cursor);
             if moved || !page.objects.is_empty() {
-                let cursor =
-                    Cursor { position: page.cursor.clone(), primed, stored_at: self.world.now() };
-                let batch =
-                    Batch { objects: &page.objects, adopt: &HashMap::new(), cursor: Some(cursor) };
+                let cursor = Cursor {
+                    position: page.cursor.clone(),
+                    primed,
+                    stored_at: self.world.now(),
+                };
+                let batch = Batch {
+                    objects: &page.objects,
+                    adopt: &HashMap::new(),
+                    cursor: Some(cursor),
+                };
                 self.absorb(place, batch, &mut report).await?;
             }
             position = Some(page.cursor);
@@ -77,7 +93,8 @@ impl Engine {
             }
             self.keep(place.lease).await?;
         }
-        self.read_parked_again(system, place, &fields, &mut report).await?;
+        self.read_parked_again(system, place, &fields, &mut report)
+            .await?;
         Ok(report)
     }
 
@@ -99,7 +116,8 @@ impl Engine {
             return Ok(());
         }
         let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
-        self.absorb_ids(system, place, fields, &ids, &HashMap::new(), report).await
+        self.absorb_ids(system, place, fields, &ids, &HashMap::new(), report)
+            .await
     }
 
     /// Reads objects by id and absorbs them.
@@ -115,19 +133,45 @@ impl Engine {
         let objects = system
             .by_ids(place.object, fields, ids)
             .await
-            .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?;
+            .map_err(|failure| SyncError::System {
+                connection: place.connection.to_owned(),
+                failure,
+            })?;
         self.keep(place.lease).await?;
-        self.absorb(place, Batch { objects: &objects, adopt, cursor: None }, report).await
+        self.absorb(
+            place,
+            Batch {
+                objects: &objects,
+                adopt,
+                cursor: None,
+            },
+            report,
+        )
+        .await
     }
 
     /// Reads named objects now: what a system's webhook hinted at.
-    pub async fn pull_ids(&self, connection: &str, object: &str, ids: &[String]) -> Result<Report, SyncError> {
+    pub async fn pull_ids(
+        &self,
+        connection: &str,
+        object: &str,
+        ids: &[String],
+    ) -> Result<Report, SyncError> {
         let system = self.known(connection, object)?.clone();
         let lease: Lease = self.take(&format!("pull:{connection}:{object}")).await?;
-        let place = Place { connection, object, run: self.new_run(), lease: &lease };
-        let fields = self.plan.object_fields(connection, object);
+        let place = Place {
+            connection,
+            object,
+            run: self.new_run(),
+            lease: &lease,
+        };
+        let fields = self
+            .plan
+            .object_fields(connection, object, system.connector().key_field(object));
         let mut report = Report::default();
-        let result = self.absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report).await;
+        let result = self
+            .absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report)
+            .await;
         self.ledger.release(&lease).await?;
         result.map(|()| report)
     }

@@ -42,7 +42,8 @@ impl Engine {
     pub async fn push(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
         let result = self.push_leased(connection, object, run).await;
-        self.note(run, (connection, object, "push"), started, &result).await?;
+        self.note(run, (connection, object, "push"), started, &result)
+            .await?;
         result
     }
 
@@ -54,7 +55,12 @@ impl Engine {
             return Ok(report);
         }
         let lease = self.take(&format!("push:{connection}:{object}")).await?;
-        let place = Place { connection, object, run, lease: &lease };
+        let place = Place {
+            connection,
+            object,
+            run,
+            lease: &lease,
+        };
         let result = self.push_batches(&system, place, &mut report).await;
         self.ledger.release(&lease).await?;
         result.map(|()| report)
@@ -65,7 +71,11 @@ impl Engine {
         if !self.plan.of(connection, object).any(|sync| sync.pull) {
             return Ok(true);
         }
-        Ok(self.ledger.cursor(connection, object).await?.is_some_and(|cursor| cursor.primed))
+        Ok(self
+            .ledger
+            .cursor(connection, object)
+            .await?
+            .is_some_and(|cursor| cursor.primed))
     }
 
     async fn push_batches(
@@ -77,7 +87,10 @@ impl Engine {
         let limit = system.batch_max(place.object).max(1);
         for _ in 0..BATCHES_MAX {
             let now = self.world.now();
-            let pushes = self.ledger.pushes(place.connection, place.object, now, limit).await?;
+            let pushes = self
+                .ledger
+                .pushes(place.connection, place.object, now, limit)
+                .await?;
             if pushes.is_empty() {
                 return Ok(());
             }
@@ -108,10 +121,15 @@ impl Engine {
             system
                 .write(place.object, &writes)
                 .await
-                .map_err(|failure| SyncError::System { connection: place.connection.to_owned(), failure })?
+                .map_err(|failure| SyncError::System {
+                    connection: place.connection.to_owned(),
+                    failure,
+                })?
         };
         let mut adopt = HashMap::new();
-        let refs = self.refs_of(place, out.writes.iter().map(|owed| &owed.record)).await?;
+        let refs = self
+            .refs_of(place, out.writes.iter().map(|owed| &owed.record))
+            .await?;
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
         }
@@ -126,7 +144,12 @@ impl Engine {
         records: impl Iterator<Item = &'r Record>,
     ) -> Result<Refs, LedgerError> {
         let mut refs = Refs::default();
-        refs.learn_records(&*self.ledger, place.connection, records.map(|record| &record.fields)).await?;
+        refs.learn_records(
+            &*self.ledger,
+            place.connection,
+            records.map(|record| &record.fields),
+        )
+        .await?;
         Ok(refs)
     }
 
@@ -138,8 +161,13 @@ impl Engine {
         report: &mut Report,
     ) -> Result<Out<'_>, SyncError> {
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
-        let mut records: BTreeMap<RecordId, Record> =
-            self.ledger.records(&ids).await?.into_iter().map(|record| (record.id, record)).collect();
+        let mut records: BTreeMap<RecordId, Record> = self
+            .ledger
+            .records(&ids)
+            .await?
+            .into_iter()
+            .map(|record| (record.id, record))
+            .collect();
         let mut links: HashMap<RecordId, Link> = HashMap::new();
         for link in self.ledger.links(&ids).await? {
             if link.connection == place.connection && link.object == place.object {
@@ -156,7 +184,10 @@ impl Engine {
         Ok(out)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one batch's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one batch's worth of state, used nowhere else"
+    )]
     fn prepare_one<'a>(
         &'a self,
         place: Place<'_>,
@@ -167,7 +198,10 @@ impl Engine {
         out: &mut Out<'a>,
         report: &mut Report,
     ) {
-        let sync = self.plan.sync_for(place.connection, place.object, push.record.kind).filter(|s| s.push);
+        let sync = self
+            .plan
+            .sync_for(place.connection, place.object, push.record.kind)
+            .filter(|s| s.push);
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
@@ -178,18 +212,29 @@ impl Engine {
         }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
-        let back = sync.mapping.backward(&record.fields, held, &sync.context, &refer);
+        let back = sync
+            .mapping
+            .backward(&record.fields, held, sync.context(), &refer);
         if !back.unresolved.is_empty() {
-            let reason = format!("{} is not at {} yet", back.unresolved.join(", "), place.connection);
+            let waits = back
+                .unresolved
+                .iter()
+                .map(|waits| format!("`{}` {}", waits.path, waits.record));
+            let waits: Vec<String> = waits.collect();
+            let reason = format!("{} is not at {} yet", waits.join(", "), place.connection);
             let wait = self.retry(&push);
             report.look_again(wait);
-            out.commit.parked.push(self.parked_out(place, &record, "unresolved_reference", reason));
+            out.commit
+                .parked
+                .push(self.parked_out(place, &record, "unresolved_reference", reason));
             return out.commit.ended.push((push, PushEnd::Later(wait)));
         }
         if !back.issues.is_empty() {
             let issues: Vec<String> = back.issues.iter().map(ToString::to_string).collect();
             let reason = format!("cannot be written as it is: {}", issues.join("; "));
-            out.commit.parked.push(self.parked_out(place, &record, "mapping", reason));
+            out.commit
+                .parked
+                .push(self.parked_out(place, &record, "mapping", reason));
             return out.commit.ended.push((push, PushEnd::Done));
         }
         if back.values.is_empty() && link.is_some() {
@@ -203,10 +248,19 @@ impl Engine {
             values: back.values,
             version: link.as_ref().and_then(|link| link.external_version.clone()),
         };
-        out.writes.push(Owed { push, record, link, sync, write });
+        out.writes.push(Owed {
+            push,
+            record,
+            link,
+            sync,
+            write,
+        });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one batch's worth of state, used nowhere else")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one batch's worth of state, used nowhere else"
+    )]
     fn conclude(
         &self,
         place: Place<'_>,
@@ -218,7 +272,9 @@ impl Engine {
         report: &mut Report,
     ) {
         match outcome {
-            Outcome::Written { id, created, version, .. } => {
+            Outcome::Written {
+                id, created, version, ..
+            } => {
                 report.counts.written += 1;
                 report.counts.created_there += u64::from(created);
                 commit.links.push(self.agreed(place, &owed, id, version, refs));
@@ -228,20 +284,29 @@ impl Engine {
             Outcome::Gone => {
                 report.counts.gone += 1;
                 if let Some(link) = owed.link {
-                    commit.links.push(Link { gone: true, seen_at: self.world.now(), ..link });
+                    commit.links.push(Link {
+                        gone: true,
+                        seen_at: self.world.now(),
+                        ..link
+                    });
                 }
                 commit.ended.push((owed.push, PushEnd::Done));
             }
-            Outcome::Refused(RecordError { existing_id: Some(existing), .. }) if owed.link.is_none() => {
+            Outcome::Refused(RecordError {
+                existing_id: Some(existing),
+                ..
+            }) if owed.link.is_none() => {
                 // The system has it already under another id: read it, meet, and push the difference afterwards.
                 adopt.insert(existing, owed.record.id);
                 commit.ended.push((owed.push, PushEnd::Done));
             }
             Outcome::Refused(error) => {
-                commit.parked.push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
+                commit
+                    .parked
+                    .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
                 commit.ended.push((owed.push, PushEnd::Done));
             }
-            Outcome::Unknown => {
+            Outcome::Unknown | Outcome::NotSent(_) => {
                 let wait = self.retry(&owed.push);
                 report.look_again(wait);
                 commit.ended.push((owed.push, PushEnd::Later(wait)));
@@ -258,10 +323,16 @@ impl Engine {
         version: Option<String>,
         refs: &Refs,
     ) -> Link {
-        let written = overlay(owed.link.as_ref().and_then(|link| link.wire.as_ref()), &owed.write.values);
-        let wire = crate::wire::pick(&written, owed.sync.mapping.object_fields().iter());
+        // Of an object that was created only what was written is known: the system may have filled in the rest.
+        let wire = overlay(
+            owed.link.as_ref().and_then(|link| link.wire.as_ref()),
+            &owed.write.values,
+        );
         let resolve = |object: &str, id: &str| refs.record(object, id);
-        let base = owed.sync.mapping.forward(&wire, Some(&owed.record.fields), &owed.sync.context, &resolve);
+        let base = owed
+            .sync
+            .mapping
+            .forward(&wire, Some(&owed.record.fields), owed.sync.context(), &resolve);
         Link {
             connection: place.connection.to_owned(),
             object: place.object.to_owned(),
@@ -286,13 +357,18 @@ impl Engine {
         if adopt.is_empty() {
             return Ok(());
         }
-        let fields = self.plan.object_fields(place.connection, place.object);
+        let key = system.connector().key_field(place.object);
+        let fields = self.plan.object_fields(place.connection, place.object, key);
         let ids: Vec<String> = adopt.keys().cloned().collect();
-        self.absorb_ids(system, place, &fields, &ids, &adopt, report).await
+        self.absorb_ids(system, place, &fields, &ids, &adopt, report)
+            .await
     }
 
     fn retry(&self, push: &Push) -> jiff::Timestamp {
-        let wait = RETRY_MS.0.saturating_mul(1 << push.attempts.min(20)).min(RETRY_MS.1);
+        let wait = RETRY_MS
+            .0
+            .saturating_mul(1 << push.attempts.min(20))
+            .min(RETRY_MS.1);
         self.after(Duration::from_millis(wait))
     }
 
@@ -310,7 +386,12 @@ impl Engine {
     }
 
     fn unpark(&self, place: Place<'_>, record: &Record, commit: &mut SyncCommit) {
-        let key = (place.connection.to_owned(), place.object.to_owned(), record.id.to_string(), false);
+        let key = (
+            place.connection.to_owned(),
+            place.object.to_owned(),
+            record.id.to_string(),
+            false,
+        );
         commit.unparked.push(key);
     }
 }

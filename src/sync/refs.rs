@@ -54,8 +54,10 @@ impl Refs {
         connection: &str,
         fields: impl Iterator<Item = &'f Fields>,
     ) -> Result<(), LedgerError> {
-        let mut ids: Vec<RecordId> =
-            fields.flat_map(|fields| fields.iter()).filter_map(|(_, value)| Value::as_reference(value)).collect();
+        let mut ids: Vec<RecordId> = fields
+            .flat_map(|fields| fields.iter())
+            .filter_map(|(_, value)| Value::as_reference(value))
+            .collect();
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| !self.externals.keys().any(|(known, _)| known == id));
@@ -71,7 +73,8 @@ impl Refs {
     }
 
     fn note(&mut self, object: String, external_id: String, record: RecordId) {
-        self.externals.insert((record, object.clone()), external_id.clone());
+        self.externals
+            .insert((record, object.clone()), external_id.clone());
         self.records.insert((object, external_id), record);
     }
 }

@@ -5,7 +5,11 @@ use serde_json::{Map, Value as Json};
 /// Picks the named fields out of an object. A field that the object lacks is `null`, so that two reads of the same
 /// object are equal however the system leaves blanks out.
 pub(crate) fn pick<'f>(object: &Json, fields: impl Iterator<Item = &'f String>) -> Json {
-    Json::Object(fields.map(|field| (field.clone(), get(object, field).cloned().unwrap_or(Json::Null))).collect())
+    Json::Object(
+        fields
+            .map(|field| (field.clone(), get(object, field).cloned().unwrap_or(Json::Null)))
+            .collect(),
+    )
 }
 
 /// Lays written values over what was held.
@@ -20,7 +24,8 @@ pub(crate) fn overlay(held: Option<&Json>, written: &Map<String, Json>) -> Json 
     Json::Object(wire)
 }
 
-fn get<'o>(object: &'o Json, field: &str) -> Option<&'o Json> {
+/// A field of an object, by its literal name or by walking its dots.
+pub(crate) fn get<'o>(object: &'o Json, field: &str) -> Option<&'o Json> {
     if let Some(value) = object.get(field) {
         return Some(value);
     }

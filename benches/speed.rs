@@ -1,0 +1,319 @@
+//! What `make bench` prints: throughput, CPU, start-up and memory of the binary as it ships. Nothing is asserted.
+//!
+//! Everything runs on this machine at once: the hub, the partner that receives, and the load, which is closed-loop and
+//! bounded. So rates are what two shared cores give; the CPU columns are the hub's own and compare better.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value as Json, json};
+use sha2::Sha256;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_interconnect");
+const WEBHOOKS: usize = 40_000;
+const CONNECTIONS: usize = 64;
+const ACCOUNTS: usize = 10_000;
+const MAPPED: usize = 200_000;
+const STARTS: usize = 10;
+const KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+/// Clock ticks a second in /proc, on every Linux there is.
+const TICKS: f64 = 100.0;
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut table = String::new();
+    mapping(&mut table);
+    starting(folder.path(), &mut table);
+    relaying(folder.path(), &mut table);
+    syncing(folder.path(), &mut table);
+    println!("\n{table}");
+}
+
+fn row(table: &mut String, what: &str, value: impl std::fmt::Display) {
+    eprintln!("{what}: {value}");
+    let _ = writeln!(table, "{what:<62} {value}");
+}
+
+/// A process of ours that ends with its value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+impl Process {
+    /// CPU seconds so far, user and system.
+    fn cpu_seconds(&self) -> f64 {
+        cpu_of(&format!("/proc/{}/stat", self.0.id()), 13)
+    }
+
+    fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("a number") / 1024.0
+    }
+}
+
+/// Two neighbouring fields of a stat file, in seconds; 13 is the process itself, 15 its children that ended.
+fn cpu_of(path: &str, field: usize) -> f64 {
+    let stat = std::fs::read_to_string(path).expect("proc is there");
+    let rest = stat.rsplit(')').next().expect("the name ends with a bracket");
+    let numbers: Vec<f64> = rest.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // `rest` begins behind the name: the state is field 2 of the file, the first number field 3.
+    (numbers[field - 3] + numbers[field - 2]) / TICKS
+}
+
+fn mapping(table: &mut String) {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/salesforce/deal.yaml"));
+    let source = diagnostic::Source::new("deal.yaml", text.expect("the mapping ships"));
+    let mut report = diagnostic::Report::new();
+    let mapping = mapping::Mapping::compile(&source, &mut report).expect("the mapping is sound");
+    let object = json!({
+        "Id": "006000000000001AAA", "Name": "Warehouse rollout", "StageName": "Proposal/Price Quote",
+        "CloseDate": "2027-03-31", "CurrencyIsoCode": "EUR", "AccountId": "001000000000001AAA",
+        "Amount": 12345.67, "Description": "Forty sites", "Probability": 75, "NextStep": "Call", "Type": "New Business",
+        "Customer_Name__c": "Contoso", "Customer_Domain__c": "contoso.com", "Customer_Country__c": "DE",
+    });
+    let nobody = |_: &str, _: &str| None;
+    let began = Instant::now();
+    let mut fields = 0;
+    for _ in 0..MAPPED {
+        fields += mapping.forward(&object, None, mapping::Context::default(), &nobody).fields.len();
+    }
+    let rate = MAPPED as f64 / began.elapsed().as_secs_f64();
+    row(table, &format!("mapping alone, {} fields, records/s and thread", fields / MAPPED), format!("{rate:.0}"));
+}
+
+fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<Box<dyn Read>>) {
+    let serve = arguments.contains(&"serve");
+    let mut child = Command::new(BINARY)
+        .args(["--log", "warn"])
+        .args(arguments)
+        .envs(secrets.iter().map(|(name, value)| (*name, value.as_str())))
+        .stdin(Stdio::null())
+        .stdout(if serve { Stdio::null() } else { Stdio::piped() })
+        .stderr(if serve { Stdio::piped() } else { Stdio::null() })
+        .spawn()
+        .expect("the binary starts");
+    let output: Box<dyn Read> = match child.stderr.take() {
+        Some(stderr) => Box::new(stderr),
+        None => Box::new(child.stdout.take().expect("it is piped")),
+    };
+    (Process(child), BufReader::new(output))
+}
+
+/// Starts a hub; the address that it says.
+fn hub(config: &Path, secrets: &[(&str, String)]) -> (Process, String) {
+    let (process, mut output) = spawn(&["--config", config.to_str().expect("text"), "serve"], secrets);
+    let mut line = String::new();
+    while !line.starts_with("listening on http://") {
+        line.clear();
+        assert!(output.read_line(&mut line).expect("it speaks") > 0, "the hub ended");
+    }
+    let address = line.trim().trim_start_matches("listening on http://").to_owned();
+    std::thread::spawn(move || std::io::copy(&mut { output.into_inner() }, &mut std::io::sink()).ok());
+    (process, address)
+}
+
+fn sandbox(arguments: &[&str]) -> (Process, Json) {
+    let mut all = vec!["sandbox", "--json"];
+    all.extend(arguments);
+    let (process, mut output) = spawn(&all, &[]);
+    let mut line = String::new();
+    output.read_line(&mut line).expect("it speaks");
+    (process, serde_json::from_str(&line).expect("one line of JSON"))
+}
+
+fn starting(folder: &Path, table: &mut String) {
+    let mut times = Vec::new();
+    let mut memory = 0.0;
+    for start in 0..STARTS {
+        let config = folder.join("start.yaml");
+        let text = format!("listen: 127.0.0.1:0\nledger: sqlite:{}/start-{start}.db\n", folder.display());
+        std::fs::write(&config, text).expect("written");
+        let began = Instant::now();
+        let (process, _) = hub(&config, &[]);
+        times.push(began.elapsed());
+        std::thread::sleep(Duration::from_secs(1));
+        memory = process.resident_mib();
+    }
+    times.sort();
+    row(table, "start to listening, with a new ledger, median of 10", format!("{:.1} ms", times[STARTS / 2].as_secs_f64() * 1e3));
+    row(table, "resident memory, idle", format!("{memory:.1} MiB"));
+}
+
+fn relaying(folder: &Path, table: &mut String) {
+    let (_sandbox, said) = sandbox(&["--partner", "northwind"]);
+    let config = folder.join("relay.yaml");
+    let url = said["partners"]["northwind"]["url"].as_str().expect("a url");
+    let text = format!(
+        "listen: 127.0.0.1:0
+ledger: sqlite:{}/relay.db
+outbound: {{ allow: [127.0.0.0/8] }}
+partners:
+  acme: {{ secrets: [\"${{env:ACME}}\"] }}
+  northwind:
+    endpoints:
+      - {{ name: northwind, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", events: [custom.load], in_flight_max: 64 }}
+",
+        folder.display()
+    );
+    std::fs::write(&config, text).expect("written");
+    let secrets = [
+        ("ACME", format!("whsec_{}", STANDARD.encode(KEY))),
+        ("NORTHWIND", said["partners"]["northwind"]["secret"].as_str().expect("a secret").to_owned()),
+    ];
+    let (process, address) = hub(&config, &secrets);
+    post(&address, 0, 2_000);
+    wait_for(url, 2_000);
+    let (cpu, began) = (process.cpu_seconds(), Instant::now());
+    post(&address, 2_000, WEBHOOKS);
+    let accepted = began.elapsed();
+    wait_for(url, 2_000 + WEBHOOKS);
+    let delivered = began.elapsed();
+    let cpu = process.cpu_seconds() - cpu;
+    let rate = |took: Duration| format!("{:.0}", WEBHOOKS as f64 / took.as_secs_f64());
+    row(table, "webhooks accepted/s, SQLite, synchronous=FULL, 64 connections", rate(accepted));
+    row(table, "webhooks delivered/s, end to end", rate(delivered));
+    row(table, "CPU of the hub a webhook, in and out", format!("{:.1} µs", cpu / WEBHOOKS as f64 * 1e6));
+    row(table, "resident memory after the load", format!("{:.1} MiB", process.resident_mib()));
+}
+
+/// Posts so many signed webhooks over keep-alive connections, each waiting for its answer.
+fn post(address: &str, first: usize, count: usize) {
+    let next = Arc::new(AtomicUsize::new(first));
+    let threads: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (address, next) = (address.to_owned(), next.clone());
+            std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(&address).expect("it listens");
+                stream.set_nodelay(true).expect("it is TCP");
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= first + count {
+                        return;
+                    }
+                    stream.write_all(&request(&address, number)).expect("it reads");
+                    let status = answer(&mut stream);
+                    assert_eq!(status, 202, "a good webhook is accepted");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("a poster ends well"));
+}
+
+fn request(address: &str, number: usize) -> Vec<u8> {
+    let id = format!("msg_{number}");
+    let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let body = format!(
+        r#"{{"type":"custom.load","timestamp":"2026-11-23T10:00:00Z","data":{{"id":"{number}","note":"{}"}}}}"#,
+        "x".repeat(500)
+    );
+    let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).expect("any length");
+    mac.update(format!("{id}.{at}.{body}").as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    format!(
+        "POST /hooks/acme HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         webhook-id: {id}\r\nwebhook-timestamp: {at}\r\nwebhook-signature: v1,{signature}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Reads one answer to its end; its status.
+fn answer(stream: &mut TcpStream) -> u16 {
+    let mut read = Vec::with_capacity(512);
+    let mut buffer = [0; 1024];
+    loop {
+        let got = stream.read(&mut buffer).expect("it answers");
+        assert!(got > 0, "the hub hung up");
+        read.extend_from_slice(&buffer[..got]);
+        let text = String::from_utf8_lossy(&read);
+        if let Some(end) = text.find("\r\n\r\n") {
+            let length = text[..end].lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if read.len() >= end + 4 + length.unwrap_or(0) {
+                return text[9..12].parse().expect("a status");
+            }
+        }
+    }
+}
+
+/// Waits until the partner has taken so many webhooks.
+fn wait_for(url: &str, count: usize) {
+    let address = url.trim_start_matches("http://");
+    loop {
+        let answer = get(address, "/_sandbox/received?limit=1");
+        if answer["counts"]["accepted"].as_u64() >= Some(count as u64) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn get(address: &str, path: &str) -> Json {
+    ureq::get(&format!("http://{address}{path}"))
+        .call()
+        .expect("it answers")
+        .body_mut()
+        .read_to_string()
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .expect("it answers JSON")
+}
+
+fn syncing(folder: &Path, table: &mut String) {
+    let (_sandbox, said) = sandbox(&[]);
+    let url = said["salesforce"]["url"].as_str().expect("a url");
+    for number in 0..ACCOUNTS {
+        let row = json!({
+            "Name": format!("Account {number}"), "Website": format!("https://account-{number}.example"),
+            "BillingCity": "Berlin", "BillingCountryCode": "DE", "Phone": format!("+4930{:07}", 1_000_000 + number),
+            "Partner_Type__c": "sales",
+        });
+        let answer = ureq::post(&format!("{url}/_sandbox/rows/Account")).send(row.to_string());
+        answer.expect("the sandbox takes rows");
+    }
+    let config = folder.join("sync.yaml");
+    let text = format!(
+        "ledger: sqlite:{}/sync.db
+outbound: {{ allow: [127.0.0.0/8] }}
+connections:
+  crm: {{ system: salesforce, auth: oauth2_client_credentials, config: {{ login_url: \"{url}\" }}, secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}, currency: EUR, country: DE, lag: 0ms }}
+syncs: [{{ connection: crm, record: partner }}]
+",
+        folder.display()
+    );
+    std::fs::write(&config, text).expect("written");
+    let secret = |name: &str| said["salesforce"][name].as_str().expect("a credential").to_owned();
+    let secrets = [("SF_ID", secret("client_id")), ("SF_SECRET", secret("client_secret"))];
+    for (what, full) in [("pulled, mapped, committed (new)", false), ("pulled and compared (nothing new)", true)] {
+        let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
+        let mut command = Command::new(BINARY);
+        command.args(["--config", config.to_str().expect("text"), "sync", "run", "--json"]);
+        if full {
+            command.arg("--full");
+        }
+        let output = command.envs(secrets.iter().map(|(n, v)| (*n, v.as_str()))).output().expect("it runs");
+        let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_of("/proc/self/stat", 15) - cpu);
+        let json: Json = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+        let read = json["total"]["read"].as_f64().unwrap_or(0.0);
+        row(table, &format!("records {what}/s, process start and HTTP included"), format!("{:.0}", read / took));
+        row(table, &format!("records {what} a CPU second of the hub"), format!("{:.0}", read / cpu));
+    }
+}

@@ -1,0 +1,203 @@
+//! [`Catalogue`]: the connectors and mappings that are at hand, shipped with the binary or the user's own.
+//!
+//! A connector is `connectors/<system>/connector.yaml`, a mapping `mappings/<system>/<record>.yaml`, wherever the folder
+//! lies. The user's file wins over a shipped one of the same place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use connector::Connector;
+use diagnostic::{Place, Report, Source};
+use mapping::Mapping;
+use model::Kind;
+
+use crate::config::Config;
+
+/// Path and text of every file that ships.
+const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+/// Bytes that a manifest or a mapping may have.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The files at hand and what was compiled of them.
+pub struct Catalogue {
+    files: BTreeMap<String, Source>,
+    connectors: BTreeMap<String, Arc<Connector>>,
+    mappings: BTreeMap<(String, Kind), Arc<Mapping>>,
+}
+
+impl Catalogue {
+    /// Finds all files, and compiles those that the configuration uses; notes every finding.
+    pub fn load(config: &Config, config_source: &Source, report: &mut Report) -> Catalogue {
+        let mut files: BTreeMap<String, Source> = SHIPPED
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), Source::new(*path, *text)))
+            .collect();
+        let own = [("connectors", &config.connectors), ("mappings", &config.mappings)];
+        for (kind, folder) in own
+            .into_iter()
+            .filter_map(|(kind, folder)| Some((kind, folder.as_ref()?)))
+        {
+            if let Err(error) = list(Path::new(folder), kind, &mut files) {
+                let start = Place {
+                    start: 0,
+                    end: 1,
+                    line: 1,
+                    column: 1,
+                };
+                report.error(
+                    "IC0120",
+                    config_source,
+                    start,
+                    format!("the folder `{folder}` cannot be read: {error}"),
+                    format!("create it, or remove `{kind}:`"),
+                );
+            }
+        }
+        let mut catalogue = Catalogue {
+            files,
+            connectors: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+        };
+        catalogue.compile_used(config, config_source, report);
+        catalogue
+    }
+
+    /// A compiled connector.
+    pub fn connector(&self, system: &str) -> Option<&Arc<Connector>> {
+        self.connectors.get(system)
+    }
+
+    /// A compiled mapping.
+    pub fn mapping(&self, system: &str, kind: Kind) -> Option<&Arc<Mapping>> {
+        self.mappings.get(&(system.to_owned(), kind))
+    }
+
+    /// Names of the systems that have a connector, compiled or not.
+    pub fn systems(&self) -> Vec<&str> {
+        let connectors = self.files.keys().filter_map(|path| {
+            path.strip_prefix("connectors/")?
+                .strip_suffix("/connector.yaml")
+                .filter(|s| !s.contains('/'))
+        });
+        connectors.collect()
+    }
+
+    /// Runs every check that needs no network: samples through the connectors' programs, examples and laws of the
+    /// mappings. With `all`, of every file at hand, otherwise of those that are used.
+    pub fn lint(&mut self, all: bool, report: &mut Report) {
+        if all {
+            let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
+            for system in systems {
+                self.compile_connector(&system, report);
+                for kind in Kind::ALL {
+                    self.compile_mapping(&system, kind, report);
+                }
+            }
+        }
+        for (system, connector) in &self.connectors {
+            let prefix = format!("connectors/{system}/samples/");
+            let samples = self
+                .files
+                .range(prefix.clone()..)
+                .take_while(|(path, _)| path.starts_with(&prefix));
+            let samples: Vec<Source> = samples.map(|(_, source)| source.clone()).collect();
+            let manifest = &self.files[&format!("connectors/{system}/connector.yaml")];
+            report.merge(connector.lint(manifest, &samples));
+        }
+        for mapping in self.mappings.values() {
+            report.merge(mapping.lint());
+        }
+    }
+
+    fn compile_used(&mut self, config: &Config, source: &Source, report: &mut Report) {
+        let start = Place {
+            start: 0,
+            end: 1,
+            line: 1,
+            column: 1,
+        };
+        for (name, connection) in &config.connections {
+            if !self.compile_connector(&connection.system, report) {
+                let systems = self.systems();
+                report.error(
+                    "IC0121",
+                    source,
+                    start,
+                    format!(
+                        "connection `{name}` names the system `{}`, which has no connector",
+                        connection.system
+                    ),
+                    diagnostic::suggestion(&connection.system, systems.into_iter()),
+                );
+            }
+        }
+        for sync in &config.syncs {
+            let Some(connection) = config.connections.get(&sync.connection) else {
+                continue;
+            };
+            let known = self.compile_mapping(&connection.system, sync.record, report);
+            if !known {
+                let path = format!("mappings/{}/{}.yaml", connection.system, sync.record);
+                report.error(
+                    "IC0122",
+                    source,
+                    start,
+                    format!(
+                        "the sync of {} with `{}` has no mapping",
+                        sync.record, sync.connection
+                    ),
+                    format!("write {path}, or remove the sync"),
+                );
+            }
+        }
+    }
+
+    /// Compiles a connector once; says whether its file exists.
+    fn compile_connector(&mut self, system: &str, report: &mut Report) -> bool {
+        let Some(source) = self.files.get(&format!("connectors/{system}/connector.yaml")) else {
+            return false;
+        };
+        if !self.connectors.contains_key(system)
+            && let Some(connector) = Connector::compile(source, report)
+        {
+            self.connectors.insert(system.to_owned(), Arc::new(connector));
+        }
+        true
+    }
+
+    fn compile_mapping(&mut self, system: &str, kind: Kind, report: &mut Report) -> bool {
+        let Some(source) = self.files.get(&format!("mappings/{system}/{kind}.yaml")) else {
+            return false;
+        };
+        let key = (system.to_owned(), kind);
+        if !self.mappings.contains_key(&key)
+            && let Some(mapping) = Mapping::compile(source, report)
+        {
+            self.mappings.insert(key, Arc::new(mapping));
+        }
+        true
+    }
+}
+
+/// Lists the YAML and JSON files below a folder under the names they would ship with.
+fn list(folder: &Path, name: &str, files: &mut BTreeMap<String, Source>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let below = format!("{name}/{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        if path.is_dir() {
+            list(&path, &below, files)?;
+        } else if path.extension().is_some_and(|e| e == "yaml" || e == "json") {
+            if entry.metadata()?.len() > FILE_BYTES_MAX {
+                return Err(std::io::Error::other(format!(
+                    "{} has more than {FILE_BYTES_MAX} bytes",
+                    path.display()
+                )));
+            }
+            let text = std::fs::read_to_string(&path)?;
+            files.insert(below, Source::new(path.display().to_string(), text));
+        }
+    }
+    Ok(())
+}

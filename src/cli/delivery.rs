@@ -1,0 +1,257 @@
+//! `interconnect delivery`: webhooks on their way out.
+
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Delivery, DeliveryFilter, DeliveryState};
+use model::DeliveryId;
+use serde_json::{Value as Json, json};
+
+use super::out::table;
+use super::{Common, Exit, Out};
+use crate::config::span_ms;
+use crate::hub;
+
+/// What to do with deliveries.
+#[derive(Subcommand)]
+pub(crate) enum DeliveryCommand {
+    /// Deliveries, newest first.
+    #[command(after_help = "Example:\n  interconnect delivery list --state dead --since 2h")]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Make deliveries due again now; those that arrived stay as they are.
+    #[command(
+        after_help = "Examples:\n  interconnect delivery retry dlv_01h455vb4pex5vsknk084sn02q\n  \
+        interconnect delivery retry --endpoint northwind-crm --since 2h --dry-run"
+    )]
+    Retry {
+        /// Their ids.
+        ids: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+        /// Only count them.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The attempts of one delivery.
+    Show {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Which deliveries.
+#[derive(Args)]
+pub(crate) struct Which {
+    /// Of this endpoint.
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// In this state: due, delivered or dead.
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Received since so long: 30m, 2h, 1d.
+    #[arg(long, value_name = "SPAN")]
+    since: Option<String>,
+}
+
+/// Deliveries that a dry run counts at most.
+const COUNT_MAX: usize = 100_000;
+
+impl Which {
+    fn filter(&self, now: Timestamp) -> Result<DeliveryFilter, String> {
+        let state = self.state.as_deref().map(|word| {
+            let state = DeliveryState::parse(word);
+            state.ok_or_else(|| format!("`{word}` is not a state; write due, delivered or dead"))
+        });
+        let since = self.since.as_deref().map(|text| {
+            let span = span_ms(text)
+                .and_then(|ms| i64::try_from(ms).ok())
+                .map(SignedDuration::from_millis);
+            let since = span.and_then(|span| now.checked_sub(span).ok());
+            since.ok_or_else(|| format!("`{text}` is not a span of time; write for example 30m, 2h or 1d"))
+        });
+        Ok(DeliveryFilter {
+            ids: Vec::new(),
+            endpoint: self.endpoint.clone(),
+            state: state.transpose()?,
+            since: since.transpose()?,
+        })
+    }
+}
+
+pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -> Exit {
+    let ledger = match hub::open_ledger(&common.config, out).await {
+        Ok(ledger) => ledger,
+        Err(exit) => return exit,
+    };
+    let now = Timestamp::now();
+    let done = match command {
+        DeliveryCommand::List { which, limit } => match which.filter(now) {
+            Ok(filter) => list(&*ledger, &filter, usize::from(*limit), out).await,
+            Err(error) => return usage(out, &error),
+        },
+        DeliveryCommand::Retry { ids, which, dry_run } => {
+            let filter = which.filter(now).and_then(|filter| {
+                Ok(DeliveryFilter {
+                    ids: parse(ids)?,
+                    ..filter
+                })
+            });
+            match filter {
+                Ok(filter) if filter == DeliveryFilter::default() => {
+                    return usage(out, "say which: ids, or --endpoint, --state, --since");
+                }
+                Ok(filter) => retry(&*ledger, &filter, *dry_run, now, out).await,
+                Err(error) => return usage(out, &error),
+            }
+        }
+        DeliveryCommand::Show { id } => match parse(std::slice::from_ref(id)) {
+            Ok(ids) => show(&*ledger, ids[0], out).await,
+            Err(error) => return usage(out, &error),
+        },
+    };
+    done.unwrap_or_else(|error| out.fail(&error.to_string()))
+}
+
+fn usage(out: &Out, error: &str) -> Exit {
+    out.fails(error);
+    Exit::Usage
+}
+
+fn parse(ids: &[String]) -> Result<Vec<DeliveryId>, String> {
+    let parse = |id: &String| {
+        id.parse()
+            .map_err(|_| format!("`{id}` is not a delivery id; they look like dlv_…"))
+    };
+    ids.iter().map(parse).collect()
+}
+
+async fn list(
+    ledger: &dyn ledger::Ledger,
+    filter: &DeliveryFilter,
+    limit: usize,
+    out: &Out,
+) -> Result<Exit, ledger::LedgerError> {
+    let deliveries = ledger.list_deliveries(filter, None, limit).await?;
+    let json: Vec<Json> = deliveries.iter().map(json_of).collect();
+    out.data(json!({"data": json}), || {
+        let row = |delivery: &Delivery| {
+            let next = delivery.next_at.map(|at| at.to_string()).unwrap_or_default();
+            let status = delivery
+                .last_status
+                .map(|status| status.to_string())
+                .unwrap_or_default();
+            vec![
+                delivery.id.to_string(),
+                delivery.event_type.clone(),
+                delivery.endpoint.clone(),
+                delivery.state.word().to_owned(),
+                delivery.attempts.to_string(),
+                status,
+                delivery.received_at.to_string(),
+                next,
+                delivery.last_error.clone(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = deliveries.iter().map(row).collect();
+        let head = [
+            "id",
+            "event",
+            "endpoint",
+            "state",
+            "attempts",
+            "status",
+            "received",
+            "next",
+            "last error",
+        ];
+        table(&head, &rows)
+    });
+    Ok(Exit::Ok)
+}
+
+async fn retry(
+    ledger: &dyn ledger::Ledger,
+    filter: &DeliveryFilter,
+    dry_run: bool,
+    now: Timestamp,
+    out: &Out,
+) -> Result<Exit, ledger::LedgerError> {
+    let count = if dry_run {
+        let all = ledger.list_deliveries(filter, None, COUNT_MAX).await?;
+        all.iter()
+            .filter(|delivery| delivery.state != DeliveryState::Delivered)
+            .count() as u64
+    } else {
+        ledger.retry(filter, now).await?
+    };
+    out.data(json!({"retried": count, "dry_run": dry_run}), || match dry_run {
+        true => format!("{count} deliveries would be due again"),
+        false => format!("{count} deliveries are due again"),
+    });
+    Ok(Exit::Ok)
+}
+
+async fn show(ledger: &dyn ledger::Ledger, id: DeliveryId, out: &Out) -> Result<Exit, ledger::LedgerError> {
+    let filter = DeliveryFilter {
+        ids: vec![id],
+        ..DeliveryFilter::default()
+    };
+    let Some(delivery) = ledger.list_deliveries(&filter, None, 1).await?.into_iter().next() else {
+        return Ok(out.fail(&format!(
+            "there is no delivery `{id}`; list them with `interconnect delivery list`"
+        )));
+    };
+    let attempts = ledger.attempts(id).await?;
+    let json: Vec<Json> = attempts
+        .iter()
+        .map(|attempt| {
+            json!({"number": attempt.number, "at": attempt.at.to_string(), "duration_ms": attempt.duration_ms,
+                "status": attempt.status, "error": attempt.error})
+        })
+        .collect();
+    let mut document = json_of(&delivery);
+    document["attempts_made"] = json.into();
+    out.data(document, || {
+        let rows: Vec<Vec<String>> = attempts
+            .iter()
+            .map(|attempt| {
+                let status = attempt
+                    .status
+                    .map(|status| status.to_string())
+                    .unwrap_or_default();
+                let took = format!("{} ms", attempt.duration_ms);
+                vec![
+                    attempt.number.to_string(),
+                    attempt.at.to_string(),
+                    took,
+                    status,
+                    attempt.error.clone(),
+                ]
+            })
+            .collect();
+        let head = format!(
+            "{}  {} for {}, {}\n\n",
+            delivery.id,
+            delivery.event_type,
+            delivery.endpoint,
+            delivery.state.word()
+        );
+        head + &table(&["attempt", "at", "took", "status", "error"], &rows)
+    });
+    Ok(Exit::Ok)
+}
+
+fn json_of(delivery: &Delivery) -> Json {
+    json!({
+        "id": delivery.id.to_string(), "event": delivery.event.to_string(), "type": delivery.event_type,
+        "source": delivery.source, "endpoint": delivery.endpoint, "state": delivery.state.word(),
+        "attempts": delivery.attempts, "received_at": delivery.received_at.to_string(),
+        "next_at": delivery.next_at.map(|at| at.to_string()), "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+    })
+}

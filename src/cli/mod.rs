@@ -1,0 +1,162 @@
+//! The command line: what can be asked for, and how answers leave.
+//!
+//! Data goes to standard output, everything else to standard error; `--json` gives data as JSON everywhere.
+//! How a command ended is its exit code, see [`Exit`].
+
+mod check;
+mod delivery;
+mod demo;
+mod out;
+mod progress;
+mod record;
+mod sandbox;
+mod serve;
+mod status;
+mod sync;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use out::Out;
+
+/// Whether a person watches standard error.
+pub(crate) fn watched() -> bool {
+    Out::watched()
+}
+
+/// The integration hub for partner ecosystems.
+#[derive(Parser)]
+#[command(name = "interconnect", version, max_term_width = 100, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  interconnect demo                         see it work, without any set-up
+  interconnect check                        is my configuration right?
+  interconnect serve                        run the hub
+  interconnect sync run --connection crm    bring one connection up to date now
+  interconnect record show dea_01h2x…       a record, and who said each value
+  interconnect delivery list --state dead   webhooks that were given up
+  interconnect help exit-codes              what the exit codes mean";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  it went well
+    1  it failed, or a check found errors, or the demo's systems disagree
+    2  the command line or the configuration is wrong; nothing was started
+    5  it went well in part: some records are parked, see `interconnect sync parked`
+  130  it was interrupted";
+
+/// Options that every command takes.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The configuration file.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "INTERCONNECT_CONFIG",
+        default_value = "interconnect.yaml"
+    )]
+    config: PathBuf,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log on standard error: error, warn, info, debug, or filters such as relay=debug.
+    #[arg(long, global = true, value_name = "FILTER", env = "INTERCONNECT_LOG")]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One process with the hub, emulated systems and partners, seeded with an ecosystem.
+    Demo(demo::DemoArgs),
+    /// Run the hub.
+    #[command(after_help = "Example:\n  interconnect --config /etc/interconnect.yaml serve")]
+    Serve,
+    /// Check configuration, connectors and mappings, without any network.
+    Check(check::CheckArgs),
+    /// Emulated systems to try things against.
+    Sandbox(sandbox::SandboxArgs),
+    /// Keep systems in agreement.
+    #[command(subcommand)]
+    Sync(sync::SyncCommand),
+    /// Look at records.
+    #[command(subcommand)]
+    Record(record::RecordCommand),
+    /// Look at webhooks on their way out.
+    #[command(subcommand)]
+    Delivery(delivery::DeliveryCommand),
+    /// What the hub is doing: work owed, runs, rows.
+    Status,
+    /// What the exit codes mean.
+    #[command(name = "exit-codes", hide = true)]
+    ExitCodes,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It went well.
+    Ok = 0,
+    /// It failed.
+    Failed = 1,
+    /// Command line or configuration are wrong.
+    Usage = 2,
+    /// It went well in part.
+    Partial = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1..) == Some(&["help".to_owned(), "exit-codes".to_owned()]) {
+        return exit_codes(&Out::new(false)).into();
+    }
+    let cli = Cli::parse();
+    let out = Out::new(cli.common.json);
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Sync(_));
+    crate::telemetry::init(cli.common.log.as_deref(), quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out.fails(&format!("the runtime does not start: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    runtime.block_on(run(cli, &out)).into()
+}
+
+async fn run(cli: Cli, out: &Out) -> Exit {
+    let common = &cli.common;
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, out).await,
+        Command::Serve => serve::run(common, out).await,
+        Command::Check(args) => check::run(&args, common, out),
+        Command::Sandbox(args) => sandbox::run(&args, out).await,
+        Command::Sync(command) => sync::run(&command, common, out).await,
+        Command::Record(command) => record::run(&command, common, out).await,
+        Command::Delivery(command) => delivery::run(&command, common, out).await,
+        Command::Status => status::run(common, out).await,
+        Command::ExitCodes => exit_codes(out),
+    }
+}
+
+fn exit_codes(out: &Out) -> Exit {
+    out.line(EXIT_CODES);
+    Exit::Ok
+}

@@ -1,0 +1,112 @@
+//! [`Out`]: where answers go.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::Value as Json;
+
+use super::Exit;
+
+/// Standard output for data, standard error for the rest.
+pub(crate) struct Out {
+    /// Whether data is asked for as JSON.
+    pub(crate) json: bool,
+}
+
+/// The version of the JSON that commands print; it grows when a key changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+impl Out {
+    pub(crate) fn new(json: bool) -> Out {
+        Out { json }
+    }
+
+    /// A line of data. A reader that has gone away ends the output, not the program's work.
+    pub(crate) fn line(&self, text: &str) {
+        let _gone = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    /// Data: the JSON when it is asked for, the text otherwise.
+    pub(crate) fn data(&self, json: Json, text: impl FnOnce() -> String) {
+        if self.json {
+            let mut json = json;
+            if let Json::Object(map) = &mut json {
+                map.insert("schema".to_owned(), Json::from(SCHEMA));
+            }
+            self.line(&serde_json::to_string_pretty(&json).expect("JSON values serialise"));
+        } else {
+            let text = text();
+            if !text.is_empty() {
+                self.line(text.trim_end());
+            }
+        }
+    }
+
+    /// A remark for the person who watches.
+    pub(crate) fn note(&self, text: &str) {
+        let _gone = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// What went wrong.
+    pub(crate) fn fails(&self, text: &str) {
+        self.note(&format!("error: {text}"));
+    }
+
+    /// Says what went wrong and how the command ends.
+    pub(crate) fn fail(&self, text: &str) -> Exit {
+        self.fails(text);
+        Exit::Failed
+    }
+
+    /// Whether a person watches standard error.
+    pub(crate) fn watched() -> bool {
+        std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
+    }
+
+    /// Whether findings may be coloured.
+    pub(crate) fn colours() -> bool {
+        Out::watched() && std::env::var_os("NO_COLOR").is_none()
+    }
+}
+
+/// Rows as a table: columns as wide as their widest cell, two blanks between.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(head.to_vec())];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = vec![
+            vec!["dlv_1".into(), "due".into()],
+            vec!["dlv_22".into(), "delivered".into()],
+        ];
+        insta::assert_snapshot!(table(&["id", "state"], &rows), @r"
+        id      state
+        dlv_1   due
+        dlv_22  delivered
+        ");
+    }
+}

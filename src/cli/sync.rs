@@ -1,0 +1,322 @@
+//! `interconnect sync`: bring systems into agreement now, without a running hub.
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use ledger::{Parked, ParkedFilter};
+use serde_json::{Map, Value as Json, json};
+use sync::{Counts, SyncError};
+
+use super::out::table;
+use super::progress::Progress;
+use super::{Common, Exit, Out};
+use crate::hub::{self, Hub};
+
+/// What to do with syncs.
+#[derive(Subcommand)]
+pub(crate) enum SyncCommand {
+    /// Pull and push until nothing is owed any more.
+    #[command(
+        after_help = "Examples:\n  interconnect sync run\n  interconnect sync run --connection crm --full --json"
+    )]
+    Run {
+        /// Read only this connection; what it changes is still pushed everywhere.
+        #[arg(long, value_name = "NAME")]
+        connection: Option<String>,
+        /// Read everything again from the beginning, not only what changed.
+        #[arg(long)]
+        full: bool,
+    },
+    /// The syncs that are configured, and how far each has read.
+    List,
+    /// What could not be mapped or was refused, and why.
+    Parked {
+        /// At most so many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+}
+
+/// Rounds of pulling and pushing after which the systems are said not to settle.
+const ROUNDS_MAX: u32 = 20;
+/// How long a push that has to wait is waited for.
+const WAIT_MS_MAX: i64 = 5_000;
+
+pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Exit {
+    let hub = match hub::open(&common.config, out).await {
+        Ok(hub) => hub,
+        Err(exit) => return exit,
+    };
+    match command {
+        SyncCommand::Run { connection, full } => all(&hub, connection.as_deref(), *full, out).await,
+        SyncCommand::List => match list(&hub, out).await {
+            Ok(exit) => exit,
+            Err(error) => out.fail(&error.to_string()),
+        },
+        SyncCommand::Parked { limit } => {
+            let parked = hub
+                .ledger
+                .parked(&ParkedFilter::default(), usize::from(*limit))
+                .await;
+            match parked {
+                Ok(parked) => show_parked(&parked, out),
+                Err(error) => out.fail(&error.to_string()),
+            }
+        }
+    }
+}
+
+/// What a run came to at one object.
+#[derive(Default)]
+struct Tally {
+    objects: std::collections::BTreeMap<(String, String), Counts>,
+    errors: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, connection: &str, object: &str, counts: &Counts) {
+        self.objects
+            .entry((connection.to_owned(), object.to_owned()))
+            .or_default()
+            .add(counts);
+    }
+
+    fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.objects.values().for_each(|counts| total.add(counts));
+        total
+    }
+}
+
+async fn all(hub: &Hub, connection: Option<&str>, full: bool, out: &Out) -> Exit {
+    let mut tally = Tally::default();
+    let mut progress = Progress::begin(None);
+    let mut settled = false;
+    for round in 0..ROUNDS_MAX {
+        let first = round == 0;
+        let pulled = pull_round(hub, connection, full && first, &mut tally, &mut progress).await;
+        let (pushed, waits) = push_round(hub, &mut tally, &mut progress).await;
+        if !tally.errors.is_empty() {
+            break;
+        }
+        if !pulled && !pushed {
+            let Some(wait) = waits else {
+                settled = true;
+                break;
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+    progress.end();
+    report(hub, &tally, settled, out).await
+}
+
+/// Reads every object once; says whether anything changed.
+async fn pull_round(
+    hub: &Hub,
+    only: Option<&str>,
+    from_start: bool,
+    tally: &mut Tally,
+    progress: &mut Progress,
+) -> bool {
+    let mut changed = false;
+    for (connection, object) in hub.engine.plan().objects() {
+        let pulls = hub.engine.plan().of(connection, object).any(|sync| sync.pull);
+        if !pulls || only.is_some_and(|only| only != connection) {
+            continue;
+        }
+        progress.say(&format!(
+            "reading {object} of {connection}: {} so far",
+            tally.total().read
+        ));
+        let mut from_start = from_start;
+        loop {
+            match hub.engine.pull(connection, object, from_start).await {
+                Ok(report) => {
+                    tally.add(connection, object, &report.counts);
+                    let counts = report.counts;
+                    changed |= counts.created + counts.updated + counts.met + counts.gone > 0;
+                    if report.again.is_none_or(|again| again > Timestamp::now()) {
+                        break;
+                    }
+                    from_start = false;
+                }
+                Err(error) => {
+                    tally.errors.push(explain(&error));
+                    break;
+                }
+            }
+        }
+    }
+    changed
+}
+
+/// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.
+async fn push_round(
+    hub: &Hub,
+    tally: &mut Tally,
+    progress: &mut Progress,
+) -> (bool, Option<std::time::Duration>) {
+    let mut written = false;
+    let mut next: Option<Timestamp> = None;
+    for (connection, object) in hub.engine.plan().objects() {
+        progress.say(&format!(
+            "writing {object} to {connection}: {} so far",
+            tally.total().written
+        ));
+        match hub.engine.push(connection, object).await {
+            Ok(report) => {
+                tally.add(connection, object, &report.counts);
+                written |= report.counts.written > 0 || !report.owed.is_empty();
+                next = [next, report.again].into_iter().flatten().min();
+            }
+            Err(error) => tally.errors.push(explain(&error)),
+        }
+    }
+    let wait = next.map(|at| at.duration_since(Timestamp::now()).as_millis());
+    let soon = wait.filter(|wait| *wait <= i128::from(WAIT_MS_MAX));
+    let wait = soon.map(|wait| std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
+    (written, wait)
+}
+
+fn explain(error: &SyncError) -> String {
+    match error {
+        SyncError::Taken => {
+            format!("{error}: a hub is running on this ledger and keeps it up to date itself")
+        }
+        _ => error.to_string(),
+    }
+}
+
+async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
+    let parked = hub
+        .ledger
+        .parked(&ParkedFilter::default(), 1_000)
+        .await
+        .unwrap_or_default();
+    let objects: Map<String, Json> = tally
+        .objects
+        .iter()
+        .map(|((connection, object), counts)| (format!("{connection}/{object}"), counts.to_json()))
+        .collect();
+    let json = json!({
+        "objects": objects, "total": tally.total().to_json(), "parked": parked.len(), "settled": settled,
+        "errors": tally.errors,
+    });
+    out.data(json, || {
+        let row = |((connection, object), counts): (&(String, String), &Counts)| {
+            let numbers = [
+                counts.read,
+                counts.created,
+                counts.updated,
+                counts.met,
+                counts.written,
+                counts.parked,
+            ];
+            let mut row = vec![connection.clone(), object.clone()];
+            row.extend(numbers.map(|number| number.to_string()));
+            row
+        };
+        let rows: Vec<Vec<String>> = tally.objects.iter().map(row).collect();
+        table(
+            &[
+                "connection",
+                "object",
+                "read",
+                "created",
+                "updated",
+                "met",
+                "written",
+                "parked",
+            ],
+            &rows,
+        )
+    });
+    for error in &tally.errors {
+        out.fails(error);
+    }
+    if !tally.errors.is_empty() {
+        return Exit::Failed;
+    }
+    if !parked.is_empty() {
+        out.note(&format!(
+            "{} parked; see them with: interconnect sync parked",
+            parked.len()
+        ));
+        return Exit::Partial;
+    }
+    if !settled {
+        return out.fail(&format!("the systems do not settle within {ROUNDS_MAX} rounds"));
+    }
+    Exit::Ok
+}
+
+async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
+    let mut json = Vec::new();
+    let mut rows = Vec::new();
+    for sync in &hub.engine.plan().syncs {
+        let cursor = hub.ledger.cursor(&sync.connection, sync.object()).await?;
+        let primed = cursor.as_ref().is_some_and(|cursor| cursor.primed);
+        let read = cursor.as_ref().map(|cursor| cursor.stored_at.to_string());
+        let directions = match (sync.pull, sync.push) {
+            (true, true) => "both ways",
+            (true, false) => "in",
+            (false, true) => "out",
+            (false, false) => "off",
+        };
+        json.push(json!({
+            "connection": sync.connection, "object": sync.object(), "record": sync.kind().name(),
+            "pull": sync.pull, "push": sync.push, "complete": primed, "read_at": read,
+            "cursor": cursor.map(|cursor| cursor.position),
+        }));
+        rows.push(vec![
+            sync.connection.clone(),
+            sync.object().to_owned(),
+            sync.kind().to_string(),
+            directions.to_owned(),
+            if primed { "complete" } else { "not yet" }.to_owned(),
+            read.unwrap_or_default(),
+        ]);
+    }
+    let head = [
+        "connection",
+        "object",
+        "record",
+        "directions",
+        "first read",
+        "last moved",
+    ];
+    out.data(json!({"data": json}), || table(&head, &rows));
+    Ok(Exit::Ok)
+}
+
+fn show_parked(parked: &[Parked], out: &Out) -> Exit {
+    let json: Vec<Json> = parked
+        .iter()
+        .map(|parked| {
+            json!({
+                "connection": parked.connection, "object": parked.object, "key": parked.key,
+                "direction": direction(parked), "code": parked.code, "reason": parked.reason,
+                "since": parked.since.to_string(), "retry_at": parked.retry_at.map(|at| at.to_string()),
+            })
+        })
+        .collect();
+    out.data(json!({"data": json}), || {
+        let row = |parked: &Parked| {
+            vec![
+                parked.connection.clone(),
+                parked.object.clone(),
+                parked.key.clone(),
+                direction(parked).to_owned(),
+                parked.code.clone(),
+                parked.reason.clone(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = parked.iter().map(row).collect();
+        table(&["connection", "object", "key", "way", "code", "reason"], &rows)
+    });
+    Exit::Ok
+}
+
+fn direction(parked: &Parked) -> &'static str {
+    if parked.inbound { "in" } else { "out" }
+}

@@ -1,0 +1,295 @@
+//! A believable ecosystem: partners, leads and deals, some of them known to both systems before anything is connected.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sandbox::{PartnerSettings, Running, Secret, Settings};
+use serde_json::json;
+
+/// Name, domain, city, country (code and name), phone, type.
+const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
+    (
+        "Northwind Traders GmbH",
+        "northwind.example.com",
+        "Berlin",
+        ("DE", "Germany"),
+        "+493012345678",
+        "sales",
+    ),
+    (
+        "Globex Iberia SL",
+        "globex.example.com",
+        "Madrid",
+        ("ES", "Spain"),
+        "+34912345678",
+        "sales",
+    ),
+    (
+        "Fabrikam Consulting Ltd",
+        "fabrikam.example.com",
+        "London",
+        ("GB", "United Kingdom"),
+        "+442079460958",
+        "service",
+    ),
+    (
+        "Tailspin Integrations BV",
+        "tailspin.example.com",
+        "Utrecht",
+        ("NL", "Netherlands"),
+        "+31302345678",
+        "technology",
+    ),
+    (
+        "Wingtip Analytics SAS",
+        "wingtip.example.com",
+        "Lyon",
+        ("FR", "France"),
+        "+33472345678",
+        "technology",
+    ),
+    (
+        "Litware Cloud AB",
+        "litware.example.com",
+        "Göteborg",
+        ("SE", "Sweden"),
+        "+46312345678",
+        "sales",
+    ),
+    (
+        "Proseware Training SpA",
+        "proseware.example.com",
+        "Milano",
+        ("IT", "Italy"),
+        "+390212345678",
+        "service",
+    ),
+    (
+        "Adatum Advisory AG",
+        "adatum.example.com",
+        "Zürich",
+        ("CH", "Switzerland"),
+        "+41442345678",
+        "influence",
+    ),
+    (
+        "Contoso Managed Services Oy",
+        "contoso.example.com",
+        "Tampere",
+        ("FI", "Finland"),
+        "+358312345678",
+        "service",
+    ),
+    (
+        "Woodgrove Alliances Inc",
+        "woodgrove.example.com",
+        "Austin",
+        ("US", "United States"),
+        "+15125550123",
+        "strategic",
+    ),
+    (
+        "Lucerne Media GmbH",
+        "lucerne.example.com",
+        "Wien",
+        ("AT", "Austria"),
+        "+4312345678",
+        "influence",
+    ),
+    (
+        "Trey Robotics KK",
+        "trey.example.com",
+        "Osaka",
+        ("JP", "Japan"),
+        "+81612345678",
+        "technology",
+    ),
+];
+
+/// Companies that both systems know from the start, under slightly different spellings.
+const KNOWN_TO_BOTH: usize = 4;
+/// Deals per company that the CRM has from the start.
+const DEALS_EACH: usize = 3;
+
+const STAGES: [&str; 4] = [
+    "Prospecting",
+    "Qualification",
+    "Needs Analysis",
+    "Proposal/Price Quote",
+];
+const WORK: [&str; 3] = ["Warehouse rollout", "Fleet tracking", "Support contract"];
+
+/// How much was seeded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded {
+    pub(crate) partners: usize,
+    pub(crate) leads: usize,
+    pub(crate) deals: usize,
+}
+
+/// The secrets of the partners are constants of the demo, and of no use anywhere else.
+pub(crate) fn secret(partner: &str) -> Secret {
+    let key = format!("{partner:*<32}");
+    Secret::new(format!("whsec_{}", STANDARD.encode(&key.as_bytes()[..32])))
+}
+
+pub(crate) fn settings() -> Settings {
+    let partners = super::PARTNERS.map(|name| PartnerSettings::new(name, secret(name)));
+    Settings {
+        partners: partners.to_vec(),
+        ..Settings::default()
+    }
+}
+
+/// Fills both systems.
+pub(crate) fn seed(systems: &Running) -> Result<Seeded, String> {
+    let mut seeded = Seeded {
+        partners: COMPANIES.len(),
+        leads: 0,
+        deals: 0,
+    };
+    for (number, company) in COMPANIES.iter().enumerate() {
+        if number < KNOWN_TO_BOTH || number % 2 == 0 {
+            let account = account(systems, company)?;
+            seeded.deals += opportunities(systems, number, company.0, &account)?;
+        }
+        if number < KNOWN_TO_BOTH || number % 2 == 1 {
+            let id = hubspot_company(systems, number, company)?;
+            seeded.deals += hubspot_deals(systems, number, company.0, &id)?;
+        }
+    }
+    seeded.leads = leads(systems)?;
+    Ok(seeded)
+}
+
+type Company = (
+    &'static str,
+    &'static str,
+    &'static str,
+    (&'static str, &'static str),
+    &'static str,
+    &'static str,
+);
+
+fn account(
+    systems: &Running,
+    (name, domain, city, country, phone, kind): &Company,
+) -> Result<String, String> {
+    let row = json!({
+        "Name": name, "Website": format!("https://{domain}"), "Phone": phone, "BillingCity": city,
+        "BillingCountryCode": country.0, "Partner_Type__c": kind, "CurrencyIsoCode": "EUR",
+    });
+    systems
+        .salesforce
+        .insert("Account", &row)
+        .map_err(|error| error.to_string())
+}
+
+fn opportunities(systems: &Running, number: usize, partner: &str, account: &str) -> Result<usize, String> {
+    for (deal, work) in WORK.iter().enumerate().take(DEALS_EACH) {
+        let row = json!({
+            "Name": format!("{work} for {partner}"), "AccountId": account,
+            "StageName": STAGES[(number + deal) % STAGES.len()],
+            "CloseDate": format!("2027-{:02}-{:02}", 1 + (number + deal) % 12, 1 + (number * 7 + deal) % 28),
+            "Amount": amount(number, deal), "CurrencyIsoCode": "EUR",
+            "Customer_Name__c": format!("Customer {}", number * DEALS_EACH + deal),
+            "Customer_Country__c": "DE",
+        });
+        systems
+            .salesforce
+            .insert("Opportunity", &row)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(DEALS_EACH)
+}
+
+/// An exact amount, as a JSON number with its two decimals.
+fn amount(number: usize, deal: usize) -> serde_json::Value {
+    let cents = 1_234_550 + number * 777_345 + deal * 91_005;
+    let text = format!("{}.{:02}", cents / 100, cents % 100);
+    serde_json::from_str(&text).expect("digits are a number")
+}
+
+fn hubspot_company(systems: &Running, number: usize, company: &Company) -> Result<String, String> {
+    let (name, domain, city, country, phone, kind) = company;
+    // Where both systems know a company, HubSpot has less and spells it its own way: they meet by domain.
+    let properties = if number < KNOWN_TO_BOTH {
+        json!({"name": name.to_uppercase(), "domain": domain})
+    } else {
+        json!({"name": name, "domain": domain, "city": city, "country": country.1, "phone": phone, "partner_type": kind})
+    };
+    systems
+        .hubspot
+        .insert("companies", &properties)
+        .map_err(|error| error.to_string())
+}
+
+fn hubspot_deals(systems: &Running, number: usize, partner: &str, company: &str) -> Result<usize, String> {
+    if number < KNOWN_TO_BOTH {
+        return Ok(0);
+    }
+    let properties = json!({
+        "dealname": format!("Campaign with {partner}"), "dealstage": "qualifiedtobuy", "pipeline": "default",
+        "amount": format!("{}.95", 500 + number * 31), "deal_currency_code": "EUR",
+        "closedate": format!("2027-{:02}-15T00:00:00Z", 1 + number % 12),
+    });
+    let deal = systems
+        .hubspot
+        .insert("deals", &properties)
+        .map_err(|error| error.to_string())?;
+    systems
+        .hubspot
+        .associate(("deals", &deal), ("companies", company))
+        .map_err(|error| error.to_string())?;
+    Ok(1)
+}
+
+fn leads(systems: &Running) -> Result<usize, String> {
+    let people = [
+        (
+            "Amara",
+            "Okafor",
+            "amara.okafor@bluewater.example.com",
+            "Bluewater Logistics",
+            "+493055512340",
+        ),
+        (
+            "Jonas",
+            "Lindqvist",
+            "jonas@nordlager.example.com",
+            "Nordlager AB",
+            "+46855512341",
+        ),
+        (
+            "Chiara",
+            "Moretti",
+            "c.moretti@officina.example.com",
+            "Officina Moretti",
+            "+390255512342",
+        ),
+        (
+            "Tomás",
+            "Vega",
+            "tomas.vega@riobravo.example.com",
+            "Rio Bravo Foods",
+            "+34915551234",
+        ),
+    ];
+    for (number, (first, last, email, company, phone)) in people.iter().enumerate() {
+        if number % 2 == 0 {
+            let row = json!({"FirstName": first, "LastName": last, "Email": email, "Company": company, "Phone": phone,
+                "Status": "Open - Not Contacted", "CurrencyIsoCode": "EUR"});
+            systems
+                .salesforce
+                .insert("Lead", &row)
+                .map_err(|error| error.to_string())?;
+        } else {
+            let properties = json!({"firstname": first, "lastname": last, "email": email, "company": company,
+                "phone": phone, "lifecyclestage": "lead", "hs_lead_status": "NEW"});
+            systems
+                .hubspot
+                .insert("contacts", &properties)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(people.len())
+}

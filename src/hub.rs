@@ -1,0 +1,413 @@
+//! [`Hub`]: the parts put together, and what the command line opens.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use connector::{Connection, Secret, Secrets};
+use diagnostic::{Report, Source};
+use jiff::Timestamp;
+use ledger::Ledger;
+use outbound::{Guard, Sender, SenderLimits};
+use policy::{PathPattern, Share, SharingPolicy};
+use queue::{Job, Nudge, Queue, WorkerSettings, Workers};
+use relay::{Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, RelayLimits, RelaySettings};
+use sync::{Engine, Plan, Rules, Sync};
+
+use crate::catalogue::Catalogue;
+use crate::cli::{Exit, Out};
+use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits};
+use crate::look::Looker;
+use crate::web;
+use crate::world::RealWorld;
+
+/// Bytes that a configuration file may have.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a hub does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A secret is not where it is said to be.
+    #[error(transparent)]
+    Secret(#[from] crate::config::MissingSecret),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+    /// The queue cannot be opened.
+    #[error("the queue cannot be opened: {0}")]
+    Queue(#[from] queue::QueueError),
+    /// Something in the configuration does not fit.
+    #[error("{0}")]
+    Setting(String),
+}
+
+fn setting(error: impl std::fmt::Display) -> StartError {
+    StartError::Setting(error.to_string())
+}
+
+/// All parts of a hub.
+pub struct Hub {
+    /// Where it is to listen.
+    pub listen: SocketAddr,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// The queue.
+    pub queue: Queue,
+    /// Pull and push.
+    pub engine: Arc<Engine>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) nudge: relay::Nudge,
+    pub(crate) settings: Arc<server::ServerSettings>,
+    limits: Limits,
+    looker: Arc<Looker>,
+    holder: String,
+}
+
+impl Hub {
+    /// Opens everything that a configuration names. Nothing runs yet.
+    pub async fn open(config: &Config, catalogue: &Catalogue) -> Result<Hub, StartError> {
+        let holder = format!("hub-{}", hex(&RealWorld::bytes::<8>()));
+        let guard = guard(config)?;
+        let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
+        let settings = Arc::new(web::settings(config.listen, admin_key, &config.limits)?);
+        let relay = Arc::new(relay_settings(config, &guard)?);
+        let connections = connections(config, catalogue, &guard)?;
+        let plan = plan(config, catalogue)?;
+        let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
+        let jobs = queue::Settings {
+            seed: u64::from_le_bytes(RealWorld::bytes()),
+            ..queue::Settings::default()
+        };
+        let queue = match config.queue.as_str() {
+            "memory" => Queue::memory(jobs)?,
+            url => Queue::redis(url, jobs).await?,
+        };
+        let subscribers = relay.clone();
+        let fan_out: sync::FanOut = Arc::new(move |event_type| {
+            let endpoints = subscribers.subscribers(event_type, "interconnect");
+            endpoints.map(|endpoint| endpoint.name().to_owned()).collect()
+        });
+        let world = Arc::new(RealWorld);
+        let engine = Engine::new(ledger.clone(), plan, connections, world, fan_out, holder.clone());
+        let engine = Arc::new(engine);
+        let handover = Arc::new(Handover::default());
+        let random: relay::Random = Arc::new(RealWorld::bytes::<10>);
+        let sender = Sender::new(SenderLimits::default(), guard).map_err(setting)?;
+        let deliverer = Deliverer::new(
+            ledger.clone(),
+            relay.clone(),
+            sender,
+            handover.clone(),
+            Arc::new(Timestamp::now),
+            random.clone(),
+            holder.clone(),
+        );
+        let nudge = nudger(&queue);
+        let intake = Intake::new(ledger.clone(), relay, handover, nudge.clone(), random);
+        let looker = Looker {
+            ledger: ledger.clone(),
+            queue: queue.clone(),
+            engine: engine.clone(),
+            deliverer: Arc::new(deliverer),
+            every_ms: every_ms(&engine, config),
+            sweep_every_ms: config.limits.sweep_every_ms,
+            next_pull: Mutex::default(),
+        };
+        Ok(Hub {
+            listen: config.listen,
+            ledger,
+            queue,
+            engine,
+            intake: Arc::new(intake),
+            nudge,
+            settings,
+            limits: config.limits.clone(),
+            looker: Arc::new(looker),
+            holder,
+        })
+    }
+
+    /// Serves and works until it is told to stop; ends when requests and running work have ended.
+    pub async fn run(
+        &self,
+        listener: tokio::net::TcpListener,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), String> {
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        self.looker.start().await.map_err(|error| error.to_string())?;
+        let settings = WorkerSettings {
+            name: self.holder.clone(),
+            concurrency: self.limits.workers_max,
+            stop_timeout_ms: self.limits.stop_timeout_ms,
+            ..WorkerSettings::default()
+        };
+        let workers = Workers::run(&self.queue, self.looker.clone(), settings, until(stopped.clone()));
+        let serve = async {
+            web::serve(self, listener, until(stopped)).await;
+            Ok(())
+        };
+        let told = async {
+            stop.await;
+            stopping.send_replace(true);
+            Ok::<(), String>(())
+        };
+        let workers = async { workers.await.map_err(|error| error.to_string()) };
+        let ended = async {
+            // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
+            let result = tokio::try_join!(workers, serve);
+            stopping.send_replace(true);
+            result.map(|_| ())
+        };
+        let (told, ended) = (std::pin::pin!(told), std::pin::pin!(ended));
+        match futures_util::future::select(told, ended).await {
+            futures_util::future::Either::Left((_, ended)) => ended.await,
+            futures_util::future::Either::Right((result, _)) => result,
+        }
+    }
+}
+
+async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    // A sender that is gone means stop, too.
+    let _gone = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Nudges an endpoint's job without waiting for the queue.
+fn nudger(queue: &Queue) -> relay::Nudge {
+    let queue = queue.clone();
+    Arc::new(move |endpoint: &str| {
+        let (queue, endpoint) = (queue.clone(), endpoint.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = queue.nudge(&[Nudge::now(Job::Deliver { endpoint })]).await {
+                // The ledger knows what is owed; the next sweep nudges again.
+                tracing::warn!(%error, "the queue did not take a nudge");
+            }
+        });
+    })
+}
+
+fn guard(config: &Config) -> Result<Guard, StartError> {
+    let rules = config
+        .outbound_allow
+        .iter()
+        .map(|rule| rule.parse::<outbound::Rule>().map_err(setting));
+    Ok(Guard::allowing(rules.collect::<Result<Vec<_>, _>>()?))
+}
+
+fn connections(
+    config: &Config,
+    catalogue: &Catalogue,
+    guard: &Guard,
+) -> Result<BTreeMap<String, Arc<Connection>>, StartError> {
+    let client = outbound::Client::new(outbound::Limits::default(), guard.clone()).map_err(setting)?;
+    let mut connections = BTreeMap::new();
+    for (name, connection) in &config.connections {
+        let Some(connector) = catalogue.connector(&connection.system) else {
+            return Err(StartError::Setting(format!(
+                "`{}` has no connector",
+                connection.system
+            )));
+        };
+        let settings = connection_settings(name, connection)?;
+        let clock = Arc::new(connector::SystemClock);
+        let open = Connection::open(connector.clone(), settings, client.clone(), clock);
+        let open = open.map_err(|error| StartError::Setting(format!("connection `{name}`: {error}")))?;
+        connections.insert(name.clone(), Arc::new(open));
+    }
+    Ok(connections)
+}
+
+fn connection_settings(name: &str, connection: &ConnectionConfig) -> Result<connector::Settings, StartError> {
+    let mut secrets = Secrets::default();
+    for (key, reference) in &connection.secrets {
+        secrets.insert(key, Secret::new(reference.look_up()?));
+    }
+    let mut settings = connector::Settings::new(name, connection.config.clone(), secrets);
+    settings.auth.clone_from(&connection.auth);
+    settings.lag_ms = connection.lag_ms;
+    Ok(settings)
+}
+
+fn plan(config: &Config, catalogue: &Catalogue) -> Result<Plan, StartError> {
+    let mut syncs = Vec::new();
+    for sync in &config.syncs {
+        let connection = config.connections.get(&sync.connection);
+        let mapping = connection.and_then(|c| catalogue.mapping(&c.system, sync.record));
+        let (Some(connection), Some(mapping)) = (connection, mapping) else {
+            return Err(StartError::Setting(format!(
+                "the sync of {} with `{}` has no mapping",
+                sync.record, sync.connection
+            )));
+        };
+        let currency = connection
+            .currency
+            .as_deref()
+            .map(model::Currency::parse)
+            .transpose();
+        syncs.push(Sync {
+            connection: sync.connection.clone(),
+            mapping: mapping.clone(),
+            currency: currency.map_err(setting)?,
+            country: connection.country.clone(),
+            pull: sync.pull,
+            push: sync.push,
+            create: sync.create,
+        });
+    }
+    let mut rules = Rules::default();
+    for (kind, rule) in &config.records {
+        rules
+            .policies
+            .insert(*kind, model::merge::Policies(rule.policies.clone()));
+        if let Some(matching) = &rule.matching {
+            rules.matching.insert(*kind, matching.clone());
+        }
+    }
+    Ok(Plan { syncs, rules })
+}
+
+/// How often each object is pulled: as often as the most eager of its syncs asks.
+fn every_ms(engine: &Engine, config: &Config) -> BTreeMap<(String, String), u64> {
+    let mut every: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for (sync, configured) in engine
+        .plan()
+        .syncs
+        .iter()
+        .zip(&config.syncs)
+        .filter(|(sync, _)| sync.pull)
+    {
+        let key = (sync.connection.clone(), sync.object().to_owned());
+        let slot = every.entry(key).or_insert(configured.every_ms);
+        *slot = configured.every_ms.min(*slot);
+    }
+    every
+}
+
+fn relay_settings(config: &Config, guard: &Guard) -> Result<RelaySettings, StartError> {
+    let all = |bad: Vec<relay::BadSetting>| {
+        let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
+        StartError::Setting(bad.join("; "))
+    };
+    let (mut partners, mut endpoints) = (Vec::new(), Vec::new());
+    for (name, partner) in &config.partners {
+        let mut secrets = Vec::new();
+        for secret in &partner.secrets {
+            secrets.push(secret.look_up()?);
+        }
+        if secrets.is_empty() {
+            // A partner that only receives has a secret that nobody knows, so that nothing it posts is accepted.
+            secrets.push(nobodys_secret());
+        }
+        let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
+        partners.push(Partner::new(name, &secrets).map_err(named)?);
+        for endpoint in &partner.endpoints {
+            let settings = endpoint_settings(name, endpoint)?;
+            let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));
+            endpoints.push(Endpoint::new(&settings, guard).map_err(named)?);
+        }
+    }
+    let limits = RelayLimits {
+        tolerance_ms: config.limits.webhook_tolerance_ms,
+        ..RelayLimits::default()
+    };
+    RelaySettings::new(partners, endpoints, limits).map_err(all)
+}
+
+fn nobodys_secret() -> String {
+    format!("{}{}", relay::SECRET_PREFIX, base64(&RealWorld::bytes::<32>()))
+}
+
+fn endpoint_settings(partner: &str, endpoint: &EndpointConfig) -> Result<EndpointSettings, StartError> {
+    let patterns = |paths: &[String]| {
+        let parsed = paths
+            .iter()
+            .map(|path| path.parse::<PathPattern>().map_err(setting));
+        parsed.collect::<Result<Vec<_>, _>>()
+    };
+    let share = match &endpoint.share_allow {
+        Some(allow) => Share::Only(patterns(allow)?),
+        None if endpoint.share_deny.is_empty() => Share::All,
+        None => Share::Except(patterns(&endpoint.share_deny)?),
+    };
+    let mut settings = EndpointSettings {
+        name: endpoint.name.clone(),
+        partner: partner.to_owned(),
+        url: endpoint.url.clone(),
+        subscriptions: endpoint.events.clone(),
+        secrets: vec![endpoint.secret.look_up()?],
+        policy: SharingPolicy::of_all_events(share, Vec::new()),
+        in_flight_max: endpoint.in_flight_max,
+        deadline_ms: endpoint.timeout_ms,
+        ..EndpointSettings::default()
+    };
+    if let Some(retry_ms) = &endpoint.retry_ms {
+        settings.retry_ms.clone_from(retry_ms);
+    }
+    Ok(settings)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Reads the configuration's text.
+pub(crate) fn read_config(path: &Path) -> Result<Source, String> {
+    let shown = path.display();
+    let size = std::fs::metadata(path).map(|file| file.len());
+    let size =
+        size.map_err(|error| format!("{shown} cannot be read: {error}; name another file with --config"))?;
+    if size > CONFIG_BYTES_MAX {
+        return Err(format!("{shown} has {size} bytes, more than {CONFIG_BYTES_MAX}"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    Ok(Source::new(shown.to_string(), text))
+}
+
+/// Reads and checks the configuration; shows all findings and says how to exit when it has errors.
+fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
+    let source = read_config(path).map_err(|error| {
+        out.fails(&error);
+        Exit::Usage
+    })?;
+    let mut report = Report::new();
+    let config = Config::read(&source, &mut report);
+    let catalogue = config
+        .as_ref()
+        .map(|config| Catalogue::load(config, &source, &mut report));
+    match (config, catalogue) {
+        (Some(config), Some(catalogue)) if !report.has_errors() => Ok((config, catalogue)),
+        _ => {
+            out.note(&report.render(Out::colours()));
+            out.fails(&format!(
+                "{} errors in the configuration; nothing was started",
+                report.errors()
+            ));
+            Err(Exit::Usage)
+        }
+    }
+}
+
+/// Opens the hub of a configuration for a command.
+pub(crate) async fn open(path: &Path, out: &Out) -> Result<Hub, Exit> {
+    let (config, catalogue) = load(path, out)?;
+    Hub::open(&config, &catalogue).await.map_err(|error| {
+        out.fails(&error.to_string());
+        Exit::Usage
+    })
+}
+
+/// Opens only the ledger of a configuration, for commands that look.
+pub(crate) async fn open_ledger(path: &Path, out: &Out) -> Result<Arc<dyn Ledger>, Exit> {
+    let (config, _) = load(path, out)?;
+    ledger::open(&config.ledger, ledger::Settings::default())
+        .await
+        .map_err(|error| {
+            out.fails(&error.to_string());
+            Exit::Usage
+        })
+}

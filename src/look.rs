@@ -1,0 +1,185 @@
+//! What the hub does for each job: one look a kind, each asking the ledger what there is to do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use connector::Class;
+use jiff::{SignedDuration, Timestamp};
+use ledger::Ledger;
+use queue::{Job, Look, Nudge, Priority, Queue, Seen, Verdict};
+use relay::Deliverer;
+use sync::{Engine, Report, SyncError};
+
+/// How long to wait for another worker that is at the same key.
+const TAKEN_WAIT_MS: u64 = 250;
+/// How long to wait after something that passes by itself.
+const SOON_MS: u64 = 5_000;
+/// How long a connection rests that a person must look after.
+const REST_MS: u64 = 300_000;
+
+/// Looks after all jobs.
+pub(crate) struct Looker {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) queue: Queue,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) deliverer: Arc<Deliverer>,
+    /// How often each connection's object is pulled, in milliseconds.
+    pub(crate) every_ms: BTreeMap<(String, String), u64>,
+    pub(crate) sweep_every_ms: u64,
+    /// When each object is pulled next, so that a sweep does not pull before its time.
+    pub(crate) next_pull: Mutex<BTreeMap<(String, String), Timestamp>>,
+}
+
+#[async_trait]
+impl Look for Looker {
+    async fn look(&self, job: Job, seen: Seen) -> Verdict {
+        match job {
+            Job::Pull { connection, object } => self.pull(&connection, &object).await,
+            Job::Push { connection, object } => self.push(&connection, &object).await,
+            Job::Deliver { endpoint } => self.deliver(&endpoint, seen).await,
+            Job::Sweep => self.sweep().await,
+        }
+    }
+}
+
+impl Looker {
+    async fn pull(&self, connection: &str, object: &str) -> Verdict {
+        let key = (connection.to_owned(), object.to_owned());
+        let every = self.every_ms.get(&key).copied().unwrap_or(30_000);
+        match self.engine.pull(connection, object, false).await {
+            Ok(report) => {
+                self.nudge_for(&report).await;
+                let regular = after_ms(every);
+                let next = report.again.map_or(regular, |again| again.min(regular));
+                self.next_pull
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .insert(key, next);
+                Verdict::Again(next)
+            }
+            Err(error) => verdict(&error, connection, object),
+        }
+    }
+
+    async fn push(&self, connection: &str, object: &str) -> Verdict {
+        match self.engine.push(connection, object).await {
+            Ok(report) => {
+                self.nudge_for(&report).await;
+                report.again.map_or(Verdict::Done, Verdict::Again)
+            }
+            Err(error) => verdict(&error, connection, object),
+        }
+    }
+
+    async fn deliver(&self, endpoint: &str, seen: Seen) -> Verdict {
+        let stop = async move {
+            seen.until_cancelled().await;
+        };
+        match self.deliverer.deliver(endpoint, stop).await {
+            Ok(next) => next.map_or(Verdict::Done, Verdict::Again),
+            Err(error) => ledger_failed(&error),
+        }
+    }
+
+    /// Nudges a job for everything that the ledger says is owed, and for every object that is due to be read.
+    async fn sweep(&self) -> Verdict {
+        let owed = match self.ledger.owed().await {
+            Ok(owed) => owed,
+            Err(error) => return ledger_failed(&error),
+        };
+        let mut nudges = Vec::new();
+        for (connection, object, at) in owed.pushes {
+            nudges.push(Nudge {
+                job: Job::Push { connection, object },
+                priority: Priority::Live,
+                at: Some(at),
+            });
+        }
+        for (endpoint, at) in owed.endpoints {
+            nudges.push(Nudge {
+                job: Job::Deliver { endpoint },
+                priority: Priority::Live,
+                at: Some(at),
+            });
+        }
+        let pulls = self
+            .next_pull
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
+        for (connection, object) in self.every_ms.keys() {
+            let at = pulls.get(&(connection.clone(), object.clone())).copied();
+            let job = Job::Pull {
+                connection: connection.clone(),
+                object: object.clone(),
+            };
+            nudges.push(Nudge {
+                job,
+                priority: Priority::Live,
+                at,
+            });
+        }
+        if let Err(error) = self.queue.nudge(&nudges).await {
+            return Verdict::Retry(error.to_string());
+        }
+        Verdict::Again(after_ms(self.sweep_every_ms))
+    }
+
+    async fn nudge_for(&self, report: &Report) {
+        let pushes = report.owed.iter().map(|(connection, object)| {
+            Nudge::now(Job::Push {
+                connection: connection.clone(),
+                object: object.clone(),
+            })
+        });
+        let endpoints = report.endpoints.iter();
+        let endpoints = endpoints.map(|endpoint| {
+            Nudge::now(Job::Deliver {
+                endpoint: endpoint.clone(),
+            })
+        });
+        let nudges: Vec<Nudge> = pushes.chain(endpoints).collect();
+        if !nudges.is_empty()
+            && let Err(error) = self.queue.nudge(&nudges).await
+        {
+            // The ledger knows what is owed; the next sweep nudges again.
+            tracing::warn!(%error, "the queue did not take a nudge");
+        }
+    }
+
+    /// The first nudges of a process: a sweep, which nudges all the rest.
+    pub(crate) async fn start(&self) -> Result<(), queue::QueueError> {
+        // A sweep that died in an earlier life must not stay dead: everything else hangs on it.
+        self.queue.release_dead(&Job::Sweep).await?;
+        self.queue.nudge(&[Nudge::now(Job::Sweep)]).await
+    }
+}
+
+fn after_ms(wait_ms: u64) -> Timestamp {
+    let wait = SignedDuration::from_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+    Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// The ledger is looked at again soon, for as long as it takes: there is no work without it.
+fn ledger_failed(error: &ledger::LedgerError) -> Verdict {
+    tracing::warn!(%error, "the ledger failed");
+    Verdict::Again(after_ms(SOON_MS))
+}
+
+/// What becomes of the job when a pull or a push stopped. None of these is the job's own fault, so none counts towards
+/// its death: a system that is away for a day is looked at for a day.
+fn verdict(error: &SyncError, connection: &str, object: &str) -> Verdict {
+    let wait_ms = match error {
+        SyncError::Taken => return Verdict::Again(after_ms(TAKEN_WAIT_MS)),
+        SyncError::Unknown { .. } => return Verdict::Dead(error.to_string()),
+        SyncError::Ledger(error) => return ledger_failed(error),
+        SyncError::System { failure, .. } => match failure.class {
+            Class::RateLimited { until } | Class::QuotaExhausted { until } => return Verdict::Again(until),
+            Class::AuthRevoked | Class::Permission | Class::Settings | Class::Protocol => REST_MS,
+            _ => SOON_MS,
+        },
+    };
+    tracing::warn!(connection, object, %error, "a system did not answer as needed");
+    Verdict::Again(after_ms(wait_ms))
+}

@@ -1,0 +1,111 @@
+//! The HTTP surface, wired to the hub's parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use connector::{Incoming, Refusal};
+use jiff::Timestamp;
+use queue::{Job, Nudge, Queue};
+use server::{HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use sync::Engine;
+
+use crate::config::Limits;
+use crate::hub::{Hub, StartError};
+use crate::world::RealWorld;
+
+/// Refused webhooks whose trace may wait to be written; what comes on top is counted and dropped.
+const REFUSALS_WAITING_MAX: usize = 1_024;
+
+/// The bounds of the surface, checked before a port is bound.
+pub(crate) fn settings(
+    bind: std::net::SocketAddr,
+    admin_key: Option<String>,
+    limits: &Limits,
+) -> Result<ServerSettings, StartError> {
+    let api_key = admin_key.map(|key| key.parse()).transpose();
+    let api_key = api_key.map_err(|error| StartError::Setting(format!("`admin_key`: {error}")))?;
+    let settings = ServerSettings {
+        bind,
+        api_key,
+        body_bytes_max: limits.body_bytes_max,
+        requests_max: limits.requests_max,
+        request_timeout_ms: limits.request_timeout_ms,
+        stop_timeout_ms: limits.stop_timeout_ms,
+        ..ServerSettings::default()
+    };
+    settings.check().map_err(|findings| {
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        StartError::Setting(findings.join("; "))
+    })?;
+    Ok(settings)
+}
+
+/// Serves until it is told to stop.
+pub(crate) async fn serve(hub: &Hub, listener: tokio::net::TcpListener, stop: impl Future<Output = ()> + Send) {
+    let refusals = relay::Refusals::start(hub.ledger.clone(), REFUSALS_WAITING_MAX);
+    let parts = HubParts {
+        ledger: hub.ledger.clone(),
+        intake: hub.intake.clone(),
+        systems: Arc::new(Hints { engine: hub.engine.clone(), queue: hub.queue.clone() }),
+        refusals: refusals.clone(),
+        nudge: hub.nudge.clone(),
+        clock: Arc::new(Timestamp::now),
+        random: Arc::new(RealWorld::bytes::<10>),
+        settings: hub.settings.clone(),
+    };
+    let router = server::router(server::Hub::new(parts));
+    server::serve(listener, router, &hub.settings, stop).await;
+    refusals.flush().await;
+}
+
+/// Webhooks of systems: hints that something changed there, which only shorten the wait for the next pull.
+///
+/// Nothing needs to be kept of a hint: what it speaks of is read from the system, and is read by the next pull even if
+/// the hint is lost.
+struct Hints {
+    engine: Arc<Engine>,
+    queue: Queue,
+}
+
+#[async_trait]
+impl SystemHooks for Hints {
+    async fn receive(&self, connection: &str, request: IncomingParts, body: Bytes) -> Result<(), HookRefusal> {
+        let system = self.engine.connection(connection).filter(|system| system.connector().has_webhooks());
+        let system = system.ok_or(HookRefusal::UnknownConnection)?;
+        let headers: BTreeMap<String, String> = request
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let url = public_url(&request, &headers);
+        let incoming = Incoming { method: request.method.as_str().to_owned(), url, headers, body };
+        let hints = system.receive(&incoming, request.received_at).map_err(|refusal| refused(&refusal))?;
+        let objects: BTreeSet<String> = hints.into_iter().map(|hint| hint.object).collect();
+        let known = objects.into_iter().filter(|object| self.engine.plan().of(connection, object).next().is_some());
+        let nudges: Vec<Nudge> = known
+            .map(|object| Nudge::now(Job::Pull { connection: connection.to_owned(), object }))
+            .collect();
+        self.queue.nudge(&nudges).await.map_err(|error| HookRefusal::Failed(error.to_string()))
+    }
+}
+
+/// The address as the system called it; behind a proxy, which is the only way to have TLS, its scheme is forwarded.
+fn public_url(request: &IncomingParts, headers: &BTreeMap<String, String>) -> String {
+    let header = |name: &str| headers.get(name).map(String::as_str);
+    let host = header("x-forwarded-host").or(header("host")).unwrap_or_default();
+    let scheme = header("x-forwarded-proto").unwrap_or("http");
+    format!("{scheme}://{host}{}", request.uri)
+}
+
+fn refused(refusal: &Refusal) -> HookRefusal {
+    match refusal {
+        Refusal::NotExpected => HookRefusal::UnknownConnection,
+        Refusal::NoSecret(_) => HookRefusal::Failed(refusal.to_string()),
+        Refusal::Missing(_) => HookRefusal::Unsigned(refusal.to_string()),
+        Refusal::Bad => HookRefusal::WrongSignature,
+        Refusal::Stale { .. } => HookRefusal::Stale(refusal.to_string()),
+        Refusal::NotUnderstood(_) => HookRefusal::Unreadable(refusal.to_string()),
+    }
+}

@@ -1,0 +1,383 @@
+//! What stories start: the hub, the sandbox, a Tryton, the vendors' client libraries.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+/// How long a condition may take to come true on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_interconnect");
+
+/// A child process that does not outlive its story.
+pub struct Running {
+    child: Child,
+    /// Kept open: a child that watches it ends with the story, however that ends.
+    _stdin: Option<ChildStdin>,
+}
+
+impl Running {
+    /// Ends it at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the child was ours to kill");
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Asks it to stop, and waits until it has; its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs");
+        self.child
+            .wait()
+            .expect("a stopping child can be waited for")
+            .code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _ended = self.child.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+/// A folder of its own for each story.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("a folder for the story"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("the story's folder can be written");
+        path
+    }
+}
+
+fn required(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the stories with `make test`"))
+}
+
+/// Reads lines until one is wanted; the rest is drained in the background, so that the child never blocks.
+fn first<T>(reader: impl Read + Send + 'static, what: &str, mut wanted: impl FnMut(&str) -> Option<T>) -> T {
+    let mut lines = BufReader::new(reader).lines();
+    let mut seen = String::new();
+    let found = loop {
+        let Some(Ok(line)) = lines.next() else {
+            panic!("{what} ended before it was ready:\n{seen}")
+        };
+        if let Some(found) = wanted(&line) {
+            break found;
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    };
+    std::thread::spawn(move || {
+        let show = std::env::var_os("IT_SHOW").is_some();
+        for line in lines.map_while(Result::ok) {
+            if show {
+                eprintln!("{line}");
+            }
+        }
+    });
+    found
+}
+
+/// The hub, serving.
+pub struct Hub {
+    pub url: String,
+    pub running: Running,
+}
+
+impl Hub {
+    /// Starts it on a configuration; `env` holds its secrets.
+    pub fn start(config: &Path, env: &[(&str, String)]) -> Hub {
+        let mut child = Command::new(BINARY)
+            .arg("--config")
+            .arg(config)
+            .arg("serve")
+            .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let running = Running { child, _stdin: None };
+        let url = first(stderr, "the hub", |line| {
+            line.strip_prefix("listening on ")
+                .map(|url| url.trim().to_owned())
+        });
+        Hub { url, running }
+    }
+}
+
+/// Runs the binary to its end.
+pub fn interconnect(arguments: &[&str], env: &[(&str, String)]) -> Output {
+    Command::new(BINARY)
+        .args(arguments)
+        .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
+}
+
+/// What a command printed, as JSON.
+pub fn json_of(output: &Output) -> Json {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!(
+            "not JSON ({error}): {}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+/// Emulated systems and partners, in a process of their own.
+pub struct Sandbox {
+    /// What it said of itself: addresses and credentials.
+    pub said: Json,
+    _running: Running,
+}
+
+impl Sandbox {
+    pub fn start(arguments: &[&str]) -> Sandbox {
+        let mut child = Command::new(BINARY)
+            .args(["sandbox", "--json"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("it is piped");
+        let running = Running { child, _stdin: stdin };
+        let said = first(stdout, "the sandbox", |line| serde_json::from_str(line).ok());
+        Sandbox {
+            said,
+            _running: running,
+        }
+    }
+
+    /// The address of `salesforce`, `hubspot` or a partner.
+    pub fn url(&self, name: &str) -> String {
+        let url = self.said[name]["url"]
+            .as_str()
+            .or(self.said["partners"][name]["url"].as_str());
+        url.unwrap_or_else(|| panic!("no `{name}` in {}", self.said))
+            .to_owned()
+    }
+
+    /// Rows of an object as the system holds them.
+    pub fn rows(&self, system: &str, object: &str) -> Vec<Json> {
+        let rows = get(&format!("{}/_sandbox/rows/{object}", self.url(system)));
+        let rows = rows
+            .as_array()
+            .cloned()
+            .or_else(|| rows["rows"].as_array().cloned());
+        rows.expect("the sandbox lists rows")
+    }
+
+    /// How many calls were made since the last reset: (read, written).
+    pub fn calls(&self, system: &str) -> (u64, u64) {
+        let calls = get(&format!("{}/_sandbox/calls", self.url(system)));
+        let count = |name: &str| {
+            calls[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no `{name}` in {calls}"))
+        };
+        (count("reads"), count("writes"))
+    }
+
+    pub fn reset_calls(&self, system: &str) {
+        post(&format!("{}/_sandbox/calls/reset", self.url(system)), &json!({}));
+    }
+
+    pub fn fault(&self, system: &str, fault: &Json) {
+        post(&format!("{}/_sandbox/faults", self.url(system)), fault);
+    }
+}
+
+/// A real Tryton on a copy of the template.
+pub struct Tryton {
+    url: String,
+    said: Json,
+    session: String,
+    _running: Running,
+}
+
+impl Tryton {
+    pub fn start(folder: &Folder) -> Tryton {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/tryton.py");
+        let mut child = Command::new("python3")
+            .arg(script)
+            .args(["serve", "--template", &required("IT_TRYTON_TEMPLATE"), "--data"])
+            .arg(folder.path("tryton"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("python3 starts");
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("it is piped");
+        let running = Running { child, _stdin: stdin };
+        let said: Json = first(stdout, "Tryton", |line| serde_json::from_str(line).ok());
+        let url = format!(
+            "{}/{}/rpc/",
+            said["url"].as_str().unwrap(),
+            said["database"].as_str().unwrap()
+        );
+        let login = post(
+            &url,
+            &json!({"id": 1, "method": "common.db.login",
+                "params": [said["user"], {"password": said["password"]}, "en"]}),
+        );
+        let (user, token) = (
+            &login["result"][0],
+            login["result"][1].as_str().expect("a session"),
+        );
+        let pair = format!("{}:{user}:{token}", said["user"].as_str().unwrap());
+        let session = format!("Session {}", base64(pair.as_bytes()));
+        Tryton {
+            url,
+            said,
+            session,
+            _running: running,
+        }
+    }
+
+    /// A part of what it said of itself: url, database, user, password.
+    pub fn said(&self, name: &str) -> String {
+        self.said[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no `{name}`"))
+            .to_owned()
+    }
+
+    /// Calls a method with its positional parameters; the context is added.
+    pub fn call(&self, method: &str, parameters: Json) -> Json {
+        let mut parameters = parameters.as_array().cloned().expect("parameters are a list");
+        parameters.push(self.said["context"].clone());
+        let body = json!({"id": 1, "method": method, "params": parameters});
+        let answer = send(
+            "POST",
+            &self.url,
+            Some(&body),
+            &[("authorization", &self.session)],
+        );
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+}
+
+/// Runs a verb of a vendor's client library and reads what it printed.
+pub fn client(script: &str, arguments: &[&str]) -> Json {
+    let folder = required("IT_NODE_CLIENTS");
+    let output = Command::new("node")
+        .arg(Path::new(&folder).join(script))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("node runs");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{script} {arguments:?}:\n{stdout}\n{stderr}"
+    );
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{script} {arguments:?}: {error}: {stdout}"))
+}
+
+/// Waits until something holds; says what it last looked like if it never does.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) if started.elapsed() > DEADLINE => panic!("{what} never came true; at last: {last}"),
+            Err(_) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// Holds, or says what it is instead.
+pub fn expect(holds: bool, instead: impl std::fmt::Display) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(instead.to_string()) }
+}
+
+pub fn get(url: &str) -> Json {
+    send("GET", url, None, &[])
+}
+
+pub fn post(url: &str, body: &Json) -> Json {
+    send("POST", url, Some(body), &[])
+}
+
+pub fn send(method: &str, url: &str, body: Option<&Json>, headers: &[(&str, &str)]) -> Json {
+    let (status, body) = exchange(method, url, body.map(ToString::to_string).as_deref(), headers);
+    assert!((200..300).contains(&status), "{method} {url}: {status} {body}");
+    serde_json::from_str(&body).unwrap_or(Json::Null)
+}
+
+/// One HTTP exchange: status and body, whatever they are.
+pub fn exchange(method: &str, url: &str, body: Option<&str>, headers: &[(&str, &str)]) -> (u16, String) {
+    try_exchange(method, url, body, headers).unwrap_or_else(|error| panic!("{method} {url}: {error}"))
+}
+
+/// One HTTP exchange, or why there was none.
+pub fn try_exchange(
+    method: &str,
+    url: &str,
+    body: Option<&str>,
+    headers: &[(&str, &str)],
+) -> Result<(u16, String), String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    if body.is_some()
+        && !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+    {
+        request = request.header("content-type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = body.unwrap_or_default().to_owned();
+    let request = request.body(body).map_err(|error| error.to_string())?;
+    let mut answer = agent.run(request).map_err(|error| error.to_string())?;
+    let text = answer
+        .body_mut()
+        .read_to_string()
+        .map_err(|error| error.to_string())?;
+    Ok((answer.status().as_u16(), text))
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}

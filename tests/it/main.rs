@@ -1,0 +1,11 @@
+//! Stories: whole journeys through the real binary, against real parts.
+//!
+//! Each story starts what it needs on free ports and stops it again; none depends on another.
+//! What is waited for is a condition with a generous deadline, never a span of time.
+
+mod check;
+mod demo;
+mod harness;
+mod kill;
+mod partners;
+mod systems;
