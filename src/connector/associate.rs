@@ -9,7 +9,8 @@ use crate::connection::{Connection, Outcome};
 use crate::failure::{Failure, RecordClass, RecordError};
 use crate::manifest::{Association, AssociationWrite, Call};
 use crate::names::{Names, scalar};
-use crate::write::{Item, Outcomes, Work, concerns_records};
+use crate::outcome::{Outcomes, concerns_records};
+use crate::write::{Item, Work};
 
 /// A reference to write, and the item it belongs to.
 struct Pair {

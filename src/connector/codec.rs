@@ -72,11 +72,8 @@ fn untagged(class: &str, map: &Map<String, Json>) -> Option<Json> {
             part("minute")?,
             part("second")?
         );
-        Some(if micro == 0 {
-            whole
-        } else {
-            format!("{whole}.{micro:06}")
-        })
+        // Always six digits, so that moments sort as texts.
+        Some(format!("{whole}.{micro:06}"))
     };
     match class {
         "Decimal" => map.get("decimal")?.as_str()?.parse().ok().map(Json::Number),

@@ -16,12 +16,15 @@ mod clock;
 mod codec;
 mod connection;
 mod connector;
+#[cfg(test)]
+mod engine_tests;
 mod failure;
 mod flat;
 mod limiter;
 mod lint;
 mod manifest;
 mod names;
+mod outcome;
 mod program;
 mod read;
 mod secret;
@@ -32,6 +35,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 mod transition;
+mod vocabulary;
 mod webhook;
 mod window;
 mod write;

@@ -11,83 +11,15 @@
 use std::fmt;
 
 use bytes::Bytes;
-use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::load::{self, Arena, File, Loader};
-use jaq_core::path::Part;
 use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Value as Json};
 
+use crate::vocabulary::{VOCABULARY, foreign};
+
 /// How many values one program may give.
 pub const OUTPUTS_MAX: usize = 100_000;
-
-/// What a program may call; all of these end on every input.
-const VOCABULARY: &[&str] = &[
-    "add",
-    "all",
-    "any",
-    "arrays",
-    "ascii_downcase",
-    "ascii_upcase",
-    "booleans",
-    "capture",
-    "contains",
-    "del",
-    "empty",
-    "endswith",
-    "error",
-    "false",
-    "first",
-    "flatten",
-    "from_entries",
-    "fromjson",
-    "group_by",
-    "has",
-    "index",
-    "isarray",
-    "isboolean",
-    "isempty",
-    "isnumber",
-    "isobject",
-    "isstring",
-    "join",
-    "keys",
-    "keys_unsorted",
-    "last",
-    "length",
-    "limit",
-    "ltrimstr",
-    "map",
-    "map_values",
-    "not",
-    "null",
-    "nulls",
-    "numbers",
-    "objects",
-    "reverse",
-    "rtrimstr",
-    "scalars",
-    "scan",
-    "select",
-    "sort",
-    "sort_by",
-    "split",
-    "startswith",
-    "strings",
-    "sub",
-    "gsub",
-    "test",
-    "to_entries",
-    "tojson",
-    "tostring",
-    "true",
-    "type",
-    "unique",
-    "unique_by",
-    "values",
-    "with_entries",
-];
 
 type Filter = jaq_core::Filter<data::JustLut<Val>>;
 
@@ -117,7 +49,10 @@ enum Step {
 pub(crate) struct Broken {
     pub(crate) message: String,
     pub(crate) hint: String,
+    /// Bytes from the start of the text.
     pub(crate) offset: Option<usize>,
+    /// How many bytes are wrong; 0 for all up to the end.
+    pub(crate) length: usize,
 }
 
 /// Why an expression gave no result.
@@ -291,8 +226,13 @@ fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
         if let Some((name, message)) = unknown.into_iter().next() {
             return Err(Broken {
                 message,
-                hint: diagnostic::suggestion(name, VOCABULARY.iter().copied()),
+                hint: match diagnostic::suggestion(name, VOCABULARY.iter().copied()) {
+                    close if close.starts_with("did you mean") => close,
+                    _ => "a program must end on every input; connectors/README.md lists what is available"
+                        .to_owned(),
+                },
                 offset: offset(name),
+                length: name.len(),
             });
         }
     }
@@ -328,6 +268,7 @@ fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
                     (false, _) => "check the name and the number of its arguments".to_owned(),
                 },
                 offset: offset(part),
+                length: part.len(),
             }
         })
 }
@@ -354,100 +295,7 @@ fn not_jq(source: &str, errors: load::Errors<&str, ()>) -> Broken {
         message: format!("not a jq expression: {message}"),
         hint: "check the expression at the caret".to_owned(),
         offset: Some(offset),
-    }
-}
-
-type Unknown<'s> = Vec<(&'s str, String)>;
-
-/// Notes what a term calls that is not in the vocabulary.
-fn foreign<'s>(term: &Term<&'s str>, unknown: &mut Unknown<'s>) {
-    let mut each = |terms: &[&Term<&'s str>]| terms.iter().for_each(|t| foreign(t, unknown));
-    match term {
-        Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
-        Term::Str(_, parts) => {
-            for part in parts {
-                if let StrPart::Term(inner) = part {
-                    foreign(inner, unknown);
-                }
-            }
-        }
-        Term::Arr(inner) => {
-            if let Some(inner) = inner {
-                foreign(inner, unknown);
-            }
-        }
-        Term::Obj(entries) => {
-            for (key, value) in entries {
-                foreign(key, unknown);
-                if let Some(value) = value {
-                    foreign(value, unknown);
-                }
-            }
-        }
-        Term::Neg(inner) | Term::Label(_, inner) => each(&[inner]),
-        Term::BinOp(left, op, right) => {
-            each(&[left, right]);
-            if let BinaryOp::Pipe(Some(pattern)) = op {
-                foreign_pattern(pattern, unknown);
-            }
-        }
-        Term::Fold(_, over, pattern, parts) => {
-            foreign(over, unknown);
-            foreign_pattern(pattern, unknown);
-            parts.iter().for_each(|t| foreign(t, unknown));
-        }
-        Term::TryCatch(body, handler) => {
-            foreign(body, unknown);
-            if let Some(handler) = handler {
-                foreign(handler, unknown);
-            }
-        }
-        Term::IfThenElse(branches, otherwise) => {
-            for (condition, then) in branches {
-                foreign(condition, unknown);
-                foreign(then, unknown);
-            }
-            if let Some(otherwise) = otherwise {
-                foreign(otherwise, unknown);
-            }
-        }
-        Term::Def(defs, _) => {
-            let name = defs.first().map_or("", |def| def.name);
-            unknown.push((
-                name,
-                "definitions are not available in a manifest: they may not end".to_owned(),
-            ));
-        }
-        Term::Call(name, arguments) => {
-            if !VOCABULARY.contains(name) {
-                unknown.push((name, format!("`{name}` is not available in a manifest")));
-            }
-            arguments.iter().for_each(|t| foreign(t, unknown));
-        }
-        Term::Path(from, path) => {
-            foreign(from, unknown);
-            for (part, _) in &path.0 {
-                match part {
-                    Part::Index(index) => foreign(index, unknown),
-                    Part::Range(from, to) => {
-                        from.iter().chain(to).for_each(|t| foreign(t, unknown));
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn foreign_pattern<'s>(pattern: &Pattern<&'s str>, unknown: &mut Unknown<'s>) {
-    match pattern {
-        Pattern::Var(_) => {}
-        Pattern::Arr(items) => items.iter().for_each(|p| foreign_pattern(p, unknown)),
-        Pattern::Obj(entries) => {
-            for (key, value) in entries {
-                foreign(key, unknown);
-                foreign_pattern(value, unknown);
-            }
-        }
+        length: 0,
     }
 }
 

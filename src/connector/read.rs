@@ -58,7 +58,7 @@ impl Connection {
             };
             plan.advance(&mut cursor, rows.last_id, rows.done);
             windows += 1;
-            let more = plan.more(&cursor);
+            let more = Plan::more(&cursor);
             if !rows.objects.is_empty() || !more || windows == WINDOWS_MAX {
                 return Ok(page(rows.objects, &cursor, more));
             }
@@ -216,7 +216,7 @@ impl Connection {
                 inject(
                     &mut object.body,
                     name,
-                    found.remove(&object.id).unwrap_or_default(),
+                    &found.remove(&object.id).unwrap_or_default(),
                 );
             }
         }
@@ -360,7 +360,7 @@ fn ordered(order: IdOrder, last: Option<&String>, ids: &[String]) -> Result<(), 
     Ok(())
 }
 
-fn inject(body: &mut Json, name: &str, ids: Vec<String>) {
+fn inject(body: &mut Json, name: &str, ids: &[String]) {
     if let Json::Object(map) = body {
         let associations = map.entry("associations").or_insert_with(|| json!({}));
         if !associations.is_object() {

@@ -69,8 +69,8 @@ pub(crate) enum Say {
     Drop,
 }
 
-pub(crate) fn ok(body: impl ToString) -> Say {
-    Say::Json(200, body.to_string())
+pub(crate) fn ok(body: impl std::fmt::Display) -> Say {
+    Say::Json(200, format!("{body}"))
 }
 
 type Answer = Box<dyn FnMut(&Got) -> Say + Send>;
@@ -174,4 +174,55 @@ pub(crate) fn connect(
         Arc::clone(clock) as Arc<dyn Clock>,
     )
     .unwrap()
+}
+
+/// One of the connectors of this repository.
+pub(crate) fn shipped(system: &str) -> Arc<Connector> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("../../connectors/{system}/connector.yaml"));
+    connector(&std::fs::read_to_string(path).unwrap())
+}
+
+/// HubSpot at a server of a test.
+pub(crate) fn hubspot(server: &Server, clock: &Arc<ManualClock>) -> Connection {
+    let config = serde_json::json!({"base_url": server.url});
+    connect(
+        &shipped("hubspot"),
+        config,
+        &[("access_token", "pat-test"), ("client_secret", HOOK_SECRET)],
+        clock,
+    )
+}
+
+/// The secret of the published vectors of request signatures.
+pub(crate) const HOOK_SECRET: &str = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy";
+
+/// Salesforce at a server of a test; its token endpoint is there too.
+pub(crate) fn salesforce(server: &Server, clock: &Arc<ManualClock>) -> Connection {
+    let config = serde_json::json!({"login_url": server.url});
+    connect(
+        &shipped("salesforce"),
+        config,
+        &[("client_id", "id"), ("client_secret", "s3cret")],
+        clock,
+    )
+}
+
+/// Tryton at a server of a test.
+pub(crate) fn tryton(server: &Server, clock: &Arc<ManualClock>) -> Connection {
+    let config = serde_json::json!({"base_url": server.url, "database": "db", "user": "hub"});
+    connect(&shipped("tryton"), config, &[("password", "pw")], clock)
+}
+
+/// A write of an object by its values.
+pub(crate) fn write(id: Option<&str>, key: &str, values: Json) -> crate::Write {
+    let Json::Object(values) = values else {
+        panic!("values are an object")
+    };
+    crate::Write {
+        id: id.map(str::to_owned),
+        key: key.to_owned(),
+        values,
+        version: None,
+    }
 }

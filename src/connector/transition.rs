@@ -8,7 +8,8 @@ use crate::call::Repeat;
 use crate::connection::{Connection, Outcome};
 use crate::failure::{Failure, RecordClass, RecordError};
 use crate::manifest::Transitions;
-use crate::write::{Item, Outcomes, Work, concerns_records};
+use crate::outcome::{Outcomes, concerns_records};
+use crate::write::{Item, Work};
 use crate::{associate, codec};
 
 /// The shortest way from where an object stands to where it shall be; the numbers of the moves.

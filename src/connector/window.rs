@@ -101,6 +101,24 @@ impl Plan {
         }
     }
 
+    /// Ends the passes that have no further window, and the round when none is left: a stored cursor never holds a
+    /// finished round, which would make the next call do nothing.
+    fn settle(&self, cursor: &mut Cursor) {
+        let Some(round) = cursor.round.as_mut() else {
+            return;
+        };
+        while round.window.is_none()
+            && let Some(&pass) = round.left.first()
+            && self.window(&cursor.passes, pass, round.now).is_none()
+        {
+            cursor.passes[pass].ran = Some(round.now);
+            round.left.remove(0);
+        }
+        if round.window.is_none() && round.left.is_empty() {
+            cursor.round = None;
+        }
+    }
+
     /// Notes that a page was read.
     pub(crate) fn advance(&self, cursor: &mut Cursor, last_id: Option<String>, window_done: bool) {
         let Some(round) = cursor.round.as_mut() else {
@@ -116,6 +134,7 @@ impl Plan {
         if let (Some(window), Some(&pass)) = (round.window.take(), round.left.first()) {
             cursor.passes[pass].to = Some(window.to);
         }
+        self.settle(cursor);
     }
 
     /// Makes the open window half as long; false when it is as short as the precision allows.
@@ -134,14 +153,8 @@ impl Plan {
     }
 
     /// Whether the round has more to read.
-    pub(crate) fn more(&self, cursor: &Cursor) -> bool {
-        cursor.round.as_ref().is_some_and(|round| {
-            round.window.is_some()
-                || round
-                    .left
-                    .iter()
-                    .any(|&p| self.window(&cursor.passes, p, round.now).is_some())
-        })
+    pub(crate) fn more(cursor: &Cursor) -> bool {
+        cursor.round.is_some()
     }
 
     fn begin(&self, cursor: &Cursor, now: Timestamp) -> Round {
@@ -175,7 +188,9 @@ impl Plan {
         };
         let to = match from {
             Some(from) => {
-                end.min(floor(later(from, self.max_window_ms), self.precision_ms).max(later(from, 1)))
+                let to = floor(later(from, self.max_window_ms), self.precision_ms);
+                // Never empty, however short the longest window and however coarse the precision.
+                end.min(to.max(later(from, self.precision_ms)))
             }
             // From the beginning of time as one window: most of it is empty, and ids bound every page.
             None => end,

@@ -104,7 +104,7 @@ fn step(
             }
             let last = page.last().map(|(id, _)| id.to_string());
             plan.advance(&mut cursor, last, page.len() < 2);
-            plan.more(&cursor)
+            Plan::more(&cursor)
         }
     };
     *stored = Some(cursor.write());
@@ -179,6 +179,24 @@ fn the_first_reading_is_one_window_and_not_read_twice() {
     );
     plan.advance(&mut cursor, None, true);
     assert_eq!(plan.next(&mut cursor, now), None);
+}
+
+#[test]
+fn a_call_after_a_finished_round_reads_at_once() {
+    let plan = plan(0, 1_000, 0, 3_600_000, 1);
+    let mut cursor = Cursor::default();
+    while plan.next(&mut cursor, at(0)).is_some() {
+        plan.advance(&mut cursor, None, true);
+        if !Plan::more(&cursor) {
+            break;
+        }
+    }
+    let stored = cursor.write();
+    assert_eq!(stored["round"], Json::Null, "{stored}");
+    let next = plan
+        .next(&mut Cursor::read(Some(&stored)).unwrap(), at(5))
+        .unwrap();
+    assert_eq!((next.window.from, next.window.to), (at(0), at(5)));
 }
 
 #[test]

@@ -9,11 +9,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::call::{BACKOFF_BASE_MS, Repeat};
 use crate::connection::{Connection, Outcome, Write};
-use crate::failure::{Class, Failure, RecordClass, RecordError};
+use crate::failure::{Class, Failure, RecordClass};
 use crate::flat;
 use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
-use crate::read::moment;
+use crate::outcome::{Outcomes, concerns_records, refused, written};
 use crate::transition;
 
 /// How often a record that was locked by somebody else is tried.
@@ -34,11 +34,8 @@ pub(crate) struct Item {
     pub(crate) row: Option<Json>,
     /// The moves to make after the write, by their number.
     pub(crate) path: Vec<usize>,
-    created: bool,
+    pub(crate) created: bool,
 }
-
-/// The outcomes so far, by item.
-pub(crate) type Outcomes = Vec<Option<Outcome>>;
 
 impl Connection {
     /// Writes objects: linked ones by their id, others by our key; one outcome for each input, in the order of the inputs.
@@ -101,6 +98,9 @@ impl Connection {
         let mut failed = self
             .steps(work, update, Repeat::Safe, updates, items, outcomes)
             .await;
+        if failed.is_ok() {
+            failed = self.verify_gone(work, items, outcomes).await;
+        }
         if failed.is_ok() {
             failed = self.steps(work, create, repeat, creations, items, outcomes).await;
         }
@@ -245,6 +245,39 @@ impl Connection {
         Ok(())
     }
 
+    /// Some systems say the same of an object that is gone and of a value that is wrong: reading tells which it is.
+    async fn verify_gone(
+        &self,
+        work: &Work<'_>,
+        items: &[Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        let doubtful =
+            |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(e)) if e.class == RecordClass::Gone);
+        let ats: Vec<usize> = (0..items.len()).filter(doubtful).collect();
+        let ids: Vec<String> = ats.iter().filter_map(|at| items[*at].id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let wire = flat::expanded(work.kind, &work.kind.always);
+        let mut found = Vec::new();
+        for row in self.rows(work.object, &wire, &ids).await? {
+            let id = work.kind.id.one(&row, &|name| work.names.get(name))?;
+            found.extend(scalar(&id));
+        }
+        for at in ats {
+            match &mut outcomes[at] {
+                Some(Outcome::Refused(error))
+                    if items[at].id.as_ref().is_some_and(|id| found.contains(id)) =>
+                {
+                    error.class = RecordClass::Validation;
+                }
+                gone => *gone = Some(Outcome::Gone),
+            }
+        }
+        Ok(())
+    }
+
     async fn look_up(&self, work: &Work<'_>, mut wanted: Vec<(String, String)>) -> Result<(), Failure> {
         wanted.sort_unstable();
         wanted.dedup();
@@ -354,63 +387,6 @@ impl Connection {
         }
         Ok(locked)
     }
-
-    /// Gives every item of a batch its outcome; an item the answer does not mention is unknown.
-    fn assign(
-        &self,
-        chunk: &[usize],
-        items: &[Item],
-        results: &[Json],
-        outcomes: &mut Outcomes,
-        locked: &mut Vec<usize>,
-    ) {
-        for at in chunk {
-            outcomes[*at] = Some(Outcome::Unknown);
-        }
-        for result in results {
-            let number = scalar(&result["index"]).or_else(|| scalar(&result["trace"]));
-            let by_number = number
-                .and_then(|n| n.parse::<usize>().ok())
-                .and_then(|n| chunk.get(n));
-            let by_id = || {
-                let id = scalar(&result["for_id"])?;
-                chunk.iter().find(|at| items[**at].id.as_ref() == Some(&id))
-            };
-            let Some(&at) = by_number.or_else(by_id) else {
-                continue;
-            };
-            let (outcome, again) = self.outcome(&items[at], result);
-            if again {
-                locked.push(at);
-            }
-            outcomes[at] = Some(outcome);
-        }
-    }
-
-    fn outcome(&self, item: &Item, result: &Json) -> (Outcome, bool) {
-        if result["ok"].as_bool() == Some(true) {
-            let id = scalar(&result["id"]).or_else(|| item.id.clone());
-            let outcome = id.map_or(Outcome::Unknown, |id| Outcome::Written {
-                id,
-                created: result["created"].as_bool().unwrap_or(item.created),
-                version: scalar(&result["version"]),
-                modified: moment(&result["modified"]),
-            });
-            return (outcome, false);
-        }
-        let code = scalar(&result["code"]).unwrap_or_default();
-        let rules = &self.caller.manifest().record_rules;
-        let rule = rules.iter().find(|rule| rule.codes.contains(&code));
-        let class = rule.map_or(RecordClass::Other, |rule| rule.class);
-        if class == RecordClass::Gone {
-            return (Outcome::Gone, false);
-        }
-        let mut error = RecordError::new(class, code, scalar(&result["message"]).unwrap_or_default());
-        let fields = result["fields"].as_array().map_or(&[][..], Vec::as_slice);
-        error.fields = fields.iter().filter_map(scalar).collect();
-        error.existing_id = scalar(&result["existing_id"]);
-        (Outcome::Refused(error), rule.is_some_and(|rule| rule.retry))
-    }
 }
 
 /// What one call to [`Connection::write`] is about.
@@ -477,43 +453,4 @@ fn batch(chunk: &[usize], items: &[Item]) -> Json {
         })
     };
     chunk.iter().enumerate().map(entry).collect()
-}
-
-pub(crate) fn written(id: &str, created: bool) -> Outcome {
-    Outcome::Written {
-        id: id.to_owned(),
-        created,
-        version: None,
-        modified: None,
-    }
-}
-
-/// Whether a failure is about the values of some record rather than about the connection.
-pub(crate) fn concerns_records(class: &Class) -> bool {
-    matches!(
-        class,
-        Class::Validation
-            | Class::Duplicate { .. }
-            | Class::Conflict
-            | Class::NotFound
-            | Class::SchemaDrift { .. }
-            | Class::TooLarge
-    )
-}
-
-/// What a failure means for the one record it is about.
-pub(crate) fn refused(failure: &Failure) -> Outcome {
-    let class = match &failure.class {
-        Class::NotFound => return Outcome::Gone,
-        Class::Duplicate { .. } => RecordClass::Duplicate,
-        Class::Conflict => RecordClass::Conflict,
-        _ => RecordClass::Validation,
-    };
-    let mut error = RecordError::new(class, failure.class.name(), failure.detail.clone());
-    match &failure.class {
-        Class::Duplicate { existing_id } => error.existing_id.clone_from(existing_id),
-        Class::SchemaDrift { field } => error.fields.extend(field.clone()),
-        _ => {}
-    }
-    Outcome::Refused(error)
 }

@@ -7,9 +7,11 @@ mod auth;
 mod limit;
 mod object;
 mod reader;
+mod reading;
 mod request;
 mod rule;
 mod webhook;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -19,14 +21,13 @@ pub(crate) use auth::{Auth, AuthKind, ClientAuth, Login, OAuth};
 #[cfg(test)]
 pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
-pub(crate) use object::{
-    Association, AssociationWrite, Changes, Child, Discovery, IdOrder, Mode, Object, Pass, Step, Strategy,
-    Transitions, Write,
-};
+pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Object};
 pub(crate) use reader::{Config, Reader};
+pub(crate) use reading::{Changes, IdOrder, Mode, Pass};
 pub(crate) use request::{Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
 pub(crate) use webhook::{Encoding, Part, SecretForm, Verify, Webhooks};
+pub(crate) use writing::{Step, Strategy, Transitions, Write};
 
 use crate::template::{Template, Templates};
 

@@ -6,14 +6,16 @@ use diagnostic::{Fields, Node, Report, Source, Value};
 use serde_json::{Map, Value as Json};
 
 use super::reader::Reader;
+use super::reading::{ByIds, Changes, read_reads};
 use super::request::Call;
+use super::writing::{Write, read_write};
 use crate::codec::Type;
 use crate::program::Program;
 
 /// Names that programs over replies may use.
-const REPLY: [&str; 3] = ["config", "object", "vars"];
+pub(super) const REPLY: [&str; 3] = ["config", "object", "vars"];
 /// Fewest and most objects a batch or page may have.
-const BATCH: std::ops::RangeInclusive<i64> = 1..=10_000;
+pub(super) const BATCH: std::ops::RangeInclusive<i64> = 1..=10_000;
 
 /// How a system tells which fields an object has.
 pub(crate) struct Discovery {
@@ -68,50 +70,6 @@ pub(crate) struct Lookup {
     pub(crate) pairs: Program,
 }
 
-/// Reading what changed: closed windows on the time of change, keyset on the id inside them.
-pub(crate) struct Changes {
-    pub(crate) passes: Vec<Pass>,
-    pub(crate) max_window_ms: u64,
-    pub(crate) precision_ms: u64,
-    pub(crate) page: u64,
-    /// With more fields than this, a page brings only ids, and the objects are read by id.
-    pub(crate) fields_max: usize,
-    pub(crate) id_order: IdOrder,
-    pub(crate) request: Call,
-    pub(crate) records: Program,
-    pub(crate) done: Option<Program>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pass {
-    pub(crate) mode: Mode,
-    pub(crate) lag_ms: u64,
-    pub(crate) every_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Close behind the present; may miss what becomes visible late.
-    BestEffort,
-    /// Far enough behind that everything is visible.
-    Authoritative,
-}
-
-/// How a page must be ordered; checked, because a keyset over another order loses objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IdOrder {
-    Number,
-    Text,
-    /// An order of the system's own, which only the system can compare; not checked.
-    System,
-}
-
-pub(crate) struct ByIds {
-    pub(crate) batch: usize,
-    pub(crate) request: Call,
-    pub(crate) records: Program,
-}
-
 /// References that the system keeps apart from the object.
 pub(crate) struct Association {
     pub(crate) batch: usize,
@@ -126,50 +84,6 @@ pub(crate) struct AssociationWrite {
     pub(crate) set: Call,
     pub(crate) clear: Option<Call>,
     pub(crate) refused: Option<Program>,
-}
-
-pub(crate) struct Write {
-    /// The field that holds our record id.
-    pub(crate) key: String,
-    pub(crate) batch: usize,
-    /// A batch that is refused as a whole is halved until the culprit stands alone.
-    pub(crate) bisect: bool,
-    pub(crate) strategy: Strategy,
-    pub(crate) update: Step,
-    pub(crate) transitions: Option<Transitions>,
-}
-
-pub(crate) enum Strategy {
-    /// The system finds or creates by our key, so that a repeated write is harmless.
-    Upsert(Step),
-    /// The system has no such call: keys are looked up, what is missing is created, the rest is updated.
-    FindThenWrite { find: Find, create: Step },
-}
-
-pub(crate) struct Step {
-    pub(crate) request: Call,
-    pub(crate) results: Program,
-}
-
-pub(crate) struct Find {
-    pub(crate) batch: usize,
-    pub(crate) request: Call,
-    pub(crate) pairs: Program,
-}
-
-/// A field that cannot be written, only moved by calls along a graph.
-pub(crate) struct Transitions {
-    pub(crate) field: String,
-    pub(crate) initial: String,
-    /// Fields that a move changes on its own, and that are put back.
-    pub(crate) keep: Vec<String>,
-    pub(crate) moves: Vec<Move>,
-}
-
-pub(crate) struct Move {
-    pub(crate) from: Vec<String>,
-    pub(crate) to: String,
-    pub(crate) request: Call,
 }
 
 pub(super) fn read_discovery(
@@ -439,108 +353,6 @@ fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<L
     })
 }
 
-fn read_reads(
-    reader: &mut Reader<'_>,
-    object: &mut Fields<'_>,
-    report: &mut Report,
-) -> (Option<Changes>, Option<ByIds>) {
-    let Some(node) = object.optional("read") else {
-        return (None, None);
-    };
-    let Some(mut fields) = Fields::open(node, "reading", reader.source, report) else {
-        return (None, None);
-    };
-    let changes = fields
-        .optional("changes")
-        .and_then(|n| read_changes(reader, n, report));
-    let by_ids = fields.optional("by_ids").and_then(|n| {
-        let mut fields = Fields::open(n, "reading by id", reader.source, report)?;
-        let batch = batch(&mut fields, report);
-        let request = reader.call("request", &mut fields, &["fields", "ids"], report);
-        let records = reader.program("records", &mut fields, &REPLY, report);
-        fields.finish(report);
-        Some(ByIds {
-            batch: batch?,
-            request: request?,
-            records: records?,
-        })
-    });
-    fields.finish(report);
-    (changes, by_ids)
-}
-
-fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Changes> {
-    let mut fields = Fields::open(node, "reading changes", reader.source, report)?;
-    fields.choice("strategy", &[("window_keyset", ())], report);
-    fields.required("passes", report);
-    let passes: Vec<Pass> = fields
-        .list("passes", report)
-        .iter()
-        .filter_map(|n| pass(reader, n, report))
-        .collect();
-    let ordered = passes.iter().map(|p| p.mode).collect::<Vec<_>>();
-    let expected: [&[Mode]; 2] = [&[Mode::Authoritative], &[Mode::BestEffort, Mode::Authoritative]];
-    if !expected.contains(&ordered.as_slice()) && !report.has_errors() {
-        report.error(
-            "IC0210",
-            reader.source,
-            fields.key_place("passes").unwrap_or(node.place),
-            "the last pass must be authoritative, and at most one best_effort pass comes before it",
-            "write `passes: [{ mode: best_effort, lag: 15s }, { mode: authoritative, lag: 1h, every: 10m }]`",
-        );
-    }
-    let max_window_ms = reader.duration("max_window", &mut fields, report);
-    let precision_ms = reader
-        .duration("precision", &mut fields, report)
-        .unwrap_or(1)
-        .max(1);
-    let page = fields.optional_integer("page", BATCH, report);
-    fields.required("page", report);
-    let fields_max = fields.optional_integer("fields_max", 1..=100_000, report);
-    let orders = [
-        ("number", IdOrder::Number),
-        ("text", IdOrder::Text),
-        ("system", IdOrder::System),
-    ];
-    let id_order = fields.choice("id_order", &orders, report);
-    let own = ["fields", "window", "last_id", "limit"];
-    let request = reader.call("request", &mut fields, &own, report);
-    let records = reader.program("records", &mut fields, &REPLY, report);
-    let done = reader.optional_program("done", &mut fields, &REPLY, report);
-    fields.finish(report);
-    Some(Changes {
-        passes,
-        max_window_ms: max_window_ms.unwrap_or(u64::MAX),
-        precision_ms,
-        page: page?.unsigned_abs(),
-        fields_max: fields_max
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or(usize::MAX),
-        id_order: id_order?,
-        request: request?,
-        records: records?,
-        done,
-    })
-}
-
-fn pass(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Pass> {
-    let mut fields = Fields::open(node, "a pass", reader.source, report)?;
-    let modes = [
-        ("best_effort", Mode::BestEffort),
-        ("authoritative", Mode::Authoritative),
-    ];
-    let mode = fields.choice("mode", &modes, report);
-    fields.required("lag", report);
-    let lag_ms = reader.duration("lag", &mut fields, report);
-    let every_ms = reader.duration("every", &mut fields, report).unwrap_or(0);
-    fields.finish(report);
-    Some(Pass {
-        mode: mode?,
-        lag_ms: lag_ms?,
-        every_ms,
-    })
-}
-
 fn association(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Association> {
     let mut fields = Fields::open(node, "an association", reader.source, report)?;
     let size = batch(&mut fields, report);
@@ -577,122 +389,7 @@ fn association(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Opt
     })
 }
 
-fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Write> {
-    let mut fields = Fields::open(node, "writing", reader.source, report)?;
-    let key = fields.text("key", report).map(str::to_owned);
-    let size = batch(&mut fields, report);
-    let bisect = fields.optional_bool("bisect", report).unwrap_or(false);
-    let strategies = [("upsert", 0), ("find_then_write", 1)];
-    let strategy = match fields.choice("strategy", &strategies, report) {
-        Some(0) => step(reader, "upsert", &mut fields, report).map(Strategy::Upsert),
-        Some(_) => {
-            let find = read_find(reader, &mut fields, report);
-            let create = step(reader, "create", &mut fields, report);
-            find.zip(create)
-                .map(|(find, create)| Strategy::FindThenWrite { find, create })
-        }
-        None => None,
-    };
-    let update = step(reader, "update", &mut fields, report);
-    let transitions = fields
-        .optional("transitions")
-        .map(|n| read_transitions(reader, n, report));
-    if let (Some(_), Some(Strategy::Upsert(_))) = (&transitions, &strategy) {
-        report.error(
-            "IC0211",
-            reader.source,
-            node.place,
-            "transitions need to know where an object stands, an upsert does not tell",
-            "use `strategy: find_then_write`",
-        );
-    }
-    fields.finish(report);
-    Some(Write {
-        key: key?,
-        batch: size?,
-        bisect,
-        strategy: strategy?,
-        update: update?,
-        transitions: match transitions {
-            Some(transitions) => Some(transitions?),
-            None => None,
-        },
-    })
-}
-
-fn step(
-    reader: &mut Reader<'_>,
-    key: &'static str,
-    fields: &mut Fields<'_>,
-    report: &mut Report,
-) -> Option<Step> {
-    let node = fields.required(key, report)?;
-    let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
-    let request = reader.call("request", &mut fields, &["batch", "key"], report);
-    let names = ["config", "object", "vars", "batch"];
-    let results = reader.program("results", &mut fields, &names, report);
-    fields.finish(report);
-    Some(Step {
-        request: request?,
-        results: results?,
-    })
-}
-
-fn read_find(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Find> {
-    let node = fields.required("find", report)?;
-    let mut fields = Fields::open(node, "finding by key", reader.source, report)?;
-    let size = batch(&mut fields, report);
-    let request = reader.call("request", &mut fields, &["keys", "key"], report);
-    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
-    fields.finish(report);
-    Some(Find {
-        batch: size?,
-        request: request?,
-        pairs: pairs?,
-    })
-}
-
-fn read_transitions(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Transitions> {
-    let mut fields = Fields::open(node, "the transitions", reader.source, report)?;
-    let field = fields.text("field", report).map(str::to_owned);
-    let initial = fields.text("initial", report).map(str::to_owned);
-    let keep = fields
-        .texts("keep", report)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    fields.required("moves", report);
-    let moves: Vec<Move> = fields
-        .list("moves", report)
-        .iter()
-        .filter_map(|n| {
-            let mut fields = Fields::open(n, "a move", reader.source, report)?;
-            let from: Vec<String> = fields
-                .texts("from", report)
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
-            fields.required("from", report);
-            let to = fields.text("to", report).map(str::to_owned);
-            let request = reader.call("request", &mut fields, &["ids"], report);
-            fields.finish(report);
-            Some(Move {
-                from,
-                to: to?,
-                request: request?,
-            })
-        })
-        .collect();
-    fields.finish(report);
-    Some(Transitions {
-        field: field?,
-        initial: initial?,
-        keep,
-        moves,
-    })
-}
-
-fn batch(fields: &mut Fields<'_>, report: &mut Report) -> Option<usize> {
+pub(super) fn batch(fields: &mut Fields<'_>, report: &mut Report) -> Option<usize> {
     fields.required("batch", report)?;
     fields
         .optional_integer("batch", BATCH, report)

@@ -254,11 +254,15 @@ impl<'a> Reader<'a> {
             .collect();
         match shown.find(source) {
             Some(byte) if !source.contains('\n') => {
-                let skip = shown[..byte].chars().count() + offset;
-                let end = source.chars().count().max(offset + 1);
+                let before = shown[..byte].chars().count();
+                let skip = before + offset;
+                let wrong = match broken.length {
+                    0 => source.chars().count().saturating_sub(offset).max(1),
+                    length => length,
+                };
                 Place {
                     start: place.start + skip,
-                    end: (place.start + shown[..byte].chars().count() + end).max(place.start + skip + 1),
+                    end: place.start + skip + wrong,
                     line: place.line,
                     column: place.column + skip,
                 }

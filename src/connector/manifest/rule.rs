@@ -34,6 +34,8 @@ pub(crate) struct RecordRule {
     pub(crate) class: RecordClass,
     /// Tried again inside the engine.
     pub(crate) retry: bool,
+    /// The object is read before it is believed that it is gone.
+    pub(crate) verify: bool,
 }
 
 /// The class a rule leads to; what belongs to it is filled in from the answer.
@@ -155,9 +157,15 @@ pub(super) fn read_record_rules(
         }
         let class = fields.choice("class", &classes, report);
         let retry = fields.optional_bool("retry", report).unwrap_or(false);
+        let verify = fields.optional_bool("verify", report).unwrap_or(false);
         fields.finish(report);
         if let Some(class) = class {
-            rules.push(RecordRule { codes, class, retry });
+            rules.push(RecordRule {
+                codes,
+                class,
+                retry,
+                verify,
+            });
         }
     }
     rules

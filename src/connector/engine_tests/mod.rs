@@ -1,0 +1,9 @@
+//! The engine against a server that answers by script, with the connectors of this repository.
+
+mod auth;
+mod calls;
+mod findings;
+mod reading;
+mod remote;
+mod webhooks;
+mod writing;

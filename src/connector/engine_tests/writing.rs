@@ -1,0 +1,356 @@
+//! Writing: one outcome for each input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::testing::{Got, ManualClock, Say, Server, hubspot, ok, write};
+use crate::{Class, Outcome, RecordClass, Write};
+
+fn inputs(got: &Got) -> Vec<Json> {
+    got.json()["inputs"].as_array().unwrap().clone()
+}
+
+/// Writes everything, ids by key.
+fn upserted(got: &Got) -> Json {
+    let results: Vec<Json> = inputs(got)
+        .iter()
+        .map(|i| json!({"id": format!("id-{}", i["id"].as_str().unwrap()), "objectWriteTraceId": i["objectWriteTraceId"], "new": true}))
+        .collect();
+    json!({"status": "COMPLETE", "results": results})
+}
+
+fn kinds(outcomes: &[Outcome]) -> String {
+    let kind = |outcome: &Outcome| match outcome {
+        Outcome::Written { .. } => 'w',
+        Outcome::Refused(_) => 'r',
+        Outcome::Gone => 'g',
+        Outcome::Unknown => 'u',
+        Outcome::NotSent(_) => 'n',
+    };
+    outcomes.iter().map(kind).collect()
+}
+
+fn deals(count: usize) -> Vec<Write> {
+    (0..count)
+        .map(|n| write(None, &format!("k{n}"), json!({"dealname": format!("d{n}")})))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_input_of_a_mixed_answer_gets_its_own_outcome_in_order() {
+    let server = Server::start(|got| {
+        let inputs = inputs(got);
+        if got.line.contains("batch/update") {
+            assert_eq!(inputs.len(), 2);
+            return Say::Json(
+                207,
+                json!({"results": [{"id": "501", "updatedAt": "2026-11-23T09:00:00.5Z"}],
+                       "errors": [{"category": "OBJECT_NOT_FOUND", "message": "gone", "context": {"ids": ["777"]}}]})
+                .to_string(),
+            );
+        }
+        // Backwards, one refused, one not mentioned at all.
+        let results = json!([{"id": "9", "objectWriteTraceId": "2", "new": false}]);
+        let errors = json!([{"category": "CONFLICT", "message": "exists", "context": {"objectWriteTraceId": ["0"], "existingId": ["42"]}}]);
+        Say::Json(207, json!({"results": results, "errors": errors}).to_string())
+    })
+    .await;
+    let batch = [
+        write(None, "a", json!({"dealname": "a"})),
+        write(Some("777"), "b", json!({"dealname": "b"})),
+        write(None, "c", json!({"dealname": "c"})),
+        write(Some("501"), "d", json!({"dealname": "d"})),
+        write(None, "e", json!({"dealname": "e"})),
+    ];
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &batch)
+        .await
+        .unwrap();
+    assert_eq!(kinds(&outcomes), "rguww");
+    let Outcome::Refused(error) = &outcomes[0] else {
+        panic!()
+    };
+    assert_eq!(
+        (error.class, error.existing_id.as_deref()),
+        (RecordClass::Duplicate, Some("42"))
+    );
+    let Outcome::Written {
+        id,
+        created,
+        modified,
+        ..
+    } = &outcomes[3]
+    else {
+        panic!()
+    };
+    assert_eq!((id.as_str(), *created), ("501", false));
+    assert_eq!(modified.unwrap().to_string(), "2026-11-23T09:00:00.5Z");
+}
+
+#[tokio::test]
+async fn one_bad_value_costs_a_few_calls_and_only_its_own_record() {
+    let refusal = json!({"category": "VALIDATION_ERROR", "message": "bogus is not an option", "errors": [{"code": "INVALID_OPTION"}]});
+    let server = Server::start(move |got| {
+        match inputs(got)
+            .iter()
+            .any(|i| i["properties"]["dealstage"] == "bogus")
+        {
+            true => Say::Json(400, refusal.to_string()),
+            false => ok(upserted(got)),
+        }
+    })
+    .await;
+    let mut batch = deals(100);
+    batch[37].values.insert("dealstage".to_owned(), json!("bogus"));
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &batch)
+        .await
+        .unwrap();
+    let refused: Vec<usize> = (0..100)
+        .filter(|n| matches!(outcomes[*n], Outcome::Refused(_)))
+        .collect();
+    assert_eq!(refused, [37]);
+    assert_eq!(kinds(&outcomes).matches('w').count(), 99);
+    let Outcome::Written { id, .. } = &outcomes[99] else {
+        panic!()
+    };
+    assert_eq!(id, "id-k99");
+    // Two calls for each halving of 100, and the first.
+    assert!(server.got().len() <= 1 + 2 * 7, "{} calls", server.got().len());
+}
+
+#[tokio::test]
+async fn a_reason_that_concerns_all_is_not_bisected_to_the_end() {
+    let refusal = json!({"category": "VALIDATION_ERROR", "message": "the portal is locked"});
+    let server = Server::start(move |_| Say::Json(400, refusal.to_string())).await;
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &deals(100))
+        .await
+        .unwrap();
+    assert!(kinds(&outcomes).contains('n'), "{}", kinds(&outcomes));
+    assert!(server.got().len() < 40, "{} calls", server.got().len());
+}
+
+#[tokio::test]
+async fn an_upsert_whose_answer_was_lost_is_repeated_without_a_second_object() {
+    let mut store: BTreeMap<String, usize> = BTreeMap::new();
+    let mut calls = 0;
+    let server = Server::start(move |got| {
+        calls += 1;
+        for input in inputs(got) {
+            *store.entry(input["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        match calls {
+            1 => Say::Drop,
+            _ => ok(upserted(got)),
+        }
+    })
+    .await;
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &deals(3))
+        .await
+        .unwrap();
+    assert_eq!(kinds(&outcomes), "www");
+    let bodies: Vec<Json> = server.got().iter().map(Got::json).collect();
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(bodies[0], bodies[1], "the same keys again");
+}
+
+#[tokio::test]
+async fn what_stays_unclear_is_unknown_and_the_rest_was_not_sent() {
+    let mut calls = 0;
+    let server = Server::start(move |got| {
+        calls += 1;
+        if calls == 1 { ok(upserted(got)) } else { Say::Drop }
+    })
+    .await;
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &deals(250))
+        .await
+        .unwrap();
+    let kinds = kinds(&outcomes);
+    assert_eq!(
+        kinds,
+        format!("{}{}{}", "w".repeat(100), "u".repeat(100), "n".repeat(50))
+    );
+}
+
+#[tokio::test]
+async fn a_failure_before_anything_is_decided_is_the_failure_of_the_write() {
+    let body = json!({"category": "MISSING_SCOPES", "message": "no", "context": {"requiredGranularScopes": ["crm.objects.deals.write"]}});
+    let server = Server::start(move |_| Say::Json(403, body.to_string())).await;
+    let failure = hubspot(&server, &Arc::default())
+        .write("deals", &deals(3))
+        .await
+        .unwrap_err();
+    assert_eq!(failure.class, Class::Permission);
+    assert!(
+        failure.text().contains("crm.objects.deals.write"),
+        "{}",
+        failure.text()
+    );
+}
+
+#[tokio::test]
+async fn inputs_for_one_object_are_one_write_and_share_its_outcome() {
+    let server = Server::start(|got| ok(upserted(got))).await;
+    let batch = [
+        write(None, "a", json!({"dealname": "old", "amount": "1"})),
+        write(None, "b", json!({"dealname": "b"})),
+        write(None, "a", json!({"dealname": "new"})),
+    ];
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &batch)
+        .await
+        .unwrap();
+    assert_eq!(outcomes[0], outcomes[2]);
+    let sent = inputs(&server.got()[0]);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(
+        sent[0]["properties"],
+        json!({"amount": "1", "dealname": "new", "interconnect_id": "a"})
+    );
+}
+
+#[tokio::test]
+async fn numbers_are_written_digit_by_digit() {
+    let server = Server::start(|got| ok(upserted(got))).await;
+    let amount: Json = serde_json::from_str("1234567890123456.70").unwrap();
+    let batch = [write(
+        None,
+        "a",
+        json!({"amount": amount, "closedate": null, "flag": true}),
+    )];
+    hubspot(&server, &Arc::default())
+        .write("deals", &batch)
+        .await
+        .unwrap();
+    let sent = inputs(&server.got()[0]);
+    let expected =
+        json!({"amount": "1234567890123456.70", "closedate": "", "flag": "true", "interconnect_id": "a"});
+    assert_eq!(sent[0]["properties"], expected);
+}
+
+#[tokio::test]
+async fn references_are_written_after_their_objects_and_a_refused_one_is_told() {
+    let server = Server::start(|got| {
+        if got.line.contains("batch/upsert") {
+            return ok(upserted(got));
+        }
+        if got.line.contains("batch/read") {
+            return ok(json!({"results": [{"from": {"id": "7"}, "to": [{"toObjectId": 70, "associationTypes": [{"typeId": 341}]}]}]}));
+        }
+        let refused = json!({"category": "VALIDATION_ERROR", "message": "99 does not exist", "context": {"fromObjectId": ["id-b"]}});
+        Say::Json(207, json!({"results": [], "errors": [refused]}).to_string())
+    })
+    .await;
+    let batch = [
+        write(
+            None,
+            "a",
+            json!({"dealname": "a", "associations.companies": ["70"]}),
+        ),
+        write(
+            None,
+            "b",
+            json!({"dealname": "b", "associations.companies": ["99"]}),
+        ),
+        write(Some("7"), "c", json!({"associations.companies": []})),
+        write(None, "d", json!({"dealname": "d", "associations.contact": ["1"]})),
+    ];
+    let outcomes = hubspot(&server, &Arc::default())
+        .write("deals", &batch)
+        .await
+        .unwrap();
+    assert_eq!(kinds(&outcomes), "wrwr");
+    let Outcome::Refused(error) = &outcomes[1] else {
+        panic!()
+    };
+    assert_eq!(
+        error.message,
+        "the object itself was written, but 99 does not exist"
+    );
+    assert_eq!(error.existing_id.as_deref(), Some("id-b"));
+    let set = server
+        .got()
+        .iter()
+        .find(|g| g.line.contains("companies/batch/create"))
+        .unwrap()
+        .json();
+    assert_eq!(
+        set["inputs"][0],
+        json!({"from": {"id": "id-a"}, "to": {"id": "70"},
+        "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 5}]})
+    );
+    let cleared = server
+        .got()
+        .iter()
+        .find(|g| g.line.contains("companies/batch/archive"))
+        .unwrap()
+        .json();
+    assert_eq!(
+        cleared,
+        json!({"inputs": [{"from": {"id": "7"}, "to": [{"id": "70"}]}]})
+    );
+}
+
+/// Salesforce, with everything behind the token endpoint by script.
+async fn org(mut answer: impl FnMut(&Got) -> Say + Send + 'static) -> (Server, crate::Connection) {
+    let url = Arc::new(std::sync::Mutex::new(String::new()));
+    let own = Arc::clone(&url);
+    let server = Server::start(move |got| {
+        if got.line.contains("/oauth2/token") {
+            return ok(json!({"access_token": "t", "instance_url": *own.lock().unwrap()}));
+        }
+        answer(got)
+    })
+    .await;
+    *url.lock().unwrap() = server.url.clone();
+    let connection = crate::testing::salesforce(&server, &Arc::new(ManualClock::default()));
+    (server, connection)
+}
+
+#[tokio::test]
+async fn a_locked_record_is_tried_again_alone() {
+    let mut calls = 0;
+    let (server, connection) = org(move |got| {
+        calls += 1;
+        let records = got.json()["records"].as_array().unwrap().clone();
+        let saved = |(n, _): (usize, &Json)| match calls < 3 && n == records.len() - 1 {
+            true => json!({"success": false, "errors": [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "locked"}]}),
+            false => json!({"id": format!("00{calls}{n}"), "success": true, "errors": [], "created": true}),
+        };
+        ok(Json::Array(records.iter().enumerate().map(saved).collect()))
+    })
+    .await;
+    let batch: Vec<Write> = ["a", "b", "c"]
+        .map(|k| write(None, k, json!({"LastName": k})))
+        .into();
+    let outcomes = connection.write("Lead", &batch).await.unwrap();
+    assert_eq!(kinds(&outcomes), "www");
+    let sizes: Vec<usize> = server.got()[1..]
+        .iter()
+        .map(|g| g.json()["records"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sizes, [3, 1, 1]);
+}
+
+#[tokio::test]
+async fn gone_is_only_believed_after_reading() {
+    let (_, connection) = org(|got| {
+        if got.line.starts_with("POST") {
+            return ok(json!([null, {"attributes": {"type": "Lead"}, "Id": "00QB", "IsDeleted": false}]));
+        }
+        let refused = json!({"success": false, "errors": [{"statusCode": "INVALID_CROSS_REFERENCE_KEY", "message": "invalid cross reference id"}]});
+        ok(json!([refused, refused]))
+    })
+    .await;
+    let batch = [
+        write(Some("00QA"), "a", json!({"LastName": "a"})),
+        write(Some("00QB"), "b", json!({"OwnerId": "005X"})),
+    ];
+    let outcomes = connection.write("Lead", &batch).await.unwrap();
+    assert_eq!(kinds(&outcomes), "gr");
+}

@@ -1,0 +1,169 @@
+//! How objects are written: the strategy, its steps, and the moves of a field that cannot be written.
+
+use diagnostic::{Fields, Node, Report};
+
+use super::object::{REPLY, batch};
+use super::reader::Reader;
+use super::request::Call;
+use crate::program::Program;
+
+pub(crate) struct Write {
+    /// The field that holds our record id.
+    pub(crate) key: String,
+    pub(crate) batch: usize,
+    /// A batch that is refused as a whole is halved until the culprit stands alone.
+    pub(crate) bisect: bool,
+    pub(crate) strategy: Strategy,
+    pub(crate) update: Step,
+    pub(crate) transitions: Option<Transitions>,
+}
+
+pub(crate) enum Strategy {
+    /// The system finds or creates by our key, so that a repeated write is harmless.
+    Upsert(Step),
+    /// The system has no such call: keys are looked up, what is missing is created, the rest is updated.
+    FindThenWrite { find: Box<Find>, create: Step },
+}
+
+pub(crate) struct Step {
+    pub(crate) request: Call,
+    pub(crate) results: Program,
+}
+
+pub(crate) struct Find {
+    pub(crate) batch: usize,
+    pub(crate) request: Call,
+    pub(crate) pairs: Program,
+}
+
+/// A field that cannot be written, only moved by calls along a graph.
+pub(crate) struct Transitions {
+    pub(crate) field: String,
+    pub(crate) initial: String,
+    /// Fields that a move changes on its own, and that are put back.
+    pub(crate) keep: Vec<String>,
+    pub(crate) moves: Vec<Move>,
+}
+
+pub(crate) struct Move {
+    pub(crate) from: Vec<String>,
+    pub(crate) to: String,
+    pub(crate) request: Call,
+}
+
+pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Write> {
+    let mut fields = Fields::open(node, "writing", reader.source, report)?;
+    let key = fields.text("key", report).map(str::to_owned);
+    let size = batch(&mut fields, report);
+    let bisect = fields.optional_bool("bisect", report).unwrap_or(false);
+    let strategies = [("upsert", 0), ("find_then_write", 1)];
+    let strategy = match fields.choice("strategy", &strategies, report) {
+        Some(0) => step(reader, "upsert", &mut fields, report).map(Strategy::Upsert),
+        Some(_) => {
+            let find = read_find(reader, &mut fields, report);
+            let create = step(reader, "create", &mut fields, report);
+            find.zip(create).map(|(find, create)| Strategy::FindThenWrite {
+                find: Box::new(find),
+                create,
+            })
+        }
+        None => None,
+    };
+    let update = step(reader, "update", &mut fields, report);
+    let transitions = fields
+        .optional("transitions")
+        .map(|n| read_transitions(reader, n, report));
+    if let (Some(_), Some(Strategy::Upsert(_))) = (&transitions, &strategy) {
+        report.error(
+            "IC0211",
+            reader.source,
+            node.place,
+            "transitions need to know where an object stands, an upsert does not tell",
+            "use `strategy: find_then_write`",
+        );
+    }
+    fields.finish(report);
+    Some(Write {
+        key: key?,
+        batch: size?,
+        bisect,
+        strategy: strategy?,
+        update: update?,
+        transitions: match transitions {
+            Some(transitions) => Some(transitions?),
+            None => None,
+        },
+    })
+}
+
+fn step(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> Option<Step> {
+    let node = fields.required(key, report)?;
+    let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
+    let request = reader.call("request", &mut fields, &["batch", "key"], report);
+    let names = ["config", "object", "vars", "batch"];
+    let results = reader.program("results", &mut fields, &names, report);
+    fields.finish(report);
+    Some(Step {
+        request: request?,
+        results: results?,
+    })
+}
+
+fn read_find(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Find> {
+    let node = fields.required("find", report)?;
+    let mut fields = Fields::open(node, "finding by key", reader.source, report)?;
+    let size = batch(&mut fields, report);
+    let request = reader.call("request", &mut fields, &["keys", "key"], report);
+    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Find {
+        batch: size?,
+        request: request?,
+        pairs: pairs?,
+    })
+}
+
+fn read_transitions(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Transitions> {
+    let mut fields = Fields::open(node, "the transitions", reader.source, report)?;
+    let field = fields.text("field", report).map(str::to_owned);
+    let initial = fields.text("initial", report).map(str::to_owned);
+    let keep = fields
+        .texts("keep", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    fields.required("moves", report);
+    let moves: Vec<Move> = fields
+        .list("moves", report)
+        .iter()
+        .filter_map(|n| {
+            let mut fields = Fields::open(n, "a move", reader.source, report)?;
+            let from: Vec<String> = fields
+                .texts("from", report)
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            fields.required("from", report);
+            let to = fields.text("to", report).map(str::to_owned);
+            let request = reader.call("request", &mut fields, &["ids"], report);
+            fields.finish(report);
+            Some(Move {
+                from,
+                to: to?,
+                request: request?,
+            })
+        })
+        .collect();
+    fields.finish(report);
+    Some(Transitions {
+        field: field?,
+        initial: initial?,
+        keep,
+        moves,
+    })
+}

@@ -1,0 +1,116 @@
+//! From what a system says about a batch to one [`Outcome`] for each of its items.
+
+use serde_json::Value as Json;
+
+use crate::connection::{Connection, Outcome};
+use crate::failure::{Class, Failure, RecordClass, RecordError};
+use crate::names::scalar;
+use crate::read::moment;
+use crate::write::Item;
+
+/// The outcomes so far, by item.
+pub(crate) type Outcomes = Vec<Option<Outcome>>;
+
+impl Connection {
+    /// Gives every item of a batch its outcome; an item the answer does not mention is unknown.
+    pub(crate) fn assign(
+        &self,
+        chunk: &[usize],
+        items: &[Item],
+        results: &[Json],
+        outcomes: &mut Outcomes,
+        locked: &mut Vec<usize>,
+    ) {
+        for at in chunk {
+            outcomes[*at] = Some(Outcome::Unknown);
+        }
+        for result in results {
+            let number = scalar(&result["index"]).or_else(|| scalar(&result["trace"]));
+            let by_number = number
+                .and_then(|n| n.parse::<usize>().ok())
+                .and_then(|n| chunk.get(n));
+            let by_id = || {
+                let id = scalar(&result["for_id"])?;
+                chunk.iter().find(|at| items[**at].id.as_ref() == Some(&id))
+            };
+            let Some(&at) = by_number.or_else(by_id) else {
+                continue;
+            };
+            let (outcome, again) = self.outcome(&items[at], result);
+            if again {
+                locked.push(at);
+            }
+            outcomes[at] = Some(outcome);
+        }
+    }
+
+    fn outcome(&self, item: &Item, result: &Json) -> (Outcome, bool) {
+        if result["ok"].as_bool() == Some(true) {
+            let id = scalar(&result["id"]).or_else(|| item.id.clone());
+            let outcome = id.map_or(Outcome::Unknown, |id| Outcome::Written {
+                id,
+                created: result["created"].as_bool().unwrap_or(item.created),
+                version: scalar(&result["version"]),
+                modified: moment(&result["modified"]),
+            });
+            return (outcome, false);
+        }
+        let code = scalar(&result["code"]).unwrap_or_default();
+        let rules = &self.caller.manifest().record_rules;
+        let rule = rules.iter().find(|rule| rule.codes.contains(&code));
+        let class = rule.map_or(RecordClass::Other, |rule| rule.class);
+        let verify = rule.is_some_and(|rule| rule.verify);
+        let class = match (class, &item.id) {
+            // What is only being created cannot be gone.
+            (RecordClass::Gone, None) => RecordClass::Validation,
+            _ => class,
+        };
+        if class == RecordClass::Gone && !verify {
+            return (Outcome::Gone, false);
+        }
+        let mut error = RecordError::new(class, code, scalar(&result["message"]).unwrap_or_default());
+        let fields = result["fields"].as_array().map_or(&[][..], Vec::as_slice);
+        error.fields = fields.iter().filter_map(scalar).collect();
+        error.existing_id = scalar(&result["existing_id"]);
+        (Outcome::Refused(error), rule.is_some_and(|rule| rule.retry))
+    }
+}
+
+pub(crate) fn written(id: &str, created: bool) -> Outcome {
+    Outcome::Written {
+        id: id.to_owned(),
+        created,
+        version: None,
+        modified: None,
+    }
+}
+
+/// Whether a failure is about the values of some record rather than about the connection.
+pub(crate) fn concerns_records(class: &Class) -> bool {
+    matches!(
+        class,
+        Class::Validation
+            | Class::Duplicate { .. }
+            | Class::Conflict
+            | Class::NotFound
+            | Class::SchemaDrift { .. }
+            | Class::TooLarge
+    )
+}
+
+/// What a failure means for the one record it is about.
+pub(crate) fn refused(failure: &Failure) -> Outcome {
+    let class = match &failure.class {
+        Class::NotFound => return Outcome::Gone,
+        Class::Duplicate { .. } => RecordClass::Duplicate,
+        Class::Conflict => RecordClass::Conflict,
+        _ => RecordClass::Validation,
+    };
+    let mut error = RecordError::new(class, failure.class.name(), failure.detail.clone());
+    match &failure.class {
+        Class::Duplicate { existing_id } => error.existing_id.clone_from(existing_id),
+        Class::SchemaDrift { field } => error.fields.extend(field.clone()),
+        _ => {}
+    }
+    Outcome::Refused(error)
+}

@@ -1,0 +1,170 @@
+//! What a jq program of a manifest may call: a closed list, every entry of which ends on every input.
+
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::path::Part;
+
+/// What a program may call; all of these end on every input.
+pub(crate) const VOCABULARY: &[&str] = &[
+    "add",
+    "all",
+    "any",
+    "arrays",
+    "ascii_downcase",
+    "ascii_upcase",
+    "booleans",
+    "capture",
+    "contains",
+    "del",
+    "empty",
+    "endswith",
+    "error",
+    "false",
+    "first",
+    "flatten",
+    "from_entries",
+    "fromjson",
+    "group_by",
+    "has",
+    "index",
+    "isarray",
+    "isboolean",
+    "isempty",
+    "isnumber",
+    "isobject",
+    "isstring",
+    "join",
+    "keys",
+    "keys_unsorted",
+    "last",
+    "length",
+    "limit",
+    "ltrimstr",
+    "map",
+    "map_values",
+    "max",
+    "max_by",
+    "min",
+    "min_by",
+    "not",
+    "null",
+    "nulls",
+    "numbers",
+    "objects",
+    "reverse",
+    "rtrimstr",
+    "scalars",
+    "scan",
+    "select",
+    "sort",
+    "sort_by",
+    "split",
+    "startswith",
+    "strings",
+    "sub",
+    "gsub",
+    "test",
+    "to_entries",
+    "tojson",
+    "tostring",
+    "true",
+    "type",
+    "unique",
+    "unique_by",
+    "values",
+    "with_entries",
+];
+
+pub(crate) type Unknown<'s> = Vec<(&'s str, String)>;
+
+/// Notes what a term calls that is not in the vocabulary.
+pub(crate) fn foreign<'s>(term: &Term<&'s str>, unknown: &mut Unknown<'s>) {
+    let mut each = |terms: &[&Term<&'s str>]| terms.iter().for_each(|t| foreign(t, unknown));
+    match term {
+        Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
+        Term::Str(_, parts) => {
+            for part in parts {
+                if let StrPart::Term(inner) = part {
+                    foreign(inner, unknown);
+                }
+            }
+        }
+        Term::Arr(inner) => {
+            if let Some(inner) = inner {
+                foreign(inner, unknown);
+            }
+        }
+        Term::Obj(entries) => {
+            for (key, value) in entries {
+                foreign(key, unknown);
+                if let Some(value) = value {
+                    foreign(value, unknown);
+                }
+            }
+        }
+        Term::Neg(inner) | Term::Label(_, inner) => each(&[inner]),
+        Term::BinOp(left, op, right) => {
+            each(&[left, right]);
+            if let BinaryOp::Pipe(Some(pattern)) = op {
+                foreign_pattern(pattern, unknown);
+            }
+        }
+        Term::Fold(_, over, pattern, parts) => {
+            foreign(over, unknown);
+            foreign_pattern(pattern, unknown);
+            parts.iter().for_each(|t| foreign(t, unknown));
+        }
+        Term::TryCatch(body, handler) => {
+            foreign(body, unknown);
+            if let Some(handler) = handler {
+                foreign(handler, unknown);
+            }
+        }
+        Term::IfThenElse(branches, otherwise) => {
+            for (condition, then) in branches {
+                foreign(condition, unknown);
+                foreign(then, unknown);
+            }
+            if let Some(otherwise) = otherwise {
+                foreign(otherwise, unknown);
+            }
+        }
+        Term::Def(defs, _) => {
+            let name = defs.first().map_or("", |def| def.name);
+            unknown.push((
+                name,
+                "definitions are not available in a manifest: they may not end".to_owned(),
+            ));
+        }
+        Term::Call(name, arguments) => {
+            if !VOCABULARY.contains(name) {
+                unknown.push((name, format!("`{name}` is not available in a manifest")));
+            }
+            arguments.iter().for_each(|t| foreign(t, unknown));
+        }
+        Term::Path(from, path) => {
+            foreign(from, unknown);
+            for (part, _) in &path.0 {
+                match part {
+                    Part::Index(index) => foreign(index, unknown),
+                    Part::Range(from, to) => {
+                        from.iter().chain(to).for_each(|t| foreign(t, unknown));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn foreign_pattern<'s>(pattern: &Pattern<&'s str>, unknown: &mut Unknown<'s>) {
+    match pattern {
+        Pattern::Var(_) => {}
+        Pattern::Arr(items) => items.iter().for_each(|p| foreign_pattern(p, unknown)),
+        Pattern::Obj(entries) => {
+            for (key, value) in entries {
+                foreign(key, unknown);
+                foreign_pattern(value, unknown);
+            }
+        }
+    }
+}
