@@ -283,7 +283,7 @@ fn syncing(folder: &Path, table: &mut String) {
     for number in 0..ACCOUNTS {
         let row = json!({
             "Name": format!("Account {number}"), "Website": format!("https://account-{number}.example"),
-            "BillingCity": "Berlin", "BillingCountryCode": "DE", "Phone": format!("+4930{:07}", 1_000_000 + number),
+            "BillingCity": "Berlin", "BillingCountry": "Germany", "Phone": format!("+4930{:07}", 1_000_000 + number),
             "Partner_Type__c": "sales",
         });
         let answer = ureq::post(&format!("{url}/_sandbox/rows/Account")).send(row.to_string());

@@ -176,7 +176,7 @@ fn account(
 ) -> Result<String, String> {
     let row = json!({
         "Name": name, "Website": format!("https://{domain}"), "Phone": phone, "BillingCity": city,
-        "BillingCountryCode": country.0, "Partner_Type__c": kind, "CurrencyIsoCode": "EUR",
+        "BillingCountry": country.1, "Partner_Type__c": kind, "CurrencyIsoCode": "EUR",
     });
     systems
         .salesforce
@@ -215,7 +215,7 @@ fn hubspot_company(systems: &Running, number: usize, company: &Company) -> Resul
     let properties = if number < KNOWN_TO_BOTH {
         json!({"name": name.to_uppercase(), "domain": domain})
     } else {
-        json!({"name": name, "domain": domain, "city": city, "country": country.1, "phone": phone, "partner_type": kind})
+        json!({"name": name, "domain": domain, "website": format!("https://{domain}"), "city": city, "country": country.1, "phone": phone, "partner_type": kind})
     };
     systems
         .hubspot

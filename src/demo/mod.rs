@@ -103,7 +103,7 @@ connections:
     system: hubspot
     auth: bearer
     config: {{ base_url: \"{hubspot}\" }}
-    secrets: {{ private_app_token: \"${{file:{folder}/hs_token}}\" }}
+    secrets: {{ access_token: \"${{file:{folder}/hs_token}}\" }}
     currency: EUR
     country: DE
     lag: 0ms

@@ -85,7 +85,7 @@ fn killed_fifty_times_nothing_acknowledged_is_lost() {
     let systems = format!(
         "connections:
   crm: {{ system: salesforce, auth: oauth2_client_credentials, config: {{ login_url: \"{}\" }}, secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}, currency: USD, country: US, lag: 0ms }}
-  marketing: {{ system: hubspot, auth: bearer, config: {{ base_url: \"{}\" }}, secrets: {{ private_app_token: \"${{env:HS_TOKEN}}\" }}, currency: USD, country: US, lag: 0ms }}
+  marketing: {{ system: hubspot, auth: bearer, config: {{ base_url: \"{}\" }}, secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}, currency: USD, country: US, lag: 0ms }}
 syncs:
   - {{ connection: crm, record: partner, every: 50ms }}
   - {{ connection: marketing, record: partner, every: 50ms }}

@@ -33,14 +33,14 @@ connections:
     system: hubspot
     auth: bearer
     config: {{ base_url: \"{hubspot}\" }}
-    secrets: {{ private_app_token: \"${{env:HS_TOKEN}}\" }}
+    secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}
     currency: USD
     country: US
     lag: 0ms
   erp:
     system: tryton
     auth: session_login
-    config: {{ base_url: \"{tryton}\", database: {database}, username: {user} }}
+    config: {{ base_url: \"{tryton}\", database: {database}, user: {user} }}
     secrets: {{ password: \"${{env:ERP_PASSWORD}}\" }}
     currency: USD
     country: US
@@ -206,7 +206,7 @@ fn what_is_made_in_one_system_reaches_the_other_two_and_stays_exact() {
         )
     });
     let accounts = query(
-        "SELECT Name, Phone, Website, BillingCity, BillingCountryCode, BillingCountry FROM Account ORDER BY Name",
+        "SELECT Name, Phone, Website, BillingCity, BillingCountry FROM Account ORDER BY Name",
     );
     insta::assert_json_snapshot!(plain(&accounts), @"");
     let deals = query(
