@@ -29,7 +29,11 @@ pub struct AuthInfo {
 impl Connector {
     /// Compiles a manifest; notes every finding, and gives nothing if one is an error.
     pub fn compile(source: &Source, report: &mut Report) -> Option<Connector> {
-        Manifest::read(source, report).map(|manifest| Connector { manifest })
+        // What is wrong with other files of the same report must not hide a finding here.
+        let mut own = Report::new();
+        let manifest = Manifest::read(source, &mut own);
+        report.merge(own);
+        manifest.map(|manifest| Connector { manifest })
     }
 
     /// The system's name: `salesforce`.

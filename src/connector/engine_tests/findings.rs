@@ -203,6 +203,19 @@ objects:
 }
 
 #[test]
+fn another_files_errors_do_not_hide_a_manifests_own() {
+    let mut report = Report::new();
+    Connector::compile(&Source::new("broken.yaml", "a: [1"), &mut report);
+    let without_auth = "apiVersion: interconnect/v1\nkind: Connector\nmetadata: { name: a, version: 1.0.0, title: A }\n\
+        connection: { base_url: https://a.example, identity: { request: { method: GET, path: /me }, tenant: .id } }\n\
+        objects: { a: { id: .id } }";
+    let compiled = Connector::compile(&Source::new("connector.yaml", without_auth), &mut report);
+    assert!(compiled.is_none());
+    let last = report.findings().last().unwrap();
+    assert_eq!(last.message, "the connection has no way to authorise");
+}
+
+#[test]
 fn a_sample_that_disagrees_is_a_finding_in_the_sample() {
     let manifest = Source::new(
         "connector.yaml",

@@ -47,7 +47,7 @@ async fn a_window_is_read_page_by_page_and_goes_on_after_a_restart() {
     let clock = Arc::new(ManualClock::default());
     let mut cursor = None;
     let mut pages = Vec::new();
-    loop {
+    for _ in 0..20 {
         // A new connection for each page: nothing but the cursor is remembered.
         let (ids, more) = ids_of(&hubspot(&server, &clock), &mut cursor).await;
         pages.push(ids);
@@ -213,7 +213,7 @@ async fn a_window_that_is_too_large_is_halved_until_it_fits() {
     .await;
     let connection = salesforce(&server, &Arc::default());
     let mut cursor = None;
-    loop {
+    for _ in 0..20 {
         let page = connection.changes("Lead", &[], cursor.as_ref()).await.unwrap();
         cursor = Some(page.cursor);
         if !page.more {
