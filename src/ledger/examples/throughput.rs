@@ -54,9 +54,10 @@ async fn measure(ledger: &Arc<dyn Ledger>, name: &str, round: u8) -> Result<(), 
     clock.report(&format!("{name}: deliveries read and settled"), settled)?;
 
     for (version, what) in [(1, "inserted"), (2, "updated")] {
+        let pages: Vec<SyncCommit> = (0..PAGES).map(|page| a_page(round, page, version)).collect();
         let clock = Clock::start()?;
-        for page in 0..PAGES {
-            ledger.commit(a_page(round, page, version)).await?;
+        for page in pages {
+            ledger.commit(page).await?;
         }
         clock.report(&format!("{name}: records {what}"), PAGES * PAGE_RECORDS)?;
     }

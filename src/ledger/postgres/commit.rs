@@ -4,7 +4,7 @@
 //! commits that meet all the same (one ends a push that the other marks) are told apart by the database, and one of
 //! them runs again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, GenericClient, Transaction};
@@ -159,32 +159,61 @@ async fn write_history(transaction: &Transaction<'_>, records: &[Written]) -> Re
     .await
 }
 
+/// Most changes leave the keys as they are, so only the difference is written.
 async fn write_match_keys(transaction: &Transaction<'_>, records: &[Written]) -> Result<(), Failure> {
-    let keys: Vec<(RecordId, &String)> = records
-        .iter()
-        .flat_map(|one| one.match_keys.iter().map(|key| (one.record.id, key)))
-        .collect();
-    let kinds = column(&keys, |(id, _)| id.kind.name());
-    let uuids = column(&keys, |(id, _)| id.uuid);
-    let texts = column(&keys, |(_, key)| text(key));
+    let old = present_keys(transaction, records).await?;
+    let mut new = BTreeSet::new();
+    for one in records {
+        new.extend(
+            one.match_keys
+                .iter()
+                .map(|key| (one.record.id, text(key).into_owned())),
+        );
+    }
+    for (sql, keys) in [
+        (
+            "DELETE FROM match_keys m USING unnest($1::text[], $2::uuid[], $3::text[]) AS n (kind, record, key) \
+             WHERE m.kind = n.kind AND m.record = n.record AND m.key = n.key",
+            old.difference(&new).collect::<Vec<_>>(),
+        ),
+        (
+            "INSERT INTO match_keys (kind, record, key) \
+             SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING",
+            new.difference(&old).collect(),
+        ),
+    ] {
+        if !keys.is_empty() {
+            let values: &Params<'_> = &[
+                &column(&keys, |(id, _)| id.kind.name()),
+                &column(&keys, |(id, _)| id.uuid),
+                &column(&keys, |(_, key)| key),
+            ];
+            execute(transaction, sql, values).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys that records have before they are written.
+async fn present_keys(
+    transaction: &Transaction<'_>,
+    records: &[Written],
+) -> Result<BTreeSet<(RecordId, String)>, Failure> {
     let old: Vec<&Written> = records.iter().filter(|one| one.read_version != 0).collect();
-    if !old.is_empty() {
-        let sql = "DELETE FROM match_keys m USING unnest($1::text[], $2::uuid[]) AS r (kind, id) \
-                   WHERE m.kind = r.kind AND m.record = r.id AND NOT EXISTS \
-                   (SELECT 1 FROM unnest($3::text[], $4::uuid[], $5::text[]) AS n (kind, record, key) \
-                   WHERE n.kind = m.kind AND n.record = m.record AND n.key = m.key)";
-        let old_kinds = column(old.iter().copied(), |one| one.record.id.kind.name());
-        let old_uuids = column(old.iter().copied(), |one| one.record.id.uuid);
-        let values: &Params<'_> = &[&old_kinds, &old_uuids, &kinds, &uuids, &texts];
-        execute(transaction, sql, values).await?;
+    if old.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    if keys.is_empty() {
-        return Ok(());
+    let sql = "SELECT m.kind, m.record, m.key FROM unnest($1::text[], $2::uuid[]) AS r (kind, id) \
+               JOIN match_keys m ON m.kind = r.kind AND m.record = r.id";
+    let statement = transaction.prepare_cached(sql).await?;
+    let kinds = column(&old, |one| one.record.id.kind.name());
+    let uuids = column(&old, |one| one.record.id.uuid);
+    let rows = transaction.query(&statement, &[&kinds, &uuids]).await?;
+    let mut keys = BTreeSet::new();
+    for row in &rows {
+        keys.insert((rows::id(row, 0)?, row.try_get(2)?));
     }
-    let sql = "INSERT INTO match_keys (kind, record, key) \
-               SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) AS n (kind, record, key) \
-               ORDER BY n.kind, n.key, n.record ON CONFLICT DO NOTHING";
-    execute(transaction, sql, &[&kinds, &uuids, &texts]).await
+    Ok(keys)
 }
 
 async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<(), Failure> {

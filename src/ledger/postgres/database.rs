@@ -190,9 +190,13 @@ fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Co
     config.ssl_mode(SslMode::Disable);
     config.connect_timeout(timeout);
     config.application_name("interconnect");
+    let mut options = config.get_options().unwrap_or_default().to_owned();
+    // Plans that are made once take every array for ten rows, and then compare a page with itself row by row.
+    options.push_str(" -c plan_cache_mode=force_custom_plan");
     if settings.durable == Durability::Normal {
-        config.options("-c synchronous_commit=off");
+        options.push_str(" -c synchronous_commit=off");
     }
+    config.options(options);
     Ok(config)
 }
 

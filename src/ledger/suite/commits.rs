@@ -185,13 +185,15 @@ pub(super) async fn a_commit_with_a_lost_lease_writes_nothing(stand: &Stand) {
 pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &Stand) {
     let ledger = stand.open().await;
     let other_node = stand.open().await;
+    // Far more than fit between two answers: a fence that never closes fails instead of going on for ever.
+    const COMMITS_MAX: u64 = 5_000;
     for round in 0..5 {
         let key = format!("Pull/{round}");
         let lease = ledger.lease(&key, "a", at(0), at(10)).await.unwrap().unwrap();
         let late = {
             let (ledger, lease) = (ledger.clone(), lease.clone());
             tokio::spawn(async move {
-                for number in 0_u64.. {
+                for number in 0..COMMITS_MAX {
                     let cursor = Cursor {
                         position: json!(number),
                         primed: false,
@@ -207,6 +209,7 @@ pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &S
                         return;
                     }
                 }
+                panic!("the lease was never lost");
             })
         };
         while other_node.cursor(&key, "deals").await.unwrap().is_none() {
