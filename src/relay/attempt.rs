@@ -8,9 +8,9 @@ use outbound::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use outbound::{Error, Reply};
 use serde_json::Value as Json;
 
+use crate::Endpoint;
 use crate::deliver::Deliverer;
 use crate::schedule::{Outcome, Pacing, Verdict};
-use crate::settings::Endpoint;
 use crate::standard;
 
 /// Characters of what an endpoint said that are kept with a failed attempt.

@@ -17,8 +17,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::handed::{Nudge, Random};
 use crate::handover::{Handover, Ticket};
-use crate::settings::{Endpoint, RelaySettings};
 use crate::standard::{self, Unverified, Verified};
+use crate::{Endpoint, RelaySettings};
 
 /// An event is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

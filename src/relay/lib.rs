@@ -12,6 +12,8 @@
 
 mod attempt;
 mod deliver;
+mod endpoint;
+mod finding;
 mod handed;
 mod handover;
 mod intake;
@@ -24,13 +26,12 @@ mod settings;
 pub mod standard;
 
 pub use deliver::Deliverer;
+pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX};
+pub use finding::{BadSetting, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
 pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;
 pub use intake::{Intake, Receipt, Refused};
 pub use refusals::Refusals;
 pub use schedule::Schedule;
 pub use secret::{BadSecret, SECRET_BYTES, SECRET_PREFIX, Secret};
-pub use settings::{
-    BadSetting, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, NAME_CHARS_MAX, Partner, RelayLimits,
-    RelaySettings, SECRETS_MAX, SUBSCRIPTIONS_MAX,
-};
+pub use settings::{Partner, RelayLimits, RelaySettings};

@@ -18,12 +18,12 @@ use ledger::{Attempt, Due, Lease, LedgerError};
 use model::DeliveryId;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
+use crate::Endpoint;
 use crate::attempt::{Tried, try_once};
 use crate::deliver::Deliverer;
 use crate::handed::later;
 use crate::handover::Open;
 use crate::pace::Pace;
-use crate::settings::Endpoint;
 
 /// Waits between tries of writing attempts down, while the ledger is busy or cannot be reached.
 const SETTLE_RETRY_MS: [u64; 5] = [20, 100, 500, 2_000, 5_000];
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
             tokio::select! {
                 Some(tried) = self.sending.next(), if !self.sending.is_empty() => self.tried(tried),
                 settled = ready(&mut self.settling) => self.settled(settled)?,
-                looked = ready(&mut self.looking) => self.looked(looked?),
+                looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = self.open.changed(), if open => self.take_over(),
                 _ = look.tick(), if open => self.look_or_leave(),
@@ -158,9 +158,10 @@ impl<'a> Run<'a> {
         if self.settling.is_none() && !self.done.is_empty() {
             self.begin_settling();
         }
-        // Not while much is known already: what is taken would be read again with what is new.
-        let few = self.waiting.len() <= batch_max / 4;
-        if self.closing.is_none() && self.looking.is_none() && self.look_owed && few {
+        // Not while there is something to send, or no room for it: what is taken would be read once more beside what is
+        // new, and an endpoint that hangs would have it read for ever.
+        let room = self.waiting.is_empty() && self.sending.len() < self.pace.allowed();
+        if self.closing.is_none() && self.looking.is_none() && self.look_owed && room {
             self.begin_looking();
         }
     }
@@ -236,7 +237,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn looked(&mut self, look: Look) {
+    fn looked(&mut self, look: Result<Look, LedgerError>) {
+        let look = match look {
+            Ok(look) => look,
+            Err(error) => {
+                // What is in flight is still waited for and written down, or tried to be.
+                tracing::warn!(%error, endpoint = self.endpoint.name, "what is due could not be read");
+                self.closing = self.closing.or(Some(Closing::Stopped));
+                return;
+            }
+        };
         self.look_owed |= look.due.len() >= look.limit;
         look.due.into_iter().for_each(|due| self.take(due));
         // The look may have begun before these were written, so only now can no look bring them again.

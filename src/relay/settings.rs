@@ -3,139 +3,12 @@
 //! They are made from configuration, are checked when they are made, all findings at once, and do not change after.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
-use model::{EVENT_TYPES, EventType};
-use outbound::{Guard, Target};
-use policy::SharingPolicy;
+use model::EventType;
 
-use crate::schedule::{RETRY_MS, Schedule};
-use crate::{Secret, standard};
-
-/// Characters that the name of a partner or an endpoint may have.
-pub const NAME_CHARS_MAX: usize = 64;
-/// Secrets at the same moment: the present one, and those that are being rotated out or in.
-pub const SECRETS_MAX: usize = 4;
-/// Patterns that an endpoint may subscribe to.
-pub const SUBSCRIPTIONS_MAX: usize = 100;
-/// Sends to one endpoint that may be in flight at once, at most.
-pub const IN_FLIGHT_MAX: usize = 256;
-/// What a deadline may be set to: Standard Webhooks 1.0.0 recommends 15 to 30 seconds.
-pub const DEADLINE_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
-
-/// What is wrong with a setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadSetting {
-    /// The field, as it is called in the configuration.
-    pub field: &'static str,
-    /// Which of a list's elements, from 0.
-    pub index: Option<usize>,
-    /// What is wrong, and what to write instead.
-    pub reason: String,
-}
-
-impl fmt::Display for BadSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "`{}[{index}]`: {}", self.field, self.reason),
-            None => write!(f, "`{}`: {}", self.field, self.reason),
-        }
-    }
-}
-
-impl std::error::Error for BadSetting {}
-
-#[derive(Default)]
-struct Findings(Vec<BadSetting>);
-
-impl Findings {
-    fn add(&mut self, field: &'static str, reason: impl fmt::Display) {
-        self.add_at(field, None, reason);
-    }
-
-    fn add_at(&mut self, field: &'static str, index: impl Into<Option<usize>>, reason: impl fmt::Display) {
-        self.0.push(BadSetting {
-            field,
-            index: index.into(),
-            reason: reason.to_string(),
-        });
-    }
-
-    fn name(&mut self, field: &'static str, name: &str) {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(fits) {
-            self.add(
-                field,
-                format_args!("a name is up to {NAME_CHARS_MAX} of a-z, 0-9, `-` and `_`; `{name}` is not"),
-            );
-        }
-    }
-
-    fn secrets(&mut self, secrets: &[String]) -> Vec<Secret> {
-        if secrets.is_empty() || secrets.len() > SECRETS_MAX {
-            self.add(
-                "secrets",
-                format_args!(
-                    "1 to {SECRETS_MAX} secrets are needed, here are {}",
-                    secrets.len()
-                ),
-            );
-        }
-        let mut read = Vec::new();
-        for (index, text) in secrets.iter().enumerate() {
-            match text.parse() {
-                Ok(secret) => read.push(secret),
-                Err(bad) => self.add_at("secrets", index, bad),
-            }
-        }
-        read
-    }
-
-    fn subscriptions(&mut self, patterns: &[String]) {
-        if patterns.is_empty() || patterns.len() > SUBSCRIPTIONS_MAX {
-            self.add(
-                "subscriptions",
-                format_args!(
-                    "1 to {SUBSCRIPTIONS_MAX} patterns are needed, here are {}; `*` means all events",
-                    patterns.len()
-                ),
-            );
-        }
-        for (index, pattern) in patterns.iter().enumerate() {
-            if !means_something(pattern) {
-                let known = EVENT_TYPES
-                    .iter()
-                    .map(|entry| entry.name)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                self.add_at(
-                    "subscriptions",
-                    index,
-                    format_args!("`{pattern}` means no event; there are {known}, `custom.…`, `deal.*` for a group and `*` for all"),
-                );
-            }
-        }
-    }
-
-    fn range(&mut self, field: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) {
-        if !range.contains(&value) {
-            self.add(
-                field,
-                format_args!("{value} is not between {} and {}", range.start(), range.end()),
-            );
-        }
-    }
-}
-
-fn means_something(pattern: &str) -> bool {
-    let group = pattern.strip_suffix('*').is_some_and(|group| {
-        group.is_empty()
-            || group.starts_with("custom.")
-            || (group.ends_with('.') && EVENT_TYPES.iter().any(|entry| entry.name.starts_with(group)))
-    });
-    group || EventType::parse(pattern).is_ok()
-}
+use crate::finding::{BadSetting, Findings};
+use crate::{Endpoint, Secret, standard};
 
 /// Somebody who may post webhooks to us.
 #[derive(Clone, Debug)]
@@ -165,111 +38,6 @@ impl Partner {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
-    }
-}
-
-/// An endpoint as it is configured, before it is checked.
-#[derive(Clone, Debug)]
-pub struct EndpointSettings {
-    /// Its name, unique among all endpoints.
-    pub name: String,
-    /// The partner that owns it; what they say is not sent back to it.
-    pub partner: String,
-    /// Where it is.
-    pub url: String,
-    /// Which events it gets: `deal.won`, `deal.*`, `*`.
-    pub subscriptions: Vec<String>,
-    /// What we sign with; each message carries a signature of every one.
-    pub secrets: Vec<String>,
-    /// What of an event may flow there.
-    pub policy: SharingPolicy,
-    /// Waits between the tries of a delivery, in milliseconds.
-    pub retry_ms: Vec<u64>,
-    /// Sends that may be in flight at once; 1 means one after the other, in the order of acceptance.
-    pub in_flight_max: usize,
-    /// From the first packet to the last byte of the answer, in milliseconds.
-    pub deadline_ms: u64,
-}
-
-impl Default for EndpointSettings {
-    fn default() -> EndpointSettings {
-        EndpointSettings {
-            name: String::new(),
-            partner: String::new(),
-            url: String::new(),
-            subscriptions: vec!["*".into()],
-            secrets: Vec::new(),
-            policy: SharingPolicy::everything(),
-            retry_ms: RETRY_MS.to_vec(),
-            in_flight_max: 32,
-            deadline_ms: 15_000,
-        }
-    }
-}
-
-/// A subscriber's URL, checked.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    pub(crate) name: String,
-    pub(crate) partner: String,
-    pub(crate) target: Target,
-    pub(crate) subscriptions: Vec<String>,
-    pub(crate) secrets: Vec<Secret>,
-    pub(crate) policy: SharingPolicy,
-    pub(crate) schedule: Schedule,
-    pub(crate) in_flight_max: usize,
-    pub(crate) deadline_ms: u64,
-}
-
-impl Endpoint {
-    /// Checks an endpoint; every finding at once.
-    pub fn new(settings: &EndpointSettings, guard: &Guard) -> Result<Endpoint, Vec<BadSetting>> {
-        let mut findings = Findings::default();
-        findings.name("name", &settings.name);
-        findings.name("partner", &settings.partner);
-        findings.subscriptions(&settings.subscriptions);
-        findings.range(
-            "in_flight_max",
-            settings.in_flight_max as u64,
-            1..=IN_FLIGHT_MAX as u64,
-        );
-        findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
-        let secrets = findings.secrets(&settings.secrets);
-        let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
-        let schedule = Schedule::new(settings.retry_ms.clone()).map_err(|bad| findings.add("retry_ms", bad));
-        match (target, schedule) {
-            (Ok(target), Ok(schedule)) if findings.0.is_empty() => Ok(Endpoint {
-                name: settings.name.clone(),
-                partner: settings.partner.clone(),
-                target,
-                subscriptions: settings.subscriptions.clone(),
-                secrets,
-                policy: settings.policy.clone(),
-                schedule,
-                in_flight_max: settings.in_flight_max,
-                deadline_ms: settings.deadline_ms,
-            }),
-            _ => Err(findings.0),
-        }
-    }
-
-    /// The name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The partner that owns it.
-    pub fn partner(&self) -> &str {
-        &self.partner
-    }
-
-    fn wants(&self, event_type: &EventType, source: &str) -> bool {
-        // A partner that hears its own words back would answer them, for ever.
-        self.partner != source
-            && self
-                .subscriptions
-                .iter()
-                .any(|pattern| event_type.matches(pattern))
     }
 }
 
@@ -402,6 +170,9 @@ impl RelaySettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EndpointSettings;
+    use outbound::Guard;
+    use policy::SharingPolicy;
 
     fn whsec(byte: u8) -> String {
         use base64::Engine;

@@ -1,0 +1,120 @@
+//! [`Endpoint`]: where deliveries go, made from [`EndpointSettings`].
+
+use model::EventType;
+use outbound::{Guard, Target};
+use policy::SharingPolicy;
+
+use crate::Secret;
+use crate::finding::{BadSetting, Findings};
+use crate::schedule::{RETRY_MS, Schedule};
+
+/// Sends to one endpoint that may be in flight at once, at most.
+pub const IN_FLIGHT_MAX: usize = 256;
+/// What a deadline may be set to: Standard Webhooks 1.0.0 recommends 15 to 30 seconds.
+pub const DEADLINE_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
+
+/// An endpoint as it is configured, before it is checked.
+#[derive(Clone, Debug)]
+pub struct EndpointSettings {
+    /// Its name, unique among all endpoints.
+    pub name: String,
+    /// The partner that owns it; what they say is not sent back to it.
+    pub partner: String,
+    /// Where it is.
+    pub url: String,
+    /// Which events it gets: `deal.won`, `deal.*`, `*`.
+    pub subscriptions: Vec<String>,
+    /// What we sign with; each message carries a signature of every one.
+    pub secrets: Vec<String>,
+    /// What of an event may flow there.
+    pub policy: SharingPolicy,
+    /// Waits between the tries of a delivery, in milliseconds.
+    pub retry_ms: Vec<u64>,
+    /// Sends that may be in flight at once; 1 means one after the other, in the order of acceptance.
+    pub in_flight_max: usize,
+    /// From the first packet to the last byte of the answer, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for EndpointSettings {
+    fn default() -> EndpointSettings {
+        EndpointSettings {
+            name: String::new(),
+            partner: String::new(),
+            url: String::new(),
+            subscriptions: vec!["*".into()],
+            secrets: Vec::new(),
+            policy: SharingPolicy::everything(),
+            retry_ms: RETRY_MS.to_vec(),
+            in_flight_max: 32,
+            deadline_ms: 15_000,
+        }
+    }
+}
+
+/// A subscriber's URL, checked.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) partner: String,
+    pub(crate) target: Target,
+    pub(crate) subscriptions: Vec<String>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) policy: SharingPolicy,
+    pub(crate) schedule: Schedule,
+    pub(crate) in_flight_max: usize,
+    pub(crate) deadline_ms: u64,
+}
+
+impl Endpoint {
+    /// Checks an endpoint; every finding at once.
+    pub fn new(settings: &EndpointSettings, guard: &Guard) -> Result<Endpoint, Vec<BadSetting>> {
+        let mut findings = Findings::default();
+        findings.name("name", &settings.name);
+        findings.name("partner", &settings.partner);
+        findings.subscriptions(&settings.subscriptions);
+        findings.range(
+            "in_flight_max",
+            settings.in_flight_max as u64,
+            1..=IN_FLIGHT_MAX as u64,
+        );
+        findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
+        let secrets = findings.secrets(&settings.secrets);
+        let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
+        let schedule = Schedule::new(settings.retry_ms.clone()).map_err(|bad| findings.add("retry_ms", bad));
+        match (target, schedule) {
+            (Ok(target), Ok(schedule)) if findings.0.is_empty() => Ok(Endpoint {
+                name: settings.name.clone(),
+                partner: settings.partner.clone(),
+                target,
+                subscriptions: settings.subscriptions.clone(),
+                secrets,
+                policy: settings.policy.clone(),
+                schedule,
+                in_flight_max: settings.in_flight_max,
+                deadline_ms: settings.deadline_ms,
+            }),
+            _ => Err(findings.0),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The partner that owns it.
+    pub fn partner(&self) -> &str {
+        &self.partner
+    }
+
+    /// Whether an event of this type, said by `source`, is for it.
+    pub(crate) fn wants(&self, event_type: &EventType, source: &str) -> bool {
+        // A partner that hears its own words back would answer them, for ever.
+        self.partner != source
+            && self
+                .subscriptions
+                .iter()
+                .any(|pattern| event_type.matches(pattern))
+    }
+}
