@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -61,8 +61,15 @@ impl Process {
 
     fn resident_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).expect("a number") / 1024.0
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("it has memory");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kb| kb.parse::<f64>().ok())
+            .expect("a number")
+            / 1024.0
     }
 }
 
@@ -70,13 +77,18 @@ impl Process {
 fn cpu_of(path: &str, field: usize) -> f64 {
     let stat = std::fs::read_to_string(path).expect("proc is there");
     let rest = stat.rsplit(')').next().expect("the name ends with a bracket");
-    let numbers: Vec<f64> = rest.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<f64> = rest
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|n| n.parse().ok())
+        .collect();
     // `rest` begins behind the name: the state is field 2 of the file, the first number field 3.
     (numbers[field - 3] + numbers[field - 2]) / TICKS
 }
 
 fn mapping(table: &mut String) {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/salesforce/deal.yaml"));
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/salesforce/deal.yaml"));
     let source = diagnostic::Source::new("deal.yaml", text.expect("the mapping ships"));
     let mut report = diagnostic::Report::new();
     let mapping = mapping::Mapping::compile(&source, &mut report).expect("the mapping is sound");
@@ -90,10 +102,17 @@ fn mapping(table: &mut String) {
     let began = Instant::now();
     let mut fields = 0;
     for _ in 0..MAPPED {
-        fields += mapping.forward(&object, None, mapping::Context::default(), &nobody).fields.len();
+        fields += mapping
+            .forward(&object, None, mapping::Context::default(), &nobody)
+            .fields
+            .len();
     }
     let rate = MAPPED as f64 / began.elapsed().as_secs_f64();
-    row(table, &format!("mapping alone, {} fields, records/s and thread", fields / MAPPED), format!("{rate:.0}"));
+    row(
+        table,
+        &format!("mapping alone, {} fields, records/s and thread", fields / MAPPED),
+        format!("{rate:.0}"),
+    );
 }
 
 fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<Box<dyn Read>>) {
@@ -120,7 +139,10 @@ fn hub(config: &Path, secrets: &[(&str, String)]) -> (Process, String) {
     let mut line = String::new();
     while !line.starts_with("listening on http://") {
         line.clear();
-        assert!(output.read_line(&mut line).expect("it speaks") > 0, "the hub ended");
+        assert!(
+            output.read_line(&mut line).expect("it speaks") > 0,
+            "the hub ended"
+        );
     }
     let address = line.trim().trim_start_matches("listening on http://").to_owned();
     std::thread::spawn(move || std::io::copy(&mut { output.into_inner() }, &mut std::io::sink()).ok());
@@ -141,7 +163,10 @@ fn starting(folder: &Path, table: &mut String) {
     let mut memory = 0.0;
     for start in 0..STARTS {
         let config = folder.join("start.yaml");
-        let text = format!("listen: 127.0.0.1:0\nledger: sqlite:{}/start-{start}.db\n", folder.display());
+        let text = format!(
+            "listen: 127.0.0.1:0\nledger: sqlite:{}/start-{start}.db\n",
+            folder.display()
+        );
         std::fs::write(&config, text).expect("written");
         let began = Instant::now();
         let (process, _) = hub(&config, &[]);
@@ -150,7 +175,11 @@ fn starting(folder: &Path, table: &mut String) {
         memory = process.resident_mib();
     }
     times.sort();
-    row(table, "start to listening, with a new ledger, median of 10", format!("{:.1} ms", times[STARTS / 2].as_secs_f64() * 1e3));
+    row(
+        table,
+        "start to listening, with a new ledger, median of 10",
+        format!("{:.1} ms", times[STARTS / 2].as_secs_f64() * 1e3),
+    );
     row(table, "resident memory, idle", format!("{memory:.1} MiB"));
 }
 
@@ -173,7 +202,13 @@ partners:
     std::fs::write(&config, text).expect("written");
     let secrets = [
         ("ACME", format!("whsec_{}", STANDARD.encode(KEY))),
-        ("NORTHWIND", said["partners"]["northwind"]["secret"].as_str().expect("a secret").to_owned()),
+        (
+            "NORTHWIND",
+            said["partners"]["northwind"]["secret"]
+                .as_str()
+                .expect("a secret")
+                .to_owned(),
+        ),
     ];
     let (process, address) = hub(&config, &secrets);
     post(&address, 0, 2_000);
@@ -185,10 +220,22 @@ partners:
     let delivered = began.elapsed();
     let cpu = process.cpu_seconds() - cpu;
     let rate = |took: Duration| format!("{:.0}", WEBHOOKS as f64 / took.as_secs_f64());
-    row(table, "webhooks accepted/s, SQLite, synchronous=FULL, 64 connections", rate(accepted));
+    row(
+        table,
+        "webhooks accepted/s, SQLite, synchronous=FULL, 64 connections",
+        rate(accepted),
+    );
     row(table, "webhooks delivered/s, end to end", rate(delivered));
-    row(table, "CPU of the hub a webhook, in and out", format!("{:.1} µs", cpu / WEBHOOKS as f64 * 1e6));
-    row(table, "resident memory after the load", format!("{:.1} MiB", process.resident_mib()));
+    row(
+        table,
+        "CPU of the hub a webhook, in and out",
+        format!("{:.1} µs", cpu / WEBHOOKS as f64 * 1e6),
+    );
+    row(
+        table,
+        "resident memory after the load",
+        format!("{:.1} MiB", process.resident_mib()),
+    );
 }
 
 /// Posts so many signed webhooks over keep-alive connections, each waiting for its answer.
@@ -212,12 +259,17 @@ fn post(address: &str, first: usize, count: usize) {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a poster ends well"));
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("a poster ends well"));
 }
 
 fn request(address: &str, number: usize) -> Vec<u8> {
     let id = format!("msg_{number}");
-    let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let at = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
     let body = format!(
         r#"{{"type":"custom.load","timestamp":"2026-11-23T10:00:00Z","data":{{"id":"{number}","note":"{}"}}}}"#,
         "x".repeat(500)
@@ -245,7 +297,8 @@ fn answer(stream: &mut TcpStream) -> u16 {
         if let Some(end) = text.find("\r\n\r\n") {
             let length = text[..end].lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.trim().parse::<usize>().ok())?
             });
             if read.len() >= end + 4 + length.unwrap_or(0) {
                 return text[9..12].parse().expect("a status");
@@ -300,20 +353,48 @@ syncs: [{{ connection: crm, record: partner }}]
         folder.display()
     );
     std::fs::write(&config, text).expect("written");
-    let secret = |name: &str| said["salesforce"][name].as_str().expect("a credential").to_owned();
-    let secrets = [("SF_ID", secret("client_id")), ("SF_SECRET", secret("client_secret"))];
-    for (what, full) in [("pulled, mapped, committed (new)", false), ("pulled and compared (nothing new)", true)] {
+    let secret = |name: &str| {
+        said["salesforce"][name]
+            .as_str()
+            .expect("a credential")
+            .to_owned()
+    };
+    let secrets = [
+        ("SF_ID", secret("client_id")),
+        ("SF_SECRET", secret("client_secret")),
+    ];
+    for (what, full) in [
+        ("pulled, mapped, committed (new)", false),
+        ("pulled and compared (nothing new)", true),
+    ] {
         let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
         let mut command = Command::new(BINARY);
-        command.args(["--config", config.to_str().expect("text"), "sync", "run", "--json"]);
+        command.args([
+            "--config",
+            config.to_str().expect("text"),
+            "sync",
+            "run",
+            "--json",
+        ]);
         if full {
             command.arg("--full");
         }
-        let output = command.envs(secrets.iter().map(|(n, v)| (*n, v.as_str()))).output().expect("it runs");
+        let output = command
+            .envs(secrets.iter().map(|(n, v)| (*n, v.as_str())))
+            .output()
+            .expect("it runs");
         let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_of("/proc/self/stat", 15) - cpu);
         let json: Json = serde_json::from_slice(&output.stdout).expect("it prints JSON");
         let read = json["total"]["read"].as_f64().unwrap_or(0.0);
-        row(table, &format!("records {what}/s, process start and HTTP included"), format!("{:.0}", read / took));
-        row(table, &format!("records {what} a CPU second of the hub"), format!("{:.0}", read / cpu));
+        row(
+            table,
+            &format!("records {what}/s, process start and HTTP included"),
+            format!("{:.0}", read / took),
+        );
+        row(
+            table,
+            &format!("records {what} a CPU second of the hub"),
+            format!("{:.0}", read / cpu),
+        );
     }
 }

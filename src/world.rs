@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 /// The system's clock and random source.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RealWorld;
+pub(crate) struct RealWorld;
 
 impl RealWorld {
     /// Random bytes of the operating system.
-    pub fn bytes<const N: usize>() -> [u8; N] {
+    pub(crate) fn bytes<const N: usize>() -> [u8; N] {
         let mut bytes = [0; N];
         getrandom::fill(&mut bytes).expect("the operating system has randomness");
         bytes

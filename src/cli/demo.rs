@@ -5,7 +5,7 @@ use clap::Args;
 use super::progress::Progress;
 use super::serve::stop_signal;
 use super::{Exit, Out};
-use crate::demo::{Demo, Life, narrate, play, seed};
+use crate::demo::{Demo, Life, narrate, play};
 
 /// How to show it.
 #[derive(Args)]
@@ -38,9 +38,8 @@ pub(crate) async fn run(args: &DemoArgs, out: &Out) -> Exit {
 }
 
 async fn check(demo: &Demo, out: &Out) -> Result<Exit, String> {
-    let seeded = seed(&demo.sandbox)?;
-    let mut progress = Progress::begin(None);
-    let outcome = play(demo, seeded, &mut |text| progress.say(text)).await;
+    let mut progress = Progress::begin();
+    let outcome = play(demo, demo.seeded, &mut |text| progress.say(text)).await;
     progress.end();
     let outcome = outcome?;
     out.data(outcome.json.clone(), || {
@@ -63,7 +62,7 @@ async fn check(demo: &Demo, out: &Out) -> Result<Exit, String> {
 }
 
 async fn show(demo: &Demo, out: &Out) -> Result<Exit, String> {
-    let seeded = seed(&demo.sandbox)?;
+    let seeded = demo.seeded;
     out.line(&format!(
         "Interconnect keeps two systems in agreement and relays webhooks between two partners."
     ));

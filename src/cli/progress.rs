@@ -16,18 +16,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins; `steps` is how many there will be, if that is known.
-    pub(crate) fn begin(steps: Option<u64>) -> Progress {
+    /// Begins.
+    pub(crate) fn begin() -> Progress {
         let bar = Out::watched().then(|| {
-            let bar = match steps {
-                Some(steps) => ProgressBar::new(steps),
-                None => ProgressBar::new_spinner(),
-            };
-            let template = match steps {
-                Some(_) => "{spinner} {wide_msg} {bar:30} {pos}/{len} {elapsed}",
-                None => "{spinner} {wide_msg} {elapsed}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -43,13 +36,6 @@ impl Progress {
         } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             self.last_line = Some(Instant::now());
             Out::new(false).note(text);
-        }
-    }
-
-    /// One step further.
-    pub(crate) fn step(&self) {
-        if let Some(bar) = &self.bar {
-            bar.inc(1);
         }
     }
 

@@ -89,7 +89,7 @@ impl Tally {
 
 async fn all(hub: &Hub, connection: Option<&str>, full: bool, out: &Out) -> Exit {
     let mut tally = Tally::default();
-    let mut progress = Progress::begin(None);
+    let mut progress = Progress::begin();
     let mut settled = false;
     for round in 0..ROUNDS_MAX {
         let first = round == 0;

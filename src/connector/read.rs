@@ -231,13 +231,17 @@ impl Connection {
         };
         let id = id_of(kind, &row, &get)?;
         let deleted = part(kind.deleted.as_ref())?;
+        let values = match &kind.values {
+            Some(program) => Some(program.one(&row, &get).map_err(Failure::from)?),
+            None => None,
+        };
         Ok(Object {
             modified: moment(&part(kind.modified.as_ref())?),
             version: scalar(&part(kind.version.as_ref())?),
             deleted: crate::codec::boolean(&deleted) == Some(Json::Bool(true)),
             origin: scalar(&part(kind.origin.as_ref())?),
             id,
-            body: row,
+            body: values.unwrap_or(row),
         })
     }
 

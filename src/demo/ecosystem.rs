@@ -1,15 +1,18 @@
 //! A believable ecosystem: partners, leads and deals, some of them known to both systems before anything is connected.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandbox::{PartnerSettings, Running, Secret, Settings};
+use sandbox::{Clock, PartnerSettings, Running, Secret, Settings};
 use serde_json::json;
 
 /// Name, domain, city, country (code and name), phone, type.
 const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     (
         "Northwind Traders GmbH",
-        "northwind.example.com",
+        "northwind.example",
         "Berlin",
         ("DE", "Germany"),
         "+493012345678",
@@ -17,7 +20,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Globex Iberia SL",
-        "globex.example.com",
+        "globex.example",
         "Madrid",
         ("ES", "Spain"),
         "+34912345678",
@@ -25,7 +28,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Fabrikam Consulting Ltd",
-        "fabrikam.example.com",
+        "fabrikam.example",
         "London",
         ("GB", "United Kingdom"),
         "+442079460958",
@@ -33,7 +36,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Tailspin Integrations BV",
-        "tailspin.example.com",
+        "tailspin.example",
         "Utrecht",
         ("NL", "Netherlands"),
         "+31302345678",
@@ -41,7 +44,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Wingtip Analytics SAS",
-        "wingtip.example.com",
+        "wingtip.example",
         "Lyon",
         ("FR", "France"),
         "+33472345678",
@@ -49,7 +52,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Litware Cloud AB",
-        "litware.example.com",
+        "litware.example",
         "Göteborg",
         ("SE", "Sweden"),
         "+46312345678",
@@ -57,7 +60,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Proseware Training SpA",
-        "proseware.example.com",
+        "proseware.example",
         "Milano",
         ("IT", "Italy"),
         "+390212345678",
@@ -65,7 +68,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Adatum Advisory AG",
-        "adatum.example.com",
+        "adatum.example",
         "Zürich",
         ("CH", "Switzerland"),
         "+41442345678",
@@ -73,7 +76,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Contoso Managed Services Oy",
-        "contoso.example.com",
+        "contoso.example",
         "Tampere",
         ("FI", "Finland"),
         "+358312345678",
@@ -81,7 +84,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Woodgrove Alliances Inc",
-        "woodgrove.example.com",
+        "woodgrove.example",
         "Austin",
         ("US", "United States"),
         "+15125550123",
@@ -89,7 +92,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Lucerne Media GmbH",
-        "lucerne.example.com",
+        "lucerne.example",
         "Wien",
         ("AT", "Austria"),
         "+4312345678",
@@ -97,7 +100,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
     ),
     (
         "Trey Robotics KK",
-        "trey.example.com",
+        "trey.example",
         "Osaka",
         ("JP", "Japan"),
         "+81612345678",
@@ -132,11 +135,42 @@ pub(crate) fn secret(partner: &str) -> Secret {
     Secret::new(format!("whsec_{}", STANDARD.encode(&key.as_bytes()[..32])))
 }
 
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings(clock: Arc<dyn Clock>) -> Settings {
     let partners = super::PARTNERS.map(|name| PartnerSettings::new(name, secret(name)));
     Settings {
         partners: partners.to_vec(),
+        clock,
         ..Settings::default()
+    }
+}
+
+/// The systems' clock: it stands at yesterday while they are filled, and is the machine's from then on.
+///
+/// What both systems know was there before they were connected; objects that are made in both within the same second
+/// would be another story.
+#[derive(Debug, Default)]
+pub(crate) struct SinceYesterday {
+    today: AtomicBool,
+}
+
+/// A day.
+const DAY_MS: i64 = 86_400_000;
+
+impl SinceYesterday {
+    /// Goes over to the machine's clock.
+    pub(crate) fn today(&self) {
+        self.today.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SinceYesterday {
+    fn now_ms(&self) -> i64 {
+        let now = jiff::Timestamp::now().as_millisecond();
+        if self.today.load(Ordering::SeqCst) {
+            now
+        } else {
+            now - DAY_MS
+        }
     }
 }
 
@@ -248,28 +282,28 @@ fn leads(systems: &Running) -> Result<usize, String> {
         (
             "Amara",
             "Okafor",
-            "amara.okafor@bluewater.example.com",
+            "amara.okafor@bluewater.example",
             "Bluewater Logistics",
             "+493055512340",
         ),
         (
             "Jonas",
             "Lindqvist",
-            "jonas@nordlager.example.com",
+            "jonas@nordlager.example",
             "Nordlager AB",
             "+46855512341",
         ),
         (
             "Chiara",
             "Moretti",
-            "c.moretti@officina.example.com",
+            "c.moretti@officina.example",
             "Officina Moretti",
             "+390255512342",
         ),
         (
             "Tomás",
             "Vega",
-            "tomas.vega@riobravo.example.com",
+            "tomas.vega@riobravo.example",
             "Rio Bravo Foods",
             "+34915551234",
         ),

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 
 pub(crate) use compare::disagreements;
-pub(crate) use ecosystem::{Seeded, secret, seed};
+pub(crate) use ecosystem::{Seeded, secret};
 pub(crate) use life::{Life, narrate};
 pub(crate) use scenario::play;
 
@@ -37,17 +37,21 @@ pub(crate) struct Demo {
     pub(crate) hub: Arc<Hub>,
     /// Where the hub listens.
     pub(crate) url: String,
+    /// How much both systems had before they were connected.
+    pub(crate) seeded: Seeded,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), String>>,
 }
 
 impl Demo {
-    /// Starts systems, partners and hub; the ledger lies in a folder.
+    /// Starts systems and partners, fills the systems, and starts the hub; the ledger lies in a folder.
     pub(crate) async fn start(folder: &Path) -> Result<Demo, String> {
-        let sandbox = Sandbox::start(ecosystem::settings())
-            .await
-            .map_err(|error| error.to_string())?;
+        let clock = Arc::new(ecosystem::SinceYesterday::default());
+        let started = Sandbox::start(ecosystem::settings(clock.clone())).await;
+        let sandbox = started.map_err(|error| error.to_string())?;
         write_secrets(folder, &sandbox).map_err(|error| error.to_string())?;
+        let seeded = ecosystem::seed(&sandbox)?;
+        clock.today();
         let config = config_text(&sandbox, folder);
         let hub = open(&config).await?;
         let listener = tokio::net::TcpListener::bind(hub.listen)
@@ -68,6 +72,7 @@ impl Demo {
             sandbox,
             hub,
             url: format!("http://{address}"),
+            seeded,
             stop,
             served,
         })

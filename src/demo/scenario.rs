@@ -20,6 +20,9 @@ const TWICE: usize = 3;
 /// Deliveries that are compared at most.
 const DELIVERIES_MAX: usize = 10_000;
 
+/// Parked things that the report shows at most.
+const PARKED_SHOWN_MAX: usize = 100;
+
 /// What the scenario came to.
 pub(crate) struct Outcome {
     /// The report.
@@ -56,12 +59,23 @@ pub(crate) async fn play(demo: &Demo, seeded: Seeded, say: &mut dyn FnMut(&str))
     say("reading everything once more: nothing may be written");
     let echoed = echoes(demo).await?;
     let webhooks = webhooks(demo, &accepted, answered_twice).await?;
+    let parked = demo
+        .hub
+        .ledger
+        .parked(&ledger::ParkedFilter::default(), PARKED_SHOWN_MAX)
+        .await;
+    let parked = parked.map_err(|error| error.to_string())?;
+    let parked: Vec<String> = parked
+        .iter()
+        .map(|p| format!("{} {} {}: {}", p.connection, p.object, p.key, p.reason))
+        .collect();
     let records = records(demo)?;
     let duplicated = duplicates(&records, seeded);
     let number = |key: &str| webhooks[key].as_u64().unwrap_or(u64::MAX);
     let agreed = found.is_empty()
         && lost.is_empty()
         && echoed == 0
+        && parked.is_empty()
         && duplicated == 0
         && number("lost") == 0
         && number("received_twice") == 0
@@ -69,7 +83,7 @@ pub(crate) async fn play(demo: &Demo, seeded: Seeded, say: &mut dyn FnMut(&str))
     let took = Timestamp::now().duration_since(started);
     let json = json!({
         "agreed": agreed, "records": records, "changes": expected.len(), "lost": lost.len(), "lost_changes": lost,
-        "duplicated": duplicated, "echoed": echoed, "disagreements": found, "webhooks": webhooks,
+        "duplicated": duplicated, "parked": parked, "echoed": echoed, "disagreements": found, "webhooks": webhooks,
         "seeded": {"partners": seeded.partners, "leads": seeded.leads, "deals": seeded.deals},
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(0),
     });

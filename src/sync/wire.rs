@@ -2,14 +2,11 @@
 
 use serde_json::{Map, Value as Json};
 
-/// Picks the named fields out of an object. A field that the object lacks is `null`, so that two reads of the same
-/// object are equal however the system leaves blanks out.
+/// Picks the named fields out of an object. A field that the object does not carry is left out: it is not known, which is
+/// not the same as blank.
 pub(crate) fn pick<'f>(object: &Json, fields: impl Iterator<Item = &'f String>) -> Json {
-    Json::Object(
-        fields
-            .map(|field| (field.clone(), get(object, field).cloned().unwrap_or(Json::Null)))
-            .collect(),
-    )
+    let carried = fields.filter_map(|field| Some((field.clone(), get(object, field)?.clone())));
+    Json::Object(carried.collect())
 }
 
 /// Lays written values over what was held.
@@ -38,10 +35,10 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn picks_nested_and_literal_names_and_marks_blanks() {
+    fn picks_nested_and_literal_names_and_leaves_out_what_is_not_there() {
         let object = json!({"Id": "1", "Account": {"Name": "Acme"}, "associations.companies": ["5"]});
         let fields = ["Account.Name", "associations.companies", "Amount"].map(String::from);
-        let picked = json!({"Account.Name": "Acme", "associations.companies": ["5"], "Amount": null});
+        let picked = json!({"Account.Name": "Acme", "associations.companies": ["5"]});
         assert_eq!(pick(&object, fields.iter()), picked);
         assert_eq!(pick(&picked, fields.iter()), picked);
     }

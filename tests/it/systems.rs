@@ -205,9 +205,8 @@ fn what_is_made_in_one_system_reaches_the_other_two_and_stays_exact() {
             ),
         )
     });
-    let accounts = query(
-        "SELECT Name, Phone, Website, BillingCity, BillingCountry FROM Account ORDER BY Name",
-    );
+    let accounts =
+        query("SELECT Name, Phone, Website, BillingCity, BillingCountry FROM Account ORDER BY Name");
     insta::assert_json_snapshot!(plain(&accounts), @"");
     let deals = query(
         "SELECT Name, Amount, CurrencyIsoCode, CloseDate, StageName, Account.Name FROM Opportunity ORDER BY Name",

@@ -31,6 +31,8 @@ pub(crate) struct Object {
     pub(crate) version: Option<Program>,
     pub(crate) deleted: Option<Program>,
     pub(crate) origin: Option<Program>,
+    /// Where a row keeps the fields that mappings read; the row itself when nothing is said.
+    pub(crate) values: Option<Program>,
     /// Fields that are read whether anybody asked for them or not.
     pub(crate) always: Vec<String>,
     /// Types of fields whose values need another form on the wire.
@@ -200,6 +202,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
     let version = optional("version", report);
     let deleted = optional("deleted", report);
     let origin = optional("origin", report);
+    let values = optional("values", report);
     let always = fields
         .texts("always", report)
         .into_iter()
@@ -232,6 +235,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         version,
         deleted,
         origin,
+        values,
         always,
         types,
         children,
