@@ -45,7 +45,9 @@ pub(crate) async fn read(
 }
 
 async fn collect(mut body: Body, max: usize, read_bytes: &mut u64) -> Result<Bytes, Unread> {
-    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    // Copied, because a piece is a view into the connection's buffer: an event that waits would hold all of that, and
+    // the connection would need a new one for the next request.
+    let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Unread {
             problem: Problem::new(ErrorStatus::BAD_REQUEST, "body_broken", "the body broke off")
@@ -57,17 +59,9 @@ async fn collect(mut body: Body, max: usize, read_bytes: &mut u64) -> Result<Byt
         if *read_bytes > max as u64 {
             return Err(too_large(max, *read_bytes));
         }
-        // Nearly every body comes in one piece, and then it need not be copied.
-        if first.is_empty() && more.is_empty() {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&first);
-            }
-            more.extend_from_slice(&data);
-        }
+        whole.extend_from_slice(&data);
     }
-    Ok(if more.is_empty() { first } else { more.freeze() })
+    Ok(whole.freeze())
 }
 
 fn too_large(max: usize, read_bytes: u64) -> Unread {

@@ -1,5 +1,6 @@
 //! [`Hub`]: what the handlers may use.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ledger::Ledger;
@@ -10,16 +11,12 @@ use crate::{ServerSettings, SystemHooks};
 
 /// The parts of the hub behind the HTTP surface. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) intake: Arc<Intake>,
-    pub(crate) systems: Arc<dyn SystemHooks>,
-    pub(crate) refusals: Refusals,
-    pub(crate) nudge: Nudge,
-    pub(crate) clock: Clock,
-    pub(crate) random: Random,
-    pub(crate) settings: Arc<ServerSettings>,
-    pub(crate) requests: Arc<Semaphore>,
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    parts: HubParts,
+    /// Places for requests that are worked on.
+    requests: Semaphore,
 }
 
 /// What a [`Hub`] is made of.
@@ -45,17 +42,19 @@ pub struct HubParts {
 impl Hub {
     /// Puts a hub together.
     pub fn new(parts: HubParts) -> Hub {
-        let requests = Arc::new(Semaphore::new(parts.settings.requests_max));
-        Hub {
-            ledger: parts.ledger,
-            intake: parts.intake,
-            systems: parts.systems,
-            refusals: parts.refusals,
-            nudge: parts.nudge,
-            clock: parts.clock,
-            random: parts.random,
-            settings: parts.settings,
-            requests,
-        }
+        let requests = Semaphore::new(parts.settings.requests_max);
+        Hub(Arc::new(Inner { parts, requests }))
+    }
+
+    pub(crate) fn requests(&self) -> &Semaphore {
+        &self.0.requests
+    }
+}
+
+impl Deref for Hub {
+    type Target = HubParts;
+
+    fn deref(&self) -> &HubParts {
+        &self.0.parts
     }
 }

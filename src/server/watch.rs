@@ -55,7 +55,7 @@ pub(crate) async fn watch(State(hub): State<Hub>, mut request: Request, next: Ne
 }
 
 async fn answer(hub: &Hub, request: Request, next: Next) -> Response {
-    let Ok(_place) = hub.requests.try_acquire() else {
+    let Ok(_place) = hub.requests().try_acquire() else {
         return Problem::busy("too many requests are being worked on; try again shortly").into_response();
     };
     let deadline = Duration::from_millis(hub.settings.request_timeout_ms);
