@@ -43,12 +43,19 @@ pub(crate) fn settings(
 }
 
 /// Serves until it is told to stop.
-pub(crate) async fn serve(hub: &Hub, listener: tokio::net::TcpListener, stop: impl Future<Output = ()> + Send) {
+pub(crate) async fn serve(
+    hub: &Hub,
+    listener: tokio::net::TcpListener,
+    stop: impl Future<Output = ()> + Send,
+) {
     let refusals = relay::Refusals::start(hub.ledger.clone(), REFUSALS_WAITING_MAX);
     let parts = HubParts {
         ledger: hub.ledger.clone(),
         intake: hub.intake.clone(),
-        systems: Arc::new(Hints { engine: hub.engine.clone(), queue: hub.queue.clone() }),
+        systems: Arc::new(Hints {
+            engine: hub.engine.clone(),
+            queue: hub.queue.clone(),
+        }),
         refusals: refusals.clone(),
         nudge: hub.nudge.clone(),
         clock: Arc::new(Timestamp::now),
@@ -71,8 +78,16 @@ struct Hints {
 
 #[async_trait]
 impl SystemHooks for Hints {
-    async fn receive(&self, connection: &str, request: IncomingParts, body: Bytes) -> Result<(), HookRefusal> {
-        let system = self.engine.connection(connection).filter(|system| system.connector().has_webhooks());
+    async fn receive(
+        &self,
+        connection: &str,
+        request: IncomingParts,
+        body: Bytes,
+    ) -> Result<(), HookRefusal> {
+        let system = self
+            .engine
+            .connection(connection)
+            .filter(|system| system.connector().has_webhooks());
         let system = system.ok_or(HookRefusal::UnknownConnection)?;
         let headers: BTreeMap<String, String> = request
             .headers
@@ -80,14 +95,31 @@ impl SystemHooks for Hints {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let url = public_url(&request, &headers);
-        let incoming = Incoming { method: request.method.as_str().to_owned(), url, headers, body };
-        let hints = system.receive(&incoming, request.received_at).map_err(|refusal| refused(&refusal))?;
+        let incoming = Incoming {
+            method: request.method.as_str().to_owned(),
+            url,
+            headers,
+            body,
+        };
+        let hints = system
+            .receive(&incoming, request.received_at)
+            .map_err(|refusal| refused(&refusal))?;
         let objects: BTreeSet<String> = hints.into_iter().map(|hint| hint.object).collect();
-        let known = objects.into_iter().filter(|object| self.engine.plan().of(connection, object).next().is_some());
+        let known = objects
+            .into_iter()
+            .filter(|object| self.engine.plan().of(connection, object).next().is_some());
         let nudges: Vec<Nudge> = known
-            .map(|object| Nudge::now(Job::Pull { connection: connection.to_owned(), object }))
+            .map(|object| {
+                Nudge::now(Job::Pull {
+                    connection: connection.to_owned(),
+                    object,
+                })
+            })
             .collect();
-        self.queue.nudge(&nudges).await.map_err(|error| HookRefusal::Failed(error.to_string()))
+        self.queue
+            .nudge(&nudges)
+            .await
+            .map_err(|error| HookRefusal::Failed(error.to_string()))
     }
 }
 

@@ -18,8 +18,40 @@ fn every_finding_is_shown_with_its_place_and_its_fix() {
     let text = "listen: 127.0.0.1\nqueue: rabbit\nconnections:\n  crm: { system: salesfarce }\nlimits: { workers_max: 0 }\n";
     let (code, stdout, stderr) = checked(text, &["check"]);
     assert_eq!(code, Some(2));
-    insta::assert_snapshot!(stdout);
-    assert!(stderr.contains("3 errors, 0 warnings"), "{stderr}");
+    insta::assert_snapshot!(stdout, @r"
+    error[IC0101]: `127.0.0.1` is not an address and a port
+     --> interconnect.yaml:1:9
+      |
+    1 | listen: 127.0.0.1
+      |         ^^^^^^^^^
+      |
+      = help: write for example 127.0.0.1:8080 or [::]:8080
+
+    error[IC0102]: `queue` starts with none of memory, redis://, rediss://
+     --> interconnect.yaml:2:8
+      |
+    2 | queue: rabbit
+      |        ^^^^^^
+      |
+      = help: write for example `queue: memory`
+
+    error[IC0004]: `workers_max` is `0`, expected a whole number from 1 to 1024
+     --> interconnect.yaml:5:24
+      |
+    5 | limits: { workers_max: 0 }
+      |                        ^
+      |
+      = help: write a whole number from 1 to 1024
+
+    error[IC0121]: connection `crm` names the system `salesfarce`, which has no connector
+     --> interconnect.yaml:1:1
+      |
+    1 | listen: 127.0.0.1
+      | ^
+      |
+      = help: did you mean `salesforce`?
+    ");
+    assert!(stderr.contains("4 errors, 0 warnings"), "{stderr}");
 }
 
 #[test]
@@ -57,5 +89,12 @@ fn everything_that_ships_is_sound() {
 fn exit_codes_are_documented() {
     let output = interconnect(&["help", "exit-codes"], &[]);
     assert_eq!(output.status.code(), Some(0));
-    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
+    Exit codes:
+        0  it went well
+        1  it failed, or a check found errors, or the demo's systems disagree
+        2  the command line or the configuration is wrong; nothing was started
+        5  it went well in part: some records are parked, see `interconnect sync parked`
+      130  it was interrupted
+    ");
 }

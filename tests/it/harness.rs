@@ -13,10 +13,10 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_interconnect");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_interconnect");
 
 /// A child process that does not outlive its story.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     /// Kept open: a child that watches it ends with the story, however that ends.
     _stdin: Option<ChildStdin>,
@@ -24,13 +24,13 @@ pub struct Running {
 
 impl Running {
     /// Ends it at once, as a power cut would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("the child was ours to kill");
         self.child.wait().expect("a killed child can be waited for");
     }
 
     /// Asks it to stop, and waits until it has; its exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         Command::new("kill")
             .args(["-TERM", &pid])
@@ -53,18 +53,18 @@ impl Drop for Running {
 }
 
 /// A folder of its own for each story.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         Folder(tempfile::tempdir().expect("a folder for the story"))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).expect("the story's folder can be written");
         path
@@ -101,14 +101,14 @@ fn first<T>(reader: impl Read + Send + 'static, what: &str, mut wanted: impl FnM
 }
 
 /// The hub, serving.
-pub struct Hub {
-    pub url: String,
-    pub running: Running,
+pub(crate) struct Hub {
+    pub(crate) url: String,
+    pub(crate) running: Running,
 }
 
 impl Hub {
     /// Starts it on a configuration; `env` holds its secrets.
-    pub fn start(config: &Path, env: &[(&str, String)]) -> Hub {
+    pub(crate) fn start(config: &Path, env: &[(&str, String)]) -> Hub {
         let mut child = Command::new(BINARY)
             .arg("--config")
             .arg(config)
@@ -130,7 +130,7 @@ impl Hub {
 }
 
 /// Runs the binary to its end.
-pub fn interconnect(arguments: &[&str], env: &[(&str, String)]) -> Output {
+pub(crate) fn interconnect(arguments: &[&str], env: &[(&str, String)]) -> Output {
     Command::new(BINARY)
         .args(arguments)
         .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
@@ -140,7 +140,7 @@ pub fn interconnect(arguments: &[&str], env: &[(&str, String)]) -> Output {
 }
 
 /// What a command printed, as JSON.
-pub fn json_of(output: &Output) -> Json {
+pub(crate) fn json_of(output: &Output) -> Json {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!(
             "not JSON ({error}): {}\n{}",
@@ -151,14 +151,14 @@ pub fn json_of(output: &Output) -> Json {
 }
 
 /// Emulated systems and partners, in a process of their own.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// What it said of itself: addresses and credentials.
-    pub said: Json,
+    pub(crate) said: Json,
     _running: Running,
 }
 
 impl Sandbox {
-    pub fn start(arguments: &[&str]) -> Sandbox {
+    pub(crate) fn start(arguments: &[&str]) -> Sandbox {
         let mut child = Command::new(BINARY)
             .args(["sandbox", "--json"])
             .args(arguments)
@@ -178,7 +178,7 @@ impl Sandbox {
     }
 
     /// The address of `salesforce`, `hubspot` or a partner.
-    pub fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         let url = self.said[name]["url"]
             .as_str()
             .or(self.said["partners"][name]["url"].as_str());
@@ -187,7 +187,7 @@ impl Sandbox {
     }
 
     /// Rows of an object as the system holds them.
-    pub fn rows(&self, system: &str, object: &str) -> Vec<Json> {
+    pub(crate) fn rows(&self, system: &str, object: &str) -> Vec<Json> {
         let rows = get(&format!("{}/_sandbox/rows/{object}", self.url(system)));
         let rows = rows
             .as_array()
@@ -197,7 +197,7 @@ impl Sandbox {
     }
 
     /// How many calls were made since the last reset: (read, written).
-    pub fn calls(&self, system: &str) -> (u64, u64) {
+    pub(crate) fn calls(&self, system: &str) -> (u64, u64) {
         let calls = get(&format!("{}/_sandbox/calls", self.url(system)));
         let count = |name: &str| {
             calls[name]
@@ -207,17 +207,17 @@ impl Sandbox {
         (count("reads"), count("writes"))
     }
 
-    pub fn reset_calls(&self, system: &str) {
+    pub(crate) fn reset_calls(&self, system: &str) {
         post(&format!("{}/_sandbox/calls/reset", self.url(system)), &json!({}));
     }
 
-    pub fn fault(&self, system: &str, fault: &Json) {
+    pub(crate) fn fault(&self, system: &str, fault: &Json) {
         post(&format!("{}/_sandbox/faults", self.url(system)), fault);
     }
 }
 
 /// A real Tryton on a copy of the template.
-pub struct Tryton {
+pub(crate) struct Tryton {
     url: String,
     said: Json,
     session: String,
@@ -225,7 +225,7 @@ pub struct Tryton {
 }
 
 impl Tryton {
-    pub fn start(folder: &Folder) -> Tryton {
+    pub(crate) fn start(folder: &Folder) -> Tryton {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/tryton.py");
         let mut child = Command::new("python3")
             .arg(script)
@@ -265,7 +265,7 @@ impl Tryton {
     }
 
     /// A part of what it said of itself: url, database, user, password.
-    pub fn said(&self, name: &str) -> String {
+    pub(crate) fn said(&self, name: &str) -> String {
         self.said[name]
             .as_str()
             .unwrap_or_else(|| panic!("no `{name}`"))
@@ -273,7 +273,7 @@ impl Tryton {
     }
 
     /// Calls a method with its positional parameters; the context is added.
-    pub fn call(&self, method: &str, parameters: Json) -> Json {
+    pub(crate) fn call(&self, method: &str, parameters: Json) -> Json {
         let mut parameters = parameters.as_array().cloned().expect("parameters are a list");
         parameters.push(self.said["context"].clone());
         let body = json!({"id": 1, "method": method, "params": parameters});
@@ -289,7 +289,7 @@ impl Tryton {
 }
 
 /// Runs a verb of a vendor's client library and reads what it printed.
-pub fn client(script: &str, arguments: &[&str]) -> Json {
+pub(crate) fn client(script: &str, arguments: &[&str]) -> Json {
     let folder = required("IT_NODE_CLIENTS");
     let output = Command::new("node")
         .arg(Path::new(&folder).join(script))
@@ -309,7 +309,7 @@ pub fn client(script: &str, arguments: &[&str]) -> Json {
 }
 
 /// Waits until something holds; says what it last looked like if it never does.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
         match look() {
@@ -321,31 +321,36 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) ->
 }
 
 /// Holds, or says what it is instead.
-pub fn expect(holds: bool, instead: impl std::fmt::Display) -> Result<(), String> {
+pub(crate) fn expect(holds: bool, instead: impl std::fmt::Display) -> Result<(), String> {
     if holds { Ok(()) } else { Err(instead.to_string()) }
 }
 
-pub fn get(url: &str) -> Json {
+pub(crate) fn get(url: &str) -> Json {
     send("GET", url, None, &[])
 }
 
-pub fn post(url: &str, body: &Json) -> Json {
+pub(crate) fn post(url: &str, body: &Json) -> Json {
     send("POST", url, Some(body), &[])
 }
 
-pub fn send(method: &str, url: &str, body: Option<&Json>, headers: &[(&str, &str)]) -> Json {
+pub(crate) fn send(method: &str, url: &str, body: Option<&Json>, headers: &[(&str, &str)]) -> Json {
     let (status, body) = exchange(method, url, body.map(ToString::to_string).as_deref(), headers);
     assert!((200..300).contains(&status), "{method} {url}: {status} {body}");
     serde_json::from_str(&body).unwrap_or(Json::Null)
 }
 
 /// One HTTP exchange: status and body, whatever they are.
-pub fn exchange(method: &str, url: &str, body: Option<&str>, headers: &[(&str, &str)]) -> (u16, String) {
+pub(crate) fn exchange(
+    method: &str,
+    url: &str,
+    body: Option<&str>,
+    headers: &[(&str, &str)],
+) -> (u16, String) {
     try_exchange(method, url, body, headers).unwrap_or_else(|error| panic!("{method} {url}: {error}"))
 }
 
 /// One HTTP exchange, or why there was none.
-pub fn try_exchange(
+pub(crate) fn try_exchange(
     method: &str,
     url: &str,
     body: Option<&str>,
@@ -377,7 +382,7 @@ pub fn try_exchange(
     Ok((answer.status().as_u16(), text))
 }
 
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     use ::base64::Engine as _;
     ::base64::engine::general_purpose::STANDARD.encode(bytes)
 }
