@@ -8,7 +8,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::LedgerError;
@@ -152,7 +152,13 @@ fn write(connection: &Connection, group: &mut [Box<dyn Request>]) -> Result<(), 
         let _ = connection.execute_batch("ROLLBACK");
         error.to_string()
     };
-    run("BEGIN IMMEDIATE").map_err(|error| error.to_string())?;
+    run("BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => {
+            "another process kept the file locked for longer than `busy_timeout_ms`; nothing was written"
+                .into()
+        }
+        _ => error.to_string(),
+    })?;
     for request in group.iter_mut() {
         run("SAVEPOINT request").map_err(failed)?;
         if !request.run(connection) {
@@ -293,6 +299,31 @@ mod tests {
         let (waits, (), ()) = tokio::join!(biased; waits, async { drop(go) }, held);
         assert!(waits.is_err());
         assert!(writer.run(1, |connection| insert(connection, 1)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn another_process_that_holds_the_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .unwrap();
+        connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let writer = Writer::start(connection, 10).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = writer
+            .run(1, |connection| insert(connection, 1))
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("longer than `busy_timeout_ms`"),
+            "{error}"
+        );
+        other.execute_batch("ROLLBACK").unwrap();
+        writer.run(1, |connection| insert(connection, 1)).await.unwrap();
+        assert_eq!(rows(&writer).await, [1]);
     }
 
     #[tokio::test]

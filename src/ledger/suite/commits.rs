@@ -213,6 +213,7 @@ pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &S
             })
         };
         while other_node.cursor(&key, "deals").await.unwrap().is_none() {
+            assert!(!late.is_finished(), "what was committed cannot be read");
             tokio::task::yield_now().await;
         }
         assert!(
