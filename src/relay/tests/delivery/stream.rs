@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use ledger::DeliveryState::Delivered;
+use tokio::sync::Notify;
 
 use crate::stage::{Answer, Sink, Stage, endpoint, limits};
 
@@ -142,4 +143,35 @@ async fn an_overloaded_endpoint_gets_less_at_once_and_more_again() {
             .iter()
             .all(|(state, _)| *state == Delivered)
     );
+}
+
+#[tokio::test]
+async fn what_comes_in_during_a_run_need_not_wait_for_a_look_at_the_ledger() {
+    for in_flight_max in [1, 8] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Sink::start().await;
+        let mut to = endpoint("b", "borealis", &sink);
+        to.in_flight_max = in_flight_max;
+        let mut limits = limits();
+        limits.look_ms = 1_000_000;
+        limits.run_ms_max = 1_000_000;
+        let stage = Stage::open(folder.path(), &[to], limits).await;
+        stage.post("m0", "deal.won").await.unwrap();
+        let stop = Arc::new(Notify::new());
+        let (deliverer, stopped) = (stage.deliverer.clone(), stop.clone());
+        let run = tokio::spawn(async move { deliverer.deliver("b", stopped.notified()).await });
+        for n in 1..20 {
+            sink.arrived(n).await;
+            stage.post(&format!("m{n}"), "deal.won").await.unwrap();
+        }
+        sink.arrived(20).await;
+        stop.notify_one();
+        assert_eq!(run.await.unwrap().unwrap(), None);
+        assert_eq!(sink.count(), 20);
+        assert_eq!(
+            stage.nudged.lock().unwrap().len(),
+            1,
+            "no job was needed after the first"
+        );
+    }
 }
