@@ -115,7 +115,7 @@ fn mapping(table: &mut String) {
     );
 }
 
-fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<Box<dyn Read>>) {
+fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<Box<dyn Read + Send>>) {
     let serve = arguments.contains(&"serve");
     let mut child = Command::new(BINARY)
         .args(["--log", "warn"])
@@ -126,7 +126,7 @@ fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<
         .stderr(if serve { Stdio::piped() } else { Stdio::null() })
         .spawn()
         .expect("the binary starts");
-    let output: Box<dyn Read> = match child.stderr.take() {
+    let output: Box<dyn Read + Send> = match child.stderr.take() {
         Some(stderr) => Box::new(stderr),
         None => Box::new(child.stdout.take().expect("it is piped")),
     };

@@ -63,9 +63,7 @@ async fn check(demo: &Demo, out: &Out) -> Result<Exit, String> {
 
 async fn show(demo: &Demo, out: &Out) -> Result<Exit, String> {
     let seeded = demo.seeded;
-    out.line(&format!(
-        "Interconnect keeps two systems in agreement and relays webhooks between two partners."
-    ));
+    out.line("Interconnect keeps two systems in agreement and relays webhooks between two partners.");
     out.line(&format!(
         "  the hub      {}    try {}/v1/records?kind=deal",
         demo.url, demo.url

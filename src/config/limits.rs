@@ -1,5 +1,7 @@
 //! [`Limits`]: the numbers that bound everything, each with its unit in its name.
 
+use std::ops::RangeInclusive;
+
 use diagnostic::{Fields, Report};
 
 /// The limits of the hub.
@@ -43,31 +45,27 @@ pub(super) fn limits(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
     let Some(mut inner) = Fields::open(node, "`limits`", fields.source(), report) else {
         return limits;
     };
-    let mut read = |key: &'static str, bounds: std::ops::RangeInclusive<i64>, set: &mut dyn FnMut(u64)| {
-        if let Some(number) = inner.optional_integer(key, bounds, report) {
-            set(u64::try_from(number).expect("bounds are above zero"));
-        }
+    let mut read = |key: &'static str, bounds: RangeInclusive<i64>, default: u64| {
+        inner
+            .optional_integer(key, bounds, report)
+            .map_or(default, i64::unsigned_abs)
     };
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    read("body_bytes_max", 1_024..=104_857_600, &mut |n| {
-        limits.body_bytes_max = size(n)
-    });
-    read("requests_max", 1..=100_000, &mut |n| {
-        limits.requests_max = size(n)
-    });
-    read("request_timeout_ms", 100..=600_000, &mut |n| {
-        limits.request_timeout_ms = n
-    });
-    read("webhook_tolerance_ms", 1_000..=3_600_000, &mut |n| {
-        limits.webhook_tolerance_ms = n
-    });
-    read("workers_max", 1..=1_024, &mut |n| limits.workers_max = size(n));
-    read("sweep_every_ms", 50..=3_600_000, &mut |n| {
-        limits.sweep_every_ms = n
-    });
-    read("stop_timeout_ms", 100..=600_000, &mut |n| {
-        limits.stop_timeout_ms = n
-    });
+    limits.body_bytes_max = size(read(
+        "body_bytes_max",
+        1_024..=16_777_216,
+        limits.body_bytes_max as u64,
+    ));
+    limits.requests_max = size(read("requests_max", 1..=100_000, limits.requests_max as u64));
+    limits.request_timeout_ms = read("request_timeout_ms", 100..=600_000, limits.request_timeout_ms);
+    limits.webhook_tolerance_ms = read(
+        "webhook_tolerance_ms",
+        1_000..=3_600_000,
+        limits.webhook_tolerance_ms,
+    );
+    limits.workers_max = size(read("workers_max", 1..=1_024, limits.workers_max as u64));
+    limits.sweep_every_ms = read("sweep_every_ms", 50..=3_600_000, limits.sweep_every_ms);
+    limits.stop_timeout_ms = read("stop_timeout_ms", 100..=600_000, limits.stop_timeout_ms);
     inner.finish(report);
     limits
 }

@@ -8,13 +8,22 @@ use base64::engine::general_purpose::STANDARD;
 use sandbox::{Clock, PartnerSettings, Running, Secret, Settings};
 use serde_json::json;
 
-/// Name, domain, city, country (code and name), phone, type.
-const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
+/// Name, domain, city, country, phone, type.
+type Company = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const COMPANIES: [Company; 12] = [
     (
         "Northwind Traders GmbH",
         "northwind.example",
         "Berlin",
-        ("DE", "Germany"),
+        "Germany",
         "+493012345678",
         "sales",
     ),
@@ -22,7 +31,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Globex Iberia SL",
         "globex.example",
         "Madrid",
-        ("ES", "Spain"),
+        "Spain",
         "+34912345678",
         "sales",
     ),
@@ -30,7 +39,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Fabrikam Consulting Ltd",
         "fabrikam.example",
         "London",
-        ("GB", "United Kingdom"),
+        "United Kingdom",
         "+442079460958",
         "service",
     ),
@@ -38,7 +47,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Tailspin Integrations BV",
         "tailspin.example",
         "Utrecht",
-        ("NL", "Netherlands"),
+        "Netherlands",
         "+31302345678",
         "technology",
     ),
@@ -46,7 +55,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Wingtip Analytics SAS",
         "wingtip.example",
         "Lyon",
-        ("FR", "France"),
+        "France",
         "+33472345678",
         "technology",
     ),
@@ -54,7 +63,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Litware Cloud AB",
         "litware.example",
         "Göteborg",
-        ("SE", "Sweden"),
+        "Sweden",
         "+46312345678",
         "sales",
     ),
@@ -62,7 +71,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Proseware Training SpA",
         "proseware.example",
         "Milano",
-        ("IT", "Italy"),
+        "Italy",
         "+390212345678",
         "service",
     ),
@@ -70,7 +79,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Adatum Advisory AG",
         "adatum.example",
         "Zürich",
-        ("CH", "Switzerland"),
+        "Switzerland",
         "+41442345678",
         "influence",
     ),
@@ -78,7 +87,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Contoso Managed Services Oy",
         "contoso.example",
         "Tampere",
-        ("FI", "Finland"),
+        "Finland",
         "+358312345678",
         "service",
     ),
@@ -86,7 +95,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Woodgrove Alliances Inc",
         "woodgrove.example",
         "Austin",
-        ("US", "United States"),
+        "United States",
         "+15125550123",
         "strategic",
     ),
@@ -94,7 +103,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Lucerne Media GmbH",
         "lucerne.example",
         "Wien",
-        ("AT", "Austria"),
+        "Austria",
         "+4312345678",
         "influence",
     ),
@@ -102,7 +111,7 @@ const COMPANIES: [(&str, &str, &str, (&str, &str), &str, &str); 12] = [
         "Trey Robotics KK",
         "trey.example",
         "Osaka",
-        ("JP", "Japan"),
+        "Japan",
         "+81612345678",
         "technology",
     ),
@@ -195,22 +204,13 @@ pub(crate) fn seed(systems: &Running) -> Result<Seeded, String> {
     Ok(seeded)
 }
 
-type Company = (
-    &'static str,
-    &'static str,
-    &'static str,
-    (&'static str, &'static str),
-    &'static str,
-    &'static str,
-);
-
 fn account(
     systems: &Running,
     (name, domain, city, country, phone, kind): &Company,
 ) -> Result<String, String> {
     let row = json!({
         "Name": name, "Website": format!("https://{domain}"), "Phone": phone, "BillingCity": city,
-        "BillingCountry": country.1, "Partner_Type__c": kind, "CurrencyIsoCode": "EUR",
+        "BillingCountry": country, "Partner_Type__c": kind, "CurrencyIsoCode": "EUR",
     });
     systems
         .salesforce
@@ -249,7 +249,7 @@ fn hubspot_company(systems: &Running, number: usize, company: &Company) -> Resul
     let properties = if number < KNOWN_TO_BOTH {
         json!({"name": name.to_uppercase(), "domain": domain})
     } else {
-        json!({"name": name, "domain": domain, "website": format!("https://{domain}"), "city": city, "country": country.1, "phone": phone, "partner_type": kind})
+        json!({"name": name, "domain": domain, "website": format!("https://{domain}"), "city": city, "country": country, "phone": phone, "partner_type": kind})
     };
     systems
         .hubspot

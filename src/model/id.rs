@@ -80,7 +80,10 @@ impl FromStr for RecordId {
 
     fn from_str(text: &str) -> Result<RecordId, NotARecordId> {
         // The parser cuts at bytes, which is only safe in plain ASCII.
-        let id = text.is_ascii().then(|| text.parse::<TypeSafeId<DynamicType>>().ok()).flatten();
+        let id = text
+            .is_ascii()
+            .then(|| text.parse::<TypeSafeId<DynamicType>>().ok())
+            .flatten();
         let id = id.ok_or_else(|| NotARecordId(text.chars().take(SHOWN_CHARS_MAX).collect()))?;
         let kind = Kind::ALL
             .into_iter()

@@ -89,14 +89,8 @@ fn first<T>(reader: impl Read + Send + 'static, what: &str, mut wanted: impl FnM
         seen.push_str(&line);
         seen.push('\n');
     };
-    std::thread::spawn(move || {
-        let show = std::env::var_os("IT_SHOW").is_some();
-        for line in lines.map_while(Result::ok) {
-            if show {
-                eprintln!("{line}");
-            }
-        }
-    });
+    // Nothing is done with the rest, but a full pipe would stop the child.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
     found
 }
 
@@ -242,8 +236,8 @@ impl Tryton {
         let said: Json = first(stdout, "Tryton", |line| serde_json::from_str(line).ok());
         let url = format!(
             "{}/{}/rpc/",
-            said["url"].as_str().unwrap(),
-            said["database"].as_str().unwrap()
+            said["url"].as_str().expect("an address"),
+            said["database"].as_str().expect("a name")
         );
         let login = post(
             &url,
@@ -254,7 +248,7 @@ impl Tryton {
             &login["result"][0],
             login["result"][1].as_str().expect("a session"),
         );
-        let pair = format!("{}:{user}:{token}", said["user"].as_str().unwrap());
+        let pair = format!("{}:{user}:{token}", said["user"].as_str().expect("a name"));
         let session = format!("Session {}", base64(pair.as_bytes()));
         Tryton {
             url,
@@ -273,7 +267,7 @@ impl Tryton {
     }
 
     /// Calls a method with its positional parameters; the context is added.
-    pub(crate) fn call(&self, method: &str, parameters: Json) -> Json {
+    pub(crate) fn call(&self, method: &str, parameters: &Json) -> Json {
         let mut parameters = parameters.as_array().cloned().expect("parameters are a list");
         parameters.push(self.said["context"].clone());
         let body = json!({"id": 1, "method": method, "params": parameters});

@@ -37,7 +37,7 @@ fn post_until_gone(
             let answer: serde_json::Value = serde_json::from_str(&answer).expect("the answer is JSON");
             acknowledged
                 .lock()
-                .unwrap()
+                .expect("no poster panics")
                 .insert(answer["id"].as_str().expect("an id").to_owned());
             count.fetch_add(1, Ordering::SeqCst);
         }
@@ -114,7 +114,7 @@ syncs:
         live_and_die(&config, &secrets, life, die_after, &acknowledged);
     }
     let hub = Hub::start(&config, &secrets);
-    let acknowledged = acknowledged.lock().unwrap().clone();
+    let acknowledged = acknowledged.lock().expect("no poster panics").clone();
     assert!(acknowledged.len() >= KILLS);
     let arrived = eventually("every acknowledged webhook at northwind", || {
         let received = received(&sandbox, "northwind");

@@ -90,7 +90,7 @@ fn seed(tryton: &Tryton) -> Seeded {
     let country = |code: &str| {
         let found = tryton.call(
             "model.country.country.search",
-            json!([[["code", "=", code]], 0, 1, null]),
+            &json!([[["code", "=", code]], 0, 1, null]),
         );
         found[0].clone()
     };
@@ -103,7 +103,7 @@ fn seed(tryton: &Tryton) -> Seeded {
                  email: &str| {
         id(tryton.call(
             "model.party.party.create",
-            json!([[{
+            &json!([[{
                 "name": name,
                 "addresses": [["create", [{
                     "street_unstructured": street, "city": city, "postal_code": "10115", "country": country(code),
@@ -137,7 +137,7 @@ fn seed(tryton: &Tryton) -> Seeded {
     let opportunity = |description: &str, party: i64, amount: &str, day: Json| {
         id(tryton.call(
             "model.sale.opportunity.create",
-            json!([[{"description": description, "party": party, "amount": decimal(amount), "end_date": day}]]),
+            &json!([[{"description": description, "party": party, "amount": decimal(amount), "end_date": day}]]),
         ))
     };
     opportunity("Contoso wants to talk", fabrikam, "900.00", date(2027, 1, 31));
@@ -148,13 +148,13 @@ fn seed(tryton: &Tryton) -> Seeded {
         "1234567890123.45",
         date(2027, 2, 28),
     );
-    tryton.call("model.sale.opportunity.opportunity", json!([[won, open]]));
+    tryton.call("model.sale.opportunity.opportunity", &json!([[won, open]]));
     Seeded { won, open }
 }
 
 fn opportunity(tryton: &Tryton, id: i64) -> Json {
     let fields = json!(["description", "state", "amount", "end_date", "last_modified_at"]);
-    tryton.call("model.sale.opportunity.read", json!([[id], fields]))[0].clone()
+    tryton.call("model.sale.opportunity.read", &json!([[id], fields]))[0].clone()
 }
 
 #[test]
