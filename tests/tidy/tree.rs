@@ -70,7 +70,13 @@ pub(crate) fn files() -> &'static [File] {
         let test_modules: Vec<String> = files.iter().flat_map(test_modules).collect();
         for file in &mut files {
             let module = file.path.trim_end_matches(".rs").trim_end_matches("/mod");
+            // Beside modules under `#[cfg(test)]`: integration tests and examples of a crate, and files named as tests.
+            let folder = ["/tests/", "/examples/"]
+                .iter()
+                .any(|folder| file.path.contains(folder));
             file.is_test = file.path.starts_with("tests/")
+                || folder
+                || module.ends_with("_tests")
                 || test_modules
                     .iter()
                     .any(|test| module == test || module.starts_with(&format!("{test}/")));

@@ -1,3 +1,5 @@
+//! The laws of normalisation, and what each kind of value looks like before and after.
+
 use proptest::prelude::*;
 
 use super::*;
