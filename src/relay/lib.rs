@@ -24,6 +24,8 @@ pub mod schedule;
 mod secret;
 mod settings;
 pub mod standard;
+#[cfg(test)]
+mod stories;
 
 pub use deliver::Deliverer;
 pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX};

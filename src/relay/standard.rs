@@ -242,5 +242,4 @@ fn read_signatures(header: &str) -> Result<Vec<Signature>, Unverified> {
 }
 
 #[cfg(test)]
-#[path = "standard_tests.rs"]
 mod tests;

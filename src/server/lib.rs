@@ -21,6 +21,8 @@ mod problem;
 mod query;
 mod router;
 mod settings;
+#[cfg(test)]
+mod stories;
 mod v1;
 mod watch;
 

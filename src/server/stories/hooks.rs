@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use crate::{HookRefusal, ServerSettings};
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
 use ledger::DeliveryState;
 use outbound::Method;
 use outbound::header::HeaderMap;
-use server::{HookRefusal, ServerSettings};
 
-use crate::stage::{EVENT, Stage, endpoint};
+use super::stage::{EVENT, Stage, endpoint};
 
 #[tokio::test]
 async fn an_event_travels_from_partner_to_partner() {

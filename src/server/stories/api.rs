@@ -1,14 +1,14 @@
 //! The admin's API.
 
+use crate::ServerSettings;
 use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{Change, Link, RecordWrite, SyncCommit};
 use model::{Kind, Money, Provenance, Record, RecordId, RunId, Value, uuid_from};
 use outbound::Method;
 use outbound::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
-use server::ServerSettings;
 
-use crate::stage::{EVENT, Stage, endpoint};
+use super::stage::{EVENT, Stage, endpoint};
 
 fn header(name: outbound::header::HeaderName, value: &str) -> HeaderMap {
     [(name, value.parse().unwrap())].into_iter().collect()

