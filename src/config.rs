@@ -115,6 +115,30 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Lets the environment have the last word where a deployment differs from the file:
+    /// `INTERCONNECT_LISTEN`, `INTERCONNECT_LEDGER`, `INTERCONNECT_QUEUE` replace their keys, and
+    /// `INTERCONNECT_ADMIN_KEY` is the admin's key when the file names none.
+    pub fn override_from(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+        if let Some(listen) = environment("INTERCONNECT_LISTEN") {
+            let read = listen.parse();
+            self.listen = read.map_err(|_| {
+                format!("INTERCONNECT_LISTEN is `{listen}`, which is not an address and a port such as 0.0.0.0:8080")
+            })?;
+        }
+        if let Some(ledger) = environment("INTERCONNECT_LEDGER") {
+            self.ledger = ledger;
+        }
+        if let Some(queue) = environment("INTERCONNECT_QUEUE") {
+            self.queue = queue;
+        }
+        if self.admin_key.is_none() && environment("INTERCONNECT_ADMIN_KEY").is_some() {
+            self.admin_key = Some(SecretRef::Env("INTERCONNECT_ADMIN_KEY".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 /// Text that starts in one of some ways.
 fn one_of(
     fields: &mut Fields<'_>,
@@ -304,6 +328,29 @@ partners:
                |
                = help: keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}
             ");
+    }
+
+    #[test]
+    fn the_environment_has_the_last_word() {
+        let mut config = Config::read(&Source::new("empty.yaml", ""), &mut Report::new()).unwrap();
+        let set = |name: &str| match name {
+            "INTERCONNECT_LISTEN" => Some("0.0.0.0:9".to_owned()),
+            "INTERCONNECT_QUEUE" => Some("redis://q".to_owned()),
+            "INTERCONNECT_ADMIN_KEY" => Some("k".to_owned()),
+            _ => None,
+        };
+        config.override_from(set).unwrap();
+        assert_eq!(
+            (config.listen.to_string().as_str(), config.queue.as_str()),
+            ("0.0.0.0:9", "redis://q")
+        );
+        assert_eq!(config.ledger, "sqlite:interconnect.db");
+        assert_eq!(
+            config.admin_key,
+            Some(SecretRef::Env("INTERCONNECT_ADMIN_KEY".into()))
+        );
+        let wrong = config.override_from(|_| Some("here".to_owned())).unwrap_err();
+        assert!(wrong.contains("INTERCONNECT_LISTEN is `here`"), "{wrong}");
     }
 
     #[test]

@@ -375,7 +375,14 @@ fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
         Exit::Usage
     })?;
     let mut report = Report::new();
-    let config = Config::read(&source, &mut report);
+    let mut config = Config::read(&source, &mut report);
+    if let Some(Err(error)) = config
+        .as_mut()
+        .map(|config| config.override_from(|name| std::env::var(name).ok()))
+    {
+        out.fails(&error);
+        return Err(Exit::Usage);
+    }
     let catalogue = config
         .as_ref()
         .map(|config| Catalogue::load(config, &source, &mut report));

@@ -124,8 +124,7 @@ fn usage(out: &Out, error: &str) -> Exit {
 
 fn parse(ids: &[String]) -> Result<Vec<DeliveryId>, String> {
     let parse = |id: &String| {
-        id.parse()
-            .map_err(|_| format!("`{id}` is not a delivery id; they look like dlv_…"))
+        model::read_id(id).ok_or_else(|| format!("`{id}` is not a delivery id; they look like dlv_…"))
     };
     ids.iter().map(parse).collect()
 }

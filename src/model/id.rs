@@ -17,6 +17,12 @@ pub fn uuid_from(at: Timestamp, random: [u8; 10]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
+/// Reads a typed id; nothing when the text is none, whatever it is.
+pub fn read_id<T: StaticType>(text: &str) -> Option<TypeSafeId<T>> {
+    // The parser cuts at bytes, which is only safe in plain ASCII.
+    text.is_ascii().then(|| text.parse().ok()).flatten()
+}
+
 macro_rules! typed_id {
     ($tag:ident, $prefix:literal, $name:ident, $doc:literal) => {
         /// The tag type behind an id; never made.
