@@ -6,20 +6,18 @@
 //!
 //! `cargo run --release -p interconnect-server --example throughput -- [seconds] [connections] [full|normal]`
 
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a measurement at a terminal"
-)]
+#![expect(clippy::print_stdout, reason = "the numbers are for the person who asked")]
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use ledger::Durability;
 use outbound::{Guard, Sender, SenderLimits};
@@ -41,6 +39,8 @@ const BODY_BYTES: usize = 605;
 /// Clock ticks a second in `/proc`; Linux has had this value on every architecture that matters here.
 const TICKS_A_SECOND: f64 = 100.0;
 
+type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 struct NoSystems;
 
 #[async_trait]
@@ -50,59 +50,58 @@ impl SystemHooks for NoSystems {
     }
 }
 
-fn main() {
+fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let at = |n: usize| arguments.get(n).map(String::as_str);
     let mut runtime = match at(0) {
         Some("sink" | "load") => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = runtime.enable_all().build().unwrap();
+    let runtime = runtime.enable_all().build()?;
     match at(0) {
         Some("sink") => runtime.block_on(sink()),
-        Some("load") => runtime.block_on(load(
-            at(1).unwrap(),
-            at(2).unwrap().parse().unwrap(),
-            at(3).unwrap().parse().unwrap(),
-        )),
+        Some("load") => {
+            let seconds = at(2).unwrap_or_default().parse()?;
+            let connections = at(3).unwrap_or_default().parse()?;
+            runtime.block_on(load(at(1).unwrap_or_default(), seconds, connections))
+        }
         seconds => {
-            let seconds = seconds.map_or(10, |text| text.parse().unwrap());
-            let connections = at(1).map_or(64, |text| text.parse().unwrap());
+            let seconds = seconds.unwrap_or("10").parse()?;
+            let connections = at(1).unwrap_or("64").parse()?;
             let durable = if at(2) == Some("normal") {
                 Durability::Normal
             } else {
                 Durability::Full
             };
-            runtime.block_on(hub(seconds, connections, durable));
+            runtime.block_on(hub(seconds, connections, durable))
         }
     }
 }
 
-async fn hub(seconds: u64, connections: usize, durable: Durability) {
-    let (mut sink_process, mut sink_says) = start(&["sink"]);
-    let sink_address = line(&mut sink_says).await;
-    let folder = tempfile::tempdir().unwrap();
-    let (address, delivered_by_us) = serve(folder.path(), &sink_address, durable).await;
+async fn hub(seconds: u64, connections: usize, durable: Durability) -> Fallible<()> {
+    let (mut sink_process, mut sink_says) = start(&["sink"])?;
+    let sink_address = line(&mut sink_says).await?;
+    let folder = tempfile::tempdir()?;
+    let (address, runs) = serve(folder.path(), &sink_address, durable).await?;
 
-    let cpu_before = cpu_seconds();
+    let cpu_before = cpu_seconds()?;
     let began = Instant::now();
     let (mut load_process, mut load_says) =
-        start(&["load", &address, &seconds.to_string(), &connections.to_string()]);
-    let accepted: u64 = line(&mut load_says).await.parse().unwrap();
+        start(&["load", &address, &seconds.to_string(), &connections.to_string()])?;
+    let accepted: u64 = line(&mut load_says).await?.parse()?;
     let accept_s = began.elapsed().as_secs_f64();
     let (mut arrived, mut distinct) = (0, 0);
     while distinct < accepted {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        (arrived, distinct) = count(&sink_address).await;
-        assert!(
-            began.elapsed().as_secs() < seconds + 120,
-            "{distinct} of {accepted} arrived"
-        );
+        (arrived, distinct) = count(&sink_address).await?;
+        if began.elapsed().as_secs() > seconds + 120 {
+            return Err(format!("only {distinct} of {accepted} arrived").into());
+        }
     }
     let all_s = began.elapsed().as_secs_f64();
-    let cpu = cpu_seconds() - cpu_before;
-    load_process.wait().await.unwrap();
-    sink_process.kill().await.unwrap();
+    let cpu = cpu_seconds()? - cpu_before;
+    load_process.wait().await?;
+    sink_process.kill().await?;
     println!("durability            {durable:?}, {connections} connections, {BODY_BYTES} bytes");
     println!(
         "accepted              {accepted} in {accept_s:.1} s: {:.0}/s",
@@ -118,21 +117,23 @@ async fn hub(seconds: u64, connections: usize, durable: Durability) {
         cpu * 1e6 / accepted as f64,
         cpu / all_s
     );
-    println!("resident memory       {} MiB", resident_mib());
-    println!(
-        "runs of the deliverer {}",
-        delivered_by_us.load(Ordering::Relaxed)
-    );
+    println!("resident memory       {} MiB", resident_mib()?);
+    println!("runs of the deliverer {}", runs.load(Ordering::Relaxed));
+    Ok(())
 }
 
-async fn serve(folder: &std::path::Path, sink: &str, durable: Durability) -> (String, Arc<AtomicU64>) {
+async fn serve(
+    folder: &std::path::Path,
+    sink: &str,
+    durable: Durability,
+) -> Fallible<(String, Arc<AtomicU64>)> {
     let settings = ledger::Settings {
         durable,
         ..ledger::Settings::default()
     };
     let address = format!("sqlite:{}", folder.join("ledger.db").display());
-    let ledger = ledger::open(&address, settings).await.unwrap();
-    let guard = Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
+    let ledger = ledger::open(&address, settings).await?;
+    let guard = Guard::allowing(["127.0.0.0/8".parse()?]);
     let endpoint = EndpointSettings {
         name: "sink".into(),
         partner: "borealis".into(),
@@ -141,13 +142,15 @@ async fn serve(folder: &std::path::Path, sink: &str, durable: Durability) -> (St
         in_flight_max: 64,
         ..EndpointSettings::default()
     };
-    let partners = ["acme", "borealis"].map(|name| Partner::new(name, &[SECRET.into()]).unwrap());
-    let endpoint = Endpoint::new(&endpoint, &guard).unwrap();
-    let settings = RelaySettings::new(partners.into(), vec![endpoint], RelayLimits::default());
-    let settings = Arc::new(settings.unwrap());
+    let told = |bad: Vec<relay::BadSetting>| format!("{bad:?}");
+    let partner = |name| Partner::new(name, &[SECRET.into()]).map_err(told);
+    let partners = vec![partner("acme")?, partner("borealis")?];
+    let endpoint = Endpoint::new(&endpoint, &guard).map_err(told)?;
+    let settings = RelaySettings::new(partners, vec![endpoint], RelayLimits::default()).map_err(told)?;
+    let settings = Arc::new(settings);
     let handover = Arc::new(Handover::default());
     let clock: relay::Clock = Arc::new(Timestamp::now);
-    let sender = Sender::new(SenderLimits::default(), guard).unwrap();
+    let sender = Sender::new(SenderLimits::default(), guard)?;
     let deliverer = Deliverer::new(
         ledger.clone(),
         settings.clone(),
@@ -163,12 +166,7 @@ async fn serve(folder: &std::path::Path, sink: &str, durable: Durability) -> (St
     tokio::spawn(async move {
         loop {
             look.notified().await;
-            while deliverer
-                .deliver("sink", std::future::pending())
-                .await
-                .unwrap()
-                .is_some()
-            {}
+            while let Ok(Some(_)) = deliverer.deliver("sink", std::future::pending()).await {}
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -185,10 +183,10 @@ async fn serve(folder: &std::path::Path, sink: &str, durable: Durability) -> (St
         random: random(3),
         settings: settings.clone(),
     }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
     tokio::spawn(async move { server::serve(listener, router, &settings, std::future::pending()).await });
-    (address, runs)
+    Ok((address, runs))
 }
 
 /// Fast, and different each time; nobody attacks a measurement.
@@ -205,141 +203,153 @@ fn random(seed: u64) -> Random {
 }
 
 /// Posts for some seconds over so many connections, and prints how many were accepted.
-async fn load(address: &str, seconds: u64, connections: usize) {
+async fn load(address: &str, seconds: u64, connections: usize) -> Fallible<()> {
     let start = r#"{"type":"deal.updated","timestamp":"2026-11-23T06:00:00Z","data":{"id":"dea_1","name":"Solar park","amount":{"amount":"1200.50","currency":"EUR"},"stage":"proposal","owner":"a@acme.example","note":""#;
     let body = format!("{start}{}\"}}}}", "x".repeat(BODY_BYTES - start.len() - 3));
     assert_eq!(body.len(), BODY_BYTES);
-    let secrets = Arc::new([SECRET.parse().unwrap()]);
+    let secrets: Arc<[relay::Secret]> = Arc::new([SECRET.parse()?]);
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = Vec::new();
-    for connection in 0..connections {
-        let (body, secrets, stop, address) =
-            (body.clone(), secrets.clone(), stop.clone(), address.to_owned());
-        tasks.push(tokio::spawn(async move {
-            let mut hub = TcpStream::connect(address).await.unwrap();
-            hub.set_nodelay(true).unwrap();
-            let (mut accepted, mut buffer) = (0u64, vec![0; 4096]);
-            while !stop.load(Ordering::Relaxed) {
-                let id = format!("msg_{connection}_{accepted}");
-                let headers = standard::sign(&*secrets, &id, Timestamp::now(), body.as_bytes());
-                let text = |name: &str| headers[name].to_str().unwrap().to_owned();
-                let request = format!(
-                    "POST /hooks/acme HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: {BODY_BYTES}\r\nwebhook-id: {id}\r\nwebhook-timestamp: {}\r\nwebhook-signature: {}\r\n\r\n{body}",
-                    text("webhook-timestamp"), text("webhook-signature"),
-                );
-                hub.write_all(request.as_bytes()).await.unwrap();
-                let answer = read_message(&mut hub, &mut buffer).await;
-                assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-                accepted += 1;
+    let post = async |connection: usize| -> Fallible<u64> {
+        let mut hub = TcpStream::connect(address).await?;
+        hub.set_nodelay(true)?;
+        let (mut accepted, mut buffer) = (0u64, vec![0; 4096]);
+        while !stop.load(Ordering::Relaxed) {
+            let id = format!("msg_{connection}_{accepted}");
+            let request = request(&secrets, &id, &body)?;
+            hub.write_all(request.as_bytes()).await?;
+            let answer = read_message(&mut hub, &mut buffer).await?;
+            if !answer.starts_with("HTTP/1.1 202") {
+                return Err(answer.into());
             }
-            accepted
-        }));
+            accepted += 1;
+        }
+        Ok(accepted)
+    };
+    let time = async {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (counts, ()) = tokio::join!(join_all((0..connections).map(post)), time);
+    println!("{}", counts.into_iter().sum::<Fallible<u64>>()?);
+    Ok(())
+}
+
+fn request(secrets: &[relay::Secret], id: &str, body: &str) -> Fallible<String> {
+    let mut request = format!(
+        "POST /hooks/acme HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in &standard::sign(secrets, id, Timestamp::now(), body.as_bytes()) {
+        write!(request, "{name}: {}\r\n", value.to_str()?)?;
     }
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut accepted = 0;
-    for task in tasks {
-        accepted += task.await.unwrap();
-    }
-    println!("{accepted}");
+    Ok(format!("{request}\r\n{body}"))
 }
 
 /// Reads one whole message with a `content-length`; both sides send one at a time.
-async fn read_message(peer: &mut TcpStream, buffer: &mut [u8]) -> String {
+async fn read_message(peer: &mut TcpStream, buffer: &mut [u8]) -> Fallible<String> {
     let mut read = 0;
     loop {
         let count = peer.read(&mut buffer[read..]).await.unwrap_or(0);
         if count == 0 {
-            return String::new();
+            return Ok(String::new());
         }
         read += count;
-        if let Some(end) = buffer[..read].windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = std::str::from_utf8(&buffer[..end]).unwrap();
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(": ")?;
-                name.eq_ignore_ascii_case("content-length")
-                    .then(|| value.parse::<usize>().unwrap())
-            });
-            if read >= end + 4 + length.unwrap_or(0) {
-                return String::from_utf8_lossy(&buffer[..read]).into_owned();
-            }
+        let Some(end) = buffer[..read].windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = std::str::from_utf8(&buffer[..end])?;
+        let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+        let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let length = length.map_or(Ok(0), |(_, value)| value.parse::<usize>())?;
+        if read >= end + 4 + length {
+            return Ok(String::from_utf8_lossy(&buffer[..read]).into_owned());
         }
     }
 }
 
+/// Messages that came, and the ids of the different ones.
+type Seen = Arc<Mutex<(u64, HashSet<String>)>>;
+
 /// Answers every post with 200, and `GET` with how many came and how many different ones.
-async fn sink() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("{}", listener.local_addr().unwrap());
-    let seen = Arc::new(Mutex::new((0u64, HashSet::new())));
+async fn sink() -> Fallible<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let seen = Seen::default();
     loop {
-        let (mut peer, _) = listener.accept().await.unwrap();
-        peer.set_nodelay(true).unwrap();
-        let seen = seen.clone();
-        tokio::spawn(async move {
-            let mut buffer = vec![0; 8192];
-            loop {
-                let message = read_message(&mut peer, &mut buffer).await;
-                let answer = match message.lines().find_map(|line| line.strip_prefix("webhook-id: ")) {
-                    Some(id) => {
-                        let mut seen = seen.lock().unwrap();
-                        seen.0 += 1;
-                        seen.1.insert(id.to_owned());
-                        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
-                    }
-                    None if message.is_empty() => return,
-                    None => {
-                        let seen = seen.lock().unwrap();
-                        let body = format!("{} {}", seen.0, seen.1.len());
-                        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-                    }
-                };
-                if peer.write_all(answer.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (peer, _) = listener.accept().await?;
+        peer.set_nodelay(true)?;
+        tokio::spawn(sink_connection(peer, seen.clone()));
     }
 }
 
-async fn count(sink: &str) -> (u64, u64) {
-    let mut peer = TcpStream::connect(sink).await.unwrap();
-    peer.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let answer = read_message(&mut peer, &mut [0; 1024]).await;
-    let (arrived, distinct) = answer.rsplit_once("\r\n").unwrap().1.split_once(' ').unwrap();
-    (arrived.parse().unwrap(), distinct.parse().unwrap())
+async fn sink_connection(mut peer: TcpStream, seen: Seen) -> Fallible<()> {
+    let mut buffer = vec![0; 8192];
+    loop {
+        let message = read_message(&mut peer, &mut buffer).await?;
+        if message.is_empty() {
+            return Ok(());
+        }
+        let answer = {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            match message.lines().find_map(|line| line.strip_prefix("webhook-id: ")) {
+                Some(id) => {
+                    seen.0 += 1;
+                    seen.1.insert(id.to_owned());
+                    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
+                }
+                None => {
+                    let body = format!("{} {}", seen.0, seen.1.len());
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                }
+            }
+        };
+        peer.write_all(answer.as_bytes()).await?;
+    }
+}
+
+async fn count(sink: &str) -> Fallible<(u64, u64)> {
+    let mut peer = TcpStream::connect(sink).await?;
+    peer.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+    let answer = read_message(&mut peer, &mut [0; 1024]).await?;
+    let counts = answer.lines().last().and_then(|body| body.split_once(' '));
+    let (arrived, distinct) = counts.ok_or("the sink told no counts")?;
+    Ok((arrived.parse()?, distinct.parse()?))
 }
 
 type Says = BufReader<tokio::process::ChildStdout>;
 
-fn start(arguments: &[&str]) -> (Child, Says) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+fn start(arguments: &[&str]) -> Fallible<(Child, Says)> {
+    let mut command = Command::new(std::env::current_exe()?);
     let mut child = command
         .args(arguments)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let says = BufReader::new(child.stdout.take().unwrap());
-    (child, says)
+        .spawn()?;
+    let says = BufReader::new(child.stdout.take().ok_or("the child has no output")?);
+    Ok((child, says))
 }
 
-async fn line(says: &mut Says) -> String {
+async fn line(says: &mut Says) -> Fallible<String> {
     let mut text = String::new();
-    says.read_line(&mut text).await.unwrap();
-    text.trim().to_owned()
+    says.read_line(&mut text).await?;
+    Ok(text.trim().to_owned())
 }
 
 /// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks = |n: usize| fields[n].parse::<f64>().unwrap();
-    (ticks(11) + ticks(12)) / TICKS_A_SECOND
+fn cpu_seconds() -> Fallible<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
+    // Fields 14 and 15 of proc(5); these begin with the third.
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = times.map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    Ok(ticks / TICKS_A_SECOND)
 }
 
-fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+fn resident_mib() -> Fallible<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("no VmRSS")?;
+    Ok(kib.parse::<u64>()? / 1024)
 }
