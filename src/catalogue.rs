@@ -12,7 +12,7 @@ use diagnostic::{Place, Report, Source};
 use mapping::Mapping;
 use model::Kind;
 
-use crate::config::Config;
+use crate::config::{Config, ConnectionConfig};
 
 /// Path and text of every file that ships.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -111,42 +111,35 @@ impl Catalogue {
     }
 
     fn compile_used(&mut self, config: &Config, source: &Source, report: &mut Report) {
-        let start = Place {
-            start: 0,
-            end: 1,
-            line: 1,
-            column: 1,
-        };
         for (name, connection) in &config.connections {
-            if !self.compile_connector(&connection.system, report) {
-                let systems = self.systems();
-                report.error(
-                    "IC0121",
-                    source,
-                    start,
-                    format!(
-                        "connection `{name}` names the system `{}`, which has no connector",
-                        connection.system
-                    ),
-                    diagnostic::suggestion(&connection.system, systems.into_iter()),
-                );
+            if self.compile_connector(&connection.system, report) {
+                if let Some(connector) = self.connectors.get(&connection.system) {
+                    fits(name, connection, connector, source, report);
+                }
+                continue;
             }
+            let what = format!(
+                "connection `{name}` names the system `{}`, which has no connector",
+                connection.system
+            );
+            let hint = diagnostic::suggestion(&connection.system, self.systems().into_iter());
+            report.error("IC0121", source, connection.place, what, hint);
         }
         for sync in &config.syncs {
             let Some(connection) = config.connections.get(&sync.connection) else {
                 continue;
             };
-            let known = self.compile_mapping(&connection.system, sync.record, report);
-            if !known {
+            if !self.compile_mapping(&connection.system, sync.record, report) {
                 let path = format!("mappings/{}/{}.yaml", connection.system, sync.record);
+                let what = format!(
+                    "the sync of {} with `{}` has no mapping",
+                    sync.record, sync.connection
+                );
                 report.error(
                     "IC0122",
                     source,
-                    start,
-                    format!(
-                        "the sync of {} with `{}` has no mapping",
-                        sync.record, sync.connection
-                    ),
+                    sync.place,
+                    what,
                     format!("write {path}, or remove the sync"),
                 );
             }
@@ -177,6 +170,79 @@ impl Catalogue {
             self.mappings.insert(key, Arc::new(mapping));
         }
         true
+    }
+}
+
+/// Notes what a connection says that its connector does not know, and what it lacks.
+fn fits(
+    name: &str,
+    connection: &ConnectionConfig,
+    connector: &Connector,
+    source: &Source,
+    report: &mut Report,
+) {
+    let (config, secrets, ways) = (connector.config(), connector.secrets(), connector.auth());
+    let mut error = |what: String, hint: String| report.error("IC0123", source, connection.place, what, hint);
+    for key in connection
+        .config
+        .keys()
+        .filter(|key| !config.contains_key(key.as_str()))
+    {
+        let hint = diagnostic::suggestion(key, config.keys().copied());
+        error(
+            format!(
+                "`config.{key}` of connection `{name}` is unknown at {}",
+                connector.title()
+            ),
+            hint,
+        );
+    }
+    for key in connection
+        .secrets
+        .keys()
+        .filter(|key| !secrets.contains_key(key.as_str()))
+    {
+        let hint = diagnostic::suggestion(key, secrets.keys().copied());
+        error(
+            format!(
+                "`secrets.{key}` of connection `{name}` is unknown at {}",
+                connector.title()
+            ),
+            hint,
+        );
+    }
+    let way = match &connection.auth {
+        Some(wanted) => ways.iter().find(|way| way.name == *wanted),
+        None => ways.first(),
+    };
+    match (way, &connection.auth) {
+        (Some(way), _) => {
+            for key in way
+                .needs
+                .iter()
+                .filter(|key| !connection.secrets.contains_key(*key))
+            {
+                let help = secrets.get(key.as_str()).copied().unwrap_or_default();
+                error(
+                    format!(
+                        "connection `{name}` lacks `secrets.{key}`, which `{}` needs",
+                        way.name
+                    ),
+                    help.to_owned(),
+                );
+            }
+        }
+        (None, Some(wanted)) => {
+            let hint = diagnostic::suggestion(wanted, ways.iter().map(|way| way.name.as_str()));
+            error(
+                format!(
+                    "`auth: {wanted}` of connection `{name}` is no way to sign in at {}",
+                    connector.title()
+                ),
+                hint,
+            );
+        }
+        (None, None) => {}
     }
 }
 

@@ -86,7 +86,7 @@ impl Config {
             &mut fields,
             "queue",
             "memory",
-            &["memory", "redis://", "rediss://"],
+            &["memory", "redis://", "unix://"],
             report,
         );
         let connectors = fields.optional_text("connectors", report).map(str::to_owned);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diagnostic::{Fields, Node, Report, Source, suggestion};
+use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
 use model::Kind;
 use model::merge::Policy;
 
@@ -13,6 +13,8 @@ use super::span_ms;
 /// An account at a system.
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
+    /// Where it stands in the file.
+    pub place: Place,
     /// Which connector.
     pub system: String,
     /// Which of its ways to sign in; its first when nothing is said.
@@ -32,6 +34,8 @@ pub struct ConnectionConfig {
 /// A connection's object ↔ a kind of record.
 #[derive(Clone, Debug)]
 pub struct SyncConfig {
+    /// Where it stands in the file.
+    pub place: Place,
     /// The connection.
     pub connection: String,
     /// The kind of record.
@@ -114,6 +118,7 @@ fn connection(node: &Node, source: &Source, report: &mut Report) -> Option<Conne
     fields.finish(report);
     let system = system?.to_owned();
     Some(ConnectionConfig {
+        place: node.place,
         system,
         auth,
         config,
@@ -164,6 +169,7 @@ fn sync(
     let create = fields.optional_bool("create", report).unwrap_or(true);
     fields.finish(report);
     Some(SyncConfig {
+        place: node.place,
         connection: connection?.to_owned(),
         record: record?,
         every_ms,
@@ -244,13 +250,7 @@ fn matching(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Vec<Vec
         .collect()
 }
 
-fn field(
-    kind: Kind,
-    path: &str,
-    place: diagnostic::Place,
-    source: &Source,
-    report: &mut Report,
-) -> Option<&'static str> {
+fn field(kind: Kind, path: &str, place: Place, source: &Source, report: &mut Report) -> Option<&'static str> {
     let found = kind.field(path).map(|field| field.path);
     if found.is_none() {
         report.error(

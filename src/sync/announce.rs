@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn data_is_a_nested_document_with_what_changed() {
         let (record, changes) = deal(2, "qualified");
-        insta::assert_snapshot!(data(&record, &changes), @r#"{"changed":{"stage":{"after":"qualified","before":"prospect"}},"deal":{"customer":{"country":"DE"},"stage":"qualified"},"id":"dea_00000000007000800000000000","version":2}"#);
+        insta::assert_snapshot!(data(&record, &changes), @r#"{"changed":{"stage":{"after":"qualified","before":"prospect"}},"deal":{"customer":{"country":"DE"},"stage":"qualified"},"id":"dea_0000000000e008000000000000","version":2}"#);
     }
 }

@@ -27,7 +27,7 @@ fn every_finding_is_shown_with_its_place_and_its_fix() {
       |
       = help: write for example 127.0.0.1:8080 or [::]:8080
 
-    error[IC0102]: `queue` starts with none of memory, redis://, rediss://
+    error[IC0102]: `queue` starts with none of memory, redis://, unix://
      --> interconnect.yaml:2:8
       |
     2 | queue: rabbit
@@ -52,6 +52,20 @@ fn every_finding_is_shown_with_its_place_and_its_fix() {
       = help: did you mean `salesforce`?
     ");
     assert!(stderr.contains("4 errors, 0 warnings"), "{stderr}");
+}
+
+#[test]
+fn a_connection_is_checked_against_its_connector() {
+    let text = "connections:\n  crm: { system: salesforce, config: { login_ur: x }, secrets: { client_id: '${env:HOME}' } }\n";
+    let (code, stdout, _) = checked(text, &["check"]);
+    assert_eq!(code, Some(2));
+    for finding in [
+        "`config.login_ur`",
+        "did you mean `login_url`?",
+        "lacks `secrets.client_secret`",
+    ] {
+        assert!(stdout.contains(finding), "{finding} in {stdout}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Folder {
     }
 }
 
-fn required(name: &str) -> String {
+pub(crate) fn required(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the stories with `make test`"))
 }
 
@@ -279,6 +279,35 @@ impl Tryton {
         );
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
+    }
+}
+
+/// A Redis of the story's own, on a socket in its folder.
+pub(crate) struct Redis {
+    pub(crate) url: String,
+    _running: Running,
+}
+
+impl Redis {
+    pub(crate) fn start(folder: &Folder) -> Redis {
+        let socket = folder.path("redis.sock");
+        let child = Command::new(required("IT_REDIS_SERVER"))
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        let running = Running { child, _stdin: None };
+        eventually("a socket of Redis", || {
+            std::os::unix::net::UnixStream::connect(&socket)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        });
+        Redis {
+            url: format!("unix://{}", socket.display()),
+            _running: running,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use sha2::Sha256;
 
 use crate::harness::{
-    Folder, Hub, Sandbox, base64, eventually, exchange, expect, get, interconnect, json_of,
+    Folder, Hub, Redis, Sandbox, base64, eventually, exchange, expect, get, interconnect, json_of, required,
 };
 
 /// What acme signs with when it posts to the hub.
@@ -37,6 +37,17 @@ pub(crate) fn config(
     sandbox: &Sandbox,
     more: &str,
 ) -> (PathBuf, Vec<(&'static str, String)>) {
+    let ledger = format!("ledger: sqlite:{}", folder.path("hub.db").display());
+    config_on(folder, sandbox, &ledger, more)
+}
+
+/// The same on a ledger, and a queue, that the caller names.
+fn config_on(
+    folder: &Folder,
+    sandbox: &Sandbox,
+    stores: &str,
+    more: &str,
+) -> (PathBuf, Vec<(&'static str, String)>) {
     let secret = |name: &str| {
         sandbox.said["partners"][name]["secret"]
             .as_str()
@@ -45,7 +56,7 @@ pub(crate) fn config(
     };
     let text = format!(
         "listen: 127.0.0.1:0
-ledger: sqlite:{ledger}
+{stores}
 outbound: {{ allow: [127.0.0.0/8] }}
 limits: {{ sweep_every_ms: 200, body_bytes_max: 4096 }}
 partners:
@@ -60,7 +71,6 @@ partners:
     endpoints:
       - {{ name: globex-won, url: \"{globex}/hook\", secret: \"${{env:GLOBEX_SECRET}}\", events: [deal.won], share: {{ allow: [id, deal.name] }}, retry_ms: [100, 100] }}
 {more}",
-        ledger = folder.path("hub.db").display(),
         northwind = sandbox.url("northwind"),
         globex = sandbox.url("globex"),
     );
@@ -148,6 +158,41 @@ fn a_webhook_goes_to_those_who_asked_for_it_once_and_filtered() {
         northwind.iter().any(|webhook| body(webhook)["data"] == data),
         "{northwind:?}"
     );
+}
+
+#[test]
+fn it_is_the_same_on_postgresql_and_redis() {
+    let folder = Folder::new();
+    let redis = Redis::start(&folder);
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    // No other story uses this database itself; the suites make databases of their own beside it.
+    let stores = format!("ledger: {}\nqueue: {}", required("IT_POSTGRES_URL"), redis.url);
+    let (config, secrets) = config_on(&folder, &sandbox, &stores, "");
+    let hub = Hub::start(&config, &secrets);
+    let data = json!({"id": "D-1", "deal": {"name": "Rollout"}});
+    let (status, answer) = push(&hub, "msg_1", now(), &event("deal.won", &data));
+    assert_eq!(status, 202, "{answer}");
+    eventually("the webhook at both", || {
+        let counts = (
+            received(&sandbox, "northwind").len(),
+            received(&sandbox, "globex").len(),
+        );
+        expect(counts == (1, 1), format!("{counts:?}"))
+    });
+    hub.running.kill();
+    let hub = Hub::start(&config, &secrets);
+    let (again, duplicate) = push(&hub, "msg_1", now(), &event("deal.won", &data));
+    assert_eq!(
+        (again, &duplicate["id"]),
+        (200, &answer["id"]),
+        "what was accepted is known after a crash"
+    );
+    assert_eq!(push(&hub, "msg_2", now(), &event("deal.won", &data)).0, 202);
+    eventually("the second webhook", || {
+        let count = received(&sandbox, "northwind").len();
+        expect(count == 2, format!("{count}"))
+    });
+    assert_eq!(hub.running.stop(), Some(0));
 }
 
 #[test]
