@@ -3,6 +3,12 @@
 //! Everything runs on this machine at once: the hub, the partner that receives, and the load, which is closed-loop and
 //! bounded. So rates are what two shared cores give; the CPU columns are the hub's own and compare better.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement prints its table and its progress"
+)]
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
