@@ -24,6 +24,7 @@ mod pull;
 mod push;
 mod refs;
 mod report;
+mod settle;
 mod wire;
 
 pub use engine::{Engine, FanOut, SyncError, World};

@@ -44,10 +44,10 @@ fn every_finding_is_shown_with_its_place_and_its_fix() {
       = help: write a whole number from 1 to 1024
 
     error[IC0121]: connection `crm` names the system `salesfarce`, which has no connector
-     --> interconnect.yaml:1:1
+     --> interconnect.yaml:4:8
       |
-    1 | listen: 127.0.0.1
-      | ^
+    4 |   crm: { system: salesfarce }
+      |        ^^
       |
       = help: did you mean `salesforce`?
     ");

@@ -1,0 +1,354 @@
+//! Settling: arrivals find their records, are merged, and become one commit.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit};
+use mapping::Forward;
+use model::merge::{Merged, Policies, Theirs};
+use model::{Fields, Kind, Record, RecordId, stored};
+
+use crate::absorb::{Arrival, Place};
+use crate::engine::SyncError;
+use crate::meet::{Met, Seeker};
+use crate::refs::Refs;
+use crate::wire::get;
+use crate::{Engine, Report, Sync};
+
+/// After how long an object that waits for another one is read again.
+const UNRESOLVED_RETRY_MS: i64 = 2_000;
+/// Behind the external id of a link whose object has become another kind of record.
+const SUPERSEDED: &str = "#superseded";
+
+impl Engine {
+    /// Finds the record of every arrival and merges it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
+    pub(crate) async fn settle(
+        &self,
+        place: Place<'_>,
+        arrivals: Vec<Arrival<'_>>,
+        adopt: &HashMap<String, RecordId>,
+        refs: &mut Refs,
+        parked: &BTreeSet<String>,
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let (ready, waiting): (Vec<_>, Vec<_>) = arrivals
+            .into_iter()
+            .partition(|arrival| arrival.forward.unresolved.is_empty());
+        for arrival in waiting {
+            let retry = self.in_ms(UNRESOLVED_RETRY_MS);
+            report.look_again(retry);
+            commit.parked.push(self.waits(place, &arrival, retry));
+        }
+        let mut met = self.meet_all(place, &ready, adopt).await?;
+        let known = ready
+            .iter()
+            .filter_map(|arrival| arrival.known.as_ref())
+            .map(|known| &known.record.fields);
+        let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
+        refs.learn_records(&*self.ledger, place.connection, all).await?;
+        // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
+        // record that it leaves keeps a link that is gone, so that it is not created there again.
+        for mut arrival in ready {
+            let record = match (&arrival.known, met.remove(&arrival.object.id)) {
+                (Some(known), _) => known.record.clone(),
+                (None, Some(Met::Known(record))) => {
+                    report.counts.met += 1;
+                    // A coarse value (one stage for two of ours) is read as what the record says, where it can be.
+                    arrival.forward = forward(&arrival, Some(&record.fields), refs);
+                    *record
+                }
+                (None, Some(Met::New(record))) => *record,
+                (None, Some(Met::Several(ids))) => {
+                    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                    let reason = format!(
+                        "fits {} records alike: {}; link it by hand or make them differ",
+                        names.len(),
+                        names.join(", ")
+                    );
+                    commit
+                        .parked
+                        .push(self.parks(place, &arrival.object.id, "ambiguous", reason, None));
+                    continue;
+                }
+                (None, None) => continue,
+            };
+            self.merge_one(place, arrival, record, refs, parked, commit, report);
+        }
+        Ok(())
+    }
+
+    async fn meet_all(
+        &self,
+        place: Place<'_>,
+        arrivals: &[Arrival<'_>],
+        adopt: &HashMap<String, RecordId>,
+    ) -> Result<HashMap<String, Met>, SyncError> {
+        let system = self.connections.get(place.connection);
+        let key_field = system.and_then(|system| system.connector().key_field(place.object));
+        let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
+        for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
+            let own = adopt.get(&arrival.object.id).copied();
+            let carried =
+                || key_field.and_then(|field| get(&arrival.object.body, field)?.as_str()?.parse().ok());
+            by_kind.entry(arrival.sync.kind()).or_default().push(Seeker {
+                external_id: &arrival.object.id,
+                fields: &arrival.forward.fields,
+                own: own.or_else(carried),
+            });
+        }
+        let mut met = HashMap::new();
+        for (kind, seekers) in by_kind {
+            met.extend(self.meet(place.connection, place.object, kind, &seekers).await?);
+        }
+        Ok(met)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
+    fn merge_one(
+        &self,
+        place: Place<'_>,
+        arrival: Arrival<'_>,
+        mut record: Record,
+        refs: &Refs,
+        parked: &BTreeSet<String>,
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) {
+        let now = self.world.now();
+        let (read_version, kind) = (record.version, record.kind());
+        let theirs = Theirs {
+            connection: place.connection,
+            external_id: &arrival.object.id,
+            fields: &arrival.forward.fields,
+            base: arrival.known.as_ref().and_then(|known| known.link.base.as_ref()),
+            changed_at: arrival.object.modified.unwrap_or(now),
+            observed_at: now,
+        };
+        let policies = self.plan.rules.policies.get(&kind);
+        let merged = model::merge(&mut record, &theirs, policies.unwrap_or(&Policies::default()));
+        let missing = record.missing();
+        if read_version == 0 && !missing.is_empty() {
+            let mut reason = format!("a {kind} needs {}", missing.join(", "));
+            reason.push_str(&issues(&arrival.forward));
+            commit
+                .parked
+                .push(self.parks(place, &arrival.object.id, "mapping", reason, None));
+            return;
+        }
+        if !arrival.forward.issues.is_empty() {
+            let reason = format!("some fields were left out{}", issues(&arrival.forward));
+            commit
+                .parked
+                .push(self.parks(place, &arrival.object.id, "field", reason, None));
+        } else if parked.contains(&arrival.object.id) {
+            let key = (
+                place.connection.to_owned(),
+                place.object.to_owned(),
+                arrival.object.id.clone(),
+                true,
+            );
+            commit.unparked.push(key);
+        }
+        match (read_version, merged.changes.is_empty()) {
+            (0, _) => report.counts.created += 1,
+            (_, false) => report.counts.updated += 1,
+            (_, true) => report.counts.unchanged += 1,
+        }
+        let left = self.moved_on(place, &arrival).is_some();
+        let superseded = if left { SUPERSEDED } else { "" };
+        commit.links.push(Link {
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            external_id: format!("{}{superseded}", arrival.object.id),
+            record: record.id,
+            base: Some(arrival.forward.fields),
+            wire: Some(arrival.wire.clone()),
+            external_version: arrival.object.version.clone(),
+            seen_at: now,
+            gone: left,
+        });
+        self.owe(
+            place,
+            arrival.sync,
+            &record,
+            &arrival.wire,
+            arrival.known.is_none(),
+            &merged,
+            refs,
+            commit,
+        );
+        self.write_down(
+            place,
+            record,
+            read_version,
+            &merged,
+            &arrival.object.id,
+            now,
+            commit,
+        );
+    }
+
+    /// Marks what others, and this connection itself, are owed now.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
+    fn owe(
+        &self,
+        place: Place<'_>,
+        here: &Sync,
+        record: &Record,
+        wire: &serde_json::Value,
+        first: bool,
+        merged: &Merged,
+        refs: &Refs,
+        commit: &mut SyncCommit,
+    ) {
+        let now = self.world.now();
+        for sync in self.plan.owed(record.kind()) {
+            let is_here = sync.connection == place.connection && sync.object() == place.object;
+            let owed = if is_here {
+                let refer = |id: RecordId, object: &str| refs.external(id, object);
+                let back = here
+                    .mapping
+                    .backward(&record.fields, Some(wire), here.context(), &refer);
+                !back.values.is_empty()
+            } else {
+                first || !merged.changes.is_empty()
+            };
+            if owed {
+                commit.marks.push(PushMark {
+                    connection: sync.connection.clone(),
+                    object: sync.object().to_owned(),
+                    record: record.id,
+                    due_at: now,
+                });
+            }
+        }
+    }
+
+    /// Writes down the record with its history, conflicts and event, if it changed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one page's worth of state, used nowhere else"
+    )]
+    fn write_down(
+        &self,
+        place: Place<'_>,
+        record: Record,
+        read_version: u64,
+        merged: &Merged,
+        external_id: &str,
+        now: Timestamp,
+        commit: &mut SyncCommit,
+    ) {
+        let json = |value: Option<&model::Value>| value.map_or(serde_json::Value::Null, stored::to_json);
+        for conflict in &merged.conflicts {
+            commit.conflicts.push(ledger::Conflict {
+                record: record.id,
+                path: conflict.path.to_owned(),
+                connection: place.connection.to_owned(),
+                base: json(conflict.base.as_ref()),
+                ours: json(Some(&conflict.ours)),
+                theirs: json(Some(&conflict.theirs)),
+                kept: json(Some(&conflict.kept)),
+                open: conflict.open,
+                found_at: now,
+            });
+        }
+        if merged.changes.is_empty() {
+            return;
+        }
+        commit.events.push(self.announce(&record, &merged.changes, now));
+        let changes = merged.changes.iter().map(|change| ledger::Change {
+            version: record.version,
+            path: change.path.to_owned(),
+            before: json(change.before.as_ref()),
+            after: json(Some(&change.after)),
+            reason: change.reason.word().to_owned(),
+            connection: place.connection.to_owned(),
+            external_id: external_id.to_owned(),
+            changed_at: record
+                .provenance
+                .get(change.path)
+                .map_or(now, |said| said.changed_at),
+            committed_at: now,
+            run: place.run,
+        });
+        commit.records.push(RecordWrite {
+            changes: changes.collect(),
+            match_keys: self.plan.rules.match_keys(record.kind(), &record.fields),
+            read_version,
+            record,
+        });
+    }
+
+    fn waits(&self, place: Place<'_>, arrival: &Arrival<'_>, retry: Timestamp) -> Parked {
+        let names: Vec<String> = arrival
+            .forward
+            .unresolved
+            .iter()
+            .map(|missing| {
+                format!(
+                    "`{}` refers to {} {}",
+                    missing.path, missing.object, missing.external_id
+                )
+            })
+            .collect();
+        let reason = format!(
+            "{}, which is not known here yet; it is read again until it is",
+            names.join(" and ")
+        );
+        self.parks(
+            place,
+            &arrival.object.id,
+            "unresolved_reference",
+            reason,
+            Some(retry),
+        )
+    }
+
+    fn parks(
+        &self,
+        place: Place<'_>,
+        key: &str,
+        code: &str,
+        reason: String,
+        retry_at: Option<Timestamp>,
+    ) -> Parked {
+        Parked {
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            key: key.to_owned(),
+            inbound: true,
+            code: code.to_owned(),
+            reason,
+            since: self.world.now(),
+            retry_at,
+        }
+    }
+}
+
+pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
+    arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
+}
+
+pub(crate) fn forward(arrival: &Arrival<'_>, base: Option<&Fields>, refs: &Refs) -> Forward {
+    let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
+    arrival
+        .sync
+        .mapping
+        .forward(&arrival.wire, base, arrival.sync.context(), &resolve)
+}
+
+fn issues(forward: &Forward) -> String {
+    forward.issues.iter().map(|issue| format!("; {issue}")).collect()
+}
