@@ -1,7 +1,7 @@
 //! The ledger in a SQLite file inside the process.
 //!
-//! One thread writes ([`writer`]): it takes whatever waits, runs each request in a savepoint of one transaction,
-//! commits, and only then answers each, so that many writers share one fsync. A few connections read ([`readers`]);
+//! One thread writes ([`writer`]): it takes whatever waits, runs it in one transaction, commits, and only then answers
+//! each, so that many writers share one fsync. A few connections read ([`readers`]);
 //! they see everything that was answered before. Another process (the command line) may read and write too.
 
 mod accept;
@@ -65,7 +65,7 @@ impl SqliteLedger {
     async fn write<T, F>(&self, rows: usize, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, LedgerError> + Send + 'static,
     {
         self.writer.run(rows, work).await
     }
@@ -74,7 +74,7 @@ impl SqliteLedger {
     async fn read<T, F>(&self, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, LedgerError> + Send + 'static,
     {
         match &self.readers {
             Some(readers) => readers.run(work).await,

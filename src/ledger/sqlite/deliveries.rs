@@ -106,7 +106,7 @@ impl Deliveries for SqliteLedger {
              WHERE {holds} ORDER BY d.id DESC LIMIT ?{}",
             values.len()
         );
-        self.read(move |connection| all(connection, &sql, params_from_iter(values), rows::delivery))
+        self.read(move |connection| all(connection, &sql, params_from_iter(&values), rows::delivery))
             .await
     }
 
@@ -142,7 +142,7 @@ impl Deliveries for SqliteLedger {
         self.write(1, move |connection| {
             let changed = connection
                 .prepare_cached(&sql)?
-                .execute(params_from_iter(values))?;
+                .execute(params_from_iter(&values))?;
             count(big(changed))
         })
         .await
@@ -183,7 +183,7 @@ impl Deliveries for SqliteLedger {
     ) -> Result<(), LedgerError> {
         let (endpoint, reason) = (endpoint.to_owned(), reason.map(str::to_owned));
         self.write(1, move |connection| {
-            match reason {
+            match &reason {
                 Some(reason) => connection
                     .prepare_cached(
                         "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES (?1, ?2, ?3) \
@@ -192,7 +192,7 @@ impl Deliveries for SqliteLedger {
                     .execute(params![endpoint, reason, micros(at)])?,
                 None => connection
                     .prepare_cached("DELETE FROM stopped_endpoints WHERE endpoint = ?1")?
-                    .execute([endpoint])?,
+                    .execute([&endpoint])?,
             };
             Ok(())
         })

@@ -31,7 +31,7 @@ impl Leases for SqliteLedger {
                 .optional()?;
             let lease = |token| {
                 Ok(Lease {
-                    key,
+                    key: key.clone(),
                     token: count(token)?,
                 })
             };

@@ -89,7 +89,7 @@ impl Upkeep for SqliteLedger {
         let name = name.to_owned();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached("SELECT sealed FROM sealed WHERE name = ?1")?;
-            Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+            Ok(statement.query_row([&name], |row| row.get(0)).optional()?)
         })
         .await
     }

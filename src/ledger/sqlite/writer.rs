@@ -1,8 +1,10 @@
 //! Writing: one thread, group commit.
 //!
-//! Requests come through a bounded channel. The thread takes everything that waits, up to named limits, runs each in a
-//! savepoint of one transaction, commits, and only then answers each. A request that fails takes back its own
-//! savepoint and nothing else. A caller that goes away while it waits has still written.
+//! Requests come through a bounded channel. The thread takes everything that waits, up to named limits, runs all of it
+//! in one transaction, commits, and only then answers each. When one of a group fails, the transaction is taken back and
+//! the group runs once more, each request in a savepoint of its own, so that a failure takes back only itself: failures
+//! are rare, and a savepoint costs a copy of every page that its request touches.
+//! A caller that goes away while it waits has still written.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +24,7 @@ const GROUP_ROWS_MAX: usize = 10_000;
 trait Request: Send {
     /// Roughly how much it writes.
     fn rows(&self) -> usize;
-    /// Runs it; whether its writes are to be kept.
+    /// Runs it, or runs it again after its writes were taken back; whether its writes are to be kept.
     fn run(&mut self, connection: &Connection) -> bool;
     /// What it would have answered is void, for the whole group failed.
     fn void(&mut self, reason: &str);
@@ -32,7 +34,7 @@ trait Request: Send {
 
 struct Job<T, F> {
     rows: usize,
-    work: Option<F>,
+    work: F,
     result: Result<T, LedgerError>,
     caller: oneshot::Sender<Result<T, LedgerError>>,
 }
@@ -40,18 +42,16 @@ struct Job<T, F> {
 impl<T, F> Request for Job<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, LedgerError> + Send,
+    F: FnMut(&Connection) -> Result<T, LedgerError> + Send,
 {
     fn rows(&self) -> usize {
         self.rows
     }
 
     fn run(&mut self, connection: &Connection) -> bool {
-        if let Some(work) = self.work.take() {
-            // Whatever the work was about to do is taken back with its savepoint, so nothing half done stays.
-            self.result = catch_unwind(AssertUnwindSafe(|| work(connection)))
-                .unwrap_or_else(|panic| Err(LedgerError::Store(panicked(panic.as_ref()))));
-        }
+        // What a panic leaves half done is taken back like that of any other failure.
+        self.result = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)))
+            .unwrap_or_else(|panic| Err(LedgerError::Store(panicked(panic.as_ref()))));
         self.result.is_ok()
     }
 
@@ -89,18 +89,19 @@ impl Writer {
         })
     }
 
-    /// Runs a write in the next group and answers when it is on disk.
+    /// Runs a write in the next group and answers when it is on disk. The work may run a second time after all that it
+    /// wrote was taken back, so it must not use up what it is given.
     pub(crate) async fn run<T, F>(&self, rows: usize, work: F) -> Result<T, LedgerError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, LedgerError> + Send + 'static,
     {
         let gone = || LedgerError::Store("the ledger's writer has ended; restart the program".into());
         let requests = self.requests.as_ref().ok_or_else(gone)?;
         let (caller, answer) = oneshot::channel();
         let job = Job {
             rows,
-            work: Some(work),
+            work,
             result: Err(gone()),
             caller,
         };
@@ -146,31 +147,57 @@ fn serve(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Request>>)
 
 /// Runs a group in one transaction. An error means that nothing of it was written.
 fn write(connection: &Connection, group: &mut [Box<dyn Request>]) -> Result<(), String> {
-    let run = |sql: &str| -> rusqlite::Result<()> { connection.prepare_cached(sql)?.execute([]).map(drop) };
-    let failed = |error: rusqlite::Error| {
-        // A transaction that cannot be committed must not be left open for the next group.
-        let _ = connection.execute_batch("ROLLBACK");
-        error.to_string()
-    };
-    run("BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
+    begin(connection)?;
+    let all = group.iter_mut().all(|request| request.run(connection));
+    still_open(connection)?;
+    if all {
+        return step(connection, "COMMIT");
+    }
+    step(connection, "ROLLBACK")?;
+    // One alone has its answer: it failed, and it took back only itself.
+    if group.len() > 1 {
+        begin(connection)?;
+        for request in group {
+            step(connection, "SAVEPOINT request")?;
+            if !request.run(connection) {
+                still_open(connection)?;
+                step(connection, "ROLLBACK TO request")?;
+            }
+            step(connection, "RELEASE request")?;
+        }
+        step(connection, "COMMIT")?;
+    }
+    Ok(())
+}
+
+fn begin(connection: &Connection) -> Result<(), String> {
+    run(connection, "BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy) => {
             "another process kept the file locked for longer than `busy_timeout_ms`; nothing was written"
                 .into()
         }
         _ => error.to_string(),
-    })?;
-    for request in group.iter_mut() {
-        run("SAVEPOINT request").map_err(failed)?;
-        if !request.run(connection) {
-            // SQLite gives up the whole transaction by itself when the disk is full or fails.
-            if connection.is_autocommit() {
-                return Err("the disk is full or failed; nothing was written".into());
-            }
-            run("ROLLBACK TO request").map_err(failed)?;
-        }
-        run("RELEASE request").map_err(failed)?;
+    })
+}
+
+/// SQLite gives up the whole transaction by itself when the disk is full or fails.
+fn still_open(connection: &Connection) -> Result<(), String> {
+    if connection.is_autocommit() {
+        return Err("the disk is full or failed; nothing was written".into());
     }
-    run("COMMIT").map_err(failed)
+    Ok(())
+}
+
+fn step(connection: &Connection, sql: &str) -> Result<(), String> {
+    run(connection, sql).map_err(|error| {
+        // A transaction that cannot be committed must not be left open for the next group.
+        let _ = connection.execute_batch("ROLLBACK");
+        error.to_string()
+    })
+}
+
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 #[cfg(test)]
@@ -209,7 +236,12 @@ mod tests {
     async fn hold(writer: &Writer) -> (std::sync::mpsc::Sender<()>, impl Future<Output = ()> + use<'_>) {
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (started, running) = oneshot::channel();
+        let mut started = Some(started);
         let mut held = Box::pin(writer.run(1, move |_| {
+            // When its group runs a second time, it holds nobody up again.
+            let Some(started) = started.take() else {
+                return Ok(());
+            };
             let _ = started.send(());
             let _ = wait.recv();
             Ok(())
