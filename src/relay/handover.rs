@@ -1,11 +1,12 @@
 //! [`Handover`]: from intake to a delivery that goes on in the same process, without the way through the ledger.
 //!
 //! The ledger stays the truth: what is handed over is on disk already, and what is not taken here is read there.
-//! What must not happen is that a delivery is handed over *and* read, because it would be sent twice.
-//! So intake takes a *ticket* before the event is accepted; when the ledger was looked at after that, the ticket is
-//! worth nothing any more, and the delivery is only announced.
+//! A delivery may be handed over *and* read there, but must not be sent twice.
+//! So intake takes a numbered *ticket* before the event is accepted: what a look at the ledger brings can only be handed
+//! over by a ticket that was given out before the look ended. Until the last of those is back, the receiving end
+//! remembers what it read.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ledger::Due;
@@ -28,16 +29,29 @@ struct Slot {
 
 #[derive(Default)]
 struct State {
-    looks: u64,
+    /// The number of the newest ticket.
+    issued: u64,
+    /// The numbers of tickets that are not back yet.
+    out: BTreeSet<u64>,
     handed: VecDeque<Due>,
     nudged: bool,
     closed: bool,
 }
 
-/// The right to hand something over, as long as the ledger is not looked at.
+/// The right to hand something over; back when it was used, and when it is dropped.
 pub(crate) struct Ticket {
     slot: Arc<Slot>,
-    looks: u64,
+    number: u64,
+}
+
+/// What came in since the last time.
+pub(crate) struct News {
+    /// What was handed over.
+    pub(crate) handed: VecDeque<Due>,
+    /// Whether something was only announced, and must be read in the ledger.
+    pub(crate) announced: bool,
+    /// Every ticket with a smaller number is back.
+    pub(crate) back_below: u64,
 }
 
 impl Slot {
@@ -65,8 +79,12 @@ impl Handover {
     /// A ticket for an endpoint that is being sent to.
     pub(crate) fn ticket(&self, endpoint: &str) -> Option<Ticket> {
         let slot = self.slot(endpoint)?;
-        let looks = slot.state().looks;
-        Some(Ticket { slot, looks })
+        let mut state = slot.state();
+        state.issued += 1;
+        let number = state.issued;
+        state.out.insert(number);
+        drop(state);
+        Some(Ticket { slot, number })
     }
 
     /// Opens an endpoint; nothing when it is open already. `takes`: whether it takes deliveries over at all.
@@ -101,14 +119,21 @@ impl Ticket {
         if state.closed {
             return false;
         }
-        if self.slot.takes && state.looks == self.looks && state.handed.len() < HANDED_MAX {
+        if self.slot.takes && state.handed.len() < HANDED_MAX {
             state.handed.push_back(due);
         } else {
             state.nudged = true;
         }
+        state.out.remove(&self.number);
         drop(state);
         self.slot.changed.notify_one();
         true
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.slot.state().out.remove(&self.number);
     }
 }
 
@@ -125,21 +150,19 @@ impl Open {
         self.slot.changed.notified().await;
     }
 
-    /// What was handed over, and whether something was announced.
-    pub(crate) fn take(&self) -> (VecDeque<Due>, bool) {
+    /// What came in since the last time.
+    pub(crate) fn take(&self) -> News {
         let mut state = self.slot.state();
-        (
-            std::mem::take(&mut state.handed),
-            std::mem::take(&mut state.nudged),
-        )
+        News {
+            handed: std::mem::take(&mut state.handed),
+            announced: std::mem::take(&mut state.nudged),
+            back_below: state.out.first().copied().unwrap_or(state.issued + 1),
+        }
     }
 
-    /// To be called before the ledger is looked at: spoils all tickets, and gives what was handed over before.
-    pub(crate) fn look(&self) -> VecDeque<Due> {
-        let mut state = self.slot.state();
-        state.looks += 1;
-        state.nudged = false;
-        std::mem::take(&mut state.handed)
+    /// The number of the newest ticket: none after it can hand over what was in the ledger by now.
+    pub(crate) fn issued(&self) -> u64 {
+        self.slot.state().issued
     }
 
     /// Closes, unless something has come in; whoever hands over from now on knows that a job is needed.
@@ -179,6 +202,12 @@ mod tests {
         }
     }
 
+    /// What came in: the handed deliveries, whether something was announced, and below which number all tickets are back.
+    fn news(open: &Open) -> (VecDeque<Due>, bool, u64) {
+        let news = open.take();
+        (news.handed, news.announced, news.back_below)
+    }
+
     #[test]
     fn what_is_handed_over_arrives_once_and_only_while_somebody_is_there() {
         let handover = Arc::new(Handover::default());
@@ -186,8 +215,11 @@ mod tests {
         let open = handover.open("e", true).unwrap();
         assert!(handover.open("e", true).is_none());
         assert!(handover.ticket("e").unwrap().hand(due(1)));
-        assert_eq!(open.take(), ([due(1)].into(), false));
-        assert_eq!(open.take(), ([].into(), false));
+        assert_eq!(news(&open), ([due(1)].into(), false, 2));
+        assert_eq!(news(&open), ([].into(), false, 2));
+        assert!(handover.nudge("e"));
+        assert!(!open.close(), "what is announced must be looked for");
+        assert_eq!(news(&open), ([].into(), true, 2));
         let late = handover.ticket("e").unwrap();
         assert!(open.close());
         assert!(!late.hand(due(2)));
@@ -196,16 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_ledger_spoils_tickets_and_takes_what_is_there() {
+    fn tickets_are_known_until_they_are_back() {
         let handover = Arc::new(Handover::default());
         let open = handover.open("e", true).unwrap();
-        let before = handover.ticket("e").unwrap();
-        assert!(handover.ticket("e").unwrap().hand(due(1)));
-        assert_eq!(open.look(), [due(1)]);
-        assert!(before.hand(due(2)), "somebody is there, so it is announced");
-        assert!(!open.close(), "and must be looked for");
-        assert_eq!(open.take(), ([].into(), true));
-        assert!(open.close());
+        let (first, second) = (handover.ticket("e").unwrap(), handover.ticket("e").unwrap());
+        assert_eq!(open.issued(), 2);
+        assert_eq!(news(&open).2, 1, "both are out");
+        drop(second);
+        assert_eq!(news(&open).2, 1, "the first is still out");
+        assert!(first.hand(due(1)));
+        assert_eq!(news(&open), ([due(1)].into(), false, 3));
+        assert_eq!(handover.ticket("e").unwrap().number, 3);
     }
 
     #[test]
@@ -216,11 +249,11 @@ mod tests {
             assert!(handover.ticket("e").unwrap().hand(due(seed)));
         }
         assert!(handover.ticket("e").unwrap().hand(due(0)));
-        let (handed, announced) = open.take();
+        let (handed, announced, _) = news(&open);
         assert_eq!((handed.len(), announced), (HANDED_MAX, true));
 
         let in_order = handover.open("o", false).unwrap();
         assert!(handover.ticket("o").unwrap().hand(due(1)));
-        assert_eq!(in_order.take(), ([].into(), true));
+        assert_eq!(news(&in_order), ([].into(), true, 2));
     }
 }

@@ -3,6 +3,7 @@
 //! Five things go on at once, and none of them waits for another: sends that are in flight, attempts that are being
 //! written down, a look at the ledger for more, the renewal of the lease, and listening for what intake hands over.
 //! A delivery is *taken* from when it is known here until its attempt is on disk; a look never brings it a second time.
+//! What a look brought is *seen* as long as it could still be handed over as well (see [`crate::handover`]).
 //! Attempts are written as soon as the ones before them are on disk, so that batches grow with the load by themselves.
 
 use std::collections::{HashSet, VecDeque};
@@ -62,6 +63,9 @@ pub(crate) struct Run<'a> {
     pace: Pace,
     waiting: VecDeque<Due>,
     taken: HashSet<DeliveryId>,
+    seen: HashSet<DeliveryId>,
+    /// What is seen, with the ticket after which none can hand it over; oldest first.
+    seen_until: VecDeque<(u64, DeliveryId)>,
     sending: FuturesUnordered<BoxFuture<'a, Tried>>,
     done: Vec<Attempt>,
     settling: Option<BoxFuture<'a, Settled>>,
@@ -91,6 +95,8 @@ impl<'a> Run<'a> {
             pace,
             waiting: VecDeque::new(),
             taken: HashSet::new(),
+            seen: HashSet::new(),
+            seen_until: VecDeque::new(),
             sending: FuturesUnordered::new(),
             done: Vec::new(),
             settling: None,
@@ -176,10 +182,8 @@ impl<'a> Run<'a> {
     }
 
     fn begin_looking(&mut self) {
+        self.take_over();
         self.look_owed = false;
-        for due in self.open.look() {
-            self.take(due);
-        }
         // What is taken is still due in the ledger's eyes, and older than what is new.
         let limit = self.taken.len() + self.on.settings.limits.batch_max;
         let (on, endpoint) = (self.on, self.endpoint);
@@ -201,16 +205,29 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, due: Due) {
-        if self.taken.insert(due.delivery) {
+    /// Takes a delivery; false when it is taken already.
+    fn take(&mut self, due: Due) -> bool {
+        let new = self.taken.insert(due.delivery);
+        if new {
             self.waiting.push_back(due);
         }
+        new
     }
 
     fn take_over(&mut self) {
-        let (handed, announced) = self.open.take();
-        handed.into_iter().for_each(|due| self.take(due));
-        self.look_owed |= announced;
+        let news = self.open.take();
+        self.look_owed |= news.announced;
+        for due in news.handed {
+            if !self.seen.contains(&due.delivery) {
+                self.take(due);
+            }
+        }
+        while let Some((ticket, delivery)) = self.seen_until.front()
+            && *ticket < news.back_below
+        {
+            self.seen.remove(delivery);
+            self.seen_until.pop_front();
+        }
     }
 
     fn tried(&mut self, tried: Tried) {
@@ -248,7 +265,13 @@ impl<'a> Run<'a> {
             }
         };
         self.look_owed |= look.due.len() >= look.limit;
-        look.due.into_iter().for_each(|due| self.take(due));
+        let issued = self.open.issued();
+        for due in look.due {
+            let delivery = due.delivery;
+            if self.take(due) && self.seen.insert(delivery) {
+                self.seen_until.push_back((issued, delivery));
+            }
+        }
         // The look may have begun before these were written, so only now can no look bring them again.
         for delivery in self.settled_while_looking.drain(..) {
             self.taken.remove(&delivery);

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use ledger::DeliveryState::Delivered;
+use ledger::{Due, NewDelivery, NewEvent};
+use model::{DeliveryId, EventId, uuid_from};
 use tokio::sync::Notify;
 
 use super::stage::{Answer, Sink, Stage, endpoint, limits};
@@ -174,4 +177,61 @@ async fn what_comes_in_during_a_run_need_not_wait_for_a_look_at_the_ledger() {
             "no job was needed after the first"
         );
     }
+}
+
+#[tokio::test]
+async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut limits = limits();
+    limits.look_ms = 1_000_000;
+    limits.run_ms_max = 1_000_000;
+    let stage = Stage::open(folder.path(), &[endpoint("b", "borealis", &sink)], limits).await;
+    stage.post("m0", "deal.won").await.unwrap();
+    let stop = Arc::new(Notify::new());
+    let (deliverer, stopped) = (stage.deliverer.clone(), stop.clone());
+    let run = tokio::spawn(async move { deliverer.deliver("b", stopped.notified()).await });
+    sink.arrived(1).await;
+
+    // As intake does it, but for the time between accepting and handing over, in which anything may happen.
+    let ticket = stage.handover.ticket("b").unwrap();
+    let (now, uuid) = (stage.clock.now(), uuid_from(stage.clock.now(), [7; 10]));
+    let event = NewEvent {
+        id: EventId::from_uuid(uuid),
+        event_type: "deal.won".into(),
+        source: "acme".into(),
+        dedupe: "m1".into(),
+        body: Bytes::from_static(br#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{}}"#),
+        received_at: now,
+        trace: "trace".into(),
+        deliveries: vec![NewDelivery {
+            id: DeliveryId::from_uuid(uuid),
+            endpoint: "b".into(),
+        }],
+    };
+    let due = Due {
+        delivery: event.deliveries[0].id,
+        event: event.id,
+        event_type: event.event_type.clone(),
+        source: event.source.clone(),
+        body: event.body.clone(),
+        received_at: now,
+        attempts: 0,
+        trace: event.trace.clone(),
+    };
+    stage.ledger.accept(vec![event]).await.unwrap();
+    assert!(stage.handover.nudge("b"), "the run looks, reads it and sends it");
+    sink.arrived(2).await;
+    while stage.states("b").await != [(Delivered, 1), (Delivered, 1)] {
+        tokio::task::yield_now().await;
+    }
+    assert!(ticket.hand(due));
+
+    // What is handed over after it is sent after it.
+    stage.post("m2", "deal.won").await.unwrap();
+    sink.arrived(3).await;
+    stop.notify_one();
+    assert_eq!(run.await.unwrap().unwrap(), None);
+    assert_eq!(sink.count(), 3);
+    assert_eq!(stage.states("b").await, [(Delivered, 1); 3]);
 }
