@@ -48,6 +48,7 @@ macro_rules! everywhere {
                 records_are_listed_page_by_page
                 a_record_is_met_by_its_present_keys_only
                 a_second_link_of_a_record_replaces_the_first
+                of_links_made_at_once_for_one_record_one_stays
                 two_records_may_trade_their_objects
                 history_is_told_oldest_first
                 an_open_conflict_replaces_an_older_one

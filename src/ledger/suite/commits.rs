@@ -248,3 +248,37 @@ pub(super) async fn a_commit_leaves_out_events_that_are_known(stand: &Stand) {
     let events: Vec<_> = due.iter().map(|due| due.event).collect();
     assert_eq!(events, [super::make::event_id(1), super::make::event_id(2)]);
 }
+
+/// Somebody else holds the second record and asks for the first, which the commit holds: the database ends the commit's
+/// transaction, and it is run again.
+#[test]
+fn a_commit_that_is_deadlocked_is_run_again() {
+    super::keep(super::Store::Postgres, async |stand: &Stand| {
+        let ledger = stand.open().await;
+        commit_records(&*ledger, vec![write(deal(1), 1), write(deal(2), 1)]).await;
+        let (other, watcher) = (stand.connect().await, stand.connect().await);
+        // Only the commit's side looks for deadlocks, so it is the one that is ended.
+        other
+            .batch_execute("SET deadlock_timeout = '60s'; BEGIN")
+            .await
+            .unwrap();
+        let lock = "SELECT 1 FROM records WHERE id = $1 FOR UPDATE";
+        other.query(lock, &[&deal(2).uuid]).await.unwrap();
+        let commit = SyncCommit {
+            records: vec![write(deal(1), 2), write(deal(2), 2)],
+            ..SyncCommit::default()
+        };
+        let committing = tokio::spawn({
+            let ledger = ledger.clone();
+            async move { ledger.commit(commit).await }
+        });
+        let free = "SELECT 1 FROM records WHERE id = $1 FOR UPDATE SKIP LOCKED";
+        while !watcher.query(free, &[&deal(1).uuid]).await.unwrap().is_empty() {
+            assert!(!committing.is_finished());
+        }
+        other.query(lock, &[&deal(1).uuid]).await.unwrap();
+        other.batch_execute("ROLLBACK").await.unwrap();
+        committing.await.unwrap().unwrap();
+        assert_eq!(ledger.records(&[deal(2)]).await.unwrap()[0].version, 2);
+    });
+}

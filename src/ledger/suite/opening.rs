@@ -174,13 +174,17 @@ fn connections_that_the_server_ends_are_replaced() {
             })
         });
         let tasks: Vec<_> = tasks.collect();
-        for _ in 0..5 {
-            progress.acquire_many(40).await.unwrap().forget();
-            stand.meddle(END_ALL).await;
-        }
+        let (meddler, seen) = (stand.again(), progress.clone());
+        let ends = tokio::spawn(async move {
+            for _ in 0..5 {
+                seen.acquire_many(40).await.unwrap().forget();
+                meddler.meddle(END_ALL).await;
+            }
+        });
         for task in tasks {
             task.await.unwrap();
         }
+        ends.await.unwrap();
         stand.meddle(END_ALL).await;
         let commit = crate::SyncCommit {
             records: vec![super::make::write(super::make::deal(1), 1)],

@@ -190,6 +190,22 @@ pub(super) async fn a_second_link_of_a_record_replaces_the_first(stand: &Stand) 
     ];
     commit_links(&*ledger, several).await;
     assert_eq!(ids_at(&*ledger, 1).await, ["d"]);
+    commit_links(&*ledger, vec![link("sf", "e", deal(3)), link("sf", "f", deal(3))]).await;
+    assert_eq!(ids_at(&*ledger, 3).await, ["f"]);
+}
+
+pub(super) async fn of_links_made_at_once_for_one_record_one_stays(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, vec![write(deal(1), 1)]).await;
+    let made = (0..4).map(|n| {
+        let ledger = ledger.clone();
+        let link = link("sf", &n.to_string(), deal(1));
+        tokio::spawn(async move { commit_links(&*ledger, vec![link]).await })
+    });
+    for made in futures_util::future::join_all(made).await {
+        made.unwrap();
+    }
+    assert_eq!(ids_at(&*ledger, 1).await.len(), 1);
 }
 
 pub(super) async fn two_records_may_trade_their_objects(stand: &Stand) {

@@ -97,6 +97,11 @@ impl Stand {
         }
     }
 
+    /// A connection past the ledger, to PostgreSQL only.
+    pub(super) async fn connect(&self) -> Client {
+        connect(&self.address).await
+    }
+
     /// Runs SQL past the ledger.
     pub(super) async fn meddle(&self, sql: &str) {
         match self.address.strip_prefix("sqlite:") {
