@@ -24,6 +24,9 @@ pub(crate) struct SandboxArgs {
     /// A partner that receives and verifies webhooks; may be given several times.
     #[arg(long = "partner", value_name = "NAME")]
     partners: Vec<String>,
+    /// Salesforce replaces a refresh token with every use.
+    #[arg(long)]
+    rotate_refresh_tokens: bool,
     /// Draws all ids: the same seed gives the same ids.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -40,6 +43,7 @@ pub(crate) async fn run(args: &SandboxArgs, out: &Out) -> Exit {
         hubspot: at(args.hubspot_port),
         partners: partners.collect(),
         seed: args.seed,
+        salesforce_rotates_tokens: args.rotate_refresh_tokens,
         ..Settings::default()
     };
     let running = match Sandbox::start(settings).await {
@@ -59,7 +63,8 @@ pub(crate) async fn run(args: &SandboxArgs, out: &Out) -> Exit {
         .collect();
     // These are not secrets: they are constants of the emulation, and of no use anywhere else.
     let said = json!({
-        "salesforce": {"url": running.salesforce.url(), "client_id": client_id, "client_secret": client_secret.expose()},
+        "salesforce": {"url": running.salesforce.url(), "client_id": client_id, "client_secret": client_secret.expose(),
+            "refresh_token": running.salesforce.refresh_token().expose()},
         "hubspot": {"url": running.hubspot.url(), "token": running.hubspot.private_app_token().expose()},
         "partners": partners,
     });

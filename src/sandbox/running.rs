@@ -54,6 +54,8 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// How long a Salesforce token is valid, in milliseconds.
     pub salesforce_token_life_ms: i64,
+    /// Whether Salesforce replaces a refresh token with every use.
+    pub salesforce_rotates_tokens: bool,
     /// How long a HubSpot token is valid, in milliseconds.
     pub hubspot_token_life_ms: i64,
     /// How far HubSpot's search index always lags, in milliseconds; a fault can say otherwise for a while.
@@ -80,6 +82,7 @@ impl Default for Settings {
             seed: 1,
             clock: Arc::new(SystemClock),
             salesforce_token_life_ms: SALESFORCE_TOKEN_LIFE_MS,
+            salesforce_rotates_tokens: false,
             hubspot_token_life_ms: HUBSPOT_TOKEN_LIFE_MS,
             search_lag_ms: 0,
         }
@@ -135,6 +138,7 @@ impl Sandbox {
             Arc::clone(&clock),
             seed,
             settings.salesforce_token_life_ms,
+            settings.salesforce_rotates_tokens,
         ));
         let port = open(
             "Salesforce",

@@ -47,13 +47,13 @@ impl Salesforce {
         (CLIENT_ID, Secret::new(CLIENT_SECRET))
     }
 
-    /// The refresh token of the integration's user.
+    /// The refresh token of the integration's user, until it is rotated.
     #[must_use]
     pub fn refresh_token(&self) -> Secret {
         Secret::new(INTEGRATION_REFRESH_TOKEN)
     }
 
-    /// The refresh token of the sales representative.
+    /// The refresh token of the sales representative, until it is rotated.
     #[must_use]
     pub fn representative_refresh_token(&self) -> Secret {
         Secret::new(REP_REFRESH_TOKEN)

@@ -77,13 +77,13 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub(crate) fn new(clock: Arc<dyn Clock>, seed: u64, token_life_ms: i64) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, seed: u64, token_life_ms: i64, rotates: bool) -> Self {
         let mut random = Random::seeded(seed ^ 0x5F);
         let mut org = Org::new(1 + random.next() % 1_000_000);
         let users = seed::furnish(&mut org, clock.now_ms());
         Self {
             org: Mutex::new(org),
-            sessions: Mutex::new(Sessions::new(random, token_life_ms)),
+            sessions: Mutex::new(Sessions::new(random, token_life_ms, &users, rotates)),
             cursors: Mutex::new(Cursors::default()),
             faults: FaultBook::default(),
             calls: CallBook::default(),

@@ -11,9 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::refusal::Refusal;
-use super::sessions::{
-    CLIENT_ID, CLIENT_SECRET, INTEGRATION_REFRESH_TOKEN, REP_PASSWORD, REP_REFRESH_TOKEN, REP_USERNAME,
-};
+use super::sessions::{CLIENT_ID, CLIENT_SECRET, REP_PASSWORD, REP_USERNAME};
 use super::visit::Visit;
 use super::{System, answer, ids};
 use crate::mac::{base64, base64_url, from_base64, hmac_sha256, same, sha256};
@@ -50,7 +48,7 @@ impl IntoResponse for Denial {
 struct Grant {
     user: String,
     scope: &'static str,
-    refresh_token: Option<&'static str>,
+    refresh_token: Option<String>,
 }
 
 /// `POST /services/oauth2/token`
@@ -77,11 +75,13 @@ fn granted(system: &System, fields: &Fields) -> Result<Grant, Denial> {
     };
     match field("grant_type") {
         "client_credentials" => grant(&users.integration, "api", None),
-        "refresh_token" => match field("refresh_token") {
-            INTEGRATION_REFRESH_TOKEN => grant(&users.integration, "refresh_token api", None),
-            REP_REFRESH_TOKEN => grant(&users.representative, "refresh_token api", None),
-            _ => denied("invalid_grant", "expired access/refresh token"),
-        },
+        "refresh_token" => {
+            let used = system.sessions().refresh(field("refresh_token"));
+            let Some((user, next)) = used else {
+                return denied("invalid_grant", "expired access/refresh token");
+            };
+            grant(&user, "refresh_token api", next)
+        }
         "authorization_code" => {
             redeem(
                 system,
@@ -89,11 +89,8 @@ fn granted(system: &System, fields: &Fields) -> Result<Grant, Denial> {
                 field("redirect_uri"),
                 field("code_verifier"),
             )?;
-            grant(
-                &users.integration,
-                "refresh_token api",
-                Some(INTEGRATION_REFRESH_TOKEN),
-            )
+            let refresh_token = system.sessions().refresh_token(&users.integration);
+            grant(&users.integration, "refresh_token api", Some(refresh_token))
         }
         "password" => {
             let right = field("username") == REP_USERNAME
@@ -117,7 +114,7 @@ fn token_body(system: &System, origin: &str, grant: &Grant) -> Value {
         "access_token": access_token, "instance_url": origin, "id": id, "token_type": "Bearer",
         "issued_at": issued_at, "signature": base64(&signature), "scope": grant.scope,
     });
-    if let Some(refresh_token) = grant.refresh_token {
+    if let Some(refresh_token) = &grant.refresh_token {
         body["refresh_token"] = json!(refresh_token);
     }
     body

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::seed::Users;
 use crate::random::Random;
 
 /// The consumer key of the emulated external client app.
@@ -41,16 +42,27 @@ pub(crate) struct Sessions {
     life_ms: i64,
     tokens: HashMap<String, (String, i64)>,
     order: VecDeque<String>,
+    /// The refresh token of each user.
+    refresh_tokens: HashMap<String, String>,
+    /// Whether a refresh token can be used once and comes with its successor.
+    rotates: bool,
     codes: VecDeque<(String, Code)>,
 }
 
 impl Sessions {
-    pub(crate) fn new(random: Random, life_ms: i64) -> Self {
+    pub(crate) fn new(random: Random, life_ms: i64, users: &Users, rotates: bool) -> Self {
+        let refresh_tokens = [
+            (&users.integration, INTEGRATION_REFRESH_TOKEN),
+            (&users.representative, REP_REFRESH_TOKEN),
+        ];
+        let refresh_tokens = refresh_tokens.map(|(user, token)| (user.clone(), token.to_owned()));
         Self {
             random,
             life_ms,
             tokens: HashMap::new(),
             order: VecDeque::new(),
+            refresh_tokens: refresh_tokens.into(),
+            rotates,
             codes: VecDeque::new(),
         }
     }
@@ -79,6 +91,23 @@ impl Sessions {
     pub(crate) fn end(&mut self, token: &str) -> bool {
         self.order.retain(|known| known != token);
         self.tokens.remove(token).is_some()
+    }
+
+    /// The refresh token of a user who said yes. When tokens are rotated it is a new one, and ends the one before.
+    pub(crate) fn refresh_token(&mut self, user: &str) -> String {
+        let token = self.refresh_tokens.entry(user.to_owned()).or_default();
+        if self.rotates {
+            *token = format!("5Aep861{}", self.random.token(80));
+        }
+        token.clone()
+    }
+
+    /// Uses a refresh token: whose it is, and its successor when tokens are rotated.
+    pub(crate) fn refresh(&mut self, token: &str) -> Option<(String, Option<String>)> {
+        let (user, _) = self.refresh_tokens.iter().find(|(_, good)| *good == token)?;
+        let user = user.clone();
+        let next = self.rotates.then(|| self.refresh_token(&user));
+        Some((user, next))
     }
 
     /// A new authorisation code.

@@ -7,7 +7,7 @@ use super::cursors::CURSORS_MAX;
 use super::rows::{By, Org};
 use super::{CLIENT_ID, CLIENT_SECRET, INTEGRATION_REFRESH_TOKEN, seed};
 use crate::testing::{Answer, Asker, NOW_MS, encoded, start};
-use crate::{Fault, Reach, Running, Switch};
+use crate::{Fault, Reach, Running, Sandbox, Settings, Switch};
 
 const DATA: &str = "/services/data/v68.0";
 
@@ -118,6 +118,26 @@ async fn grants_give_tokens_or_reasons() {
         expired.json(),
         json!([{ "message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID" }])
     );
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_good_once() {
+    let settings = Settings {
+        salesforce_rotates_tokens: true,
+        ..Settings::default()
+    };
+    let running = Sandbox::start(settings).await.unwrap();
+    let asker = Asker::at(&running.salesforce.url());
+    let refresh = async |token: &str| {
+        let form = format!("grant_type=refresh_token&client_id={CLIENT_ID}&refresh_token={token}");
+        asker.form("/services/oauth2/token", &form).await
+    };
+    let mut token = INTEGRATION_REFRESH_TOKEN.to_owned();
+    for _ in 0..2 {
+        let answer = refresh(&token).await.json();
+        assert_eq!(refresh(&token).await.status, 400, "{token} was used before");
+        token = answer["refresh_token"].as_str().unwrap().to_owned();
+    }
 }
 
 #[tokio::test]
