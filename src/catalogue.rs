@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector::Connector;
+use connector::{AuthInfo, Connector};
 use diagnostic::{Place, Report, Source};
 use mapping::Mapping;
 use model::Kind;
 
 use crate::config::{Config, ConnectionConfig};
+use crate::seal::MAKE_KEY;
 
 /// Path and text of every file that ships.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -115,6 +116,9 @@ impl Catalogue {
             if self.compile_connector(&connection.system, report) {
                 if let Some(connector) = self.connectors.get(&connection.system) {
                     fits(name, connection, connector, source, report);
+                    if config.seal_keys.is_empty() {
+                        stays_signed_in(name, connection, connector, source, report);
+                    }
                 }
                 continue;
             }
@@ -173,6 +177,35 @@ impl Catalogue {
     }
 }
 
+/// The way to sign in that a connection chose, if its connector has it.
+fn way<'w>(connection: &ConnectionConfig, ways: &'w [AuthInfo]) -> Option<&'w AuthInfo> {
+    match &connection.auth {
+        Some(wanted) => ways.iter().find(|way| way.name == *wanted),
+        None => ways.first(),
+    }
+}
+
+/// Notes a connection that would be locked out by a restart, because nothing seals its next refresh token.
+fn stays_signed_in(
+    name: &str,
+    connection: &ConnectionConfig,
+    connector: &Connector,
+    source: &Source,
+    report: &mut Report,
+) {
+    if way(connection, &connector.auth()).is_some_and(|way| way.refreshes) {
+        let what = format!(
+            "connection `{name}` signs in by a refresh token, and there is no `seal_key` to keep the next one with: \
+             a restart would lock it out"
+        );
+        let hint = format!(
+            "make one with `{MAKE_KEY}` and put it into INTERCONNECT_SEAL_KEY, or refer to it: \
+             `seal_key: ${{file:/run/secrets/seal_key}}`"
+        );
+        report.error("IC0124", source, connection.place, what, hint);
+    }
+}
+
 /// Notes what a connection says that its connector does not know, and what it lacks.
 fn fits(
     name: &str,
@@ -211,11 +244,7 @@ fn fits(
             hint,
         );
     }
-    let way = match &connection.auth {
-        Some(wanted) => ways.iter().find(|way| way.name == *wanted),
-        None => ways.first(),
-    };
-    match (way, &connection.auth) {
+    match (way(connection, &ways), &connection.auth) {
         (Some(way), _) => {
             for key in way
                 .needs

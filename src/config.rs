@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 
 use diagnostic::{Fields, Node, Report, Source};
 
+use crate::seal::{MAKE_KEY, SealKey};
+
 pub use limits::Limits;
 pub use partners::{EndpointConfig, PartnerConfig};
 pub use secret::{MissingSecret, SecretRef};
@@ -29,6 +31,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The key for administrators.
     pub admin_key: Option<SecretRef>,
+    /// The keys for refresh tokens that are kept: the first seals, all open.
+    pub seal_keys: Vec<SecretRef>,
     /// `sqlite:…` or `postgres://…`.
     pub ledger: String,
     /// `memory` or `redis://…`.
@@ -75,6 +79,7 @@ impl Config {
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
         let admin_key = secret::optional(&mut fields, "admin_key", report);
+        let seal_keys = secret::seal_keys(&mut fields, report);
         let ledger = one_of(
             &mut fields,
             "ledger",
@@ -101,6 +106,7 @@ impl Config {
         Some(Config {
             listen,
             admin_key,
+            seal_keys,
             ledger,
             queue,
             connectors,
@@ -118,7 +124,7 @@ impl Config {
 impl Config {
     /// Lets the environment have the last word where a deployment differs from the file:
     /// `INTERCONNECT_LISTEN`, `INTERCONNECT_LEDGER`, `INTERCONNECT_QUEUE` replace their keys, and
-    /// `INTERCONNECT_ADMIN_KEY` is the admin's key when the file names none.
+    /// `INTERCONNECT_ADMIN_KEY` and `INTERCONNECT_SEAL_KEY` are the keys when the file names none.
     pub fn override_from(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
         if let Some(listen) = environment("INTERCONNECT_LISTEN") {
             let read = listen.parse();
@@ -134,6 +140,11 @@ impl Config {
         }
         if self.admin_key.is_none() && environment("INTERCONNECT_ADMIN_KEY").is_some() {
             self.admin_key = Some(SecretRef::Env("INTERCONNECT_ADMIN_KEY".to_owned()));
+        }
+        if let (true, Some(key)) = (self.seal_keys.is_empty(), environment("INTERCONNECT_SEAL_KEY")) {
+            SealKey::parse(&key)
+                .map_err(|bad| format!("INTERCONNECT_SEAL_KEY is {bad}; make one with: {MAKE_KEY}"))?;
+            self.seal_keys = vec![SecretRef::Env("INTERCONNECT_SEAL_KEY".to_owned())];
         }
         Ok(())
     }
@@ -221,7 +232,7 @@ mod tests {
         let mut text = String::new();
         for line in DEFAULT.lines() {
             let example = line.strip_prefix("#  ").or(line.strip_prefix("# ").filter(|l| {
-                ["admin_key:", "connectors:", "mappings:"]
+                ["admin_key:", "seal_key:", "connectors:", "mappings:"]
                     .iter()
                     .any(|key| l.starts_with(key))
             }));
@@ -337,6 +348,7 @@ partners:
             "INTERCONNECT_LISTEN" => Some("0.0.0.0:9".to_owned()),
             "INTERCONNECT_QUEUE" => Some("redis://q".to_owned()),
             "INTERCONNECT_ADMIN_KEY" => Some("k".to_owned()),
+            "INTERCONNECT_SEAL_KEY" => Some(format!("{}=", "A".repeat(43))),
             _ => None,
         };
         config.override_from(set).unwrap();
@@ -349,8 +361,16 @@ partners:
             config.admin_key,
             Some(SecretRef::Env("INTERCONNECT_ADMIN_KEY".into()))
         );
+        assert_eq!(config.seal_keys, [SecretRef::Env("INTERCONNECT_SEAL_KEY".into())]);
         let wrong = config.override_from(|_| Some("here".to_owned())).unwrap_err();
         assert!(wrong.contains("INTERCONNECT_LISTEN is `here`"), "{wrong}");
+        config.seal_keys.clear();
+        let no_key = |name: &str| (name == "INTERCONNECT_SEAL_KEY").then(|| "hunter2".to_owned());
+        let wrong = config.override_from(no_key).unwrap_err();
+        assert!(
+            wrong.contains("INTERCONNECT_SEAL_KEY is not") && !wrong.contains("hunter2"),
+            "{wrong}"
+        );
     }
 
     #[test]

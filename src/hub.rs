@@ -19,6 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
 use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits};
 use crate::look::Looker;
+use crate::seal::{SealKey, SealedTokens};
 use crate::web;
 use crate::world::RealWorld;
 
@@ -72,9 +73,11 @@ impl Hub {
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
         let settings = Arc::new(web::settings(config.listen, admin_key, &config.limits)?);
         let relay = Arc::new(relay_settings(config, &guard)?);
-        let connections = connections(config, catalogue, &guard)?;
         let plan = plan(config, catalogue)?;
+        let seal_keys = seal_keys(config)?;
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
+        let tokens = Arc::new(SealedTokens::new(ledger.clone(), seal_keys));
+        let connections = connections(config, catalogue, &guard, &tokens)?;
         let jobs = queue::Settings {
             seed: u64::from_le_bytes(RealWorld::bytes()),
             ..queue::Settings::default()
@@ -194,10 +197,20 @@ fn guard(config: &Config) -> Result<Guard, StartError> {
     Ok(Guard::allowing(rules.collect::<Result<Vec<_>, _>>()?))
 }
 
+fn seal_keys(config: &Config) -> Result<Vec<SealKey>, StartError> {
+    let mut keys = Vec::new();
+    for reference in &config.seal_keys {
+        let key = SealKey::parse(&reference.look_up()?);
+        keys.push(key.map_err(|bad| setting(format!("the `seal_key` {reference} is {bad}")))?);
+    }
+    Ok(keys)
+}
+
 fn connections(
     config: &Config,
     catalogue: &Catalogue,
     guard: &Guard,
+    tokens: &Arc<SealedTokens>,
 ) -> Result<BTreeMap<String, Arc<Connection>>, StartError> {
     let client = outbound::Client::new(outbound::Limits::default(), guard.clone()).map_err(setting)?;
     let mut connections = BTreeMap::new();
@@ -208,7 +221,8 @@ fn connections(
                 connection.system
             )));
         };
-        let settings = connection_settings(name, connection)?;
+        let mut settings = connection_settings(name, connection)?;
+        settings.tokens = tokens.clone();
         let clock = Arc::new(connector::SystemClock);
         let open = Connection::open(connector.clone(), settings, client.clone(), clock);
         let open = open.map_err(|error| StartError::Setting(format!("connection `{name}`: {error}")))?;
@@ -356,7 +370,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Reads the configuration's text.
-pub(crate) fn read_config(path: &Path) -> Result<Source, String> {
+fn read_config(path: &Path) -> Result<Source, String> {
     let shown = path.display();
     let size = std::fs::metadata(path).map(|file| file.len());
     let size =
@@ -368,26 +382,29 @@ pub(crate) fn read_config(path: &Path) -> Result<Source, String> {
     Ok(Source::new(shown.to_string(), text))
 }
 
-/// Reads and checks the configuration; shows all findings and says how to exit when it has errors.
-fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
-    let source = read_config(path).map_err(|error| {
+/// Reads the configuration as this process would run it, and all that it names; notes every finding.
+/// What has errors must not be used.
+pub(crate) fn read(path: &Path, report: &mut Report, out: &Out) -> Result<Option<(Config, Catalogue)>, Exit> {
+    let usage = |error: String| {
         out.fails(&error);
         Exit::Usage
-    })?;
+    };
+    let source = read_config(path).map_err(usage)?;
+    let Some(mut config) = Config::read(&source, report) else {
+        return Ok(None);
+    };
+    config
+        .override_from(|name| std::env::var(name).ok())
+        .map_err(usage)?;
+    let catalogue = Catalogue::load(&config, &source, report);
+    Ok(Some((config, catalogue)))
+}
+
+/// Reads and checks the configuration; shows all findings and says how to exit when it has errors.
+fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
     let mut report = Report::new();
-    let mut config = Config::read(&source, &mut report);
-    if let Some(Err(error)) = config
-        .as_mut()
-        .map(|config| config.override_from(|name| std::env::var(name).ok()))
-    {
-        out.fails(&error);
-        return Err(Exit::Usage);
-    }
-    let catalogue = config
-        .as_ref()
-        .map(|config| Catalogue::load(config, &source, &mut report));
-    match (config, catalogue) {
-        (Some(config), Some(catalogue)) if !report.has_errors() => Ok((config, catalogue)),
+    match read(path, &mut report, out)? {
+        Some(read) if !report.has_errors() => Ok(read),
         _ => {
             out.note(&report.render(Out::colours()));
             out.fails(&format!(

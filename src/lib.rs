@@ -1,7 +1,7 @@
 //! Interconnect, put together: reads the configuration, composes the parts, runs them, speaks the command line.
 //!
 //! [`config`] is `interconnect.yaml`, `catalogue` the connectors and mappings at hand, `hub` all parts of a running hub,
-//! `look` what is done for each job, `cli` what can be asked for. Everything else is a crate of its own; ARCHITECTURE.md
+//! `look` what is done for each job, `seal` how refresh tokens are kept, `cli` what can be asked for. Everything else is a crate of its own; ARCHITECTURE.md
 //! is the map.
 
 mod catalogue;
@@ -10,6 +10,7 @@ pub mod config;
 mod demo;
 pub mod hub;
 mod look;
+mod seal;
 mod telemetry;
 mod web;
 mod world;

@@ -5,9 +5,7 @@ use diagnostic::Report;
 use serde_json::json;
 
 use super::{Common, Exit, Out};
-use crate::catalogue::Catalogue;
-use crate::config::Config;
-use crate::hub::read_config;
+use crate::hub;
 
 /// What to check.
 #[derive(Args)]
@@ -25,17 +23,10 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
     let mut report = Report::new();
-    let source = match read_config(&common.config) {
-        Ok(source) => source,
-        Err(error) => {
-            out.fails(&error);
-            return Exit::Usage;
-        }
-    };
-    let config = Config::read(&source, &mut report);
-    if let Some(config) = &config {
-        let mut catalogue = Catalogue::load(config, &source, &mut report);
-        catalogue.lint(args.all, &mut report);
+    match hub::read(&common.config, &mut report, out) {
+        Ok(Some((_, mut catalogue))) => catalogue.lint(args.all, &mut report),
+        Ok(None) => {}
+        Err(exit) => return exit,
     }
     let errors = report.errors();
     let warnings = report.findings().len() - errors;

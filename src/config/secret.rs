@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use diagnostic::{Fields, Node, Report, Source};
+use diagnostic::{Fields, Node, Report, Source, Value};
+
+use crate::seal::{MAKE_KEY, SealKey};
 
 /// A reference to a secret: `${env:NAME}` or `${file:/path}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,4 +94,34 @@ pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report)
 pub(super) fn optional(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<SecretRef> {
     let node = fields.optional(key)?;
     read(key, node, fields.source(), report)
+}
+
+/// Reads the keys that seal, one or a list of them; what is found under a reference must be a key.
+pub(super) fn seal_keys(fields: &mut Fields<'_>, report: &mut Report) -> Vec<SecretRef> {
+    let source = fields.source();
+    let nodes = match fields.optional("seal_key") {
+        Some(Node {
+            value: Value::List(nodes),
+            ..
+        }) => nodes.as_slice(),
+        node => node.map(std::slice::from_ref).unwrap_or_default(),
+    };
+    let mut keys = Vec::new();
+    for node in nodes {
+        let Some(key) = read("seal_key", node, source, report) else {
+            continue;
+        };
+        if let Some(bad) = key.look_up().ok().and_then(|text| SealKey::parse(&text).err()) {
+            let what = format!("the `seal_key` {key} is {bad}");
+            report.error(
+                "IC0115",
+                source,
+                node.place,
+                what,
+                format!("make one with: {MAKE_KEY}"),
+            );
+        }
+        keys.push(key);
+    }
+    keys
 }

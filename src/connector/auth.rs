@@ -20,28 +20,52 @@ use crate::secret::Secret;
 pub const REFUSED_MS: u64 = 300_000;
 
 /// Where the newest refresh token is kept, for systems that replace it with every use.
+///
+/// A kept token descends from a configured one. When another one is configured the connection was authorised again, and
+/// what was kept before counts no more.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
-    /// The newest refresh token of a connection, if one was kept.
-    async fn load(&self, connection: &str) -> Option<Secret>;
+    /// The newest refresh token of a connection: what was kept since `configured` was configured, or that itself.
+    async fn load(&self, connection: &str, configured: &Secret) -> Result<Secret, TokenError>;
     /// Keeps a new refresh token; the old one is not valid any more when this is called.
-    async fn keep(&self, connection: &str, token: &Secret) -> Result<(), String>;
+    async fn keep(&self, connection: &str, configured: &Secret, token: &Secret) -> Result<(), TokenError>;
 }
 
-/// Keeps refresh tokens only as long as the process lives.
+/// Why a refresh token is not at hand, or was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The store does not answer for the moment.
+    #[error("{0}")]
+    Unreachable(String),
+    /// As things are set it cannot be read or kept; a person must correct them.
+    #[error("{0}")]
+    Settings(String),
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Failure {
+        match error {
+            TokenError::Unreachable(text) => Failure::new(Class::Transient, text),
+            TokenError::Settings(text) => Failure::new(Class::Settings, text),
+        }
+    }
+}
+
+/// Keeps refresh tokens, each with the configured one, only as long as the process lives.
 #[derive(Debug, Default)]
-pub struct MemoryTokens(std::sync::Mutex<std::collections::BTreeMap<String, Secret>>);
+pub struct MemoryTokens(std::sync::Mutex<std::collections::BTreeMap<String, (Secret, Secret)>>);
 
 #[async_trait]
 impl TokenStore for MemoryTokens {
-    async fn load(&self, connection: &str) -> Option<Secret> {
+    async fn load(&self, connection: &str, configured: &Secret) -> Result<Secret, TokenError> {
         let tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.get(connection).cloned()
+        let kept = tokens.get(connection).filter(|(origin, _)| origin == configured);
+        Ok(kept.map_or(configured, |(_, token)| token).clone())
     }
 
-    async fn keep(&self, connection: &str, token: &Secret) -> Result<(), String> {
+    async fn keep(&self, connection: &str, configured: &Secret, token: &Secret) -> Result<(), TokenError> {
         let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.insert(connection.to_owned(), token.clone());
+        tokens.insert(connection.to_owned(), (configured.clone(), token.clone()));
         Ok(())
     }
 }
@@ -141,10 +165,12 @@ impl Caller {
                 self.token(auth, oauth, form, now).await
             }
             AuthKind::Refresh(oauth) => {
-                let token = match self.settings.tokens.load(&self.settings.name).await {
-                    Some(token) => token,
-                    None => self.secret("refresh_token")?,
-                };
+                let configured = self.secret("refresh_token")?;
+                let token = self
+                    .settings
+                    .tokens
+                    .load(&self.settings.name, &configured)
+                    .await?;
                 let form = vec![
                     ("grant_type", "refresh_token".to_owned()),
                     ("refresh_token", token.expose().to_owned()),
@@ -186,19 +212,11 @@ impl Caller {
         let Some(token) = reply["access_token"].as_str().map(str::to_owned) else {
             return Err(Failure::protocol("the token answer has no `access_token`"));
         };
-        if let Some(fresh) = reply["refresh_token"].as_str() {
+        if let (AuthKind::Refresh(_), Some(fresh)) = (&auth.kind, reply["refresh_token"].as_str()) {
             // Kept before the new access token is used: if we stop now, the next start has it.
-            let kept = self
-                .settings
-                .tokens
-                .keep(&self.settings.name, &Secret::new(fresh))
-                .await;
-            kept.map_err(|e| {
-                Failure::new(
-                    Class::Transient,
-                    format!("the new refresh token was not kept: {e}"),
-                )
-            })?;
+            let (configured, fresh) = (self.secret("refresh_token")?, Secret::new(fresh));
+            let tokens = &self.settings.tokens;
+            tokens.keep(&self.settings.name, &configured, &fresh).await?;
         }
         let seconds = reply["expires_in"]
             .as_u64()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diagnostic::{Report, Source};
 
-use crate::manifest::Manifest;
+use crate::manifest::{AuthKind, Manifest};
 
 /// How to talk to a system.
 pub struct Connector {
@@ -24,6 +24,8 @@ pub struct AuthInfo {
     pub name: String,
     /// The secrets that must be set.
     pub needs: Vec<String>,
+    /// Whether it goes by a refresh token, which the system may replace with every use.
+    pub refreshes: bool,
 }
 
 impl Connector {
@@ -83,6 +85,7 @@ impl Connector {
         auth.map(|a| AuthInfo {
             name: a.name.clone(),
             needs: a.needs.clone(),
+            refreshes: matches!(a.kind, AuthKind::Refresh(_)),
         })
         .collect()
     }

@@ -40,7 +40,7 @@ mod webhook;
 mod window;
 mod write;
 
-pub use auth::{MemoryTokens, REFUSED_MS, TokenStore};
+pub use auth::{MemoryTokens, REFUSED_MS, TokenError, TokenStore};
 pub use call::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, CALL_DEADLINE_MS, RETRY_AFTER_MAX_MS, TRIES_MAX};
 pub use clock::{Clock, SystemClock};
 pub use connection::{Connection, FieldInfo, Identity, Object, Outcome, Page, Write};

@@ -70,12 +70,46 @@ fn a_connection_is_checked_against_its_connector() {
 
 #[test]
 fn serve_refuses_what_check_refuses() {
-    let (code, _, stderr) = checked("listen: nowhere\n", &["serve"]);
-    assert_eq!(code, Some(2));
-    assert!(
-        stderr.contains("IC0101") && !stderr.contains("listening"),
-        "{stderr}"
-    );
+    let no_seal_key = "connections:\n  crm: { system: salesforce, auth: oauth2_refresh }\n";
+    for (text, finding) in [("listen: nowhere\n", "IC0101"), (no_seal_key, "IC0124")] {
+        let (code, _, stderr) = checked(text, &["serve"]);
+        assert_eq!(code, Some(2));
+        assert!(
+            stderr.contains(finding) && !stderr.contains("listening"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_refresh_token_needs_a_key_that_seals() {
+    let crm = "connections:
+  crm:
+    system: salesforce
+    auth: oauth2_refresh
+    config: { login_url: x }
+    secrets: { client_id: '${env:HOME}', client_secret: '${env:HOME}', refresh_token: '${env:HOME}' }
+";
+    let (_, stdout, _) = checked(crm, &["check"]);
+    insta::assert_snapshot!(stdout, @r"
+    error[IC0124]: connection `crm` signs in by a refresh token, and there is no `seal_key` to keep the next one with: a restart would lock it out
+     --> interconnect.yaml:3:5
+      |
+    3 |     system: salesforce
+      |     ^
+      |
+      = help: make one with `openssl rand -base64 32` and put it into INTERCONNECT_SEAL_KEY, or refer to it: `seal_key: ${file:/run/secrets/seal_key}`
+    ");
+    let (_, stdout, _) = checked(&format!("seal_key: ['${{env:HOME}}']\n{crm}"), &["check"]);
+    insta::assert_snapshot!(stdout, @r"
+    error[IC0115]: the `seal_key` ${env:HOME} is not 32 bytes in Base64
+     --> interconnect.yaml:1:12
+      |
+    1 | seal_key: ['${env:HOME}']
+      |            ^^^^^^^^^^^^^
+      |
+      = help: make one with: openssl rand -base64 32
+    ");
 }
 
 #[test]

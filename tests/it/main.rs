@@ -10,3 +10,4 @@ mod harness;
 mod kill;
 mod partners;
 mod systems;
+mod tokens;

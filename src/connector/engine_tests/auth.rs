@@ -82,34 +82,34 @@ async fn a_rotated_refresh_token_is_kept_and_used_next() {
     let (server, _) = numbered(Some(600)).await;
     let clock = Arc::new(ManualClock::default());
     let tokens: Arc<dyn TokenStore> = Arc::new(crate::MemoryTokens::default());
-    let opened = |tokens: &Arc<dyn TokenStore>| {
+    let opened = |configured: &'static str| {
         let secrets = [
             ("client_id", "id"),
             ("client_secret", "s"),
-            ("refresh_token", "first"),
+            ("refresh_token", configured),
         ];
         let mut settings = Settings::new("sf", Default::default(), secrets.into_iter().collect());
         settings.config.insert("login_url".to_owned(), json!(server.url));
         settings.auth = Some("oauth2_refresh".to_owned());
-        settings.tokens = Arc::clone(tokens);
+        settings.tokens = Arc::clone(&tokens);
         let guard = outbound::Guard::allowing(["127.0.0.1".parse().unwrap()]);
         let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
         crate::Connection::open(shipped("salesforce"), settings, client, Arc::clone(&clock) as _).unwrap()
     };
-    opened(&tokens).fields("Lead").await.unwrap();
-    assert_eq!(tokens.load("sf").await.unwrap().expose(), "r1");
-    // A new process, hours later.
-    opened(&tokens).fields("Lead").await.unwrap();
+    opened("first").fields("Lead").await.unwrap();
+    // A new process, hours later; then one whose administrator authorised it again.
+    opened("first").fields("Lead").await.unwrap();
+    opened("again").fields("Lead").await.unwrap();
     let bodies: Vec<String> = server
         .got()
         .into_iter()
         .map(|g| g.body)
         .filter(|b| !b.is_empty())
         .collect();
-    assert!(
-        bodies[0].contains("refresh_token=first") && bodies[1].contains("refresh_token=r1"),
-        "{bodies:?}"
-    );
+    for (body, token) in bodies.iter().zip(["first", "r1", "again"]) {
+        assert!(body.contains(&format!("refresh_token={token}&")), "{bodies:?}");
+    }
+    assert_eq!(bodies.len(), 3);
 }
 
 #[tokio::test]
