@@ -311,6 +311,21 @@ impl Redis {
     }
 }
 
+/// The address of a new database of the story's own, in the PostgreSQL that is there.
+pub(crate) fn database(story: &str) -> String {
+    let server = required("IT_POSTGRES_URL");
+    let name = format!("{story}_{}", std::process::id());
+    let create = async {
+        let (client, connection) = tokio_postgres::connect(&server, tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(create).expect("PostgreSQL makes a database");
+    let (place, _) = server.rsplit_once('/').expect("an address ends with a database");
+    format!("{place}/{name}")
+}
+
 /// Runs a verb of a vendor's client library and reads what it printed.
 pub(crate) fn client(script: &str, arguments: &[&str]) -> Json {
     let folder = required("IT_NODE_CLIENTS");

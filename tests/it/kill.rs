@@ -1,4 +1,5 @@
-//! Killed fifty times at random moments, the hub loses nothing that it acknowledged, and writes nothing twice.
+//! Killed fifty times at random moments, the hub loses nothing that it acknowledged, and writes nothing twice; whatever
+//! its ledger and its queue are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,9 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::harness::{Folder, Hub, Sandbox, eventually, expect, try_exchange};
-use crate::partners::{config, now, received, signed};
+use crate::harness::{Folder, Hub, Redis, Sandbox, database, eventually, expect, try_exchange};
+use crate::partners::{config_on, now, received, signed};
 
+/// Fifteen seconds of dying on either ledger; what the story takes beyond waits for the leases of the last dead hub.
 const KILLS: usize = 50;
 const POSTERS: usize = 4;
 /// Webhooks that each poster sends between two kills at most.
@@ -73,6 +75,20 @@ fn live_and_die(
 #[test]
 fn killed_fifty_times_nothing_acknowledged_is_lost() {
     let folder = Folder::new();
+    let ledger = format!("ledger: sqlite:{}", folder.path("hub.db").display());
+    nothing_acknowledged_is_lost(&folder, &ledger);
+}
+
+#[test]
+fn nor_is_it_on_postgresql_and_redis() {
+    let folder = Folder::new();
+    let redis = Redis::start(&folder);
+    let stores = format!("ledger: {}\nqueue: {}", database("kill"), redis.url);
+    nothing_acknowledged_is_lost(&folder, &stores);
+}
+
+/// The story, on a ledger and a queue.
+fn nothing_acknowledged_is_lost(folder: &Folder, stores: &str) {
     let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
     let credentials = |pointer: &str| {
         sandbox
@@ -93,7 +109,7 @@ syncs:
         sandbox.url("salesforce"),
         sandbox.url("hubspot"),
     );
-    let (config, mut secrets) = config(&folder, &sandbox, &systems);
+    let (config, mut secrets) = config_on(folder, &sandbox, stores, &systems);
     secrets.extend([
         ("SF_ID", credentials("/salesforce/client_id")),
         ("SF_SECRET", credentials("/salesforce/client_secret")),

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use sha2::Sha256;
 
 use crate::harness::{
-    Folder, Hub, Redis, Sandbox, base64, eventually, exchange, expect, get, interconnect, json_of, required,
+    Folder, Hub, Redis, Sandbox, base64, database, eventually, exchange, expect, get, interconnect, json_of,
 };
 
 /// What acme signs with when it posts to the hub.
@@ -42,7 +42,7 @@ pub(crate) fn config(
 }
 
 /// The same on a ledger, and a queue, that the caller names.
-fn config_on(
+pub(crate) fn config_on(
     folder: &Folder,
     sandbox: &Sandbox,
     stores: &str,
@@ -165,8 +165,7 @@ fn it_is_the_same_on_postgresql_and_redis() {
     let folder = Folder::new();
     let redis = Redis::start(&folder);
     let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
-    // No other story uses this database itself; the suites make databases of their own beside it.
-    let stores = format!("ledger: {}\nqueue: {}", required("IT_POSTGRES_URL"), redis.url);
+    let stores = format!("ledger: {}\nqueue: {}", database("partners"), redis.url);
     let (config, secrets) = config_on(&folder, &sandbox, &stores, "");
     let hub = Hub::start(&config, &secrets);
     let data = json!({"id": "D-1", "deal": {"name": "Rollout"}});
