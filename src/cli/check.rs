@@ -1,6 +1,6 @@
 //! `interconnect check`: every finding of configuration, connectors and mappings at once, without any network.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use diagnostic::Report;
 use serde_json::json;
 
@@ -10,7 +10,9 @@ use crate::hub;
 /// What to check.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  interconnect check\n  interconnect check --strict --json   for CI: warnings count"
+    after_help = "Examples:\n  interconnect check\n  interconnect check --all --strict --format github   \
+    for CI: warnings count, findings stand beside their lines\n  \
+    interconnect check --format sarif > interconnect.sarif      for code scanning"
 )]
 pub(crate) struct CheckArgs {
     /// Warnings count as errors.
@@ -19,6 +21,22 @@ pub(crate) struct CheckArgs {
     /// Every connector and mapping at hand, not only those that the configuration uses.
     #[arg(long)]
     all: bool,
+    /// How findings are shown; text when nothing is said, JSON with --json.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+/// A form in which findings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Carets, for people.
+    Text,
+    /// JSON, for programs.
+    Json,
+    /// Workflow commands of GitHub.
+    Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
@@ -30,21 +48,27 @@ pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
     }
     let errors = report.errors();
     let warnings = report.findings().len() - errors;
-    let summary = format!("{errors} errors, {warnings} warnings");
-    out.data(
-        json!({"findings": report.findings(), "errors": errors, "warnings": warnings}),
-        || {
-            if report.is_empty() {
-                String::new()
-            } else {
-                format!("{}\n", report.render(Out::colours()))
-            }
-        },
-    );
-    out.note(&summary);
+    show(&report, args.format, out);
+    out.note(&format!("{errors} errors, {warnings} warnings"));
     if errors > 0 || (args.strict && warnings > 0) {
         Exit::Usage
     } else {
         Exit::Ok
+    }
+}
+
+fn show(report: &Report, format: Option<Format>, out: &Out) {
+    // Files are named from where the command runs, which in CI is the root of the checkout.
+    let root = std::env::current_dir().unwrap_or_default();
+    let errors = report.errors();
+    match format.unwrap_or(if out.json { Format::Json } else { Format::Text }) {
+        Format::Text | Format::Github if report.is_empty() => {}
+        Format::Text => out.line(&report.render(Out::colours())),
+        Format::Github => out.line(&report.github(&root)),
+        // The form is not ours, so it carries no version of ours.
+        Format::Sarif => out.line(&format!("{:#}", report.sarif(&root))),
+        Format::Json => out.json(json!({
+            "findings": report.findings(), "errors": errors, "warnings": report.findings().len() - errors,
+        })),
     }
 }

@@ -6,6 +6,9 @@
 mod check;
 mod delivery;
 mod demo;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
 mod out;
 mod progress;
 mod record;
@@ -84,6 +87,8 @@ enum Command {
     Serve,
     /// Check configuration, connectors and mappings, without any network.
     Check(check::CheckArgs),
+    /// What the code of a finding means, with a wrong and a right example.
+    Explain(explain::ExplainArgs),
     /// Emulated systems to try things against.
     Sandbox(sandbox::SandboxArgs),
     /// Keep systems in agreement.
@@ -147,6 +152,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Demo(args) => demo::run(&args, out).await,
         Command::Serve => serve::run(common, out).await,
         Command::Check(args) => check::run(&args, common, out),
+        Command::Explain(args) => explain::run(&args, out),
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,

@@ -28,17 +28,21 @@ impl Out {
     /// Data: the JSON when it is asked for, the text otherwise.
     pub(crate) fn data(&self, json: Json, text: impl FnOnce() -> String) {
         if self.json {
-            let mut json = json;
-            if let Json::Object(map) = &mut json {
-                map.insert("schema".to_owned(), Json::from(SCHEMA));
-            }
-            self.line(&serde_json::to_string_pretty(&json).expect("JSON values serialise"));
+            self.json(json);
         } else {
             let text = text();
             if !text.is_empty() {
                 self.line(text.trim_end());
             }
         }
+    }
+
+    /// Data as JSON, whether it was asked for or not.
+    pub(crate) fn json(&self, mut json: Json) {
+        if let Json::Object(map) = &mut json {
+            map.insert("schema".to_owned(), Json::from(SCHEMA));
+        }
+        self.line(&format!("{json:#}"));
     }
 
     /// A remark for the person who watches.

@@ -59,7 +59,7 @@ pub struct Finding {
     pub line: usize,
     /// Column, from 1, in characters.
     pub column: usize,
-    /// Characters that the caret underlines; at least 1.
+    /// Characters that the caret underlines; at least 1, all on the same line.
     pub length: usize,
     /// Offset of the first character from the start of the text.
     pub offset: usize,
@@ -131,13 +131,16 @@ impl Report {
         hint: String,
     ) {
         self.source(source);
+        // A caret never runs over its line: a map's place spans many.
+        let line = source.text.chars().skip(place.start).take_while(|c| *c != '\n');
+        let length = line.take(place.end.saturating_sub(place.start)).count();
         self.findings.push(Finding {
             code,
             severity,
             file: source.file.clone(),
             line: place.line,
             column: place.column,
-            length: place.end.saturating_sub(place.start).max(1),
+            length: length.max(1),
             offset: place.start,
             message,
             hint: (!hint.is_empty()).then_some(hint),

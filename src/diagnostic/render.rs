@@ -26,9 +26,7 @@ impl Report {
         let text = text.as_str();
         let start = byte_of(text, finding.offset);
         let rest = text.get(start..).unwrap_or_default();
-        // A caret never runs over its line: a map's place spans many.
-        let line_end = rest.find('\n').unwrap_or(rest.len());
-        let end = start + byte_of(rest, finding.length).min(line_end);
+        let end = start + byte_of(rest, finding.length);
         let snippet = Snippet::source(text)
             .path(&*finding.file)
             .annotation(AnnotationKind::Primary.span(start..end.max(start)));

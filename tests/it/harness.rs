@@ -64,8 +64,16 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// Runs the binary in it, to its end.
+    pub(crate) fn run(&self, arguments: &[&str], env: &[(&str, String)]) -> Output {
+        run(Command::new(BINARY).current_dir(self.0.path()), arguments, env)
+    }
+
+    /// Writes a file, with the folders that it lies in.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
+        let folder = path.parent().expect("a file lies in a folder");
+        std::fs::create_dir_all(folder).expect("the story's folder can be written");
         std::fs::write(&path, text).expect("the story's folder can be written");
         path
     }
@@ -125,12 +133,22 @@ impl Hub {
 
 /// Runs the binary to its end.
 pub(crate) fn interconnect(arguments: &[&str], env: &[(&str, String)]) -> Output {
-    Command::new(BINARY)
+    run(&mut Command::new(BINARY), arguments, env)
+}
+
+fn run(binary: &mut Command, arguments: &[&str], env: &[(&str, String)]) -> Output {
+    binary
         .args(arguments)
         .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs")
+}
+
+/// How a command ended, and what it printed: (exit code, standard output, standard error).
+pub(crate) fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 /// What a command printed, as JSON.

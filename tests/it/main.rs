@@ -6,6 +6,7 @@
 mod check;
 mod clients;
 mod demo;
+mod findings;
 mod harness;
 mod kill;
 mod partners;

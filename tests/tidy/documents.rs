@@ -1,6 +1,6 @@
-//! Documents that lie quietly: every path that they name exists.
+//! Documents that lie quietly: every path that they name exists, every code has its explanation.
 
-use crate::tree::{File, files, root, verdict};
+use crate::tree::{File, files, root, rust, verdict};
 
 /// The documents whose backticked paths are checked; both have to exist.
 const MAPS: &[&str] = &["README.md", "ARCHITECTURE.md"];
@@ -98,8 +98,67 @@ fn every_relative_link_leads_somewhere() {
     verdict("A link is relative to the folder of its document.", &findings);
 }
 
+/// Where the long help for the codes of findings lies, a section each.
+const EXPLANATIONS: &str = "src/diagnostic/explain/";
+
+/// Codes that a line of Rust quotes.
+fn codes(line: &str) -> impl Iterator<Item = &str> {
+    let code = |word: &&str| {
+        let digits = word.strip_prefix("IC").unwrap_or_default();
+        digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    line.split('"').skip(1).step_by(2).filter(code)
+}
+
+#[test]
+fn every_code_is_explained_and_every_explanation_used() {
+    let mut used = Vec::new();
+    for file in rust().filter(|file| file.path.starts_with("src/")) {
+        let tested = file.code_lines().map(|(_, _, in_test)| in_test);
+        for (index, (line, _)) in file
+            .text
+            .lines()
+            .zip(tested)
+            .enumerate()
+            .filter(|(_, (_, test))| !test)
+        {
+            used.extend(codes(line).map(|code| (code, format!("{}:{}", file.path, index + 1))));
+        }
+    }
+    let mut explained = Vec::new();
+    for file in files().iter().filter(|file| file.path.starts_with(EXPLANATIONS)) {
+        for (line, text) in prose(file) {
+            let code = text.strip_prefix("## ").and_then(|head| head.split_once(':'));
+            explained.extend(code.map(|(code, _)| (code, format!("{}:{line}", file.path))));
+        }
+    }
+    let missing = |these: &[(&str, String)], those: &[(&str, String)], what: &str| -> Vec<String> {
+        let lacking = these
+            .iter()
+            .filter(|(code, _)| !those.iter().any(|(other, _)| other == code));
+        lacking
+            .map(|(code, place)| format!("{place}: {code} {what}"))
+            .collect()
+    };
+    assert!(!used.is_empty() && !explained.is_empty());
+    let mut findings = missing(&used, &explained, "is not explained");
+    findings.extend(missing(&explained, &used, "is used nowhere"));
+    findings.dedup();
+    verdict(
+        "Add, or take out, its section in src/diagnostic/explain: what it means, why it matters, a wrong and a right \
+         example that the tests run.",
+        &findings,
+    );
+}
+
 mod laws {
-    use super::{claimed_path, quoted};
+    use super::{claimed_path, codes, quoted};
+
+    #[test]
+    fn codes_are_told_from_other_texts() {
+        let line = r#"report.error("IC0205", source, "IC02", "ICxxxx"); note("see IC0206", "IC0207")"#;
+        assert_eq!(codes(line).collect::<Vec<_>>(), ["IC0205", "IC0207"]);
+    }
 
     #[test]
     fn paths_are_told_from_other_words() {
