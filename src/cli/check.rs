@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use diagnostic::Report;
 use serde_json::json;
 
+use super::progress::Progress;
 use super::{Common, Exit, Out};
 use crate::hub;
 
@@ -42,7 +43,15 @@ enum Format {
 pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
     let mut report = Report::new();
     match hub::read(&common.config, &mut report, out) {
-        Ok(Some((_, mut catalogue))) => catalogue.lint(args.all, &mut report),
+        Ok(Some((_, mut catalogue))) => {
+            if args.all {
+                catalogue.compile_all(&mut report);
+            }
+            let mut progress = Progress::begin();
+            progress.step("running samples, examples and laws", Some(catalogue.compiled()));
+            catalogue.lint(&mut report, &mut |done| progress.at(done));
+            progress.end();
+        }
         Ok(None) => {}
         Err(exit) => return exit,
     }

@@ -7,6 +7,7 @@ use model::DeliveryId;
 use serde_json::{Value as Json, json};
 
 use super::out::table;
+use super::progress::Progress;
 use super::{Common, Exit, Out};
 use crate::config::span_ms;
 use crate::hub;
@@ -58,8 +59,8 @@ pub(crate) struct Which {
     since: Option<String>,
 }
 
-/// Deliveries that a dry run counts at most.
-const COUNT_MAX: usize = 100_000;
+/// Deliveries that are listed, or made due, at a time: a hub that works on the same ledger is not held up for long.
+const AT_A_TIME_MAX: usize = 1_000;
 
 impl Which {
     fn filter(&self, now: Timestamp) -> Result<DeliveryFilter, String> {
@@ -180,19 +181,50 @@ async fn retry(
     now: Timestamp,
     out: &Out,
 ) -> Result<Exit, ledger::LedgerError> {
-    let count = if dry_run {
-        let all = ledger.list_deliveries(filter, None, COUNT_MAX).await?;
-        all.iter()
-            .filter(|delivery| delivery.state != DeliveryState::Delivered)
-            .count() as u64
+    let mut progress = Progress::begin();
+    progress.step("counting deliveries", None);
+    let ids = retriable(ledger, filter, &mut progress).await?;
+    let mut count = 0;
+    if dry_run {
+        count = ids.len() as u64;
     } else {
-        ledger.retry(filter, now).await?
-    };
+        progress.step("making deliveries due", Some(ids.len() as u64));
+        for ids in ids.chunks(AT_A_TIME_MAX) {
+            let filter = DeliveryFilter {
+                ids: ids.to_vec(),
+                ..filter.clone()
+            };
+            count += ledger.retry(&filter, now).await?;
+            progress.at(count);
+        }
+    }
+    progress.end();
     out.data(json!({"retried": count, "dry_run": dry_run}), || match dry_run {
         true => format!("{count} deliveries would be due again"),
         false => format!("{count} deliveries are due again"),
     });
     Ok(Exit::Ok)
+}
+
+/// Deliveries that a filter means and that have not arrived.
+async fn retriable(
+    ledger: &dyn ledger::Ledger,
+    filter: &DeliveryFilter,
+    progress: &mut Progress,
+) -> Result<Vec<DeliveryId>, ledger::LedgerError> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = ledger.list_deliveries(filter, after, AT_A_TIME_MAX).await?;
+        let waiting = page
+            .iter()
+            .filter(|delivery| delivery.state != DeliveryState::Delivered);
+        ids.extend(waiting.map(|delivery| delivery.id));
+        progress.at(ids.len() as u64);
+        after = page.last().map(|delivery| delivery.id);
+        if page.len() < AT_A_TIME_MAX {
+            return Ok(ids);
+        }
+    }
 }
 
 async fn show(ledger: &dyn ledger::Ledger, id: DeliveryId, out: &Out) -> Result<Exit, ledger::LedgerError> {
@@ -253,4 +285,78 @@ fn json_of(delivery: &Delivery) -> Json {
         "next_at": delivery.next_at.map(|at| at.to_string()), "last_status": delivery.last_status,
         "last_error": delivery.last_error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{Attempt, NewDelivery, NewEvent, Next};
+
+    /// A ledger with one delivery more to each of two endpoints than are made due at a time; the newest of each arrived.
+    async fn backlog() -> std::sync::Arc<dyn ledger::Ledger> {
+        let ledger = ledger::open("sqlite::memory:", ledger::Settings::default())
+            .await
+            .unwrap();
+        let (mut events, mut arrived) = (Vec::new(), Vec::new());
+        for (number, endpoint) in (0..=AT_A_TIME_MAX).flat_map(|n| [(n, "northwind"), (n, "globex")]) {
+            let at = Timestamp::from_millisecond(i64::try_from(number).unwrap()).unwrap();
+            let id = model::uuid_from(at, [endpoint.as_bytes()[0]; 10]);
+            if number == AT_A_TIME_MAX {
+                arrived.push(Attempt {
+                    delivery: id.into(),
+                    number: 1,
+                    at,
+                    duration_ms: 1,
+                    status: Some(200),
+                    error: String::new(),
+                    next: Next::Delivered,
+                });
+            }
+            events.push(NewEvent {
+                id: id.into(),
+                event_type: "custom.ping".to_owned(),
+                source: endpoint.to_owned(),
+                dedupe: number.to_string(),
+                body: "{}".into(),
+                received_at: at,
+                trace: String::new(),
+                deliveries: vec![NewDelivery {
+                    id: id.into(),
+                    endpoint: endpoint.to_owned(),
+                }],
+            });
+        }
+        ledger.accept(events).await.unwrap();
+        ledger.settle(None, arrived).await.unwrap();
+        ledger
+    }
+
+    #[tokio::test]
+    async fn a_retry_reaches_all_that_the_filter_means_and_nothing_else() {
+        let ledger = backlog().await;
+        let filter = DeliveryFilter {
+            endpoint: Some("northwind".to_owned()),
+            ..DeliveryFilter::default()
+        };
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let due_now = async || {
+            let all = ledger
+                .list_deliveries(&DeliveryFilter::default(), None, 10 * AT_A_TIME_MAX)
+                .await
+                .unwrap();
+            all.iter()
+                .filter(|delivery| delivery.next_at == Some(now))
+                .map(|d| d.endpoint.clone())
+                .collect::<Vec<_>>()
+        };
+        let out = Out::new(true);
+        retry(&*ledger, &filter, true, now, &out).await.unwrap();
+        assert!(due_now().await.is_empty(), "a dry run changes nothing");
+        retry(&*ledger, &filter, false, now, &out).await.unwrap();
+        assert_eq!(
+            due_now().await,
+            vec!["northwind"; AT_A_TIME_MAX],
+            "but for the one that arrived"
+        );
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &Out) -> Exit {
 
 async fn check(demo: &Demo, out: &Out) -> Result<Exit, String> {
     let mut progress = Progress::begin();
-    let outcome = play(demo, demo.seeded, &mut |text| progress.say(text)).await;
+    let outcome = play(demo, demo.seeded, &mut |text| progress.step(text, None)).await;
     progress.end();
     let outcome = outcome?;
     out.data(outcome.json.clone(), || {

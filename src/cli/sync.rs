@@ -38,6 +38,8 @@ pub(crate) enum SyncCommand {
 
 /// Rounds of pulling and pushing after which the systems are said not to settle.
 const ROUNDS_MAX: u32 = 20;
+/// Owed pushes that are counted before they are written.
+const OWED_COUNTED_MAX: usize = 100_000;
 /// How long a push that has to wait is waited for.
 const WAIT_MS_MAX: i64 = 5_000;
 
@@ -119,18 +121,27 @@ async fn pull_round(
     progress: &mut Progress,
 ) -> bool {
     let mut changed = false;
-    for (connection, object) in hub.engine.plan().objects() {
+    let wanted = |connection: &str, object: &str| {
         let pulls = hub.engine.plan().of(connection, object).any(|sync| sync.pull);
-        if !pulls || only.is_some_and(|only| only != connection) {
-            continue;
-        }
-        progress.say(&format!(
-            "reading {object} of {connection}: {} so far",
-            tally.total().read
-        ));
+        pulls && only.is_none_or(|only| only == connection)
+    };
+    let objects = hub.engine.plan().objects().into_iter();
+    let objects: Vec<_> = objects
+        .filter(|(connection, object)| wanted(connection, object))
+        .collect();
+    for (index, (connection, object)) in objects.iter().enumerate() {
+        // How many rows an object has is not known before they are read; how many objects there are is.
+        let what = format!(
+            "reading {object} of {connection} ({} of {})",
+            index + 1,
+            objects.len()
+        );
+        progress.step(what, None);
+        let before = hub.engine.read_so_far();
         let mut from_start = from_start;
         loop {
-            match hub.engine.pull(connection, object, from_start).await {
+            let pull = hub.engine.pull(connection, object, from_start);
+            match progress.during(pull, || hub.engine.read_so_far() - before).await {
                 Ok(report) => {
                     tally.add(connection, object, &report.counts);
                     let counts = report.counts;
@@ -159,11 +170,14 @@ async fn push_round(
     let mut written = false;
     let mut next: Option<Timestamp> = None;
     for (connection, object) in hub.engine.plan().objects() {
-        progress.say(&format!(
-            "writing {object} to {connection}: {} so far",
-            tally.total().written
-        ));
-        match hub.engine.push(connection, object).await {
+        let what = format!("writing {object} to {connection}");
+        progress.step(what, owed(hub, connection, object).await);
+        let before = hub.engine.pushed_so_far();
+        let push = hub.engine.push(connection, object);
+        match progress
+            .during(push, || hub.engine.pushed_so_far() - before)
+            .await
+        {
             Ok(report) => {
                 tally.add(connection, object, &report.counts);
                 written |= report.counts.written > 0 || !report.owed.is_empty();
@@ -176,6 +190,15 @@ async fn push_round(
     let soon = wait.filter(|wait| *wait <= i128::from(WAIT_MS_MAX));
     let wait = soon.map(|wait| std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
     (written, wait)
+}
+
+/// How many pushes an object is owed now; nothing when there are none, or too many to count.
+async fn owed(hub: &Hub, connection: &str, object: &str) -> Option<u64> {
+    let pushes = hub
+        .ledger
+        .pushes(connection, object, Timestamp::now(), OWED_COUNTED_MAX);
+    let count = pushes.await.ok()?.len();
+    (count > 0 && count < OWED_COUNTED_MAX).then_some(count as u64)
 }
 
 fn explain(error: &SyncError) -> String {

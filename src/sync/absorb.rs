@@ -1,6 +1,7 @@
 //! Absorbing: objects that were read become records, links, history and what others are owed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 
 use connector::Object;
 use jiff::{SignedDuration, Timestamp};
@@ -65,6 +66,7 @@ impl Engine {
                 Err(SyncError::Ledger(LedgerError::Stale(_))) => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
+                    self.read.fetch_add(tried.counts.read, Ordering::Relaxed);
                     report.counts.add(&tried.counts);
                     report.owed.extend(tried.owed);
                     report.endpoints.extend(tried.endpoints);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use connector::{Connection, Failure};
@@ -65,6 +66,8 @@ pub struct Engine {
     /// Finding the record of an object that is not linked yet and committing it must not run twice at once for a
     /// kind, or two systems that tell us the same news at the same moment would make two records.
     meeting: BTreeMap<Kind, Mutex<()>>,
+    pub(crate) read: AtomicU64,
+    pub(crate) pushed: AtomicU64,
     holder: String,
 }
 
@@ -86,6 +89,8 @@ impl Engine {
             world,
             fan_out,
             meeting,
+            read: AtomicU64::new(0),
+            pushed: AtomicU64::new(0),
             holder,
         }
     }
@@ -93,6 +98,16 @@ impl Engine {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Objects that it has read, for those who watch it work.
+    pub fn read_so_far(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Owed pushes that it has tried, for those who watch it work.
+    pub fn pushed_so_far(&self) -> u64 {
+        self.pushed.load(Ordering::Relaxed)
     }
 
     /// A connection by name.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connector::{Connection, Outcome, RecordError, Write};
@@ -94,10 +95,11 @@ impl Engine {
             if pushes.is_empty() {
                 return Ok(());
             }
-            let full = pushes.len() == limit;
+            let tried = pushes.len();
             self.keep(place.lease).await?;
             self.push_batch(system, place, pushes, report).await?;
-            if !full {
+            self.pushed.fetch_add(tried as u64, Ordering::Relaxed);
+            if tried < limit {
                 return Ok(());
             }
         }
