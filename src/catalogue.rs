@@ -74,6 +74,21 @@ impl Catalogue {
         self.mappings.get(&(system.to_owned(), kind))
     }
 
+    /// The way to sign in that a connection goes by, if its connector has it.
+    pub fn way(&self, connection: &ConnectionConfig) -> Option<AuthInfo> {
+        let connector = self.connectors.get(&connection.system)?;
+        way(connection, &connector.auth()).cloned()
+    }
+
+    /// The mappings of a system that are at hand, compiled now if need be; those with errors are noted and left out.
+    pub fn mappings_of(&mut self, system: &str, report: &mut Report) -> Vec<Arc<Mapping>> {
+        for kind in Kind::ALL {
+            self.compile_mapping(system, kind, report);
+        }
+        let mappings = Kind::ALL.into_iter().filter_map(|kind| self.mapping(system, kind));
+        mappings.cloned().collect()
+    }
+
     /// Names of the systems that have a connector, compiled or not.
     pub fn systems(&self) -> Vec<&str> {
         let connectors = self.files.keys().filter_map(|path| {
@@ -84,30 +99,18 @@ impl Catalogue {
         connectors.collect()
     }
 
-    /// Compiles every file at hand, not only those that are used.
-    pub fn compile_all(&mut self, report: &mut Report) {
-        let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
-        for system in systems {
-            self.compile_connector(&system, report);
-            for kind in Kind::ALL {
-                self.compile_mapping(&system, kind, report);
+    /// Runs every check that needs no network: samples through the connectors' programs, examples and laws of the
+    /// mappings. With `all`, of every file at hand, otherwise of those that are used.
+    pub fn lint(&mut self, all: bool, report: &mut Report) {
+        if all {
+            let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
+            for system in systems {
+                self.compile_connector(&system, report);
+                for kind in Kind::ALL {
+                    self.compile_mapping(&system, kind, report);
+                }
             }
         }
-    }
-
-    /// How many connectors and mappings are compiled.
-    pub fn compiled(&self) -> u64 {
-        (self.connectors.len() + self.mappings.len()) as u64
-    }
-
-    /// Runs every check that needs no network on what is compiled: samples through the connectors' programs, examples
-    /// and laws of the mappings. Says after each how many are done.
-    pub fn lint(&self, report: &mut Report, done: &mut dyn FnMut(u64)) {
-        let mut count = 0;
-        let mut one_more = || {
-            count += 1;
-            done(count);
-        };
         for (system, connector) in &self.connectors {
             let prefix = format!("connectors/{system}/samples/");
             let samples = self
@@ -117,11 +120,9 @@ impl Catalogue {
             let samples: Vec<Source> = samples.map(|(_, source)| source.clone()).collect();
             let manifest = &self.files[&format!("connectors/{system}/connector.yaml")];
             report.merge(connector.lint(manifest, &samples));
-            one_more();
         }
         for mapping in self.mappings.values() {
             report.merge(mapping.lint());
-            one_more();
         }
     }
 

@@ -215,20 +215,49 @@ fn connections(
     let client = outbound::Client::new(outbound::Limits::default(), guard.clone()).map_err(setting)?;
     let mut connections = BTreeMap::new();
     for (name, connection) in &config.connections {
-        let Some(connector) = catalogue.connector(&connection.system) else {
-            return Err(StartError::Setting(format!(
-                "`{}` has no connector",
-                connection.system
-            )));
-        };
         let mut settings = connection_settings(name, connection)?;
         settings.tokens = tokens.clone();
-        let clock = Arc::new(connector::SystemClock);
-        let open = Connection::open(connector.clone(), settings, client.clone(), clock);
-        let open = open.map_err(|error| StartError::Setting(format!("connection `{name}`: {error}")))?;
+        let open = account(connection, settings, catalogue, client.clone())?;
         connections.insert(name.clone(), Arc::new(open));
     }
     Ok(connections)
+}
+
+fn account(
+    connection: &ConnectionConfig,
+    settings: connector::Settings,
+    catalogue: &Catalogue,
+    client: outbound::Client,
+) -> Result<Connection, StartError> {
+    let system = &connection.system;
+    let Some(connector) = catalogue.connector(system) else {
+        return Err(StartError::Setting(format!("`{system}` has no connector")));
+    };
+    let name = settings.name.clone();
+    let open = Connection::open(
+        connector.clone(),
+        settings,
+        client,
+        Arc::new(connector::SystemClock),
+    );
+    open.map_err(|error| StartError::Setting(format!("connection `{name}`: {error}")))
+}
+
+/// Opens one connection, for a command that asks its system something while a hub may be running.
+/// The ledger is opened only where a refresh token has to be kept in it.
+pub(crate) async fn open_connection(
+    config: &Config,
+    catalogue: &Catalogue,
+    name: &str,
+    connection: &ConnectionConfig,
+) -> Result<Connection, StartError> {
+    let mut settings = connection_settings(name, connection)?;
+    if catalogue.way(connection).is_some_and(|way| way.refreshes) {
+        let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
+        settings.tokens = Arc::new(SealedTokens::new(ledger, seal_keys(config)?));
+    }
+    let client = outbound::Client::new(outbound::Limits::default(), guard(config)?).map_err(setting)?;
+    account(connection, settings, catalogue, client)
 }
 
 fn connection_settings(name: &str, connection: &ConnectionConfig) -> Result<connector::Settings, StartError> {
@@ -401,7 +430,7 @@ pub(crate) fn read(path: &Path, report: &mut Report, out: &Out) -> Result<Option
 }
 
 /// Reads and checks the configuration; shows all findings and says how to exit when it has errors.
-fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
+pub(crate) fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> {
     let mut report = Report::new();
     match read(path, &mut report, out)? {
         Some(read) if !report.has_errors() => Ok(read),

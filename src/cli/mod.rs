@@ -3,12 +3,15 @@
 //! Data goes to standard output, everything else to standard error; `--json` gives data as JSON everywhere.
 //! How a command ended is its exit code, see [`Exit`].
 
+mod account;
 mod check;
+mod connection;
 mod delivery;
 mod demo;
 mod explain;
 #[cfg(test)]
 mod explain_tests;
+mod fields;
 mod out;
 mod progress;
 mod record;
@@ -43,6 +46,8 @@ const EXAMPLES: &str = "\
 Examples:
   interconnect demo                         see it work, without any set-up
   interconnect check                        is my configuration right?
+  interconnect connection test              do the accounts at the systems work?
+  interconnect fields crm.Lead              what does a system hold, and what is mapped?
   interconnect serve                        run the hub
   interconnect sync run --connection crm    bring one connection up to date now
   interconnect record show dea_01h2x…       a record, and who said each value
@@ -91,6 +96,11 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Emulated systems to try things against.
     Sandbox(sandbox::SandboxArgs),
+    /// The accounts at systems, and whether they work.
+    #[command(subcommand)]
+    Connection(connection::ConnectionCommand),
+    /// The fields of an object, live from its system, and what they are mapped to.
+    Fields(fields::FieldsArgs),
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
@@ -154,6 +164,8 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Check(args) => check::run(&args, common, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Sandbox(args) => sandbox::run(&args, out).await,
+        Command::Connection(command) => connection::run(&command, common, out).await,
+        Command::Fields(args) => fields::run(&args, common, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,

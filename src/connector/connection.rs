@@ -188,13 +188,23 @@ impl Connection {
         })
     }
 
-    /// Proves that the credentials work, and says whose they are.
-    pub async fn check(&self) -> Result<Identity, Failure> {
-        let manifest = self.caller.manifest();
-        if let Some(check) = &manifest.check {
-            self.caller.call(check, Names::default(), Repeat::Safe).await?;
-        }
-        let identity = &manifest.identity;
+    /// Signs in, unless there is a session already.
+    pub async fn sign_in(&self) -> Result<(), Failure> {
+        self.caller.session(None).await.map(drop)
+    }
+
+    /// Makes the cheapest call that shows that the account may read; says whether the manifest has one.
+    pub async fn try_out(&self) -> Result<bool, Failure> {
+        let Some(check) = &self.caller.manifest().check else {
+            return Ok(false);
+        };
+        self.caller.call(check, Names::default(), Repeat::Safe).await?;
+        Ok(true)
+    }
+
+    /// Asks whose account this is.
+    pub async fn identity(&self) -> Result<Identity, Failure> {
+        let identity = &self.caller.manifest().identity;
         let reply = self
             .caller
             .call(&identity.request, Names::default(), Repeat::Safe)
@@ -206,6 +216,12 @@ impl Connection {
             Some(tenant) => Ok(Identity { tenant }),
             None => Err(Failure::protocol("the system does not say whose account this is")),
         }
+    }
+
+    /// Proves that the credentials work, and says whose they are.
+    pub async fn check(&self) -> Result<Identity, Failure> {
+        self.try_out().await?;
+        self.identity().await
     }
 
     /// The fields of an object, as the system describes them now.

@@ -22,6 +22,7 @@
 mod backward;
 mod compile;
 mod condition;
+mod coverage;
 mod create;
 mod entry;
 mod example;
@@ -46,6 +47,7 @@ use model::{Currency, Invalid, Kind};
 use serde_json::{Map, Value as Json};
 
 pub use backward::{Backward, Unreferred};
+pub use coverage::Mapped;
 pub use explain::Explained;
 pub use forward::{Forward, Unresolved};
 

@@ -3,6 +3,7 @@
 //! Each story starts what it needs on free ports and stops it again; none depends on another.
 //! What is waited for is a condition with a generous deadline, never a span of time.
 
+mod accounts;
 mod check;
 mod clients;
 mod demo;
