@@ -99,18 +99,30 @@ impl Catalogue {
         connectors.collect()
     }
 
-    /// Runs every check that needs no network: samples through the connectors' programs, examples and laws of the
-    /// mappings. With `all`, of every file at hand, otherwise of those that are used.
-    pub fn lint(&mut self, all: bool, report: &mut Report) {
-        if all {
-            let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
-            for system in systems {
-                self.compile_connector(&system, report);
-                for kind in Kind::ALL {
-                    self.compile_mapping(&system, kind, report);
-                }
+    /// Compiles every file at hand, not only those that are used.
+    pub fn compile_all(&mut self, report: &mut Report) {
+        let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
+        for system in systems {
+            self.compile_connector(&system, report);
+            for kind in Kind::ALL {
+                self.compile_mapping(&system, kind, report);
             }
         }
+    }
+
+    /// How many connectors and mappings are compiled.
+    pub fn compiled(&self) -> u64 {
+        (self.connectors.len() + self.mappings.len()) as u64
+    }
+
+    /// Runs every check that needs no network on what is compiled: samples through the connectors' programs, examples
+    /// and laws of the mappings. Says after each how many are done.
+    pub fn lint(&self, report: &mut Report, done: &mut dyn FnMut(u64)) {
+        let mut count = 0;
+        let mut one_more = || {
+            count += 1;
+            done(count);
+        };
         for (system, connector) in &self.connectors {
             let prefix = format!("connectors/{system}/samples/");
             let samples = self
@@ -120,9 +132,11 @@ impl Catalogue {
             let samples: Vec<Source> = samples.map(|(_, source)| source.clone()).collect();
             let manifest = &self.files[&format!("connectors/{system}/connector.yaml")];
             report.merge(connector.lint(manifest, &samples));
+            one_more();
         }
         for mapping in self.mappings.values() {
             report.merge(mapping.lint());
+            one_more();
         }
     }
 
