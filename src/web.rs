@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use connector::{Incoming, Refusal};
+use connector::{Incoming, Received, Refusal};
 use jiff::Timestamp;
 use queue::{Job, Nudge, Queue};
-use server::{HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use server::{HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use sync::Engine;
 
 use crate::config::Limits;
@@ -83,7 +83,7 @@ impl SystemHooks for Hints {
         connection: &str,
         request: IncomingParts,
         body: Bytes,
-    ) -> Result<(), HookRefusal> {
+    ) -> Result<Option<HookAnswer>, HookRefusal> {
         let system = self
             .engine
             .connection(connection)
@@ -101,9 +101,16 @@ impl SystemHooks for Hints {
             headers,
             body,
         };
-        let hints = system
-            .receive(&incoming, request.received_at)
-            .map_err(|refusal| refused(&refusal))?;
+        let received = system.receive(&incoming, request.received_at);
+        let hints = match received.map_err(|refusal| refused(&refusal))? {
+            Received::Hints(hints) => hints,
+            Received::Challenge(answer) => {
+                return Ok(Some(HookAnswer {
+                    content_type: answer.content_type,
+                    body: answer.body,
+                }));
+            }
+        };
         let objects: BTreeSet<String> = hints.into_iter().map(|hint| hint.object).collect();
         let known = objects
             .into_iter()
@@ -119,7 +126,8 @@ impl SystemHooks for Hints {
         self.queue
             .nudge(&nudges)
             .await
-            .map_err(|error| HookRefusal::Failed(error.to_string()))
+            .map_err(|error| HookRefusal::Failed(error.to_string()))?;
+        Ok(None)
     }
 }
 
@@ -134,10 +142,12 @@ fn public_url(request: &IncomingParts, headers: &BTreeMap<String, String>) -> St
 fn refused(refusal: &Refusal) -> HookRefusal {
     match refusal {
         Refusal::NotExpected => HookRefusal::UnknownConnection,
-        Refusal::NoSecret(_) => HookRefusal::Failed(refusal.to_string()),
+        Refusal::CannotVerify(_) => HookRefusal::Failed(refusal.to_string()),
         Refusal::Missing(_) => HookRefusal::Unsigned(refusal.to_string()),
+        Refusal::Malformed { .. } => HookRefusal::Malformed(refusal.to_string()),
         Refusal::Bad => HookRefusal::WrongSignature,
         Refusal::Stale { .. } => HookRefusal::Stale(refusal.to_string()),
+        Refusal::Future { .. } => HookRefusal::Future(refusal.to_string()),
         Refusal::NotUnderstood(_) => HookRefusal::Unreadable(refusal.to_string()),
     }
 }

@@ -35,6 +35,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 mod transition;
+mod verify;
 mod vocabulary;
 mod webhook;
 mod window;
@@ -51,5 +52,6 @@ pub use program::OUTPUTS_MAX;
 pub use read::{ASSOCIATION_PAGES_MAX, WINDOWS_MAX};
 pub use secret::{Secret, Secrets};
 pub use settings::Settings;
-pub use webhook::{AHEAD_MAX_MS, Hint, Incoming, Refusal, SIGNATURES_MAX, Verified};
+pub use verify::{AHEAD_MAX_MS, SIGNATURES_MAX, TOLD_MAX, UNVERIFIED_BYTES_MAX, Verified};
+pub use webhook::{Answer, CHALLENGE_CHARS_MAX, Hint, Incoming, Received, Refusal};
 pub use write::{LOCKED_TRIES_MAX, SINGLED_OUT_MAX};

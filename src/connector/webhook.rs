@@ -1,28 +1,22 @@
 //! Requests that a system sends: verified first, understood after.
 //!
-//! [`Verified`] has one constructor, the check of a keyed hash, so that nothing unverified can reach a parser.
 //! A [`Hint`] says that an object changed, not what it is now: the object is read.
+//! A *challenge* is a request that wants its own text back, by which a system finds out whether an address is ours.
+//! It means nothing else, so that some may be answered before anything is verified; what is sent back is short, plain
+//! and theirs.
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
+use serde_json::{Value as Json, json};
 
 use crate::connection::Connection;
-use crate::manifest::{Encoding, Part, SecretForm, Verify};
-use crate::names::{Names, scalar};
-use crate::secret::Secret;
+use crate::manifest::{Challenge, Form, Handshake, Webhooks};
+use crate::names::scalar;
 
-/// How far ahead of ours a sender's clock may be.
-pub const AHEAD_MAX_MS: u64 = 60_000;
-/// How many signatures one header may have.
-pub const SIGNATURES_MAX: usize = 8;
+/// Characters of a challenge that is sent back.
+pub const CHALLENGE_CHARS_MAX: usize = 2_048;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -35,17 +29,6 @@ pub struct Incoming {
     pub headers: BTreeMap<String, String>,
     /// The body, byte by byte.
     pub body: Bytes,
-}
-
-/// Bytes that are proven to come from who holds the secret.
-#[derive(Clone, Debug)]
-pub struct Verified<T>(T);
-
-impl<T> Verified<T> {
-    /// What was verified.
-    pub fn get(&self) -> &T {
-        &self.0
-    }
 }
 
 /// Something changed at a system.
@@ -69,103 +52,170 @@ pub struct Hint {
     pub merged_from: Vec<String>,
 }
 
+/// What a request of a system turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Objects to look at.
+    Hints(Vec<Hint>),
+    /// A challenge, with what to answer.
+    Challenge(Answer),
+}
+
+/// The answer to a challenge, for status 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The media type.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
 /// Why a request is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The system sends no webhooks that this connector understands.
     #[error("this system has no webhooks here")]
     NotExpected,
-    /// The connection lacks the secret.
-    #[error("the secret `{0}` is not set, so that nothing can be verified")]
-    NoSecret(String),
-    /// A header is missing.
-    #[error("the header `{0}` is missing")]
+    /// The connection lacks what it takes.
+    #[error("nothing can be verified: {0}")]
+    CannotVerify(String),
+    /// Something that proves the sender is missing.
+    #[error("{0} is missing")]
     Missing(String),
-    /// The signature is wrong.
+    /// A header is not of the form that the manifest describes.
+    #[error("the header `{header}` cannot be read: {reason}")]
+    Malformed {
+        /// The header.
+        header: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The signature or the secret is wrong.
     #[error("the signature does not fit the request")]
     Bad,
-    /// The signature is right, but too old or from the future.
+    /// The signature is right, but too old: late, or sent again by somebody who saw it.
     #[error("the request is {age_ms} ms old, at most {max_age_ms} are accepted")]
     Stale {
-        /// How old it is; negative if it is from the future.
+        /// How old it is.
         age_ms: i64,
         /// How old it may be.
         max_age_ms: u64,
     },
-    /// The bytes are verified, but are not what the manifest describes.
+    /// The signature is right, but from the future.
+    #[error(
+        "the request is {ahead_ms} ms ahead of this clock, at most {} are accepted",
+        crate::AHEAD_MAX_MS
+    )]
+    Future {
+        /// How far ahead it is.
+        ahead_ms: i64,
+    },
+    /// The bytes are not what the manifest describes.
     #[error("the body is not what the manifest describes: {0}")]
     NotUnderstood(String),
 }
 
+impl Refusal {
+    /// How much it says of the request, when several ways to verify it refuse: those that it does not try say least.
+    pub(crate) fn says(&self) -> u8 {
+        match self {
+            Refusal::NotExpected => 0,
+            Refusal::CannotVerify(_) => 1,
+            Refusal::Missing(_) => 2,
+            _ => 3,
+        }
+    }
+}
+
+impl Incoming {
+    /// The value of a parameter of the address; the first of several.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        let query = self.url.split_once('?')?.1;
+        let query = query.split('#').next().unwrap_or_default();
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    }
+}
+
 impl Connection {
-    /// Verifies a request of the system, then says what it is about.
-    pub fn receive(&self, request: &Incoming, now: Timestamp) -> Result<Vec<Hint>, Refusal> {
-        let bytes = self.verify(request, now)?;
-        self.hints(&bytes)
+    /// Answers a challenge; verifies any other request of the system, then says what it is about.
+    pub fn receive(&self, request: &Incoming, now: Timestamp) -> Result<Received, Refusal> {
+        let webhooks = self.caller.manifest().webhooks.as_ref();
+        let webhooks = webhooks.ok_or(Refusal::NotExpected)?;
+        if let Some(answer) = self.outside(webhooks, request, now)? {
+            return Ok(Received::Challenge(answer));
+        }
+        let bytes = self.verified(&webhooks.verify, request, now)?;
+        let body: Json = serde_json::from_slice(bytes.get()).map_err(|e| not_understood(&e))?;
+        if let Some(answer) = within(webhooks, &body)? {
+            return Ok(Received::Challenge(answer));
+        }
+        hints(webhooks, &body).map(Received::Hints)
     }
 
-    fn verify(&self, request: &Incoming, now: Timestamp) -> Result<Verified<Bytes>, Refusal> {
-        let webhooks = self
-            .caller
-            .manifest()
-            .webhooks
-            .as_ref()
-            .ok_or(Refusal::NotExpected)?;
-        let mut refusal = Refusal::NotExpected;
-        for verify in &webhooks.verify {
-            let secret = self.caller.settings.secrets.get(&verify.secret);
-            let Some(secret) = secret else {
-                refusal = Refusal::NoSecret(verify.secret.clone());
-                continue;
+    /// Answers a challenge in the address or in a header.
+    fn outside(
+        &self,
+        webhooks: &Webhooks,
+        request: &Incoming,
+        now: Timestamp,
+    ) -> Result<Option<Answer>, Refusal> {
+        for handshake in &webhooks.handshakes {
+            let challenge = match &handshake.challenge {
+                Challenge::Query(name) => request.query(name),
+                Challenge::Header(name) => request.headers.get(name).cloned(),
+                Challenge::Body(_) => None,
             };
-            let signed = |request: &Incoming| self.signed(verify, request);
-            match Verified::check(verify, secret, request, now, signed) {
-                Ok(verified) => return Ok(verified),
-                Err(found) => refusal = found,
-            }
-        }
-        Err(refusal)
-    }
-
-    /// What the sender put under the keyed hash.
-    pub(crate) fn signed(&self, verify: &Verify, request: &Incoming) -> Result<Vec<u8>, Refusal> {
-        let headers: Map<String, Json> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), Json::from(value.as_str())))
-            .collect();
-        let about = json!({"method": request.method, "url": request.url, "headers": headers});
-        let names = Names::default().with("request", about);
-        let mut bytes = Vec::with_capacity(request.body.len() + request.url.len() + 64);
-        for part in &verify.parts {
-            match part {
-                Part::Body => bytes.extend_from_slice(&request.body),
-                Part::Text(template) => {
-                    // A header that the signed text needs is missing.
-                    let text = self.caller.render(template, &names);
-                    let text = text.map_err(|_| Refusal::Missing("a signed header".to_owned()))?;
-                    bytes.extend_from_slice(text.as_bytes());
+            if let Some(challenge) = challenge.filter(|text| !text.is_empty()) {
+                if !handshake.verify.is_empty() {
+                    self.verified(&handshake.verify, request, now)?;
                 }
+                return answer(handshake, challenge).map(Some);
             }
         }
-        Ok(bytes)
+        Ok(None)
     }
+}
 
-    fn hints(&self, bytes: &Verified<Bytes>) -> Result<Vec<Hint>, Refusal> {
-        let webhooks = self
-            .caller
-            .manifest()
-            .webhooks
-            .as_ref()
-            .ok_or(Refusal::NotExpected)?;
-        let not = |text: String| Refusal::NotUnderstood(crate::failure::shortened(text));
-        let body: Json = serde_json::from_slice(bytes.get()).map_err(|e| not(e.to_string()))?;
-        let events = webhooks
-            .events
-            .run(&body, &|_| Json::Null)
-            .map_err(|e| not(e.to_string()))?;
-        Ok(events.iter().filter_map(hint).collect())
+/// Answers a challenge in a verified body.
+fn within(webhooks: &Webhooks, body: &Json) -> Result<Option<Answer>, Refusal> {
+    for handshake in &webhooks.handshakes {
+        if let Challenge::Body(program) = &handshake.challenge
+            && let Ok(Json::String(challenge)) = program.one(body, &|_| Json::Null)
+        {
+            return answer(handshake, challenge).map(Some);
+        }
     }
+    Ok(None)
+}
+
+fn answer(handshake: &Handshake, challenge: String) -> Result<Answer, Refusal> {
+    if challenge.chars().count() > CHALLENGE_CHARS_MAX || challenge.chars().any(char::is_control) {
+        let expected = format!("a challenge is one line of at most {CHALLENGE_CHARS_MAX} characters");
+        return Err(Refusal::NotUnderstood(expected));
+    }
+    Ok(match &handshake.answer {
+        Form::Text => Answer {
+            content_type: "text/plain; charset=utf-8",
+            body: challenge,
+        },
+        Form::Json(key) => Answer {
+            content_type: "application/json",
+            body: json!({ key: challenge }).to_string(),
+        },
+    })
+}
+
+fn hints(webhooks: &Webhooks, body: &Json) -> Result<Vec<Hint>, Refusal> {
+    let events = webhooks.events.run(body, &|_| Json::Null);
+    let events = events.map_err(|e| not_understood(&e))?;
+    Ok(events.iter().filter_map(hint).collect())
+}
+
+fn not_understood(error: &dyn std::error::Error) -> Refusal {
+    Refusal::NotUnderstood(crate::failure::shortened(error.to_string()))
 }
 
 /// An event without object and id says nothing that could be looked at.
@@ -185,85 +235,4 @@ pub(crate) fn hint(event: &Json) -> Option<Hint> {
             .filter_map(scalar)
             .collect(),
     })
-}
-
-impl Verified<Bytes> {
-    /// The only way to verified bytes: the keyed hash of the request is one that its header names.
-    fn check(
-        verify: &Verify,
-        secret: &Secret,
-        request: &Incoming,
-        now: Timestamp,
-        signed: impl Fn(&Incoming) -> Result<Vec<u8>, Refusal>,
-    ) -> Result<Verified<Bytes>, Refusal> {
-        let header = |name: &str| {
-            let value = request
-                .headers
-                .get(name)
-                .map(|v| v.trim())
-                .filter(|v| !v.is_empty());
-            value.ok_or_else(|| Refusal::Missing(name.to_owned()))
-        };
-        let given = header(&verify.header)?;
-        let sent = match &verify.timestamp {
-            Some(timestamp) => Some((timestamp, header(&timestamp.header)?)),
-            None => None,
-        };
-        let expected = keyed_hash(verify, secret, &signed(request)?)?;
-        if !matches(verify, given, &expected) {
-            return Err(Refusal::Bad);
-        }
-        // Only now: the age of a request that is not theirs says nothing.
-        if let Some((timestamp, text)) = sent {
-            let units: i64 = text.parse().map_err(|_| Refusal::Bad)?;
-            let unit_ms = i64::try_from(timestamp.unit_ms).unwrap_or(1);
-            let age_ms = now.as_millisecond().saturating_sub(units.saturating_mul(unit_ms));
-            let max_age_ms = timestamp.max_age_ms;
-            let too_old = u64::try_from(age_ms).is_ok_and(|age| age > max_age_ms);
-            if too_old || age_ms.saturating_neg() > i64::try_from(AHEAD_MAX_MS).unwrap_or(i64::MAX) {
-                return Err(Refusal::Stale { age_ms, max_age_ms });
-            }
-        }
-        Ok(Verified(request.body.clone()))
-    }
-}
-
-fn keyed_hash(verify: &Verify, secret: &Secret, signed: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let unusable = || Refusal::NoSecret(verify.secret.clone());
-    let key = match verify.secret_form {
-        SecretForm::Text => secret.expose().as_bytes().to_vec(),
-        SecretForm::Whsec => {
-            let text = secret.expose();
-            let encoded = text.strip_prefix("whsec_").unwrap_or(text);
-            STANDARD.decode(encoded).map_err(|_| unusable())?
-        }
-    };
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| unusable())?;
-    mac.update(signed);
-    Ok(mac.finalize().into_bytes().to_vec())
-}
-
-/// Whether one of the header's signatures is the expected one; takes the same time for every wrong one.
-fn matches(verify: &Verify, given: &str, expected: &[u8]) -> bool {
-    let all: Vec<&str> = match &verify.separator {
-        Some(separator) => given.split(separator.as_str()).take(SIGNATURES_MAX).collect(),
-        None => vec![given],
-    };
-    all.iter()
-        .filter_map(|one| one.strip_prefix(verify.prefix.as_str()))
-        .filter_map(|one| match verify.encoding {
-            Encoding::Base64 => STANDARD.decode(one).ok(),
-            Encoding::Hex => unhex(one),
-        })
-        .fold(false, |found, one| found | bool::from(one.ct_eq(expected)))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
-        .collect()
 }

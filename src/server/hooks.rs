@@ -1,10 +1,10 @@
-//! `POST /hooks/{partner}` and `POST /hooks/connections/{connection}`: webhooks come in.
+//! `POST /hooks/{partner}` and `POST /hooks/connections/{connection}`: webhooks come in; by `GET`, challenges.
 
 use async_trait::async_trait;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -40,10 +40,14 @@ pub enum HookRefusal {
     UnknownConnection,
     /// It is not signed; what is missing.
     Unsigned(String),
+    /// Its signature cannot be read; why.
+    Malformed(String),
     /// Its signature is wrong.
     WrongSignature,
-    /// It was signed too long ago, or in the future; which.
+    /// It was signed too long ago; how long.
     Stale(String),
+    /// It was signed in the future; how far.
+    Future(String),
     /// It is signed, but cannot be read; why.
     Unreadable(String),
     /// Too much waits to be written.
@@ -52,12 +56,25 @@ pub enum HookRefusal {
     Failed(String),
 }
 
+/// What a system that asks for something back gets, with status 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookAnswer {
+    /// The media type.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
 /// Takes webhooks of systems: verifies them as the connection's connector says, and keeps what they mean.
 #[async_trait]
 pub trait SystemHooks: Send + Sync {
-    /// Takes one; answered when it is on disk.
-    async fn receive(&self, connection: &str, request: IncomingParts, body: Bytes)
-    -> Result<(), HookRefusal>;
+    /// Takes one; answered when it is on disk, or at once with what it asks for.
+    async fn receive(
+        &self,
+        connection: &str,
+        request: IncomingParts,
+        body: Bytes,
+    ) -> Result<Option<HookAnswer>, HookRefusal>;
 }
 
 /// A partner says something.
@@ -110,16 +127,26 @@ pub(crate) async fn connection(
         Err(unread) => Err(unread),
     };
     match taken {
-        Ok(()) => {
-            let line = Line {
-                subject: connection,
-                decision: "accepted",
-                ..Line::default()
-            };
-            (Extension(line), StatusCode::NO_CONTENT).into_response()
-        }
+        Ok(answer) => taken_from(connection, answer),
         Err((problem, bytes)) => refused(&hub, &connection, &headers, problem, bytes),
     }
+}
+
+fn taken_from(connection: String, answer: Option<HookAnswer>) -> Response {
+    let line = Line {
+        subject: connection,
+        decision: if answer.is_some() { "answered" } else { "accepted" },
+        ..Line::default()
+    };
+    let Some(answer) = answer else {
+        return (Extension(line), StatusCode::NO_CONTENT).into_response();
+    };
+    // What is sent back came from outside: no browser may take it for more than it says it is.
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(answer.content_type)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (Extension(line), headers, answer.body).into_response()
 }
 
 async fn read(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Bytes, (Problem, u64)> {
@@ -198,12 +225,16 @@ impl From<HookRefusal> for Problem {
             HookRefusal::Unsigned(missing) => {
                 Problem::new(ErrorStatus::UNAUTHORIZED, "signature_missing", missing)
             }
+            HookRefusal::Malformed(detail) => {
+                Problem::new(ErrorStatus::BAD_REQUEST, "signature_malformed", detail)
+            }
             HookRefusal::WrongSignature => Problem::new(
                 ErrorStatus::UNAUTHORIZED,
                 "signature_wrong",
                 "the signature does not fit the bytes that were sent",
             ),
             HookRefusal::Stale(detail) => Problem::new(ErrorStatus::UNAUTHORIZED, "stale", detail),
+            HookRefusal::Future(detail) => Problem::new(ErrorStatus::UNAUTHORIZED, "from_the_future", detail),
             HookRefusal::Unreadable(detail) => Problem::new(ErrorStatus::UNPROCESSABLE, "unreadable", detail),
             HookRefusal::Busy => Problem::busy("too much waits to be written; send it again shortly"),
             HookRefusal::Failed(log) => {

@@ -26,7 +26,7 @@ mod stories;
 mod v1;
 mod watch;
 
-pub use hooks::{HookRefusal, IncomingParts, SystemHooks};
+pub use hooks::{HookAnswer, HookRefusal, IncomingParts, SystemHooks};
 pub use hub::{Hub, HubParts};
 pub use key::{API_KEY_CHARS_MIN, ApiKey, BadApiKey};
 pub use listen::serve;

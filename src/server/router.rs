@@ -12,7 +12,10 @@ pub fn router(hub: Hub) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/hooks/{partner}", post(hooks::partner))
-        .route("/hooks/connections/{connection}", post(hooks::connection))
+        .route(
+            "/hooks/connections/{connection}",
+            get(hooks::connection).post(hooks::connection),
+        )
         .route("/v1/records", get(v1::records::list))
         .route("/v1/records/{id}", get(v1::records::show))
         .route("/v1/deliveries", get(v1::deliveries::list))

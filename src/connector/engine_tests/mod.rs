@@ -5,5 +5,6 @@ mod calls;
 mod findings;
 mod reading;
 mod remote;
+mod signatures;
 mod webhooks;
 mod writing;

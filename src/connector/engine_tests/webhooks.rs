@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::testing::{HOOK_SECRET, Server, connect, connector, hubspot, shipped};
-use crate::{Connection, Hint, Incoming, Refusal};
+use crate::{Answer, Connection, Hint, Incoming, Received, Refusal};
 
 fn request(url: &str, body: &str, headers: &[(&str, &str)]) -> Incoming {
     Incoming {
@@ -59,7 +59,7 @@ async fn percent_codes_are_decoded_as_the_vector_says() {
     // One event without object and id: nothing to look at, but accepted.
     assert_eq!(
         portal().await.receive(&request, at(1_732_320_000_000)),
-        Ok(Vec::new())
+        Ok(Received::Hints(Vec::new()))
     );
 }
 
@@ -74,11 +74,11 @@ async fn missing_bad_and_stale_are_told_apart() {
     let good = signed(SIGNATURE, "1693657560000");
     assert_eq!(
         receive(URL, BODY, &[], SENT),
-        Refusal::Missing("x-hubspot-signature-v3".to_owned())
+        Refusal::Missing("the header `x-hubspot-signature-v3`".to_owned())
     );
     assert_eq!(
         receive(URL, BODY, &good[..1], SENT),
-        Refusal::Missing("x-hubspot-request-timestamp".to_owned())
+        Refusal::Missing("the header `x-hubspot-request-timestamp`".to_owned())
     );
     assert_eq!(receive(URL, "{}", &good, SENT), Refusal::Bad);
     assert_eq!(
@@ -91,22 +91,18 @@ async fn missing_bad_and_stale_are_told_apart() {
     );
     assert_eq!(
         receive(URL, BODY, &signed("", "1693657560000"), SENT),
-        Refusal::Missing("x-hubspot-signature-v3".to_owned())
+        Refusal::Missing("the header `x-hubspot-signature-v3`".to_owned())
     );
-    assert_eq!(
-        receive(URL, BODY, &signed("not base64", "1693657560000"), SENT),
-        Refusal::Bad
-    );
-    assert_eq!(receive(URL, BODY, &signed(SIGNATURE, "NaN"), SENT), Refusal::Bad);
+    let malformed = receive(URL, BODY, &signed("not base64", "1693657560000"), SENT);
+    assert!(matches!(malformed, Refusal::Malformed { .. }), "{malformed:?}");
+    let malformed = receive(URL, BODY, &signed(SIGNATURE, "NaN"), SENT);
+    assert!(matches!(malformed, Refusal::Malformed { .. }), "{malformed:?}");
     let stale = Refusal::Stale {
         age_ms: 300_001,
         max_age_ms: 300_000,
     };
     assert_eq!(receive(URL, BODY, &good, SENT + 300_001), stale);
-    let early = Refusal::Stale {
-        age_ms: -60_001,
-        max_age_ms: 300_000,
-    };
+    let early = Refusal::Future { ahead_ms: 60_001 };
     assert_eq!(receive(URL, BODY, &good, SENT - 60_001), early);
 }
 
@@ -118,18 +114,20 @@ async fn without_secret_or_webhooks_nothing_is_accepted() {
     let sent = request(URL, BODY, &signed(SIGNATURE, "1693657560000"));
     assert_eq!(
         unset.receive(&sent, at(SENT)),
-        Err(Refusal::NoSecret("client_secret".to_owned()))
+        Err(Refusal::CannotVerify(
+            "the secret `client_secret` is not set".to_owned()
+        ))
     );
     let config = json!({"base_url": "https://x.example", "database": "d", "user": "u"});
     let none = connect(&shipped("tryton"), config, &[("password", "p")], &clock);
     assert_eq!(none.receive(&sent, at(SENT)), Err(Refusal::NotExpected));
 }
 
-/// Standard Webhooks, as a system that follows it would say it in its manifest.
-const STANDARD: &str = r#"
+/// A system that asks for its challenge back in every place there is.
+const ASKING: &str = r#"
 apiVersion: interconnect/v1
 kind: Connector
-metadata: { name: standard, version: 1.0.0, title: Standard }
+metadata: { name: asking, version: 1.0.0, title: Asking }
 connection:
   secrets: { token: x, hook: y }
   base_url: https://api.example.com
@@ -138,45 +136,87 @@ connection:
 objects:
   things: { id: .id }
 webhooks:
-  verify:
-    - kind: hmac
-      algorithm: sha256
-      encoding: base64
-      secret: hook
-      secret_form: whsec
-      signed: ["{{ request.headers['webhook-id'] }}.{{ request.headers['webhook-timestamp'] }}.", body]
-      header: webhook-signature
-      prefix: "v1,"
-      separator: " "
-      timestamp: { header: webhook-timestamp, unit: s, max_age: 5m }
-  events: '{object: "things", id: .data.id, op: "update"}'
+  handshake:
+    - { when: { query: validationToken }, answer: text }
+    - when: { query: hub.challenge }
+      answer: text
+      verify: [{ kind: query, query: hub.verify_token, secret: hook }]
+    - { when: { header: X-Verification-Challenge }, answer: { json: verification } }
+    - { when: { body: .challenge }, answer: { json: challenge } }
+  verify: [{ kind: header, header: x-token, secret: hook }]
+  events: '{object: "things", id: .id, op: "update"}'
 "#;
 
+fn asked(query: &str, body: &str, headers: &[(&str, &str)]) -> Result<Received, Refusal> {
+    let secrets = [("token", "t"), ("hook", "s3cret")];
+    let connection = connect(&connector(ASKING), json!({}), &secrets, &Arc::default());
+    connection.receive(&request(&format!("{URL}{query}"), body, headers), at(SENT))
+}
+
+fn text(body: &str) -> Result<Received, Refusal> {
+    Ok(Received::Challenge(Answer {
+        content_type: "text/plain; charset=utf-8",
+        body: body.to_owned(),
+    }))
+}
+
+fn object(body: &str) -> Result<Received, Refusal> {
+    Ok(Received::Challenge(Answer {
+        content_type: "application/json",
+        body: body.to_owned(),
+    }))
+}
+
 #[test]
-fn standard_webhooks_are_a_matter_of_data() {
-    let secrets = [("token", "t"), ("hook", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")];
-    let connection = connect(&connector(STANDARD), json!({}), &secrets, &Arc::default());
-    let body = r#"{"data":{"id":"x1"}}"#;
-    let mac = {
-        use base64::Engine as _;
-        use hmac::{KeyInit as _, Mac as _};
-        let key = base64::engine::general_purpose::STANDARD
-            .decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-            .unwrap();
-        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
-        mac.update(format!("msg_1.1763805600.{body}").as_bytes());
-        base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
-    };
-    let both = format!("v1,AAAA v1,{mac} v1a,{mac}");
-    let headers = [
-        ("webhook-id", "msg_1"),
-        ("webhook-timestamp", "1763805600"),
-        ("webhook-signature", both.as_str()),
-    ];
-    let found = connection.receive(
-        &request("https://hub.example.com/x", body, &headers),
-        at(1_763_805_600_000),
+fn a_challenge_is_sent_back_where_the_manifest_says_so() {
+    assert_eq!(
+        asked("?validationToken=Validation%3A+x", "", &[]),
+        text("Validation: x")
     );
+    let challenge = [("x-verification-challenge", "a\"b")];
+    assert_eq!(asked("", "", &challenge), object(r#"{"verification":"a\"b"}"#));
+    assert_eq!(
+        asked("?hub.challenge=11&hub.verify_token=s3cret", "", &[]),
+        text("11")
+    );
+    assert_eq!(
+        asked("?hub.challenge=11&hub.verify_token=other", "", &[]),
+        Err(Refusal::Bad)
+    );
+    assert!(matches!(
+        asked("?hub.challenge=11", "", &[]),
+        Err(Refusal::Missing(_))
+    ));
+    // In a body only after it was verified: nothing is parsed before.
+    let body = r#"{"type":"url_verification","challenge":"3eZb"}"#;
+    assert_eq!(
+        asked("", body, &[("x-token", "s3cret")]),
+        object(r#"{"challenge":"3eZb"}"#)
+    );
+    assert_eq!(asked("", body, &[("x-token", "other")]), Err(Refusal::Bad));
+    assert!(matches!(asked("", body, &[]), Err(Refusal::Missing(_))));
+}
+
+#[test]
+fn a_challenge_is_short_and_one_line() {
+    let longest = "x".repeat(crate::CHALLENGE_CHARS_MAX);
+    assert_eq!(
+        asked(&format!("?validationToken={longest}"), "", &[]),
+        text(&longest)
+    );
+    for bad in [format!("{longest}x"), "a%0Ab".to_owned(), "%00".to_owned()] {
+        let found = asked(&format!("?validationToken={bad}"), "", &[]);
+        assert!(matches!(found, Err(Refusal::NotUnderstood(_))), "{found:?}");
+    }
+    // An empty one is none: the request is what any other is.
+    assert!(matches!(
+        asked("?validationToken=", "", &[]),
+        Err(Refusal::Missing(_))
+    ));
+}
+
+#[test]
+fn what_is_no_challenge_is_a_hint() {
     let hint = Hint {
         object: "things".to_owned(),
         id: "x1".to_owned(),
@@ -187,12 +227,8 @@ fn standard_webhooks_are_a_matter_of_data() {
         dedupe: None,
         merged_from: Vec::new(),
     };
-    assert_eq!(found, Ok(vec![hint]));
-    let without = connection.receive(
-        &request("https://hub.example.com/x", body, &headers[1..]),
-        at(1_763_805_600_000),
-    );
-    assert!(matches!(without, Err(Refusal::Missing(_))), "{without:?}");
+    let found = asked("", r#"{"id":"x1"}"#, &[("x-token", "s3cret")]);
+    assert_eq!(found, Ok(Received::Hints(vec![hint])));
 }
 
 #[test]
@@ -204,7 +240,7 @@ fn no_bytes_are_accepted_without_the_right_signature() {
     proptest!(|(body in bodies, signature in "[A-Za-z0-9+/=]{0,64}")| {
         let mut sent = request(URL, "", &signed(&signature, "1693657560000"));
         sent.body = Bytes::from(body);
-        let refused = matches!(connection.receive(&sent, at(SENT)), Err(Refusal::Bad | Refusal::Missing(_)));
+        let refused = matches!(connection.receive(&sent, at(SENT)), Err(Refusal::Bad | Refusal::Missing(_) | Refusal::Malformed { .. }));
         prop_assert!(refused);
     });
 }

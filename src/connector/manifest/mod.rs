@@ -10,6 +10,7 @@ mod reader;
 mod reading;
 mod request;
 mod rule;
+mod verify;
 mod webhook;
 mod writing;
 
@@ -26,7 +27,12 @@ pub(crate) use reader::{Config, Reader};
 pub(crate) use reading::{Changes, IdOrder, Mode, Pass};
 pub(crate) use request::{Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
-pub(crate) use webhook::{Encoding, Part, SecretForm, Verify, Webhooks};
+#[cfg(test)]
+pub(crate) use verify::presets;
+pub(crate) use verify::{
+    Encoding, Hash, Part, Proof, Scheme, SecretForm, Sent, Signed, Slot, Told, Unit, Verify,
+};
+pub(crate) use webhook::{Challenge, Form, Handshake, Webhooks};
 pub(crate) use writing::{Step, Strategy, Transitions, Write};
 
 use crate::template::{Template, Templates};

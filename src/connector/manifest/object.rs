@@ -172,7 +172,8 @@ fn extended(
     }
 }
 
-fn merged(under: &Node, over: &Node) -> Node {
+/// A map with what another one says instead.
+pub(super) fn merged(under: &Node, over: &Node) -> Node {
     let (Value::Map(below), Value::Map(above)) = (&under.value, &over.value) else {
         return over.clone();
     };

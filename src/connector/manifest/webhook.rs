@@ -1,68 +1,49 @@
-//! How requests that a system sends are verified and understood.
+//! How requests that a system sends are verified, answered when they are a challenge, and understood.
 
-use diagnostic::{Fields, Node, Report, Value};
+use diagnostic::{Fields, Node, Report};
 
 use super::reader::Reader;
+use super::verify::{self, Verify};
 use crate::program::Program;
-use crate::template::Template;
 
 pub(crate) struct Webhooks {
+    pub(crate) handshakes: Vec<Handshake>,
     /// Any one of these must hold.
     pub(crate) verify: Vec<Verify>,
     pub(crate) events: Program,
 }
 
-/// A keyed hash over parts of the request.
-pub(crate) struct Verify {
-    pub(crate) encoding: Encoding,
-    pub(crate) secret: String,
-    pub(crate) secret_form: SecretForm,
-    pub(crate) parts: Vec<Part>,
-    pub(crate) header: String,
-    /// What stands before the signature in the header.
-    pub(crate) prefix: String,
-    /// What stands between several signatures in the header.
-    pub(crate) separator: Option<String>,
-    pub(crate) timestamp: Option<TimestampHeader>,
+/// A request that asks for its own challenge back, by which a system finds out whether an address is ours.
+pub(crate) struct Handshake {
+    pub(crate) challenge: Challenge,
+    pub(crate) answer: Form,
+    /// Any one of these must hold, if there are some; a challenge in a body is under those of the webhooks.
+    pub(crate) verify: Vec<Verify>,
 }
 
-pub(crate) struct TimestampHeader {
-    pub(crate) header: String,
-    /// Milliseconds in one unit of the header.
-    pub(crate) unit_ms: u64,
-    pub(crate) max_age_ms: u64,
+/// Where the challenge stands.
+pub(crate) enum Challenge {
+    Query(String),
+    Header(String),
+    Body(Program),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Base64,
-    Hex,
-}
-
-/// How the secret's text becomes a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SecretForm {
-    /// The bytes of the text.
+/// What the challenge is sent back as.
+pub(crate) enum Form {
     Text,
-    /// `whsec_` and base64.
-    Whsec,
-}
-
-/// A part of what is signed.
-pub(crate) enum Part {
-    /// The body, byte by byte.
-    Body,
-    Text(Template),
+    /// An object with the challenge under this key.
+    Json(String),
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &mut Fields<'_>, report: &mut Report) -> Option<Webhooks> {
     let node = root.optional("webhooks")?;
     let mut fields = Fields::open(node, "the webhooks", reader.source, report)?;
-    let verify: Vec<Verify> = fields
-        .list("verify", report)
+    let handshakes = fields
+        .list("handshake", report)
         .iter()
-        .filter_map(|n| one(reader, n, report))
+        .filter_map(|node| handshake(reader, node, report))
         .collect();
+    let verify = verify::read(reader, &mut fields, report);
     if verify.is_empty() && !report.has_errors() {
         report.error(
             "IC0208",
@@ -75,73 +56,72 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Fields<'_>, report: &mut 
     let events = reader.program("events", &mut fields, &[], report);
     fields.finish(report);
     Some(Webhooks {
+        handshakes,
         verify,
         events: events?,
     })
 }
 
-fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Verify> {
-    let mut fields = Fields::open(node, "a verification", reader.source, report)?;
-    fields.choice("kind", &[("hmac", ())], report);
-    fields.choice("algorithm", &[("sha256", ())], report);
-    let encodings = [("base64", Encoding::Base64), ("hex", Encoding::Hex)];
-    let encoding = fields.choice("encoding", &encodings, report);
-    let secret = secret_name(reader, &mut fields, report);
-    let forms = [("text", SecretForm::Text), ("whsec", SecretForm::Whsec)];
-    let secret_form = fields
-        .optional_choice("secret_form", &forms, report)
-        .unwrap_or(SecretForm::Text);
-    let parts = fields
-        .list("signed", report)
-        .iter()
-        .filter_map(|n| match n.text() {
-            Some("body") => Some(Part::Body),
-            _ => reader.template(n, &["request"], report).map(Part::Text),
-        })
-        .collect();
-    fields.required("signed", report);
-    let header = fields.text("header", report).map(str::to_lowercase);
-    let prefix = fields
-        .optional_text("prefix", report)
-        .unwrap_or_default()
-        .to_owned();
-    let separator = fields.optional("separator").and_then(|n| match &n.value {
-        Value::Text(text) => Some(text.clone()),
-        _ => fields.wrong("separator", n, "a text", report),
-    });
-    let timestamp = fields.optional("timestamp").and_then(|n| {
-        let mut fields = Fields::open(n, "the timestamp", reader.source, report)?;
-        let header = fields.text("header", report).map(str::to_lowercase);
-        let unit_ms = fields.choice("unit", &[("s", 1_000), ("ms", 1)], report);
-        let max_age_ms = reader.duration("max_age", &mut fields, report);
-        fields.required("max_age", report);
-        fields.finish(report);
-        Some(TimestampHeader {
-            header: header?,
-            unit_ms: unit_ms?,
-            max_age_ms: max_age_ms?,
-        })
-    });
+fn handshake(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Handshake> {
+    let mut fields = Fields::open(node, "a handshake", reader.source, report)?;
+    let challenge = fields
+        .required("when", report)
+        .and_then(|node| challenge(reader, node, report));
+    let answer = fields
+        .required("answer", report)
+        .and_then(|node| form(reader, node, report));
+    let verify = match &challenge {
+        Some(Challenge::Body(_)) => Vec::new(),
+        _ => verify::read(reader, &mut fields, report),
+    };
     fields.finish(report);
-    Some(Verify {
-        encoding: encoding?,
-        secret: secret?,
-        secret_form,
-        parts,
-        header: header?,
-        prefix,
-        separator,
-        timestamp,
+    Some(Handshake {
+        challenge: challenge?,
+        answer: answer?,
+        verify,
     })
 }
 
-fn secret_name(reader: &Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
-    let node = fields.required("secret", report)?;
-    let name = node.text()?;
-    if !reader.secrets.contains_key(name) {
-        let hint = diagnostic::suggestion(name, reader.secrets.keys().map(String::as_str));
-        let message = format!("`{name}` is not declared under connection.secrets");
-        report.error("IC0202", reader.source, node.place, message, hint);
+fn challenge(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Challenge> {
+    let mut fields = Fields::open(node, "the challenge", reader.source, report)?;
+    let query = fields.optional_text("query", report);
+    let header = fields.optional_text("header", report);
+    let body = reader.optional_program("body", &mut fields, &[], report);
+    let complete = fields.complete();
+    fields.finish(report);
+    match (query, header, body) {
+        (Some(name), None, None) => Some(Challenge::Query(name.to_owned())),
+        (None, Some(name), None) => Some(Challenge::Header(name.to_lowercase())),
+        (None, None, Some(program)) => Some(Challenge::Body(program)),
+        _ => {
+            if complete && !report.has_errors() {
+                report.error(
+                    "IC0004",
+                    reader.source,
+                    node.place,
+                    "a challenge stands in one place of the request",
+                    "write one of `query: validationToken`, `header: x-challenge` or `body: .challenge`",
+                );
+            }
+            None
+        }
     }
-    Some(name.to_owned())
+}
+
+/// `text`, or `{ json: key }`.
+fn form(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Form> {
+    if node.text() == Some("text") {
+        return Some(Form::Text);
+    }
+    if let Some(key) = node.get("json").and_then(Node::text) {
+        return Some(Form::Json(key.to_owned()));
+    }
+    report.error(
+        "IC0004",
+        reader.source,
+        node.place,
+        "an answer is neither `text` nor `{ json: key }`",
+        "write `answer: text`, or `answer: { json: challenge }` for an object with the challenge under that key",
+    );
+    None
 }

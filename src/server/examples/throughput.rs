@@ -25,7 +25,7 @@ use relay::{
     Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
     RelaySettings, standard,
 };
-use server::{HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use server::{HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -45,7 +45,7 @@ struct NoSystems;
 
 #[async_trait]
 impl SystemHooks for NoSystems {
-    async fn receive(&self, _: &str, _: IncomingParts, _: Bytes) -> Result<(), HookRefusal> {
+    async fn receive(&self, _: &str, _: IncomingParts, _: Bytes) -> Result<Option<HookAnswer>, HookRefusal> {
         Err(HookRefusal::UnknownConnection)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use crate::{HookRefusal, ServerSettings};
+use crate::{HookAnswer, HookRefusal, ServerSettings};
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
@@ -189,12 +189,28 @@ async fn systems_post_to_their_connections() {
     let received = ("crm".to_owned(), path.to_owned(), Bytes::from_static(b"[{}]"));
     assert_eq!(*stage.systems.received.lock().unwrap(), [received]);
 
+    *stage.systems.asked.lock().unwrap() = Some(HookAnswer {
+        content_type: "text/plain; charset=utf-8",
+        body: "<b>challenge</b>".into(),
+    });
+    let challenge = stage
+        .call(Method::GET, path, HeaderMap::new(), Bytes::new())
+        .await;
+    assert_eq!((challenge.status(), challenge.text()), (200, "<b>challenge</b>"));
+    assert_eq!(
+        challenge.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    assert_eq!(challenge.header("x-content-type-options"), Some("nosniff"));
+
     let mut told = Vec::new();
     for refusal in [
         HookRefusal::UnknownConnection,
         HookRefusal::Unsigned("the header `x-signature` is missing".into()),
+        HookRefusal::Malformed("it is not base64".into()),
         HookRefusal::WrongSignature,
         HookRefusal::Stale("signed 400 s ago".into()),
+        HookRefusal::Future("signed 400 s ahead".into()),
         HookRefusal::Unreadable("it is no list".into()),
         HookRefusal::Busy,
         HookRefusal::Failed("the database at 10.0.0.7 is gone".into()),
@@ -205,8 +221,10 @@ async fn systems_post_to_their_connections() {
     insta::assert_snapshot!(told.join("\n"), @r"
     404 not_found: there is nothing at this address
     401 signature_missing: the header `x-signature` is missing
+    400 signature_malformed: it is not base64
     401 signature_wrong: the signature does not fit the bytes that were sent
     401 stale: signed 400 s ago
+    401 from_the_future: signed 400 s ahead
     422 unreadable: it is no list
     503 busy: too much waits to be written; send it again shortly
     503 unavailable: the webhook could not be kept; send it again
@@ -214,7 +232,7 @@ async fn systems_post_to_their_connections() {
     stage.refusals.flush().await;
     assert_eq!(
         stage.ledger.refusals(100).await.unwrap().len(),
-        5,
+        7,
         "what failed on our side is no refusal"
     );
 }

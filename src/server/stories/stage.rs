@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::{HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use crate::{HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -41,6 +41,7 @@ pub(crate) fn random(seed: u64) -> Random {
 #[derive(Default)]
 pub(crate) struct Systems {
     pub(crate) answers: Mutex<VecDeque<HookRefusal>>,
+    pub(crate) asked: Mutex<Option<HookAnswer>>,
     pub(crate) received: Mutex<Vec<(String, String, Bytes)>>,
 }
 
@@ -51,7 +52,7 @@ impl SystemHooks for Systems {
         connection: &str,
         request: IncomingParts,
         body: Bytes,
-    ) -> Result<(), HookRefusal> {
+    ) -> Result<Option<HookAnswer>, HookRefusal> {
         if let Some(refusal) = self.answers.lock().unwrap().pop_front() {
             return Err(refusal);
         }
@@ -60,7 +61,7 @@ impl SystemHooks for Systems {
             .lock()
             .unwrap()
             .push((connection.to_owned(), uri, body));
-        Ok(())
+        Ok(self.asked.lock().unwrap().take())
     }
 }
 
@@ -229,6 +230,10 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(&self.0.body).unwrap_or_else(|bad| panic!("{bad}: {:?}", self.0.body))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0.body).unwrap()
     }
 
     /// Status and code of a problem, after checking that it is a whole one.
