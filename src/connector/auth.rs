@@ -12,8 +12,10 @@ use serde_json::{Map, Value as Json, json};
 use crate::call::{Caller, Outgoing};
 use crate::clock::later;
 use crate::failure::{Class, Failure};
-use crate::manifest::{Auth, AuthKind, ClientAuth, Login, OAuth};
+use crate::manifest::{ApiKey, Assertion, AuthKind, Call, ClientAuth, Csrf, Login, OAuth};
 use crate::names::Names;
+use crate::oauth1;
+use crate::proof::{Browser, Proof, header_name};
 use crate::secret::Secret;
 
 /// After the system refused the credentials, it is not asked again for this long: many systems lock accounts.
@@ -21,14 +23,14 @@ pub const REFUSED_MS: u64 = 300_000;
 
 /// Where the newest refresh token is kept, for systems that replace it with every use.
 ///
-/// A kept token descends from a configured one. When another one is configured the connection was authorised again, and
-/// what was kept before counts no more.
+/// A kept token descends from an *origin*: the refresh token that is configured, or the client that a person signed in
+/// to. With another origin the connection was authorised anew, and what was kept before counts no more.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
-    /// The newest refresh token of a connection: what was kept since `configured` was configured, or that itself.
-    async fn load(&self, connection: &str, configured: &Secret) -> Result<Secret, TokenError>;
+    /// The newest refresh token of a connection that descends from the origin, if one was kept.
+    async fn load(&self, connection: &str, origin: &Secret) -> Result<Option<Secret>, TokenError>;
     /// Keeps a new refresh token; the old one is not valid any more when this is called.
-    async fn keep(&self, connection: &str, configured: &Secret, token: &Secret) -> Result<(), TokenError>;
+    async fn keep(&self, connection: &str, origin: &Secret, token: &Secret) -> Result<(), TokenError>;
 }
 
 /// Why a refresh token is not at hand, or was not kept.
@@ -51,21 +53,21 @@ impl From<TokenError> for Failure {
     }
 }
 
-/// Keeps refresh tokens, each with the configured one, only as long as the process lives.
+/// Keeps refresh tokens, each with its origin, only as long as the process lives.
 #[derive(Debug, Default)]
 pub struct MemoryTokens(std::sync::Mutex<std::collections::BTreeMap<String, (Secret, Secret)>>);
 
 #[async_trait]
 impl TokenStore for MemoryTokens {
-    async fn load(&self, connection: &str, configured: &Secret) -> Result<Secret, TokenError> {
+    async fn load(&self, connection: &str, origin: &Secret) -> Result<Option<Secret>, TokenError> {
         let tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = tokens.get(connection).filter(|(origin, _)| origin == configured);
-        Ok(kept.map_or(configured, |(_, token)| token).clone())
+        let kept = tokens.get(connection).filter(|(of, _)| of == origin);
+        Ok(kept.map(|(_, token)| token.clone()))
     }
 
-    async fn keep(&self, connection: &str, configured: &Secret, token: &Secret) -> Result<(), TokenError> {
+    async fn keep(&self, connection: &str, origin: &Secret, token: &Secret) -> Result<(), TokenError> {
         let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.insert(connection.to_owned(), (configured.clone(), token.clone()));
+        tokens.insert(connection.to_owned(), (origin.clone(), token.clone()));
         Ok(())
     }
 }
@@ -74,8 +76,8 @@ impl TokenStore for MemoryTokens {
 pub(crate) struct Session {
     /// Which renewal this is: a call that fails says which session it used.
     pub(crate) generation: u64,
-    /// The value of the `Authorization` header.
-    pub(crate) header: Secret,
+    pub(crate) proof: Proof,
+    pub(crate) browser: Browser,
     /// What the system said beside the tokens.
     pub(crate) reply: Json,
     /// Sent with every remote call.
@@ -91,12 +93,37 @@ pub(crate) struct Held {
     refused: Option<(Timestamp, Failure)>,
 }
 
+impl Held {
+    /// Makes the next call authorise anew.
+    pub(crate) fn forget(&mut self) {
+        self.session = None;
+        self.refused = None;
+    }
+}
+
 /// What a system said, before it is a session.
-struct Granted {
-    header: String,
+pub(crate) struct Granted {
+    /// Whether a refresh token came with it.
+    pub(crate) refreshes: bool,
+    proof: Proof,
+    browser: Browser,
     reply: Json,
     context: Map<String, Json>,
     expires: Option<Timestamp>,
+}
+
+impl Granted {
+    /// A proof that needs no answer of the system.
+    fn fixed(proof: Proof) -> Granted {
+        Granted {
+            refreshes: false,
+            proof,
+            browser: Browser::default(),
+            reply: json!({}),
+            context: Map::new(),
+            expires: None,
+        }
+    }
 }
 
 /// The parts of a token answer that no template may see.
@@ -126,7 +153,8 @@ impl Caller {
                 held.refused = None;
                 let session = Arc::new(Session {
                     generation: held.generation,
-                    header: Secret::new(granted.header),
+                    proof: granted.proof,
+                    browser: granted.browser,
                     reply: granted.reply,
                     context: granted.context,
                     expires: granted.expires,
@@ -153,89 +181,190 @@ impl Caller {
 
     async fn authorise(&self, now: Timestamp) -> Result<Granted, Failure> {
         let auth = self.auth();
-        match &auth.kind {
-            AuthKind::Bearer => Ok(Granted {
-                header: self.render(&auth.header, &self.secret_names())?,
-                reply: json!({}),
-                context: Map::new(),
-                expires: None,
-            }),
+        let mut granted = self.granted(&auth.kind, now).await?;
+        if let Some(csrf) = &auth.csrf {
+            self.fetch_csrf(csrf, &mut granted).await?;
+        }
+        Ok(granted)
+    }
+
+    async fn granted(&self, kind: &AuthKind, now: Timestamp) -> Result<Granted, Failure> {
+        match kind {
+            AuthKind::Bearer { header } => {
+                let value = self.render(header, &self.secret_names())?;
+                Ok(Granted::fixed(Proof::authorization(value)))
+            }
+            AuthKind::Basic { user, password } => {
+                let names = self.secret_names();
+                let (user, password) = (self.render(user, &names)?, self.render(password, &names)?);
+                Ok(Granted::fixed(Proof::authorization(basic(&user, &password))))
+            }
+            AuthKind::ApiKey(key) => self.api_key(key).map(Granted::fixed),
+            AuthKind::OAuth1 { realm } => self.oauth1_keys(realm).map(Granted::fixed),
             AuthKind::ClientCredentials(oauth) => {
                 let form = vec![("grant_type", "client_credentials".to_owned())];
-                self.token(auth, oauth, form, now).await
+                self.token(oauth, form, None, now).await
             }
             AuthKind::Refresh(oauth) => {
-                let configured = self.secret("refresh_token")?;
-                let token = self
-                    .settings
-                    .tokens
-                    .load(&self.settings.name, &configured)
-                    .await?;
-                let form = vec![
-                    ("grant_type", "refresh_token".to_owned()),
-                    ("refresh_token", token.expose().to_owned()),
-                ];
-                self.token(auth, oauth, form, now).await
+                let origin = self.secret("refresh_token")?;
+                let kept = self.settings.tokens.load(&self.settings.name, &origin).await?;
+                let token = kept.unwrap_or_else(|| origin.clone());
+                self.refresh(oauth, &origin, &token, now).await
             }
-            AuthKind::Session(login) => self.log_in(auth, login).await,
+            AuthKind::Code { oauth, .. } => {
+                let origin = self.secret("client_id")?;
+                let kept = self.settings.tokens.load(&self.settings.name, &origin).await?;
+                let token = kept.ok_or_else(|| {
+                    let name = &self.settings.name;
+                    let text = format!("nobody has signed in yet: run `interconnect connection auth {name}`");
+                    Failure::new(Class::AuthRevoked, text)
+                })?;
+                self.refresh(oauth, &origin, &token, now).await
+            }
+            AuthKind::JwtBearer { oauth, assertion } => {
+                let signed = self.assertion(assertion, now)?;
+                let form = vec![
+                    (
+                        "grant_type",
+                        "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned(),
+                    ),
+                    ("assertion", signed),
+                ];
+                self.grant(oauth, form, HeaderMap::new(), None, now).await
+            }
+            AuthKind::Session { login, header } => self.log_in(login, header).await,
+            AuthKind::Cookie { request } => self.cookies(request).await,
         }
     }
 
-    async fn token(
+    fn api_key(&self, key: &ApiKey) -> Result<Proof, Failure> {
+        let value = Secret::new(self.render(&key.value, &self.secret_names())?);
+        if key.in_query {
+            return Ok(Proof::Query(key.name.clone(), value));
+        }
+        Ok(Proof::Header(header_name(&key.name)?, value))
+    }
+
+    fn oauth1_keys(&self, realm: &crate::template::Template) -> Result<Proof, Failure> {
+        Ok(Proof::Signed(Box::new(oauth1::Keys {
+            realm: self.render(realm, &self.config_names())?,
+            consumer_key: self.secret("consumer_key")?,
+            consumer_secret: self.secret("consumer_secret")?,
+            token: self.secret("token_id")?,
+            token_secret: self.secret("token_secret")?,
+        })))
+    }
+
+    async fn refresh(
         &self,
-        auth: &Auth,
         oauth: &OAuth,
-        mut form: Vec<(&'static str, String)>,
+        origin: &Secret,
+        token: &Secret,
         now: Timestamp,
     ) -> Result<Granted, Failure> {
-        let (id, secret) = (self.secret("client_id")?, self.secret("client_secret")?);
+        let form = vec![
+            ("grant_type", "refresh_token".to_owned()),
+            ("refresh_token", token.expose().to_owned()),
+        ];
+        self.token(oauth, form, Some(origin), now).await
+    }
+
+    /// Asks the token endpoint, with what shows who the client is.
+    pub(crate) async fn token(
+        &self,
+        oauth: &OAuth,
+        mut form: Vec<(&'static str, String)>,
+        origin: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<Granted, Failure> {
         let mut headers = HeaderMap::new();
-        match oauth.client_auth {
+        match &oauth.client_auth {
             ClientAuth::Body => {
-                form.push(("client_id", id.expose().to_owned()));
-                form.push(("client_secret", secret.expose().to_owned()));
+                form.push(("client_id", self.secret("client_id")?.expose().to_owned()));
+                form.push(("client_secret", self.secret("client_secret")?.expose().to_owned()));
             }
             ClientAuth::Basic => {
-                let value = format!(
-                    "Basic {}",
-                    STANDARD.encode(format!("{}:{}", id.expose(), secret.expose()))
-                );
+                let (id, secret) = (self.secret("client_id")?, self.secret("client_secret")?);
+                let value = basic(id.expose(), secret.expose());
                 headers.insert(AUTHORIZATION, crate::call::header_value(&value, true)?);
+            }
+            ClientAuth::Assertion(assertion) => {
+                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+                form.push(("client_assertion_type", kind.to_owned()));
+                form.push(("client_assertion", self.assertion(assertion, now)?));
             }
         }
         if !oauth.scopes.is_empty() {
             form.push(("scope", oauth.scopes.join(" ")));
         }
+        self.grant(oauth, form, headers, origin, now).await
+    }
+
+    /// Sends a form to the token endpoint. A refresh token that comes back is kept as descending from the origin.
+    async fn grant(
+        &self,
+        oauth: &OAuth,
+        form: Vec<(&'static str, String)>,
+        headers: HeaderMap,
+        origin: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<Granted, Failure> {
         let url = self.render(&oauth.token_url, &self.config_names())?;
         let outgoing = Outgoing::form(&url, &form, headers)?;
         let mut reply = self.exchange(outgoing, None).await?.body;
         let Some(token) = reply["access_token"].as_str().map(str::to_owned) else {
             return Err(Failure::protocol("the token answer has no `access_token`"));
         };
-        if let (AuthKind::Refresh(_), Some(fresh)) = (&auth.kind, reply["refresh_token"].as_str()) {
+        let refreshes = reply["refresh_token"].is_string();
+        if let (Some(fresh), Some(origin)) = (reply["refresh_token"].as_str(), origin) {
             // Kept before the new access token is used: if we stop now, the next start has it.
-            let (configured, fresh) = (self.secret("refresh_token")?, Secret::new(fresh));
-            let tokens = &self.settings.tokens;
-            tokens.keep(&self.settings.name, &configured, &fresh).await?;
+            let (tokens, name) = (&self.settings.tokens, &self.settings.name);
+            let kept = tokens.keep(name, origin, &Secret::new(fresh)).await;
+            kept.map_err(|error| {
+                let mut failure = Failure::from(error);
+                failure.detail = format!("the new refresh token was not kept: {}", failure.detail);
+                failure
+            })?;
         }
         let seconds = reply["expires_in"]
             .as_u64()
             .or_else(|| reply["expires_in"].as_str()?.parse().ok());
         let life_ms = seconds.map(|s| s.saturating_mul(1_000)).or(oauth.assume_ms);
         let expires = life_ms.map(|ms| later(now, ms.saturating_sub(oauth.skew_ms).max(1)));
-        let header = self.render(&auth.header, &Names::default().with("token", token))?;
+        let header = self.render(&oauth.header, &Names::default().with("token", token))?;
         if let Json::Object(map) = &mut reply {
             map.retain(|key, _| !TOKENS.contains(&key.as_str()));
         }
         Ok(Granted {
-            header,
+            refreshes,
             reply,
-            context: Map::new(),
             expires,
+            ..Granted::fixed(Proof::authorization(header))
         })
     }
 
-    async fn log_in(&self, auth: &Auth, login: &Login) -> Result<Granted, Failure> {
+    /// The claims of the manifest with their time, signed.
+    fn assertion(&self, assertion: &Assertion, now: Timestamp) -> Result<String, Failure> {
+        let names = self.secret_names();
+        let mut claims = self.expr(&assertion.claims, &names)?;
+        let life_s = i64::try_from(assertion.life_ms / 1_000).unwrap_or(i64::MAX);
+        claims["iat"] = json!(now.as_second());
+        claims["exp"] = json!(now.as_second().saturating_add(life_s));
+        claims["jti"] = json!(self.clock.nonce());
+        let key_id = assertion
+            .key_id
+            .as_ref()
+            .map(|id| self.render(id, &names))
+            .transpose()?;
+        let key = self.secret(&assertion.key)?;
+        let signed = crate::jwt::sign(assertion.algorithm, key.expose(), key_id.as_deref(), &claims);
+        signed.map_err(|reason| {
+            let text = format!("the secret `{}` cannot sign: {reason}", assertion.key);
+            Failure::new(Class::Settings, text)
+        })
+    }
+
+    async fn log_in(&self, login: &Login, header: &crate::template::Template) -> Result<Granted, Failure> {
         let names = self.secret_names();
         let method = self.render(&login.method, &names)?;
         let params = self.expr(&login.params, &names)?;
@@ -243,24 +372,60 @@ impl Caller {
             .exchange(self.remote(&method, params, None)?, None)
             .await?
             .body;
-        let header = self.render(&auth.header, &names.with("reply", reply))?;
-        let mut context = login.extra.clone();
+        let header = self.render(header, &names.with("reply", reply))?;
+        let mut granted = Granted::fixed(Proof::authorization(header));
+        granted.context = login.extra.clone();
         if let Some(call) = &login.context {
-            let mut outgoing = self.outgoing(call, &self.config_names(), Some(&context), &json!({}))?;
-            outgoing.authorise(&header)?;
+            let names = self.config_names();
+            let mut outgoing = self.outgoing(call, &names, Some(&granted.context), &json!({}))?;
+            outgoing.prove(&granted.proof, &granted.browser, "", 0)?;
             match self.exchange(outgoing, call.group.as_deref()).await?.body {
                 Json::Object(asked) => {
-                    let extra = std::mem::replace(&mut context, asked);
-                    context.extend(extra);
+                    let extra = std::mem::replace(&mut granted.context, asked);
+                    granted.context.extend(extra);
                 }
                 _ => return Err(Failure::protocol("the context is not an object")),
             }
         }
-        Ok(Granted {
-            header,
-            reply: json!({}),
-            context,
-            expires: None,
-        })
+        Ok(granted)
     }
+
+    async fn cookies(&self, request: &Call) -> Result<Granted, Failure> {
+        let outgoing = self.outgoing(request, &self.secret_names(), None, &json!({}))?;
+        let reply = self.exchange(outgoing, request.group.as_deref()).await?;
+        let mut granted = Granted::fixed(Proof::Cookies);
+        granted.browser.take(&reply.headers)?;
+        if granted.browser.is_empty() {
+            return Err(Failure::protocol(
+                "the system answered the login without a cookie",
+            ));
+        }
+        Ok(granted)
+    }
+
+    /// Gets the token against forged requests, and the cookies of the session it belongs to.
+    async fn fetch_csrf(&self, csrf: &Csrf, granted: &mut Granted) -> Result<(), Failure> {
+        let names = self.config_names();
+        let mut outgoing = self.outgoing(&csrf.request, &names, None, &granted.reply)?;
+        outgoing.prove(
+            &granted.proof,
+            &granted.browser,
+            &self.clock.nonce(),
+            self.clock.now().as_second(),
+        )?;
+        let reply = self.exchange(outgoing, csrf.request.group.as_deref()).await?;
+        let name = header_name(&csrf.header)?;
+        let token = reply.headers.get(&name).and_then(|value| value.to_str().ok());
+        let Some(token) = token else {
+            return Err(Failure::protocol(format!(
+                "the system gave no token in its header `{name}`"
+            )));
+        };
+        granted.browser.csrf = Some((name, Secret::new(token)));
+        granted.browser.take(&reply.headers)
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }

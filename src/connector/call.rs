@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use outbound::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use outbound::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE};
 use outbound::{Method, Request, Url};
 use serde_json::{Map, Value as Json, json};
 
@@ -17,6 +17,7 @@ use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
 use crate::manifest::{Auth, Body, Call, Expr, Manifest, Tree, Verb};
 use crate::names::Names;
+use crate::proof::header_name;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::template::Template;
@@ -43,12 +44,27 @@ pub(crate) enum Repeat {
 
 /// A successful answer, unwrapped and decoded.
 pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Json,
+}
+
+impl Reply {
+    /// Adds what programs over this answer may use besides its body.
+    pub(crate) fn names(&self, names: Names) -> Names {
+        let mut headers = Map::new();
+        for (name, value) in self.headers.iter().filter(|(name, _)| *name != SET_COOKIE) {
+            if let Ok(value) = value.to_str() {
+                headers.insert(name.as_str().to_owned(), Json::from(value));
+            }
+        }
+        names.with("headers", headers).with("status", self.status)
+    }
 }
 
 /// A request ready to be sent.
 pub(crate) struct Outgoing {
-    request: Request,
+    pub(crate) request: Request,
     /// Whether the answer is wrapped as a remote call's.
     remote: bool,
 }
@@ -132,6 +148,17 @@ impl Caller {
 
     /// Sends a call until it succeeds, is refused, or its deadline passes.
     pub(crate) async fn call(&self, call: &Call, names: Names, repeat: Repeat) -> Result<Reply, Failure> {
+        self.call_at(call, names, repeat, None).await
+    }
+
+    /// The same, to an address that the system gave, instead of the call's own.
+    pub(crate) async fn call_at(
+        &self,
+        call: &Call,
+        names: Names,
+        repeat: Repeat,
+        to: Option<&str>,
+    ) -> Result<Reply, Failure> {
         let deadline = later(
             self.clock.now(),
             self.settings.deadline_ms.unwrap_or(CALL_DEADLINE_MS),
@@ -141,7 +168,7 @@ impl Caller {
         loop {
             let session = self.session(stale).await?;
             tries += 1;
-            let outgoing = self.prepared(call, &names, &session)?;
+            let outgoing = self.prepared(call, &names, &session, to)?;
             let (failure, wait) = match self.send(outgoing, call.group.as_deref(), deadline).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
@@ -199,14 +226,24 @@ impl Caller {
         seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31) % below.max(1)
     }
 
-    fn prepared(&self, call: &Call, names: &Names, session: &Session) -> Result<Outgoing, Failure> {
+    fn prepared(
+        &self,
+        call: &Call,
+        names: &Names,
+        session: &Session,
+        to: Option<&str>,
+    ) -> Result<Outgoing, Failure> {
         let names = names
             .clone()
             .with("config", self.config.clone())
             .with("auth", json!({"reply": session.reply}))
             .with("context", session.context.clone());
         let mut outgoing = self.outgoing(call, &names, Some(&session.context), &session.reply)?;
-        outgoing.authorise(session.header.expose())?;
+        if let Some(to) = to {
+            outgoing.request.url = crate::pages::beside(&outgoing.request.url, to)?;
+        }
+        let seconds = self.clock.now().as_second();
+        outgoing.prove(&session.proof, &session.browser, &self.clock.nonce(), seconds)?;
         Ok(outgoing)
     }
 
@@ -354,6 +391,8 @@ impl Caller {
             return Err((failure, wait));
         }
         Ok(Reply {
+            status: answer.status,
+            headers: answer.headers,
             body: self.unwrapped(body, remote),
         })
     }
@@ -387,7 +426,7 @@ fn unanswered(error: &outbound::Error) -> Failure {
     failure
 }
 
-fn parsed(text: &str) -> Result<Url, Failure> {
+pub(crate) fn parsed(text: &str) -> Result<Url, Failure> {
     // The address itself is not shown: it may hold what a template put there.
     Url::parse(text).map_err(|e| Failure::new(Class::Settings, format!("not an address: {e}")))
 }
@@ -450,16 +489,9 @@ impl Outgoing {
     }
 
     fn header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
-        let name = HeaderName::from_bytes(name.to_lowercase().as_bytes())
-            .map_err(|_| Failure::protocol(format!("`{name}` is not a header name")))?;
-        self.request.headers.insert(name, header_value(value, false)?);
-        Ok(())
-    }
-
-    pub(crate) fn authorise(&mut self, value: &str) -> Result<(), Failure> {
         self.request
             .headers
-            .insert(AUTHORIZATION, header_value(value, true)?);
+            .insert(header_name(name)?, header_value(value, false)?);
         Ok(())
     }
 }

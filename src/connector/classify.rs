@@ -25,7 +25,10 @@ pub(crate) fn classify(
     body: &Json,
     now: Timestamp,
 ) -> (Failure, Option<u64>) {
-    let rule = manifest.rules.iter().find(|rule| fits(rule, status, body));
+    let rule = manifest
+        .rules
+        .iter()
+        .find(|rule| fits(rule, status, headers, body));
     let (name, wait) = match rule {
         Some(rule) => (rule.class, waited(&rule.wait, headers)),
         None => (by_status(status), retry_after(headers, "retry-after")),
@@ -44,6 +47,7 @@ pub(crate) fn classify(
         },
         ClassName::Transient => Class::Transient,
         ClassName::TooLarge => Class::TooLarge,
+        ClassName::CursorExpired => Class::CursorExpired,
         ClassName::SchemaDrift => Class::SchemaDrift {
             field: first(rule.and_then(|r| r.field.as_ref())),
         },
@@ -61,14 +65,18 @@ pub(crate) fn classify(
     (failure, wait)
 }
 
-fn fits(rule: &Rule, status: u16, body: &Json) -> bool {
+fn fits(rule: &Rule, status: u16, headers: &HeaderMap, body: &Json) -> bool {
     let status_fits = rule.statuses.is_empty() || rule.statuses.contains(&status);
     let holds = |test: &Program| {
         // A test that fails on this body does not hold: the body is of another kind.
         let found = test.one(body, &|_| Json::Null);
         matches!(found, Ok(value) if !value.is_null() && value != Json::Bool(false))
     };
-    status_fits && rule.test.as_ref().is_none_or(holds)
+    let has = |(name, value): &(String, String)| {
+        let given = headers.get(name).and_then(|given| given.to_str().ok());
+        given.is_some_and(|given| given.trim().eq_ignore_ascii_case(value))
+    };
+    status_fits && rule.headers.iter().all(has) && rule.test.as_ref().is_none_or(holds)
 }
 
 fn by_status(status: u16) -> ClassName {

@@ -1,9 +1,10 @@
-//! [`Clock`]: time is handed in, so that windows, limits and retries are tested without sleeping.
+//! [`Clock`]: time and chance are handed in, so that windows, limits, retries and signatures are tested without either.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
 
 /// Says what time it is, and waits.
 #[async_trait]
@@ -12,7 +13,12 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Returns after this many milliseconds.
     async fn sleep(&self, ms: u64);
+    /// A text of letters and digits that was never given before and that nobody can guess.
+    fn nonce(&self) -> String;
 }
+
+/// Bytes of chance in a nonce.
+const NONCE_BYTES: usize = 16;
 
 /// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +32,14 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    fn nonce(&self) -> String {
+        let mut bytes = [0; NONCE_BYTES];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .expect("the operating system gives random numbers");
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -209,7 +209,7 @@ impl Connection {
             .caller
             .call(&identity.request, Names::default(), Repeat::Safe)
             .await?;
-        let names = self.caller.config_names();
+        let names = reply.names(self.caller.config_names());
         let tenant = identity.tenant.one(&reply.body, &|name| names.get(name));
         let tenant = tenant.map_err(|e| Failure::protocol(e.to_string()))?;
         match scalar(&tenant) {
@@ -234,6 +234,7 @@ impl Connection {
             .caller
             .call(&discovery.request, names.clone(), Repeat::Safe)
             .await?;
+        let names = reply.names(names);
         let items = discovery.items.run(&reply.body, &|name| names.get(name));
         let items = items.map_err(|e| Failure::protocol(e.to_string()))?;
         let mut fields: Vec<FieldInfo> = items.iter().filter_map(field_info).collect();

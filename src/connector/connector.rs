@@ -85,7 +85,7 @@ impl Connector {
         auth.map(|a| AuthInfo {
             name: a.name.clone(),
             needs: a.needs.clone(),
-            refreshes: matches!(a.kind, AuthKind::Refresh(_)),
+            refreshes: matches!(a.kind, AuthKind::Refresh(_) | AuthKind::Code { .. }),
         })
         .collect()
     }

@@ -31,6 +31,8 @@ pub enum Class {
     Transient,
     /// What was asked for is too much at once.
     TooLarge,
+    /// The system does not know any more where reading stood.
+    CursorExpired,
     /// A field that is asked for or written does not exist at the system any more.
     SchemaDrift {
         /// The field, if the system names it.
@@ -88,6 +90,7 @@ impl Class {
             | Class::RateLimited { .. }
             | Class::QuotaExhausted { .. }
             | Class::Transient
+            | Class::CursorExpired
             | Class::Network => Action::TryLater,
             Class::TooLarge => Action::AskLess,
             Class::SchemaDrift { .. } => Action::Rediscover,
@@ -108,6 +111,7 @@ impl Class {
             Class::QuotaExhausted { .. } => "quota_exhausted",
             Class::Transient => "transient",
             Class::TooLarge => "too_large",
+            Class::CursorExpired => "cursor_expired",
             Class::SchemaDrift { .. } => "schema_drift",
             Class::NotFound => "not_found",
             Class::Validation => "validation",
@@ -138,6 +142,9 @@ impl Class {
             }
             Class::Transient => "the system is unwell for the moment: it is tried again".to_owned(),
             Class::TooLarge => "the request is too large for the system: it is split".to_owned(),
+            Class::CursorExpired => {
+                "the system does not know any more where reading stood: all is read again".to_owned()
+            }
             Class::SchemaDrift { field: Some(field) } => {
                 format!("the field `{field}` is gone or hidden: restore it, or take it out of the mapping")
             }

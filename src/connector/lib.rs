@@ -20,17 +20,22 @@ mod connector;
 mod engine_tests;
 mod failure;
 mod flat;
+mod jwt;
 mod limiter;
 mod lint;
 mod manifest;
 mod names;
+mod oauth1;
 mod outcome;
+mod pages;
 mod program;
+mod proof;
 mod read;
 mod secret;
 mod settings;
 #[cfg(test)]
 mod shipped_tests;
+mod sign_in;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -48,10 +53,12 @@ pub use connection::{Connection, FieldInfo, Identity, Object, Outcome, Page, Wri
 pub use connector::{AuthInfo, Connector};
 pub use failure::{Action, Class, Failure, MESSAGE_MAX, RecordClass, RecordError};
 pub use limiter::LIMIT_WAIT_MAX_MS;
+pub use pages::PAGES_MAX;
 pub use program::OUTPUTS_MAX;
 pub use read::{ASSOCIATION_PAGES_MAX, WINDOWS_MAX};
 pub use secret::{Secret, Secrets};
 pub use settings::Settings;
+pub use sign_in::SignIn;
 pub use verify::{AHEAD_MAX_MS, SIGNATURES_MAX, TOLD_MAX, UNVERIFIED_BYTES_MAX, Verified};
 pub use webhook::{Answer, CHALLENGE_CHARS_MAX, Hint, Incoming, Received, Refusal};
 pub use write::{LOCKED_TRIES_MAX, SINGLED_OUT_MAX};

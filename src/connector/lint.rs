@@ -20,7 +20,7 @@ use crate::connection::{Connection, field_info};
 use crate::connector::Connector;
 use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
-use crate::manifest::{Association, Call, Object, Step, Strategy, Write};
+use crate::manifest::{Association, Call, Changes, Object, Step, Strategy, Write};
 use crate::names::{Names, scalar};
 use crate::program::Program;
 use crate::secret::Secrets;
@@ -50,6 +50,8 @@ impl Connector {
 struct Linter {
     connection: Connection,
     reached: RefCell<BTreeSet<String>>,
+    /// The sample at work.
+    sample: RefCell<Json>,
 }
 
 impl Linter {
@@ -89,6 +91,7 @@ impl Linter {
                 looked_up: std::sync::Mutex::default(),
             },
             reached: RefCell::default(),
+            sample: RefCell::default(),
         })
     }
 
@@ -97,6 +100,7 @@ impl Linter {
             return;
         };
         let sample = root.to_json();
+        self.sample.replace(sample.clone());
         let expect = root.get("expect");
         let place = expect.map_or(root.place, |n| n.place);
         let place = Place {
@@ -158,14 +162,27 @@ impl Linter {
 
     fn names(&self, object: &str) -> Result<Names, String> {
         if object.is_empty() {
-            return Ok(Names::default().with("config", self.connection.caller.config.clone()));
+            let config = self.connection.caller.config.clone();
+            return Ok(self.answered(Names::default().with("config", config)));
         }
-        let found = self.connection.object(object);
-        found.map(|(_, names)| names).map_err(|e| e.detail)
+        Ok(self.object(object)?.1)
     }
 
     fn object(&self, name: &str) -> Result<(&Object, Names), String> {
-        self.connection.object(name).map_err(|e| e.detail)
+        let (kind, names) = self.connection.object(name).map_err(|e| e.detail)?;
+        Ok((kind, self.answered(names)))
+    }
+
+    /// Adds the headers and the status that the sample says the answer had.
+    fn answered(&self, names: Names) -> Names {
+        let sample = self.sample.borrow();
+        let headers = sample["headers"].as_object().into_iter().flatten();
+        let headers: Map<String, Json> = headers
+            .map(|(name, value)| (name.to_lowercase(), value.clone()))
+            .collect();
+        names
+            .with("headers", headers)
+            .with("status", sample["status"].clone())
     }
 
     /// Runs a program and remembers that a sample reached it.
@@ -267,12 +284,30 @@ impl Linter {
     fn changes(&self, object: &str, body: &Json) -> Made {
         let (kind, names) = self.object(object)?;
         let changes = kind.changes.as_ref().ok_or("the object has no `read.changes`")?;
-        let rows = self.run(&changes.records, body, &names)?;
-        let done = match &changes.done {
-            Some(done) => self.first(done, body, &names)?,
-            None => json!((rows.len() as u64) < changes.page),
-        };
-        Ok(json!({"objects": self.rows(kind, &names, rows)?, "done": done}))
+        let rows = self.run(changes.records(), body, &names)?;
+        let mut made = json!({});
+        match changes {
+            Changes::Windows(changes) => {
+                made["done"] = match &changes.done {
+                    Some(done) => self.first(done, body, &names)?,
+                    None => json!((rows.len() as u64) < changes.page),
+                };
+            }
+            Changes::Pages(changes) => {
+                let next = changes.next.program();
+                for (name, program) in [
+                    ("next", next),
+                    ("done", changes.done.as_ref()),
+                    ("delta", changes.delta.as_ref()),
+                ] {
+                    if let Some(program) = program {
+                        made[name] = self.first(program, body, &names)?;
+                    }
+                }
+            }
+        }
+        made["objects"] = self.rows(kind, &names, rows)?;
+        Ok(made)
     }
 
     fn by_ids(&self, object: &str, body: &Json) -> Made {
@@ -349,7 +384,7 @@ impl Linter {
             .with("auth", json!({"reply": auth_reply}))
             .with("context", context.clone());
         for name in [
-            "fields", "window", "last_id", "limit", "ids", "after", "batch", "key", "keys", "pairs",
+            "fields", "window", "last_id", "since", "limit", "ids", "after", "batch", "key", "keys", "pairs",
         ] {
             if let Some(value) = sample["with"].get(name) {
                 names = names.with(name, value.clone());
@@ -370,7 +405,7 @@ impl Linter {
         };
         let write = || kind.write.as_ref().ok_or_else(none);
         Ok(match of {
-            "changes" => &kind.changes.as_ref().ok_or_else(none)?.request,
+            "changes" => kind.changes.as_ref().ok_or_else(none)?.request(),
             "by_ids" => &kind.by_ids.as_ref().ok_or_else(none)?.request,
             "association" => &association()?.request,
             "set" => &association()?.write.as_ref().ok_or_else(none)?.set,
@@ -434,8 +469,7 @@ fn over_answers(connector: &Connector) -> Vec<&Program> {
         programs.extend(parts.into_iter().flatten());
         programs.extend(object.lookups.values().map(|l| &l.pairs));
         if let Some(changes) = &object.changes {
-            programs.push(&changes.records);
-            programs.extend(&changes.done);
+            programs.extend(changes.programs());
         }
         programs.extend(object.by_ids.iter().map(|b| &b.records));
         for association in object.associations.values() {

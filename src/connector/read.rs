@@ -9,7 +9,7 @@ use crate::call::Repeat;
 use crate::connection::{Connection, Object, Page};
 use crate::failure::{Class, Failure};
 use crate::flat;
-use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind};
+use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind, WindowChanges};
 use crate::names::{Names, scalar};
 use crate::program::RunError;
 use crate::window::{Cursor, Next, Plan, Window};
@@ -31,7 +31,7 @@ impl Connection {
     /// The next page of changed objects.
     ///
     /// No cursor is the beginning of time. Store the page's cursor when its objects are durable; reading goes on from
-    /// there after any interruption, in the middle of a window too.
+    /// there after any interruption, in the middle of a window or a listing too.
     pub async fn changes(
         &self,
         object: &str,
@@ -39,11 +39,22 @@ impl Connection {
         cursor: Option<&Json>,
     ) -> Result<Page, Failure> {
         let (kind, _) = self.object(object)?;
-        let changes = kind.changes.as_ref().ok_or_else(|| {
-            Failure::protocol(format!(
+        match &kind.changes {
+            Some(Changes::Windows(changes)) => self.next_window(object, changes, fields, cursor).await,
+            Some(Changes::Pages(changes)) => self.next_page(object, changes, fields, cursor).await,
+            None => Err(Failure::protocol(format!(
                 "the manifest does not say how to read changes of `{object}`"
-            ))
-        })?;
+            ))),
+        }
+    }
+
+    async fn next_window(
+        &self,
+        object: &str,
+        changes: &WindowChanges,
+        fields: &[String],
+        cursor: Option<&Json>,
+    ) -> Result<Page, Failure> {
         let plan = self.plan(changes);
         let mut cursor = Cursor::read(cursor).map_err(|e| Failure::new(Class::Settings, e.to_string()))?;
         let mut windows = 0;
@@ -77,7 +88,7 @@ impl Connection {
         self.objects(object, fields, rows).await
     }
 
-    fn plan(&self, changes: &Changes) -> Plan {
+    fn plan(&self, changes: &WindowChanges) -> Plan {
         let settings = &self.caller.settings;
         let mut passes = changes.passes.clone();
         if let Some(last) = passes.last_mut() {
@@ -97,7 +108,7 @@ impl Connection {
     async fn page_of(
         &self,
         object: &str,
-        changes: &Changes,
+        changes: &WindowChanges,
         fields: &[String],
         next: &Next,
     ) -> Result<PageRows, Failure> {
@@ -114,6 +125,7 @@ impl Connection {
             .caller
             .call(&changes.request, names.clone(), Repeat::Safe)
             .await?;
+        let names = reply.names(names);
         let get = |name: &str| names.get(name);
         let rows = changes.records.run(&reply.body, &get)?;
         let mut ids: Vec<String> = Vec::with_capacity(rows.len());
@@ -178,12 +190,13 @@ impl Connection {
                 .caller
                 .call(&by_ids.request, names.clone(), Repeat::Safe)
                 .await?;
+            let names = reply.names(names);
             rows.extend(by_ids.records.run(&reply.body, &|name| names.get(name))?);
         }
         Ok(rows)
     }
 
-    async fn objects(
+    pub(crate) async fn objects(
         &self,
         object: &str,
         fields: &[String],
@@ -265,6 +278,7 @@ impl Connection {
                     .caller
                     .call(&association.request, names.clone(), Repeat::Safe)
                     .await?;
+                let names = reply.names(names);
                 let get = |name: &str| names.get(name);
                 for pair in association.pairs.run(&reply.body, &get)? {
                     if let (Some(from), Some(to)) = (scalar(&pair["from"]), scalar(&pair["to"])) {
@@ -322,7 +336,7 @@ fn page(objects: Vec<Object>, cursor: &Cursor, more: bool) -> Page {
 }
 
 /// The fields on the wire for what a caller asks for.
-fn asked(kind: &ObjectKind, fields: &[String]) -> Vec<String> {
+pub(crate) fn asked(kind: &ObjectKind, fields: &[String]) -> Vec<String> {
     let own: Vec<String> = fields
         .iter()
         .filter(|f| !f.starts_with(ASSOCIATIONS))

@@ -44,6 +44,10 @@ impl Clock for ManualClock {
         self.advance(ms);
         tokio::task::yield_now().await;
     }
+
+    fn nonce(&self) -> String {
+        "fjaLirsIcCGVZWzBX0pg".to_owned()
+    }
 }
 
 /// A request as the server got it.
@@ -51,6 +55,8 @@ impl Clock for ManualClock {
 pub(crate) struct Got {
     pub(crate) line: String,
     pub(crate) authorization: String,
+    /// All headers, by their names in lower case.
+    pub(crate) headers: std::collections::BTreeMap<String, String>,
     pub(crate) body: String,
 }
 
@@ -65,6 +71,8 @@ impl Got {
 pub(crate) enum Say {
     Json(u16, String),
     Header(u16, &'static str, &'static str, String),
+    /// Several headers.
+    Headers(u16, Vec<(&'static str, &'static str)>, String),
     /// The connection breaks in the middle of the answer: the request arrived, the outcome is unknown.
     Drop,
 }
@@ -117,12 +125,16 @@ impl Server {
 
 async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let line = format!("{} {}", request.method(), request.uri());
-    let header = request.headers().get("authorization");
-    let authorization = header.map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
+    let header = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        (name.to_string(), value.to_str().unwrap().to_owned())
+    };
+    let headers: std::collections::BTreeMap<String, String> = request.headers().iter().map(header).collect();
+    let authorization = headers.get("authorization").cloned().unwrap_or_default();
     let body = axum::body::to_bytes(request.into_body(), 1 << 24).await.unwrap();
     let got = Got {
         line,
         authorization,
+        headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     };
     let said = (shared.answer.lock().unwrap())(&got);
@@ -132,6 +144,12 @@ async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         Say::Json(status, body) => builder.status(status).body(Body::from(body)),
         Say::Header(status, name, value, body) => {
             builder.status(status).header(name, value).body(Body::from(body))
+        }
+        Say::Headers(status, headers, body) => {
+            let builder = headers
+                .into_iter()
+                .fold(builder, |builder, (name, value)| builder.header(name, value));
+            builder.status(status).body(Body::from(body))
         }
         Say::Drop => {
             let broken = futures_util::stream::iter([

@@ -126,6 +126,7 @@ impl Connection {
                 .caller
                 .call(&find.request, names.clone(), Repeat::Safe)
                 .await?;
+            let names = reply.names(names);
             for pair in find.pairs.run(&reply.body, &|name| names.get(name))? {
                 let (Some(key), Some(id)) = (scalar(&pair["key"]), scalar(&pair["id"])) else {
                     continue;
@@ -305,6 +306,7 @@ impl Connection {
                 .caller
                 .call(&lookup.request, names.clone(), Repeat::Safe)
                 .await?;
+            let names = reply.names(names);
             let pairs = lookup.pairs.run(&reply.body, &|name| names.get(name))?;
             let mut known = self
                 .looked_up
@@ -359,6 +361,7 @@ impl Connection {
             let names = work.names.clone().with("batch", batch(chunk, items));
             match self.caller.call(&step.request, names.clone(), repeat).await {
                 Ok(reply) => {
+                    let names = reply.names(names);
                     let found = step.results.run(&reply.body, &|name| names.get(name));
                     self.assign(chunk, items, &found.unwrap_or_default(), outcomes, &mut locked);
                 }

@@ -3,6 +3,8 @@
 mod auth;
 mod calls;
 mod findings;
+mod paging;
+mod proofs;
 mod reading;
 mod remote;
 mod signatures;

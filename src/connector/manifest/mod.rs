@@ -18,13 +18,13 @@ use std::collections::BTreeMap;
 
 use diagnostic::{Fields, Node, Report, Source};
 
-pub(crate) use auth::{Auth, AuthKind, ClientAuth, Login, OAuth};
+pub(crate) use auth::{ApiKey, Assertion, Auth, AuthKind, ClientAuth, Csrf, Login, OAuth};
 #[cfg(test)]
 pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
 pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Object};
 pub(crate) use reader::{Config, Reader};
-pub(crate) use reading::{Changes, IdOrder, Mode, Pass};
+pub(crate) use reading::{Changes, IdOrder, Mode, PageChanges, Pass, Step as PageStep, WindowChanges};
 pub(crate) use request::{Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
 #[cfg(test)]
@@ -154,7 +154,7 @@ impl Connection {
         let identity = fields.required("identity", report).and_then(|node| {
             let mut fields = Fields::open(node, "the identity", reader.source, report)?;
             let request = reader.call("request", &mut fields, &[], report);
-            let tenant = reader.program("tenant", &mut fields, &["config"], report);
+            let tenant = reader.program("tenant", &mut fields, &["config", "headers", "status"], report);
             fields.finish(report);
             Some(Identity {
                 request: request?,

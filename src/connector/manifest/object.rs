@@ -12,8 +12,8 @@ use super::writing::{Write, read_write};
 use crate::codec::Type;
 use crate::program::Program;
 
-/// Names that programs over replies may use.
-pub(super) const REPLY: [&str; 3] = ["config", "object", "vars"];
+/// Names that programs over replies may use: `headers` are those of the answer, `status` is its status.
+pub(super) const REPLY: [&str; 5] = ["config", "object", "vars", "headers", "status"];
 /// Fewest and most objects a batch or page may have.
 pub(super) const BATCH: std::ops::RangeInclusive<i64> = 1..=10_000;
 

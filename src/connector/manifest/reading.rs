@@ -1,4 +1,4 @@
-//! How objects are read: changes by windows, and objects by their ids.
+//! How objects are read: changes by windows or page by page, and objects by their ids.
 
 use diagnostic::{Fields, Node, Report};
 
@@ -7,8 +7,91 @@ use super::reader::Reader;
 use super::request::Call;
 use crate::program::Program;
 
-/// Reading what changed: closed windows on the time of change, keyset on the id inside them.
-pub(crate) struct Changes {
+/// Reading what changed.
+pub(crate) enum Changes {
+    Windows(WindowChanges),
+    Pages(PageChanges),
+}
+
+impl Changes {
+    pub(crate) fn request(&self) -> &Call {
+        match self {
+            Changes::Windows(changes) => &changes.request,
+            Changes::Pages(changes) => &changes.request,
+        }
+    }
+
+    pub(crate) fn records(&self) -> &Program {
+        match self {
+            Changes::Windows(changes) => &changes.records,
+            Changes::Pages(changes) => &changes.records,
+        }
+    }
+
+    /// All expressions over an answer.
+    pub(crate) fn programs(&self) -> Vec<&Program> {
+        let mut programs = vec![self.records()];
+        match self {
+            Changes::Windows(changes) => programs.extend(&changes.done),
+            Changes::Pages(changes) => {
+                programs.extend(changes.done.iter().chain(&changes.delta));
+                programs.extend(changes.next.program());
+            }
+        }
+        programs
+    }
+}
+
+/// A listing that leads from page to page.
+pub(crate) struct PageChanges {
+    /// Rows of a full page.
+    pub(crate) page: u64,
+    pub(crate) request: Call,
+    pub(crate) records: Program,
+    pub(crate) next: Step,
+    /// Says that there is no further page, where the step alone does not.
+    pub(crate) done: Option<Program>,
+    /// On the last page: the address where the next round begins.
+    pub(crate) delta: Option<Program>,
+    /// Whether the request can ask for what changed since a moment.
+    pub(crate) since: bool,
+    /// How far before the last round's beginning the next one asks.
+    pub(crate) overlap_ms: u64,
+}
+
+/// What leads to the next page.
+pub(crate) enum Step {
+    /// A value of the answer that the next request brings as `after`.
+    Cursor(Program),
+    /// An address in the answer.
+    Address(Program),
+    /// An address in the `Link` header.
+    Link,
+    /// `after` counts the rows so far.
+    Offset,
+    /// `after` counts the pages.
+    Number { first: u64 },
+}
+
+impl Step {
+    /// Whether the next page is at an address of its own.
+    pub(crate) fn is_address(&self) -> bool {
+        matches!(self, Step::Address(_) | Step::Link)
+    }
+
+    pub(crate) fn program(&self) -> Option<&Program> {
+        match self {
+            Step::Cursor(program) | Step::Address(program) => Some(program),
+            Step::Link | Step::Offset | Step::Number { .. } => None,
+        }
+    }
+}
+
+/// How far before the last round's beginning the next one asks, unless the manifest says otherwise.
+const OVERLAP_MS: u64 = 3_600_000;
+
+/// Closed windows on the time of change, keyset on the id inside them.
+pub(crate) struct WindowChanges {
     pub(crate) passes: Vec<Pass>,
     pub(crate) max_window_ms: u64,
     pub(crate) precision_ms: u64,
@@ -83,7 +166,74 @@ pub(super) fn read_reads(
 
 fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Changes> {
     let mut fields = Fields::open(node, "reading changes", reader.source, report)?;
-    fields.choice("strategy", &[("window_keyset", ())], report);
+    let by_pages = fields.choice("strategy", &[("window_keyset", false), ("pages", true)], report)?;
+    let changes = if by_pages {
+        read_pages(reader, &mut fields, report).map(Changes::Pages)
+    } else {
+        read_windows(reader, node, &mut fields, report).map(Changes::Windows)
+    };
+    fields.finish(report);
+    changes
+}
+
+fn read_pages(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<PageChanges> {
+    fields.required("page", report);
+    let page = fields.optional_integer("page", BATCH, report);
+    let request = reader.call("request", fields, &["fields", "since", "after", "limit"], report);
+    let records = reader.program("records", fields, &REPLY, report);
+    let next = fields.required("next", report);
+    let next = next.and_then(|node| step(reader, node, report));
+    let done = reader.optional_program("done", fields, &REPLY, report);
+    let delta = reader.optional_program("delta", fields, &REPLY, report);
+    let since = fields.optional_bool("since", report).unwrap_or(false);
+    let overlap_ms = reader.duration("overlap", fields, report).unwrap_or(OVERLAP_MS);
+    Some(PageChanges {
+        page: page?.unsigned_abs(),
+        request: request?,
+        records: records?,
+        next: next?,
+        done,
+        delta,
+        since,
+        overlap_ms,
+    })
+}
+
+fn step(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Step> {
+    let mut fields = Fields::open(node, "the way to the next page", reader.source, report)?;
+    let kinds = [
+        ("cursor", 0),
+        ("address", 1),
+        ("link", 2),
+        ("offset", 3),
+        ("number", 4),
+    ];
+    let step = match fields.choice("by", &kinds, report)? {
+        0 => reader
+            .program("value", &mut fields, &REPLY, report)
+            .map(Step::Cursor),
+        1 => reader
+            .program("value", &mut fields, &REPLY, report)
+            .map(Step::Address),
+        2 => Some(Step::Link),
+        3 => Some(Step::Offset),
+        _ => {
+            let first = fields.optional_integer("first", 0..=1, report).unwrap_or(1);
+            Some(Step::Number {
+                first: first.unsigned_abs(),
+            })
+        }
+    };
+    fields.finish(report);
+    step
+}
+
+fn read_windows(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> Option<WindowChanges> {
     fields.required("passes", report);
     let passes: Vec<Pass> = fields
         .list("passes", report)
@@ -101,11 +251,8 @@ fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Op
             "write `passes: [{ mode: best_effort, lag: 15s }, { mode: authoritative, lag: 1h, every: 10m }]`",
         );
     }
-    let max_window_ms = reader.duration("max_window", &mut fields, report);
-    let precision_ms = reader
-        .duration("precision", &mut fields, report)
-        .unwrap_or(1)
-        .max(1);
+    let max_window_ms = reader.duration("max_window", fields, report);
+    let precision_ms = reader.duration("precision", fields, report).unwrap_or(1).max(1);
     let page = fields.optional_integer("page", BATCH, report);
     fields.required("page", report);
     let fields_max = fields.optional_integer("fields_max", 1..=100_000, report);
@@ -116,11 +263,10 @@ fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Op
     ];
     let id_order = fields.choice("id_order", &orders, report);
     let own = ["fields", "window", "last_id", "limit"];
-    let request = reader.call("request", &mut fields, &own, report);
-    let records = reader.program("records", &mut fields, &REPLY, report);
-    let done = reader.optional_program("done", &mut fields, &REPLY, report);
-    fields.finish(report);
-    Some(Changes {
+    let request = reader.call("request", fields, &own, report);
+    let records = reader.program("records", fields, &REPLY, report);
+    let done = reader.optional_program("done", fields, &REPLY, report);
+    Some(WindowChanges {
         passes,
         max_window_ms: max_window_ms.unwrap_or(u64::MAX),
         precision_ms,

@@ -9,6 +9,8 @@ use crate::program::Program;
 /// One rule for a whole answer.
 pub(crate) struct Rule {
     pub(crate) statuses: Vec<u16>,
+    /// Headers that the answer must have, with their values; case does not count.
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) test: Option<Program>,
     pub(crate) class: ClassName,
     pub(crate) wait: Wait,
@@ -48,6 +50,7 @@ pub(crate) enum ClassName {
     QuotaExhausted,
     Transient,
     TooLarge,
+    CursorExpired,
     SchemaDrift,
     NotFound,
     Validation,
@@ -56,7 +59,7 @@ pub(crate) enum ClassName {
     Protocol,
 }
 
-pub(crate) const CLASSES: [(&str, ClassName); 13] = [
+pub(crate) const CLASSES: [(&str, ClassName); 14] = [
     ("auth_expired", ClassName::AuthExpired),
     ("auth_revoked", ClassName::AuthRevoked),
     ("permission", ClassName::Permission),
@@ -64,6 +67,7 @@ pub(crate) const CLASSES: [(&str, ClassName); 13] = [
     ("quota_exhausted", ClassName::QuotaExhausted),
     ("transient", ClassName::Transient),
     ("too_large", ClassName::TooLarge),
+    ("cursor_expired", ClassName::CursorExpired),
     ("schema_drift", ClassName::SchemaDrift),
     ("not_found", ClassName::NotFound),
     ("validation", ClassName::Validation),
@@ -82,12 +86,13 @@ pub(super) fn read_rules(reader: &mut Reader<'_>, root: &mut Fields<'_>, report:
 
 fn rule(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Rule> {
     let mut fields = Fields::open(node, "an error rule", reader.source, report)?;
-    let mut statuses = Vec::new();
+    let (mut statuses, mut headers) = (Vec::new(), Vec::new());
     let mut test = None;
     if let Some(node) = fields.required("when", report)
         && let Some(mut when) = Fields::open(node, "when", reader.source, report)
     {
         statuses = read_statuses(&mut when, report);
+        headers = read_headers(reader, &mut when, report);
         test = reader.optional_program("jq", &mut when, &[], report);
         when.finish(report);
     }
@@ -102,6 +107,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Rul
     fields.finish(report);
     Some(Rule {
         statuses,
+        headers,
         test,
         class: class?,
         wait,
@@ -109,6 +115,23 @@ fn rule(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Rul
         existing,
         field,
     })
+}
+
+fn read_headers(reader: &Reader<'_>, when: &mut Fields<'_>, report: &mut Report) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    for (name, _, node) in when.map("header", report) {
+        match node.text() {
+            Some(value) => headers.push((name.to_lowercase(), value.to_owned())),
+            None => report.error(
+                "IC0002",
+                reader.source,
+                node.place,
+                format!("the header `{name}` is {}, expected a text", node.kind()),
+                "write the value that the answer has",
+            ),
+        }
+    }
+    headers
 }
 
 fn read_statuses(when: &mut Fields<'_>, report: &mut Report) -> Vec<u16> {

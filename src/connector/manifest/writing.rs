@@ -105,7 +105,7 @@ fn step(
     let node = fields.required(key, report)?;
     let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
     let request = reader.call("request", &mut fields, &["batch", "key"], report);
-    let names = ["config", "object", "vars", "batch"];
+    let names = ["config", "object", "vars", "headers", "status", "batch"];
     let results = reader.program("results", &mut fields, &names, report);
     fields.finish(report);
     Some(Step {
