@@ -107,6 +107,9 @@ impl Linter {
             end: place.start + 1,
             ..place
         };
+        if let Some((place, message, hint)) = self.astray(&root) {
+            return report.error("IC0221", source, place, message, hint);
+        }
         match (self.made(&sample), expect.map(Node::to_json)) {
             (Err(message), _) => {
                 let hint = "correct the manifest's expression, or the sample";
@@ -125,13 +128,33 @@ impl Linter {
         }
     }
 
+    /// A sample that names no part of the manifest: where, what, and the fix.
+    fn astray(&self, root: &Node) -> Option<(Place, String, String)> {
+        if root.get("about").is_none() {
+            let message = "the sample does not say what it is about".to_owned();
+            let hint = "add `about` with one of: changes, by_ids, write, error, request, …; connectors/README.md lists all";
+            return Some((root.place, message, hint.to_owned()));
+        }
+        let node = root.get("object")?;
+        let name = node.text().unwrap_or_default();
+        let objects = &self.connection.caller.manifest().objects;
+        if objects.contains_key(name) {
+            return None;
+        }
+        let hint = diagnostic::suggestion(name, objects.keys().map(String::as_str));
+        Some((
+            node.place,
+            format!("`{name}` is not an object of the manifest"),
+            hint,
+        ))
+    }
+
     fn made(&self, sample: &Json) -> Made {
         let text = |key: &str| sample[key].as_str().unwrap_or_default();
         let caller = &self.connection.caller;
         let body = &sample["body"];
         let rpc = caller.manifest().rpc.is_some();
         match text("about") {
-            "" => Err("the sample does not say what it is about: add `about: request|changes|…`".to_owned()),
             "error" => Ok(self.error(sample)),
             "identity" => self.first(
                 &caller.manifest().identity.tenant,

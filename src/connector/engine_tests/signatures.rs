@@ -448,6 +448,9 @@ fn of_several_ways_the_most_telling_refusal_is_given() {
     request.headers.clear();
     let missing = Refusal::Missing("the header `x-hub-signature-256`".to_owned());
     assert_eq!(verify(&connection, &request, VECTORS[0].at()), Err(missing));
+    let both = hooked(ways, &[("hook", "a"), ("hook_previous", "b")]);
+    let first = verify(&both, &request, VECTORS[0].at()).unwrap_err();
+    assert_eq!(first.to_string(), "the header `x-hub-signature-256` is missing");
 }
 
 #[test]

@@ -237,7 +237,11 @@ fn no_bytes_are_accepted_without_the_right_signature() {
     let secrets = [("access_token", "t"), ("client_secret", HOOK_SECRET)];
     let connection = connect(&shipped("hubspot"), config, &secrets, &Arc::default());
     let bodies = prop::collection::vec(any::<u8>(), 0..64);
-    proptest!(|(body in bodies, signature in "[A-Za-z0-9+/=]{0,64}")| {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(body in bodies, signature in "[A-Za-z0-9+/=]{0,64}")| {
         let mut sent = request(URL, "", &signed(&signature, "1693657560000"));
         sent.body = Bytes::from(body);
         let refused = matches!(connection.receive(&sent, at(SENT)), Err(Refusal::Bad | Refusal::Missing(_) | Refusal::Malformed { .. }));

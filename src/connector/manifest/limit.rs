@@ -81,7 +81,7 @@ fn one(node: &Node, source: &Source, report: &mut Report) -> Option<Limit> {
         (Some(only), None) => Applies::Only(only),
         (None, Some(except)) => Applies::Except(except),
         (None, None) => Applies::All,
-        (Some(_), Some(_)) => {
+        (Some(only), Some(_)) => {
             let hint = "keep the one that is meant";
             report.error(
                 "IC0206",
@@ -90,7 +90,7 @@ fn one(node: &Node, source: &Source, report: &mut Report) -> Option<Limit> {
                 "a limit has both `for` and `not_for`",
                 hint,
             );
-            return None;
+            Applies::Only(only)
         }
     };
     let kinds = [("window", 0), ("concurrency", 1), ("quota", 2)];

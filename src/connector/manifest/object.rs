@@ -137,12 +137,12 @@ pub(super) fn read(
             None => {}
         }
     }
-    if objects.is_empty() && !report.has_errors() {
+    if root.map("objects", report).is_empty() {
         let message = "the manifest has no objects";
         report.error(
             "IC0209",
             reader.source,
-            root.place(),
+            root.key_place("objects").unwrap_or(root.place()),
             message,
             "add `objects:` with at least one",
         );

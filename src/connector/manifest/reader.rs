@@ -10,7 +10,7 @@ use crate::program::{Broken, Program};
 use crate::template::{Template, Templates};
 
 /// One key of a connection's configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) default: Option<Json>,
     pub(crate) help: String,
@@ -64,26 +64,26 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn read_config(&mut self, connection: &mut Fields<'_>, report: &mut Report) {
         for (name, _, node) in connection.map("config", report) {
+            // It is declared, even if it is declared wrongly: what uses it is not wrong as well.
+            let config = self.config.entry(name.clone()).or_default();
             let Some(mut fields) = Fields::open(node, "a configuration key", self.source, report) else {
                 continue;
             };
-            let default = fields.optional("default").map(Node::to_json);
-            let help = fields.text("help", report).unwrap_or_default().to_owned();
+            config.default = fields.optional("default").map(Node::to_json);
+            config.help = fields.text("help", report).unwrap_or_default().to_owned();
             fields.finish(report);
-            self.config.insert(name.clone(), Config { default, help });
         }
         for (name, _, node) in connection.map("secrets", report) {
-            match node.text() {
-                Some(help) => {
-                    self.secrets.insert(name.clone(), help.to_owned());
-                }
-                None => report.error(
+            let help = node.text().unwrap_or_default();
+            self.secrets.insert(name.clone(), help.to_owned());
+            if node.text().is_none() {
+                report.error(
                     "IC0002",
                     self.source,
                     node.place,
                     format!("the secret `{name}` is {}, expected a text", node.kind()),
                     "say where an administrator finds it",
-                ),
+                );
             }
         }
     }

@@ -235,14 +235,12 @@ fn read_windows(
     report: &mut Report,
 ) -> Option<WindowChanges> {
     fields.required("passes", report);
-    let passes: Vec<Pass> = fields
-        .list("passes", report)
-        .iter()
-        .filter_map(|n| pass(reader, n, report))
-        .collect();
+    let nodes = fields.list("passes", report);
+    let passes: Vec<Pass> = nodes.iter().filter_map(|n| pass(reader, n, report)).collect();
     let ordered = passes.iter().map(|p| p.mode).collect::<Vec<_>>();
     let expected: [&[Mode]; 2] = [&[Mode::Authoritative], &[Mode::BestEffort, Mode::Authoritative]];
-    if !expected.contains(&ordered.as_slice()) && !report.has_errors() {
+    let read = !nodes.is_empty() && passes.len() == nodes.len();
+    if read && !expected.contains(&ordered.as_slice()) {
         report.error(
             "IC0210",
             reader.source,

@@ -244,16 +244,20 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Veri
 
 /// One name, or the present one and the one before it, which may be unset.
 fn secrets(reader: &Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
-    fields.required("secret", report);
-    let names = fields.texts("secret", report);
-    if let Some(node) = fields.optional("secret") {
-        for name in names.iter().filter(|name| !reader.secrets.contains_key(**name)) {
+    let node = fields.required("secret", report);
+    let nodes = match node.map(|node| &node.value) {
+        Some(Value::List(nodes)) => nodes.as_slice(),
+        _ => node.map(std::slice::from_ref).unwrap_or_default(),
+    };
+    for node in nodes {
+        if let Some(name) = node.text().filter(|name| !reader.secrets.contains_key(*name)) {
             let hint = diagnostic::suggestion(name, reader.secrets.keys().map(String::as_str));
             let message = format!("`{name}` is not declared under connection.secrets");
             report.error("IC0202", reader.source, node.place, message, hint);
         }
     }
-    names.into_iter().map(str::to_owned).collect()
+    let names = fields.texts("secret", report).into_iter();
+    names.map(str::to_owned).collect()
 }
 
 fn signed(

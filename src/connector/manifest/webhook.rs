@@ -44,7 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Fields<'_>, report: &mut 
         .filter_map(|node| handshake(reader, node, report))
         .collect();
     let verify = verify::read(reader, &mut fields, report);
-    if verify.is_empty() && !report.has_errors() {
+    if fields.list("verify", report).is_empty() {
         report.error(
             "IC0208",
             reader.source,
@@ -87,14 +87,15 @@ fn challenge(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Ch
     let query = fields.optional_text("query", report);
     let header = fields.optional_text("header", report);
     let body = reader.optional_program("body", &mut fields, &[], report);
-    let complete = fields.complete();
+    let places = ["query", "header", "body"].map(|key| fields.key_place(key));
+    let said = places.iter().flatten().count();
     fields.finish(report);
     match (query, header, body) {
         (Some(name), None, None) => Some(Challenge::Query(name.to_owned())),
         (None, Some(name), None) => Some(Challenge::Header(name.to_lowercase())),
         (None, None, Some(program)) => Some(Challenge::Body(program)),
         _ => {
-            if complete && !report.has_errors() {
+            if said != 1 {
                 report.error(
                     "IC0004",
                     reader.source,

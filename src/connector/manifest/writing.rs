@@ -77,7 +77,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         report.error(
             "IC0211",
             reader.source,
-            node.place,
+            fields.key_place("transitions").unwrap_or(node.place),
             "transitions need to know where an object stands, an upsert does not tell",
             "use `strategy: find_then_write`",
         );
