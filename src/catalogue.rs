@@ -85,7 +85,9 @@ impl Catalogue {
         for kind in Kind::ALL {
             self.compile_mapping(system, kind, report);
         }
-        let mappings = Kind::ALL.into_iter().filter_map(|kind| self.mapping(system, kind));
+        let mappings = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| self.mapping(system, kind));
         mappings.cloned().collect()
     }
 
@@ -113,6 +115,17 @@ impl Catalogue {
     /// How many connectors and mappings are compiled.
     pub fn compiled(&self) -> u64 {
         (self.connectors.len() + self.mappings.len()) as u64
+    }
+
+    /// A mapping, compiled now if need be; nothing when there is none, or when it has errors, which are noted.
+    pub fn compiled_mapping(
+        &mut self,
+        system: &str,
+        kind: Kind,
+        report: &mut Report,
+    ) -> Option<Arc<Mapping>> {
+        self.compile_mapping(system, kind, report);
+        self.mapping(system, kind).cloned()
     }
 
     /// Runs every check that needs no network on what is compiled: samples through the connectors' programs, examples

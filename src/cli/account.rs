@@ -8,11 +8,14 @@ use diagnostic::{Report, suggestion};
 use mapping::Mapping;
 
 use super::{Common, Exit, Out};
+use crate::config::ConnectionConfig;
 use crate::hub;
 
 /// An opened connection, and the mappings of its system.
 pub(crate) struct Account {
     pub(crate) connection: Connection,
+    /// What the configuration says of it.
+    pub(crate) config: ConnectionConfig,
     /// Every mapping of its system that is at hand, whether a sync uses it or not.
     pub(crate) mappings: Vec<Arc<Mapping>>,
 }
@@ -52,9 +55,12 @@ impl Account {
         };
         // What is wrong with a mapping is told by `check`; here it is only missing.
         let mappings = catalogue.mappings_of(&connection.system, &mut Report::new());
-        let connection = hub::open_connection(&config, &catalogue, name, connection).await;
-        let connection = connection.map_err(|error| usage(&error.to_string()))?;
-        Ok(Account { connection, mappings })
+        let open = hub::open_connection(&config, &catalogue, name, connection).await;
+        Ok(Account {
+            connection: open.map_err(|error| usage(&error.to_string()))?,
+            config: connection.clone(),
+            mappings,
+        })
     }
 
     /// The fields of an object, as its system describes them now, in the order of their names.

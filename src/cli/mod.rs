@@ -19,6 +19,7 @@ mod sandbox;
 mod serve;
 mod status;
 mod sync;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ Examples:
   interconnect check                        is my configuration right?
   interconnect connection test              do the accounts at the systems work?
   interconnect fields crm.Lead              what does a system hold, and what is mapped?
+  interconnect try hubspot deal             what does a mapping make of an object, and back?
   interconnect serve                        run the hub
   interconnect sync run --connection crm    bring one connection up to date now
   interconnect record show dea_01h2x…       a record, and who said each value
@@ -101,6 +103,8 @@ enum Command {
     Connection(connection::ConnectionCommand),
     /// The fields of an object, live from its system, and what they are mapped to.
     Fields(fields::FieldsArgs),
+    /// Try a mapping: object → record → object, field by field, with the difference.
+    Try(trial::TrialArgs),
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
@@ -166,6 +170,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Connection(command) => connection::run(&command, common, out).await,
         Command::Fields(args) => fields::run(&args, common, out).await,
+        Command::Try(args) => trial::run(&args, common, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,

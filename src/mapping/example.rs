@@ -3,6 +3,7 @@
 use diagnostic::{Fields as Keys, Node, Place, Report, Source, Value as Yaml, suggestion};
 use jiff::Timestamp;
 use model::normalise::{money, normalise};
+use model::stored::to_json;
 use model::{FieldType, Fields, Kind, RecordId, Value, uuid_from};
 use serde_json::{Map, Value as Json};
 
@@ -41,15 +42,40 @@ impl Example {
         };
         keys.finish(report);
         let (object, record) = (object?, record?);
-        let mut example = Example {
+        let example = Example::of_record(record, kind, source, report);
+        Some(Example {
             object,
+            back,
+            ..example
+        })
+    }
+
+    /// A record alone.
+    pub(crate) fn of_record(record: &Node, kind: Kind, source: &Source, report: &mut Report) -> Example {
+        let mut example = Example {
+            object: Json::Null,
             record: Fields::new(),
             record_place: record.place,
             references: Vec::new(),
-            back,
+            back: None,
         };
         example.group("", record, kind, source, report);
-        Some(example)
+        example
+    }
+
+    /// The foreign id that the file names for a record.
+    pub(crate) fn foreign_id(&self, record: RecordId) -> Option<&str> {
+        let found = self
+            .references
+            .iter()
+            .find(|(_, kind, id)| stand_in(*kind, id) == record);
+        found.map(|(_, _, id)| id.as_str())
+    }
+
+    /// A value as the file writes it: a reference as the foreign id that it names.
+    pub(crate) fn shown(&self, value: &Value) -> Json {
+        let named = value.as_reference().and_then(|record| self.foreign_id(record));
+        named.map_or_else(|| to_json(value), Json::from)
     }
 
     /// Reads values in nested or dotted form.

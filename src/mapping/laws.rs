@@ -14,7 +14,7 @@ use crate::line::{Direction, Line};
 use crate::{Backward, Context, Mapping};
 
 /// Records that are generated for one mapping.
-const RECORDS: u64 = 500;
+pub const RECORDS: u64 = 500;
 /// Currency and country of the connection that the laws are tried for.
 const CURRENCY: &str = "EUR";
 const COUNTRY: &str = "DE";
@@ -27,7 +27,7 @@ pub(crate) struct Broken {
 }
 
 /// The connection that examples and laws are run for.
-pub(crate) fn context() -> Context<'static> {
+pub fn context() -> Context<'static> {
     Context {
         currency: Currency::parse(CURRENCY).ok(),
         country: Some(COUNTRY),

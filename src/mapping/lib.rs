@@ -48,8 +48,9 @@ use serde_json::{Map, Value as Json};
 
 pub use backward::{Backward, Unreferred};
 pub use coverage::Mapped;
-pub use explain::Explained;
+pub use explain::{Explained, Written};
 pub use forward::{Forward, Unresolved};
+pub use laws::{RECORDS as LAW_RECORDS, context as example_context};
 
 /// A mapping file, compiled. Cheap to share between threads.
 pub struct Mapping {

@@ -154,13 +154,7 @@ impl Mapping {
     }
 
     fn run_back(&self, example: &Example, report: &mut Report) {
-        let refer = |record: RecordId, _: &str| {
-            let found = example
-                .references
-                .iter()
-                .find(|(_, kind, id)| stand_in(*kind, id) == record);
-            found.map(|(_, _, id)| id.clone())
-        };
+        let refer = |record: RecordId, _: &str| example.foreign_id(record).map(str::to_owned);
         let backward = self.backward(&example.record, None, context(), &refer);
         for issue in &backward.issues {
             report.error(
@@ -223,7 +217,7 @@ impl Mapping {
 }
 
 /// Whether two wire values are the same; numbers are the same however many zeros they were written with.
-fn alike(a: Option<&Json>, b: Option<&Json>) -> bool {
+pub(crate) fn alike(a: Option<&Json>, b: Option<&Json>) -> bool {
     let number = |json: &Json| {
         let text = json.as_number()?.as_str();
         model::normalise::normalise(FieldType::Decimal, text, None).ok()

@@ -13,3 +13,4 @@ mod kill;
 mod partners;
 mod systems;
 mod tokens;
+mod trial;
