@@ -45,6 +45,7 @@ mod vocabulary;
 mod webhook;
 mod window;
 mod write;
+mod zone;
 
 pub use auth::{MemoryTokens, REFUSED_MS, TokenError, TokenStore};
 pub use call::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, CALL_DEADLINE_MS, RETRY_AFTER_MAX_MS, TRIES_MAX};

@@ -26,6 +26,7 @@ use crate::program::Program;
 use crate::secret::Secrets;
 use crate::settings::Settings;
 use crate::webhook::hint;
+use crate::zone::Zone;
 
 /// What a part of a manifest made of a sample, or why it could not.
 type Made = Result<Json, String>;
@@ -274,6 +275,8 @@ impl Linter {
     }
 
     fn rows(&self, kind: &Object, names: &Names, rows: Vec<Json>) -> Made {
+        // A sample says nothing of where the system is; any place tells whether it is a local time.
+        let zone = kind.zone.as_ref().and_then(|_| Zone::of("UTC").ok());
         let mut shown = Vec::new();
         for mut row in rows {
             crate::flat::project(kind, self.connection.suffix(), &mut row);
@@ -294,7 +297,7 @@ impl Linter {
                 return Err("an object without an id".to_owned());
             }
             if let Some(modified) = parts.get("modified").filter(|m| !m.is_null())
-                && crate::read::moment(modified).is_none()
+                && crate::zone::moment(modified, zone.as_ref()).is_none()
             {
                 return Err(format!("`{modified}` is not a moment"));
             }

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use crate::connection::{Connection, Outcome};
 use crate::failure::{Class, Failure, RecordClass, RecordError};
 use crate::names::scalar;
-use crate::read::moment;
-use crate::write::Item;
+use crate::write::{Item, Work};
+use crate::zone::moment;
 
 /// The outcomes so far, by item.
 pub(crate) type Outcomes = Vec<Option<Outcome>>;
@@ -15,6 +15,7 @@ impl Connection {
     /// Gives every item of a batch its outcome; an item the answer does not mention is unknown.
     pub(crate) fn assign(
         &self,
+        work: &Work<'_>,
         chunk: &[usize],
         items: &[Item],
         results: &[Json],
@@ -36,7 +37,7 @@ impl Connection {
             let Some(&at) = by_number.or_else(by_id) else {
                 continue;
             };
-            let (outcome, again) = self.outcome(&items[at], result);
+            let (outcome, again) = self.outcome(work, &items[at], result);
             if again {
                 locked.push(at);
             }
@@ -44,14 +45,14 @@ impl Connection {
         }
     }
 
-    fn outcome(&self, item: &Item, result: &Json) -> (Outcome, bool) {
+    fn outcome(&self, work: &Work<'_>, item: &Item, result: &Json) -> (Outcome, bool) {
         if result["ok"].as_bool() == Some(true) {
             let id = scalar(&result["id"]).or_else(|| item.id.clone());
             let outcome = id.map_or(Outcome::Unknown, |id| Outcome::Written {
                 id,
                 created: result["created"].as_bool().unwrap_or(item.created),
                 version: scalar(&result["version"]),
-                modified: moment(&result["modified"]),
+                modified: moment(&result["modified"], work.zone.as_ref()),
             });
             return (outcome, false);
         }

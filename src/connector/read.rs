@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::call::Repeat;
@@ -13,6 +12,7 @@ use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind, Windo
 use crate::names::{Names, scalar};
 use crate::program::RunError;
 use crate::window::{Cursor, Next, Plan, Window};
+use crate::zone::{Zone, moment};
 
 /// How many empty windows one call walks over before it returns.
 pub const WINDOWS_MAX: usize = 50;
@@ -118,7 +118,7 @@ impl Connection {
         let asked = if narrow { kind.always.clone() } else { wire.clone() };
         let names = names
             .with("fields", asked)
-            .with("window", self.window(&next.window))
+            .with("window", self.window(&next.window, self.zone(kind)?.as_ref()))
             .with("last_id", next.last_id.clone())
             .with("limit", changes.page);
         let reply = self
@@ -152,13 +152,29 @@ impl Connection {
         })
     }
 
-    fn window(&self, window: &Window) -> Json {
+    /// Where the system's clock hangs, for an object whose times do not say it.
+    pub(crate) fn zone(&self, kind: &ObjectKind) -> Result<Option<Zone>, Failure> {
+        let Some(template) = &kind.zone else {
+            return Ok(None);
+        };
+        let name = self.caller.render(template, &self.caller.config_names())?;
+        Zone::of(&name)
+            .map(Some)
+            .map_err(|e| Failure::new(Class::Settings, e))
+    }
+
+    fn window(&self, window: &Window, zone: Option<&Zone>) -> Json {
         let mut names = json!({
             "from": window.from.to_string(),
             "to": window.to.to_string(),
             "from_ms": window.from.as_millisecond(),
             "to_ms": window.to.as_millisecond(),
         });
+        if let Some(zone) = zone {
+            let (from, to) = zone.span(window);
+            names["from_local"] = json!(from);
+            names["to_local"] = json!(to);
+        }
         let rpc = self.caller.manifest().rpc.as_ref();
         if let Some(key) = rpc.and_then(|rpc| rpc.class_key.as_deref()) {
             for (name, moment) in [("from_tagged", window.from), ("to_tagged", window.to)] {
@@ -203,12 +219,12 @@ impl Connection {
         rows: Vec<Json>,
     ) -> Result<Vec<Object>, Failure> {
         let (kind, names) = self.object(object)?;
-        let suffix = self.suffix();
+        let (suffix, zone) = (self.suffix(), self.zone(kind)?);
         let mut objects = rows
             .into_iter()
             .map(|mut row| {
                 flat::project(kind, suffix, &mut row);
-                self.one(kind, &names, row)
+                self.one(kind, zone.as_ref(), &names, row)
             })
             .collect::<Result<Vec<_>, _>>()?;
         for name in fields.iter().filter_map(|f| f.strip_prefix(ASSOCIATIONS)) {
@@ -236,7 +252,13 @@ impl Connection {
         Ok(objects)
     }
 
-    fn one(&self, kind: &ObjectKind, names: &Names, row: Json) -> Result<Object, Failure> {
+    fn one(
+        &self,
+        kind: &ObjectKind,
+        zone: Option<&Zone>,
+        names: &Names,
+        row: Json,
+    ) -> Result<Object, Failure> {
         let get = |name: &str| names.get(name);
         let part = |program: Option<&crate::program::Program>| match program {
             Some(program) => program.one(&row, &get).map_err(Failure::from),
@@ -249,7 +271,7 @@ impl Connection {
             None => None,
         };
         Ok(Object {
-            modified: moment(&part(kind.modified.as_ref())?),
+            modified: moment(&part(kind.modified.as_ref())?, zone),
             version: scalar(&part(kind.version.as_ref())?),
             deleted: crate::codec::boolean(&deleted) == Some(Json::Bool(true)),
             origin: scalar(&part(kind.origin.as_ref())?),
@@ -385,20 +407,5 @@ fn inject(body: &mut Json, name: &str, ids: &[String]) {
             *associations = json!({});
         }
         associations[name] = json!(ids);
-    }
-}
-
-/// Systems write moments with `Z`, with `+0000`, or as milliseconds.
-pub(crate) fn moment(value: &Json) -> Option<Timestamp> {
-    match value {
-        Json::String(text) => match text.parse() {
-            Ok(moment) => Some(moment),
-            Err(_) => text
-                .parse()
-                .ok()
-                .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
-        },
-        Json::Number(number) => Timestamp::from_millisecond(number.as_i64()?).ok(),
-        _ => None,
     }
 }

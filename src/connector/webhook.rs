@@ -226,7 +226,7 @@ pub(crate) fn hint(event: &Json) -> Option<Hint> {
         op: scalar(&event["op"]).unwrap_or_else(|| "update".to_owned()),
         tenant: scalar(&event["tenant"]),
         origin: scalar(&event["origin"]),
-        occurred: crate::read::moment(&event["occurred"]),
+        occurred: crate::zone::moment(&event["occurred"], None),
         dedupe: scalar(&event["dedupe"]),
         merged_from: event["merged_from"]
             .as_array()

@@ -15,6 +15,7 @@ use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
 use crate::outcome::{Outcomes, concerns_records, refused, written};
 use crate::transition;
+use crate::zone::Zone;
 
 /// How often a record that was locked by somebody else is tried.
 pub const LOCKED_TRIES_MAX: u32 = 4;
@@ -53,6 +54,7 @@ impl Connection {
             object,
             kind,
             write,
+            zone: self.zone(kind)?,
             names: names.with("key", write.key.clone()),
         };
         if let Err(failure) = self.write_all(&work, &mut items, &mut outcomes).await {
@@ -363,7 +365,14 @@ impl Connection {
                 Ok(reply) => {
                     let names = reply.names(names);
                     let found = step.results.run(&reply.body, &|name| names.get(name));
-                    self.assign(chunk, items, &found.unwrap_or_default(), outcomes, &mut locked);
+                    self.assign(
+                        work,
+                        chunk,
+                        items,
+                        &found.unwrap_or_default(),
+                        outcomes,
+                        &mut locked,
+                    );
                 }
                 Err(failure) if failure.ambiguous => {
                     chunk.iter().for_each(|at| outcomes[*at] = Some(Outcome::Unknown));
@@ -397,6 +406,7 @@ pub(crate) struct Work<'w> {
     pub(crate) object: &'w str,
     pub(crate) kind: &'w ObjectKind,
     pub(crate) write: &'w WriteKind,
+    pub(crate) zone: Option<Zone>,
     pub(crate) names: Names,
 }
 

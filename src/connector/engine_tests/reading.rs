@@ -271,3 +271,58 @@ async fn a_foreign_cursor_and_an_unknown_object_are_told() {
     );
     assert!(server.got().is_empty());
 }
+
+#[tokio::test]
+async fn a_system_that_writes_local_times_is_asked_in_local_times() {
+    let manifest = crate::testing::connector(
+        r#"apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: acme, version: 1.0.0, title: Acme }
+connection:
+  config: { base_url: { help: the address }, time_zone: { help: the zone of the site } }
+  secrets: { token: where }
+  base_url: "{{ config.base_url }}"
+  auth: [{ kind: bearer, header: "Bearer {{ secrets.token }}" }]
+  identity: { request: { method: GET, path: /me }, tenant: .id }
+objects:
+  things:
+    id: .name
+    modified: .modified
+    zone: "{{ config.time_zone }}"
+    read:
+      changes:
+        strategy: window_keyset
+        passes: [{ mode: authoritative, lag: 1h }]
+        max_window: 30d
+        page: 100
+        id_order: text
+        request: { method: GET, path: /things, query: { from: "{{ window.from_local }}", to: "{{ window.to_local }}" } }
+        records: .data[]
+"#,
+    );
+    let row = json!({"data": [{"name": "a", "modified": "2026-11-23 14:00:00.5"}]});
+    let server = Server::start(move |_| ok(row.clone())).await;
+    let clock = Arc::new(ManualClock::default());
+    let connected = |zone: &str| {
+        let config = json!({"base_url": server.url, "time_zone": zone});
+        crate::testing::connect(&manifest, config, &[("token", "t")], &clock)
+    };
+    let page = connected("Asia/Kolkata")
+        .changes("things", &[], None)
+        .await
+        .unwrap();
+    assert_eq!(
+        page.objects[0].modified.unwrap().to_string(),
+        "2026-11-23T08:30:00.5Z"
+    );
+    assert_eq!(
+        server.lines(),
+        ["GET /things?from=1970-01-01T05%3A30%3A00.000&to=2026-11-23T14%3A30%3A00.000"]
+    );
+    let failure = connected("Kolkata")
+        .changes("things", &[], None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.class, Class::Settings);
+    assert_eq!(server.lines().len(), 1);
+}

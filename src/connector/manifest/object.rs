@@ -11,6 +11,7 @@ use super::request::Call;
 use super::writing::{Write, read_write};
 use crate::codec::Type;
 use crate::program::Program;
+use crate::template::Template;
 
 /// Names that programs over replies may use: `headers` are those of the answer, `status` is its status.
 pub(super) const REPLY: [&str; 5] = ["config", "object", "vars", "headers", "status"];
@@ -30,6 +31,8 @@ pub(crate) struct Object {
     pub(crate) modified: Option<Program>,
     pub(crate) version: Option<Program>,
     pub(crate) deleted: Option<Program>,
+    /// Where the system's clock hangs, if its times do not say it.
+    pub(crate) zone: Option<Template>,
     pub(crate) origin: Option<Program>,
     /// Where a row keeps the fields that mappings read; the row itself when nothing is said.
     pub(crate) values: Option<Program>,
@@ -204,6 +207,10 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
     let deleted = optional("deleted", report);
     let origin = optional("origin", report);
     let values = optional("values", report);
+    let zone = match fields.optional("zone") {
+        Some(node) => Some(reader.template(node, &["config"], report)?),
+        None => None,
+    };
     let always = fields
         .texts("always", report)
         .into_iter()
@@ -235,6 +242,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         modified,
         version,
         deleted,
+        zone,
         origin,
         values,
         always,
