@@ -101,6 +101,24 @@ impl Catalogue {
         connectors.collect()
     }
 
+    /// The file of a connector.
+    pub fn manifest(&self, system: &str) -> Option<&Source> {
+        self.files.get(&format!("connectors/{system}/connector.yaml"))
+    }
+
+    /// The samples of a connector.
+    pub fn samples(&self, system: &str) -> Vec<Source> {
+        let prefix = format!("connectors/{system}/samples/");
+        let samples = self.files.range(prefix.clone()..);
+        let samples = samples.take_while(|(path, _)| path.starts_with(&prefix));
+        samples.map(|(_, source)| source.clone()).collect()
+    }
+
+    /// The file of a mapping.
+    pub fn mapping_file(&self, system: &str, kind: Kind) -> Option<&Source> {
+        self.files.get(&format!("mappings/{system}/{kind}.yaml"))
+    }
+
     /// Compiles every file at hand, not only those that are used.
     pub fn compile_all(&mut self, report: &mut Report) {
         let systems: Vec<String> = self.systems().into_iter().map(str::to_owned).collect();
@@ -137,14 +155,8 @@ impl Catalogue {
             done(count);
         };
         for (system, connector) in &self.connectors {
-            let prefix = format!("connectors/{system}/samples/");
-            let samples = self
-                .files
-                .range(prefix.clone()..)
-                .take_while(|(path, _)| path.starts_with(&prefix));
-            let samples: Vec<Source> = samples.map(|(_, source)| source.clone()).collect();
-            let manifest = &self.files[&format!("connectors/{system}/connector.yaml")];
-            report.merge(connector.lint(manifest, &samples));
+            let manifest = self.manifest(system).expect("what is compiled has a file");
+            report.merge(connector.lint(manifest, &self.samples(system)));
             one_more();
         }
         for mapping in self.mappings.values() {
@@ -194,7 +206,7 @@ impl Catalogue {
 
     /// Compiles a connector once; says whether its file exists.
     fn compile_connector(&mut self, system: &str, report: &mut Report) -> bool {
-        let Some(source) = self.files.get(&format!("connectors/{system}/connector.yaml")) else {
+        let Some(source) = self.manifest(system) else {
             return false;
         };
         if !self.connectors.contains_key(system)
@@ -206,7 +218,7 @@ impl Catalogue {
     }
 
     fn compile_mapping(&mut self, system: &str, kind: Kind, report: &mut Report) -> bool {
-        let Some(source) = self.files.get(&format!("mappings/{system}/{kind}.yaml")) else {
+        let Some(source) = self.mapping_file(system, kind) else {
             return false;
         };
         let key = (system.to_owned(), kind);
@@ -217,6 +229,12 @@ impl Catalogue {
         }
         true
     }
+}
+
+/// Whether a connector of this name ships.
+pub(crate) fn ships(system: &str) -> bool {
+    let path = format!("connectors/{system}/connector.yaml");
+    SHIPPED.iter().any(|(shipped, _)| *shipped == path)
 }
 
 /// The way to sign in that a connection chose, if its connector has it.

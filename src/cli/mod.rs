@@ -12,6 +12,7 @@ mod explain;
 #[cfg(test)]
 mod explain_tests;
 mod fields;
+mod new;
 mod out;
 mod progress;
 mod record;
@@ -19,6 +20,7 @@ mod sandbox;
 mod serve;
 mod status;
 mod sync;
+mod test;
 mod trial;
 
 use std::path::PathBuf;
@@ -49,6 +51,8 @@ Examples:
   interconnect check                        is my configuration right?
   interconnect connection test              do the accounts at the systems work?
   interconnect fields crm.Lead              what does a system hold, and what is mapped?
+  interconnect new connector acme           a connector and its mappings to start from
+  interconnect test acme                    do samples, examples and laws hold?
   interconnect try hubspot deal             what does a mapping make of an object, and back?
   interconnect serve                        run the hub
   interconnect sync run --connection crm    bring one connection up to date now
@@ -103,6 +107,11 @@ enum Command {
     Connection(connection::ConnectionCommand),
     /// The fields of an object, live from its system, and what they are mapped to.
     Fields(fields::FieldsArgs),
+    /// Something new to start from.
+    #[command(subcommand)]
+    New(new::NewCommand),
+    /// Run the tests of connectors and mappings themselves: samples, examples and laws.
+    Test(test::TestArgs),
     /// Try a mapping: object → record → object, field by field, with the difference.
     Try(trial::TrialArgs),
     /// Keep systems in agreement.
@@ -170,6 +179,8 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Connection(command) => connection::run(&command, common, out).await,
         Command::Fields(args) => fields::run(&args, common, out).await,
+        Command::New(command) => new::run(&command, out),
+        Command::Test(args) => test::run(&args, common, out),
         Command::Try(args) => trial::run(&args, common, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,

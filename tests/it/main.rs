@@ -11,6 +11,7 @@ mod findings;
 mod harness;
 mod kill;
 mod partners;
+mod scaffold;
 mod systems;
 mod tokens;
 mod trial;

@@ -1,0 +1,223 @@
+//! `interconnect new`: a connector and its mappings to start from, which pass every check as they stand.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::{Exit, Out};
+use crate::catalogue;
+
+/// What to make.
+#[derive(Subcommand)]
+pub(crate) enum NewCommand {
+    /// A connector and its mappings, with comments that teach; they pass `check` and `test` as they stand.
+    #[command(after_help = "Examples:\n  interconnect new connector pipeline\n  \
+        interconnect new connector pipeline --like webhook --folder partners\n\n\
+        Exits 2 and writes nothing when something is there already.")]
+    Connector(ConnectorArgs),
+}
+
+/// Which connector.
+#[derive(Args)]
+pub(crate) struct ConnectorArgs {
+    /// The system's name in lower case; its folders are named after it.
+    name: String,
+    /// Where connectors/ and mappings/ lie.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    folder: PathBuf,
+    /// What it starts from.
+    #[arg(long, value_name = "KIND", default_value = "rest")]
+    like: Like,
+}
+
+/// What a connector starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Like {
+    /// A JSON API that is asked for changes.
+    Rest,
+    /// The same, and it sends webhooks.
+    Webhook,
+}
+
+/// Where a file goes, and what stands in it.
+const FILES: [(&str, &str); 10] = [
+    ("connectors/__NAME__/README.md", include_str!("new/README.md")),
+    (
+        "connectors/__NAME__/samples/changes.json",
+        include_str!("new/samples/changes.json"),
+    ),
+    (
+        "connectors/__NAME__/samples/changes-request.json",
+        include_str!("new/samples/changes-request.json"),
+    ),
+    (
+        "connectors/__NAME__/samples/error-validation.json",
+        include_str!("new/samples/error-validation.json"),
+    ),
+    (
+        "connectors/__NAME__/samples/fields.json",
+        include_str!("new/samples/fields.json"),
+    ),
+    (
+        "connectors/__NAME__/samples/update.json",
+        include_str!("new/samples/update.json"),
+    ),
+    (
+        "connectors/__NAME__/samples/upsert.json",
+        include_str!("new/samples/upsert.json"),
+    ),
+    (
+        "mappings/__NAME__/partner.yaml",
+        include_str!("new/mappings/partner.yaml"),
+    ),
+    (
+        "mappings/__NAME__/lead.yaml",
+        include_str!("new/mappings/lead.yaml"),
+    ),
+    (
+        "mappings/__NAME__/deal.yaml",
+        include_str!("new/mappings/deal.yaml"),
+    ),
+];
+const MANIFEST: (&str, &str) = (
+    "connectors/__NAME__/connector.yaml",
+    include_str!("new/connector.yaml"),
+);
+const WEBHOOKS: &str = include_str!("new/webhooks.yaml");
+const WEBHOOK_SAMPLE: (&str, &str) = (
+    "connectors/__NAME__/samples/webhook.json",
+    include_str!("new/samples/webhook.json"),
+);
+const WEBHOOK_SECRET: &str = "    webhook_secret: Settings > Webhooks > Secret";
+/// The line of the manifest where the secret of webhooks is declared.
+const SECRET_LINE: &str = "__WEBHOOK_SECRET__\n";
+/// Written only where there is no configuration yet.
+const CONFIGURATION: (&str, &str) = (
+    "interconnect.yaml",
+    "# Every key is documented in the interconnect.yaml that ships.\nconnectors: ./connectors\nmappings: ./mappings\n",
+);
+/// Characters that a system's name may have.
+const NAME_CHARS_MAX: usize = 64;
+
+pub(crate) fn run(command: &NewCommand, out: &Out) -> Exit {
+    let NewCommand::Connector(args) = command;
+    match connector(args) {
+        Ok((written, hint)) => {
+            let shown: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+            out.data(json!({"written": shown}), || shown.join("\n"));
+            hint.iter().for_each(|hint| out.note(hint));
+            let name = &args.name;
+            out.note(&format!(
+                "next: interconnect check --all; interconnect test {name}; interconnect try {name} deal"
+            ));
+            Exit::Ok
+        }
+        Err((exit, error)) => {
+            out.fails(&error);
+            exit
+        }
+    }
+}
+
+/// What was written, and what is left to do in the configuration.
+type Made = (Vec<PathBuf>, Option<String>);
+
+fn connector(args: &ConnectorArgs) -> Result<Made, (Exit, String)> {
+    let usage = |error: String| (Exit::Usage, error);
+    is_name(&args.name).map_err(usage)?;
+    for kind in ["connectors", "mappings"] {
+        let folder = args.folder.join(kind).join(&args.name);
+        if folder.exists() {
+            return Err(usage(format!(
+                "{} is there already; choose another name, or move it",
+                folder.display()
+            )));
+        }
+    }
+    let mut files = files(&args.name, args.like);
+    let config = args.folder.join(CONFIGURATION.0);
+    let configured = std::fs::read_to_string(&config).ok();
+    if configured.is_none() {
+        files.push((CONFIGURATION.0.to_owned(), CONFIGURATION.1.to_owned()));
+    }
+    let mut written = Vec::new();
+    for (path, text) in files {
+        let path = args.folder.join(path);
+        write_new(&path, &text).map_err(|error| {
+            (
+                Exit::Failed,
+                format!("{} cannot be written: {error}", path.display()),
+            )
+        })?;
+        written.push(path);
+    }
+    let names_folders = |text: &String| {
+        ["connectors:", "mappings:"]
+            .iter()
+            .all(|key| text.lines().any(|l| l.starts_with(key)))
+    };
+    let hint = configured.filter(|text| !names_folders(text)).map(|_| {
+        format!(
+            "add `connectors: ./connectors` and `mappings: ./mappings` to {}",
+            config.display()
+        )
+    });
+    Ok((written, hint))
+}
+
+fn is_name(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !begins || name.len() > NAME_CHARS_MAX || !name.chars().all(fits) {
+        return Err(format!(
+            "`{name}` is not a name for a system; use lower-case letters, digits, `-` and `_`, {NAME_CHARS_MAX} at most"
+        ));
+    }
+    if catalogue::ships(name) {
+        return Err(format!(
+            "a connector `{name}` ships already; name yours otherwise, or copy the shipped files to change them"
+        ));
+    }
+    Ok(())
+}
+
+/// Every file by its path, with the name put in.
+fn files(name: &str, like: Like) -> Vec<(String, String)> {
+    let (secret, end) = match like {
+        Like::Rest => (String::new(), ""),
+        Like::Webhook => (format!("{WEBHOOK_SECRET}\n"), WEBHOOKS),
+    };
+    let manifest = format!("{}{end}", MANIFEST.1.replace(SECRET_LINE, &secret));
+    let title = title(name);
+    let named = |text: &str| text.replace("__NAME__", name).replace("__TITLE__", &title);
+    let samples = (like == Like::Webhook).then_some(WEBHOOK_SAMPLE);
+    let others = FILES
+        .into_iter()
+        .chain(samples)
+        .map(|(path, text)| (named(path), named(text)));
+    std::iter::once((named(MANIFEST.0), named(&manifest)))
+        .chain(others)
+        .collect()
+}
+
+/// The name for people: `my-crm` is My Crm.
+fn title(name: &str) -> String {
+    let words = name
+        .split(['-', '_'])
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let (first, rest) = word.split_at(1);
+            format!("{}{rest}", first.to_uppercase())
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a file that must not be there yet.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = std::fs::File::create_new(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
+}

@@ -1,0 +1,146 @@
+//! A new connector passes every check as it stands; what an engineer then breaks gets its caret.
+
+use crate::harness::{Folder, json_of, said};
+
+fn scaffolded(arguments: &[&str]) -> Folder {
+    let folder = Folder::new();
+    let (code, stdout, stderr) =
+        said(&folder.run(&[&["new", "connector", "acme-crm"], arguments].concat(), &[]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    folder
+}
+
+/// What `check` says of our own two folders alone.
+fn check(folder: &Folder) -> (Option<i32>, String) {
+    let (code, stdout, _) = said(&folder.run(&["check", "--all", "--strict"], &[]));
+    (code, stdout)
+}
+
+#[test]
+fn a_new_connector_passes_as_it_stands() {
+    for (arguments, samples) in [(&[][..], 6), (&["--like", "webhook"][..], 7)] {
+        let folder = scaffolded(arguments);
+        let (code, stdout) = check(&folder);
+        assert_eq!(code, Some(0), "{stdout}");
+        let (code, stdout, stderr) = said(&folder.run(&["test", "acme-crm"], &[]));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+        let stdout = stdout.replace(&format!("{samples} samples"), "N samples");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(stdout, @r"
+            file                                  ran                                outcome
+            ./connectors/acme-crm/connector.yaml  N samples                          ok
+            ./mappings/acme-crm/partner.yaml      1 examples, 500 generated records  ok
+            ./mappings/acme-crm/lead.yaml         2 examples, 500 generated records  ok
+            ./mappings/acme-crm/deal.yaml         1 examples, 500 generated records  ok
+            ");
+        }
+    }
+}
+
+#[test]
+fn a_broken_edit_gets_its_caret() {
+    let folder = scaffolded(&[]);
+    let edit = |path: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(folder.path(path)).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        folder.write(path, &text.replacen(from, to, 1));
+    };
+    edit(
+        "mappings/acme-crm/deal.yaml",
+        "record: expected_close_date",
+        "record: expected_close",
+    );
+    let (code, stdout) = check(&folder);
+    assert_eq!(code, Some(2));
+    insta::assert_snapshot!(stdout, @r"
+    error[IC0301]: `expected_close` is not a field of a deal
+      --> ./mappings/acme-crm/deal.yaml:24:15
+       |
+    24 |   - { record: expected_close, object: close_date }
+       |               ^^^^^^^^^^^^^^
+       |
+       = help: did you mean `expected_close_date`?
+    ");
+    let (code, stdout, stderr) = said(&folder.run(&["test", "acme-crm"], &[]));
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(
+        stdout.contains("deal.yaml") && stdout.contains("1 errors"),
+        "{stdout}"
+    );
+    assert!(
+        stderr.contains("^^^^^^^^^^^^^^") && stderr.contains("expected_close_date"),
+        "{stderr}"
+    );
+
+    edit(
+        "mappings/acme-crm/deal.yaml",
+        "record: expected_close,",
+        "record: expected_close_date,",
+    );
+    edit(
+        "connectors/acme-crm/samples/upsert.json",
+        "\"invalid\"",
+        "\"unknown\"",
+    );
+    let json = json_of(&folder.run(&["test", "acme-crm", "--json"], &[]));
+    assert_eq!(json["errors"], 1, "{json}");
+    let finding = &json["data"][0]["findings"][0];
+    assert_eq!(finding["code"], "IC0222", "{json}");
+    assert_eq!(
+        finding["file"], "./connectors/acme-crm/samples/upsert.json",
+        "{json}"
+    );
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let folder = scaffolded(&[]);
+    folder.write("mappings/acme-crm/deal.yaml", "mine");
+    let (code, _, stderr) = said(&folder.run(&["new", "connector", "acme-crm"], &[]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("is there already"), "{stderr}");
+    assert_eq!(
+        std::fs::read_to_string(folder.path("mappings/acme-crm/deal.yaml")).unwrap(),
+        "mine"
+    );
+    for (name, reason) in [
+        ("Acme", "not a name"),
+        ("../acme", "not a name"),
+        ("hubspot", "ships already"),
+    ] {
+        let (code, _, stderr) = said(&folder.run(&["new", "connector", name], &[]));
+        assert_eq!(code, Some(2), "{name}");
+        assert!(stderr.contains(reason), "{stderr}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_there_stays_and_is_named() {
+    let folder = Folder::new();
+    folder.write("here/interconnect.yaml", "listen: 127.0.0.1:0\n");
+    let (code, stdout, stderr) = said(&folder.run(&["new", "connector", "acme", "--folder", "here"], &[]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        !stdout.contains("interconnect.yaml") && stderr.contains("add `connectors: ./connectors`"),
+        "{stdout}{stderr}"
+    );
+    let config = std::fs::read_to_string(folder.path("here/interconnect.yaml")).unwrap();
+    assert_eq!(config, "listen: 127.0.0.1:0\n");
+}
+
+#[test]
+fn everything_that_ships_passes_its_own_tests() {
+    let folder = Folder::new();
+    folder.write("interconnect.yaml", "");
+    let (code, stdout, stderr) = said(&folder.run(&["test"], &[]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for line in [
+        "connectors/salesforce/connector.yaml",
+        "mappings/tryton/lead.yaml",
+    ] {
+        assert!(stdout.contains(line), "{stdout}");
+    }
+    let (code, _, stderr) = said(&folder.run(&["test", "hubspott"], &[]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("did you mean `hubspot`?"), "{stderr}");
+}
