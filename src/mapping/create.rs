@@ -88,13 +88,8 @@ impl Writing<'_> {
 
     fn money(&self, lens: &MoneyLens, money: Money) -> Result<Created, Invalid> {
         let text = money.amount_text();
-        if let Some(scale) = lens.scale
-            && money.amount.normalize().scale() > scale
-        {
-            return Err(Invalid::new(
-                &text,
-                format!("an amount with at most {scale} decimals, which is what the system keeps"),
-            ));
+        if let Some(expected) = lens.beyond(money.amount) {
+            return Err(Invalid::new(&text, expected));
         }
         let expected = match lens.currency {
             CurrencyFrom::Field => None,

@@ -38,6 +38,8 @@ pub(crate) fn entry<'a>(
         .unwrap_or(Direction::Both);
     let lens = keys.optional("lens");
     let blank = keys.optional("blank");
+    let coarse = keys.optional_bool("coarse", report).unwrap_or(false);
+    let stated = keys.complete();
     keys.finish(report);
     let field = field(path?, kind, source, report)?;
     let blank = blank.map_or_else(Blank::default, |node| {
@@ -54,7 +56,7 @@ pub(crate) fn entry<'a>(
         report,
     );
     let (steps, (wire, currency)) = (steps?, wires?);
-    if matches!(steps.lens.codec, Codec::Part(_)) && direction != Direction::In {
+    if matches!(steps.lens.codec, Codec::Part(_)) && direction != Direction::In && stated {
         let message = format!(
             "`part` can only be read: half a name cannot be written to `{}`",
             wire.name
@@ -69,6 +71,7 @@ pub(crate) fn entry<'a>(
         direction,
         lens: steps.lens,
         blank,
+        coarse,
         place: path?.place,
     };
     (report.errors() == before).then_some(Entry {
@@ -176,10 +179,13 @@ fn blank_options(
     if let Some(node) = write {
         let json = node.to_json();
         if scalar(&json).is_none() || crate::wire::blank(&json) {
-            let message = format!(
-                "`write` is {}, expected text, a number or true/false",
-                node.kind()
-            );
+            let message = match scalar(&json) {
+                Some(_) => "`write` is blank itself, which no system tells from nothing".to_owned(),
+                None => format!(
+                    "`write` is {}, expected text, a number or true/false",
+                    node.kind()
+                ),
+            };
             report.error(
                 "IC0321",
                 source,

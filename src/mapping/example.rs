@@ -13,6 +13,8 @@ pub(crate) struct Example {
     /// What `object` reads as.
     pub(crate) record: Fields,
     pub(crate) record_place: Place,
+    /// Where each value of the record stands.
+    pub(crate) places: Vec<(&'static str, Place)>,
     /// References of the record by path: the foreign ids that the file names.
     pub(crate) references: Vec<(&'static str, Kind, String)>,
     /// What the record is written as when there is no object; the mapped fields of `object` when left out.
@@ -56,6 +58,7 @@ impl Example {
             object: Json::Null,
             record: Fields::new(),
             record_place: record.place,
+            places: Vec::new(),
             references: Vec::new(),
             back: None,
         };
@@ -76,6 +79,12 @@ impl Example {
     pub(crate) fn shown(&self, value: &Value) -> Json {
         let named = value.as_reference().and_then(|record| self.foreign_id(record));
         named.map_or_else(|| to_json(value), Json::from)
+    }
+
+    /// Where a value of the record stands; the record, if it is not there.
+    pub(crate) fn place_of(&self, path: &str) -> Place {
+        let found = self.places.iter().find(|(known, _)| *known == path);
+        found.map_or(self.record_place, |(_, place)| *place)
     }
 
     /// Reads values in nested or dotted form.
@@ -99,7 +108,10 @@ impl Example {
             let inside = format!("{path}.");
             match kind.field(&path) {
                 Some(field) => match self.value(field.path, field.field_type, value) {
-                    Ok(value) => self.record.set(field.path, value),
+                    Ok(read) => {
+                        self.record.set(field.path, read);
+                        self.places.push((field.path, value.place));
+                    }
                     Err(message) => report.error(
                         "IC0319",
                         source,

@@ -147,7 +147,11 @@ impl Reading<'_> {
                 )
             })?,
         };
-        model::Money::parse(amount, currency).map(Value::Money)
+        let money = model::Money::parse(amount, currency)?;
+        if let Some(expected) = lens.beyond(money.amount) {
+            return Err(Invalid::new(amount, expected));
+        }
+        Ok(Value::Money(money))
     }
 
     fn reference(&self, line: &Line, object: &str, wire: &Json, base: Option<&Value>) -> Read {
@@ -201,9 +205,23 @@ pub(crate) fn day(raw: &str) -> Result<Date, Invalid> {
         return Ok(date);
     }
     let expected = || Invalid::new(raw, "a day or a moment such as 2026-03-31T00:00:00Z");
+    // Midnight of another zone is another day in UTC: that is no spelling of a day that could be written back.
+    if in_another_zone(raw) {
+        return Err(Invalid::new(
+            raw,
+            "a moment in UTC, which is where its day is meant",
+        ));
+    }
     instant(raw)
         .map(|at| Offset::UTC.to_datetime(at).date())
         .map_err(|_| expected())
+}
+
+/// Whether a moment has an offset from UTC that is not zero.
+fn in_another_zone(raw: &str) -> bool {
+    let time = raw.split_once(['T', 't', ' ']).map_or("", |(_, time)| time);
+    let offset = time.rfind(['+', '-']).map_or("", |at| &time[at..]);
+    offset.bytes().any(|digit| (b'1'..=b'9').contains(&digit))
 }
 
 /// A moment of RFC 3339 or in milliseconds since 1970.

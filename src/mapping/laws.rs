@@ -4,6 +4,7 @@
 //! A value that the system cannot hold is refused when it is written; the laws speak of the others.
 
 use model::normalise::{normalise, written};
+use model::stored::to_json;
 use model::{Currency, FieldType, Fields, Money, RecordId, Value};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
@@ -15,15 +16,24 @@ use crate::{Backward, Context, Mapping};
 
 /// Records that are generated for one mapping.
 pub const RECORDS: u64 = 500;
+/// Characters of a value that a finding shows.
+const SHOWN_CHARS_MAX: usize = 60;
 /// Currency and country of the connection that the laws are tried for.
 const CURRENCY: &str = "EUR";
 const COUNTRY: &str = "DE";
+
+/// What to do about a line that breaks a law.
+const CHANGE: &str = "change the lens, or give the line `direction: in`";
+/// What to do about a line whose system holds less than the record.
+const SAY_SO: &str = "change the lens, or add `coarse: true` if the system may hold less than the record";
 
 /// A law that does not hold, with what shows it.
 pub(crate) struct Broken {
     pub(crate) path: &'static str,
     pub(crate) law: &'static str,
     pub(crate) shown: String,
+    /// What to do about it.
+    pub(crate) hint: &'static str,
 }
 
 /// The connection that examples and laws are run for.
@@ -60,7 +70,15 @@ pub(crate) fn try_record(
 ) -> Json {
     let created = backward(mapping, fields, None);
     let object = Json::Object(created.values.clone());
-    reads_back(mapping, fields, &created, &object, "CreateGet", note);
+    reads_back(
+        mapping,
+        (fields, Some(fields)),
+        &created,
+        &object,
+        "CreateGet",
+        note,
+    );
+    reads_back(mapping, (fields, None), &created, &object, "Exact", note);
 
     let got = forward(mapping, &object, None);
     for (name, value) in backward(mapping, &got, Some(&object)).values {
@@ -72,12 +90,13 @@ pub(crate) fn try_record(
             path: path_of(mapping, &name),
             law: "GetPut",
             shown,
+            hint: CHANGE,
         });
     }
 
     let put = backward(mapping, fields, Some(other));
     let over = merged(other, &put);
-    reads_back(mapping, fields, &put, &over, "PutGet", note);
+    reads_back(mapping, (fields, Some(fields)), &put, &over, "PutGet", note);
     for (name, value) in backward(mapping, fields, Some(&over)).values {
         let shown = format!(
             "`{name}` holds {} after writing, and is written again as {value}",
@@ -87,26 +106,24 @@ pub(crate) fn try_record(
             path: path_of(mapping, &name),
             law: "PutPut",
             shown,
+            hint: CHANGE,
         });
     }
     object
 }
 
-/// What was written reads as what it was, relative to the base.
+/// What was written reads as what it was, relative to the base; without one only where the line is not coarse.
 fn reads_back(
     mapping: &Mapping,
-    fields: &Fields,
+    (fields, base): (&Fields, Option<&Fields>),
     backward: &Backward,
     object: &Json,
     law: &'static str,
     note: &mut dyn FnMut(Broken),
 ) {
-    let got = forward(mapping, object, Some(fields));
-    for line in mapping
-        .lines
-        .iter()
-        .filter(|line| line.direction == Direction::Both)
-    {
+    let got = forward(mapping, object, base);
+    let lines = mapping.lines.iter();
+    for line in lines.filter(|line| line.direction == Direction::Both && (base.is_some() || !line.coarse)) {
         let Some(value) = fields.get(line.path) else {
             continue;
         };
@@ -116,19 +133,34 @@ fn reads_back(
         if !refused && !same {
             let wire: Vec<String> = line
                 .wire_names()
-                .map(|name| format!("`{name}`: {}", at(object, name)))
+                .map(|name| format!("`{name}`: {}", brief(object.get(name))))
                 .collect();
             let read = got
                 .get(line.path)
-                .map_or("nothing".to_owned(), |value| format!("{value:?}"));
-            let shown = format!("{value:?} is written as {} and read as {read}", wire.join(", "));
+                .map_or("nothing".to_owned(), |value| brief(Some(&to_json(value))));
+            let value = brief(Some(&to_json(value)));
             note(Broken {
                 path: line.path,
                 law,
-                shown,
+                shown: format!("{value} is written as {} and read as {read}", wire.join(", ")),
+                hint: if base.is_some() { CHANGE } else { SAY_SO },
             });
         }
     }
+}
+
+/// A value as a finding shows it: of a long text its ends and its length.
+fn brief(json: Option<&Json>) -> String {
+    let (Some(json), text) = (json, json.and_then(Json::as_str).unwrap_or_default()) else {
+        return "nothing".to_owned();
+    };
+    let chars = text.chars().count();
+    if chars <= SHOWN_CHARS_MAX {
+        return json.to_string();
+    }
+    let first: String = text.chars().take(SHOWN_CHARS_MAX / 2).collect();
+    let last: String = text.chars().skip(chars - SHOWN_CHARS_MAX / 4).collect();
+    format!("{} ({chars} characters)", Json::from(format!("{first}…{last}")))
 }
 
 fn forward(mapping: &Mapping, object: &Json, base: Option<&Fields>) -> Fields {
@@ -264,16 +296,14 @@ fn value(line: &Line, draw: &mut Draw) -> Value {
     let read = |field_type, text: &str| normalise(field_type, text, None).unwrap_or(Value::Null);
     match line.field_type {
         FieldType::Text { chars_max } => {
-            let mut text = String::new();
-            // Often short, sometimes as long as the record allows.
-            let chars = if draw.next(4) == 0 {
-                chars_max
-            } else {
-                chars_max.min(30)
-            };
-            while text.chars().count() < chars && draw.next(12) != 0 {
-                text.push_str(draw.one(WORDS));
+            // Mostly short, sometimes as long as the record allows.
+            let longest = draw.next(16) == 0;
+            let (mut text, mut chars) = (String::new(), 0);
+            while chars == 0 || chars < chars_max && (longest || draw.next(4) != 0) {
+                let word = draw.one(WORDS);
+                text.push_str(word);
                 text.push(' ');
+                chars += word.chars().count() + 1;
             }
             read(line.field_type, &text.chars().take(chars_max).collect::<String>())
         }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rust_decimal::Decimal;
+
 use crate::relation::Relation;
 
 /// How a field is written: text is shaped first, then spelled as the codec says.
@@ -66,6 +68,18 @@ pub(crate) struct MoneyLens {
     pub(crate) currency: CurrencyFrom,
     /// Digits behind the point that the system keeps; an amount with more is refused, never rounded.
     pub(crate) scale: Option<u32>,
+}
+
+/// Decimals that an amount has at most when the file says no `scale`: one with more went through a binary float.
+const DECIMALS_MAX: u32 = 12;
+
+impl MoneyLens {
+    /// What is expected instead of an amount that has more decimals than the system keeps.
+    pub(crate) fn beyond(&self, amount: Decimal) -> Option<String> {
+        let most = self.scale.unwrap_or(DECIMALS_MAX);
+        let beyond = amount.normalize().scale() > most;
+        beyond.then(|| format!("an amount with at most {most} decimals, which is what the system keeps"))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

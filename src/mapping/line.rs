@@ -20,6 +20,8 @@ pub(crate) struct Line {
     pub(crate) direction: Direction,
     pub(crate) lens: Lens,
     pub(crate) blank: Blank,
+    /// The system may hold less than the record does; what it lacks is remembered.
+    pub(crate) coarse: bool,
     /// Where the line stands in the file.
     pub(crate) place: Place,
 }

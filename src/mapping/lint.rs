@@ -34,13 +34,7 @@ impl Mapping {
                 "{} does not hold for `{}`: {}",
                 found.law, found.path, found.shown
             );
-            report.error(
-                "IC0317",
-                &self.source,
-                place,
-                message,
-                "change the lens, or give the line `direction: in`",
-            );
+            report.error("IC0317", &self.source, place, message, found.hint);
         }
         report
     }
@@ -115,7 +109,7 @@ impl Mapping {
             report.error(
                 "IC0314",
                 &self.source,
-                example.record_place,
+                example.place_of(issue.path),
                 issue.to_string(),
                 "correct the object or the lens",
             );
@@ -144,7 +138,7 @@ impl Mapping {
                 report.error(
                     "IC0314",
                     &self.source,
-                    example.record_place,
+                    example.place_of(path),
                     message,
                     "correct the example or the lens",
                 );
@@ -160,7 +154,7 @@ impl Mapping {
             report.error(
                 "IC0315",
                 &self.source,
-                example.record_place,
+                example.place_of(issue.path),
                 issue.to_string(),
                 "correct the record or the lens",
             );

@@ -8,6 +8,7 @@ use crate::lens::{Case, Codec, Lens, ListWire, Part};
 use crate::relation::Relation;
 use crate::spelling;
 use crate::vocabulary::{STEPS, fits, holds, words};
+use crate::wire::scalar;
 
 /// Characters that `truncate` may leave at most.
 const TRUNCATE_CHARS_MAX: i64 = 1_000_000;
@@ -24,7 +25,8 @@ struct Reader<'a, 'r> {
     field: &'static Field,
     truncate: Option<usize>,
     case: Option<Case>,
-    list: Option<ListWire>,
+    /// How several values are written, and the place of the step that says so.
+    list: Option<(ListWire, Place)>,
     relation: Option<Relation>,
     codec: Option<Codec>,
     country: Option<(&'a str, Place)>,
@@ -125,7 +127,7 @@ impl<'a> Reader<'a, '_> {
                 .and_then(Node::text)
                 .filter(|text| !text.trim().is_empty())
             {
-                Some(separator) => self.list = Some(ListWire::Split(separator.into())),
+                Some(separator) => self.list = Some((ListWire::Split(separator.into()), place)),
                 None => self.error(
                     "IC0304",
                     place,
@@ -133,8 +135,8 @@ impl<'a> Reader<'a, '_> {
                     "write `split: \";\"`".into(),
                 ),
             },
-            "list" => self.list = Some(ListWire::List),
-            "single" => self.list = Some(ListWire::Single),
+            "list" => self.list = Some((ListWire::List, place)),
+            "single" => self.list = Some((ListWire::Single, place)),
             "email" | "url" | "domain" => self.codec(place, Some(Codec::Plain)),
             _ => self.spelling(name, place, options),
         }
@@ -237,11 +239,18 @@ impl<'a> Reader<'a, '_> {
             let mut wires: Vec<Json> = Vec::new();
             for item in items {
                 let json = item.to_json();
-                if !matches!(
+                if item.text().is_some() && crate::wire::blank(&json) {
+                    self.error(
+                        "IC0307",
+                        item.place,
+                        format!("`{key}` stands for blank text, which no system tells from nothing"),
+                        "write the system's own value; for fields that must not be blank there is `blank: { read: … }`"
+                            .into(),
+                    );
+                } else if !matches!(
                     item.value,
                     Value::Text(_) | Value::Integer(_) | Value::Number(_) | Value::Bool(_)
-                ) || crate::wire::blank(&json)
-                {
+                ) {
                     self.error(
                         "IC0307",
                         item.place,
@@ -280,13 +289,16 @@ impl<'a> Reader<'a, '_> {
         let field_type = self.field.field_type;
         let relation = self.relation.take();
         let list = self.list.take();
+        if let Some((ListWire::Split(separator), place)) = &list {
+            self.apart(relation.as_ref(), separator, *place)?;
+        }
         let codec = match (self.codec.take(), field_type) {
             (Some(codec), _) => codec,
             (None, FieldType::Choice(words)) => {
                 Codec::Relation(relation.unwrap_or_else(|| Relation::identity(words)))
             }
             (None, FieldType::Choices(_) | FieldType::Set) => match list {
-                Some(wire) => Codec::List { wire, relation },
+                Some((wire, _)) => Codec::List { wire, relation },
                 None => return self.lacks(place, "split: \";\""),
             },
             (None, FieldType::Money) => return self.lacks(place, "money: {}"),
@@ -300,6 +312,26 @@ impl<'a> Reader<'a, '_> {
             case: self.case,
             codec,
         })
+    }
+
+    /// An item that holds the separator is read as two others, so that it could never be written.
+    fn apart(&mut self, relation: Option<&Relation>, separator: &str, place: Place) -> Option<()> {
+        let own = Relation::identity(words(self.field.field_type));
+        let mut wires = relation
+            .unwrap_or(&own)
+            .0
+            .iter()
+            .flat_map(|(word, wires)| wires.iter().map(move |wire| (word, wire)));
+        let torn = wires.find(|(_, wire)| scalar(wire).is_some_and(|text| text.contains(separator)));
+        let Some((word, wire)) = torn else {
+            return Some(());
+        };
+        let message = format!(
+            "`{word}` stands for {wire}, which holds `{separator}`, the separator of items: it is read as two"
+        );
+        let hint = "use a separator that no item holds, or `list` if the system has lists";
+        self.error("IC0307", place, message, hint.to_owned());
+        None
     }
 
     fn lacks(&mut self, place: Place, step: &str) -> Option<Lens> {

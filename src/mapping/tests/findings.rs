@@ -1,253 +1,643 @@
-//! What is told about a file that is not right.
+//! What is told about a file that is not right: a good one, and what each small mistake in it is told as.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use insta::assert_snapshot;
 
 use super::*;
 
-#[test]
-fn every_finding_at_once() {
-    let text = r#"apiVersion: interconnect/v1
+/// A mapping without a finding.
+const GOOD: &str = r#"apiVersion: interconnect/v1
 kind: Mapping
 system: acme
 object: Deal
 record: deal
-when: "state =="
+when: "Stage != 'Draft'"
 fields:
-  - { record: nmae, object: Name }
-  - { record: stage, object: Stage, lens: [ enum: { prospct: New, committed: [Won, Won] } ] }
-  - { record: amount, object: Amount, lens: [ date ] }
-  - { record: expected_close_date, object: [Close, Day], lens: [ dat: {} ] }
-  - { record: customer.name, object: Customer, lens: [ part: first ] }
-  - { record: partner, object: Account }
-  - { record: contact.phone, object: Phone, lens: [ phone: { country: customer.contry } ] }
-  - { record: description, object: Text, direction: sideways, lense: [] }
+  - { record: name, object: Name }
+  - record: stage
+    object: Stage
+    lens:
+      - enum: { prospect: New, qualified: Open, technical_validation: Trial, business_validation: Offer, committed: Won, launched: Live, closed_lost: Lost }
+  - { record: amount, object: [Amount, Currency], lens: [ money: { scale: 2 } ] }
+  - { record: expected_close_date, object: Close, lens: [ date: { wire: datetime_utc_midnight } ] }
+  - { record: product_lines, object: Lines, lens: [ split: ";" ] }
+  - { record: partner, object: Account, lens: [ reference: { object: Account } ] }
+  - { record: customer.name, object: Customer }
+  - { record: customer.country, object: Country }
+  - { record: contact.phone, object: Phone, lens: [ phone: { country: customer.country } ] }
+  - { record: contact.first_name, object: Contact, lens: [ part: first ], direction: in }
+  - { record: contact.last_name, object: Contact, lens: [ part: last ], direction: in }
+  - { record: lost_reason, object: Reason, lens: [ { truncate: 200 } ], coarse: true }
+  - { record: next_steps, object: Next, blank: { write: none } }
+constants: { Source: Partner }
+examples:
+  - object: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Contact: Ada Lovelace }
+    record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { first_name: Ada, last_name: Lovelace } }
+    back: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Next: none, Source: Partner }
 "#;
-    assert_snapshot!(findings(text), @r##"
-    error[IC0310]: `when` is no expression: unexpected end of input, expected expression
-     --> deal.yaml:6:7
-      |
-    6 | when: "state =="
-      |       ^^^^^^^^^^
-      |
-      = help: write an expression over the object's fields, such as `state == 'lead'`
 
-    error[IC0301]: `nmae` is not a field of a deal
-     --> deal.yaml:8:15
-      |
-    8 |   - { record: nmae, object: Name }
-      |               ^^^^
-      |
-      = help: did you mean `name`?
+/// The good file with one mistake.
+fn mistaken(good: &str, bad: &str) -> Report {
+    assert!(
+        good.is_empty() || GOOD.matches(good).count() == 1,
+        "`{good}` stands there once"
+    );
+    let text = if good.is_empty() {
+        GOOD.to_owned()
+    } else {
+        GOOD.replace(good, bad)
+    };
+    report(&text)
+}
 
-    error[IC0306]: `prospct` is not a value of `stage`
-     --> deal.yaml:9:53
+#[test]
+fn a_good_file_has_no_finding() {
+    assert_eq!(mistaken("", "").render(false), "");
+}
+
+/// For each mistake a test: what stands there, what is written instead, and what is told.
+macro_rules! mistakes {
+    ($list:ident: $($what:ident: $good:literal => $bad:literal, $told:literal;)+) => {
+        const $list: &[(&str, &str)] = &[$(($good, $bad)),+];
+
+        $(#[test]
+        fn $what() {
+            assert_snapshot!(mistaken($good, $bad).render(false), @$told);
+        })+
+    };
+}
+
+mistakes! { SLIPS:
+    a_list_without_its_end: r#"split: ";" ] }"# => r#"split: ";" }"#,
+    r##"
+    error[IC0001]: not valid YAML: "-" is only valid inside a block
+      --> deal.yaml:16:3
+       |
+    16 |   - { record: partner, object: Account, lens: [ reference: { object: Account } ] }
+       |   ^
+       |
+       = help: check the indentation and the quotes on this line and the one above it
+    "##;
+    a_kind_of_another_file: "kind: Mapping" => "kind: Connector",
+    r##"
+    error[IC0004]: `Connector` is not a known value of `kind`
+     --> deal.yaml:2:7
       |
-    9 |   - { record: stage, object: Stage, lens: [ enum: { prospct: New, committed: [Won, Won] } ] }
-      |                                                     ^^^^^^^
+    2 | kind: Connector
+      |       ^^^^^^^^^
       |
-      = help: did you mean `prospect`?
-
-    error[IC0307]: `committed` stands for the same value twice
-     --> deal.yaml:9:84
+      = help: known are: Mapping
+    "##;
+    no_system: r#"system: acme
+"# => "",
+    r##"
+    error[IC0003]: a mapping lacks `system`
+     --> deal.yaml:1:1
       |
-    9 |   - { record: stage, object: Stage, lens: [ enum: { prospct: New, committed: [Won, Won] } ] }
-      |                                                                                    ^^^
+    1 | apiVersion: interconnect/v1
+      | ^
       |
-      = help: remove one
-
-    error[IC0305]: `date` does not fit `amount`, which holds an amount with its currency
-      --> deal.yaml:10:47
+      = help: add `system: …`
+    "##;
+    examples_that_are_no_list: r#"examples:
+  - object: { Name: Pilot"# => r#"examples:
+    object: { Name: Pilot"#,
+    r##"
+    error[IC0004]: `examples` is a map, expected a list
+      --> deal.yaml:26:5
        |
-    10 |   - { record: amount, object: Amount, lens: [ date ] }
-       |                                               ^^^^
+    26 |     object: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Contact: Ada Lovelace }
+       |     ^
        |
-       = help: fitting are: money
-
-    error[IC0304]: `dat` is not a step of a lens
-      --> deal.yaml:11:66
+       = help: write a list
+    "##;
+    a_key_that_nobody_knows: "record: customer.name, object" => "record: customer.name, objct",
+    r##"
+    error[IC0003]: a field lacks `object`
+      --> deal.yaml:17:5
        |
-    11 |   - { record: expected_close_date, object: [Close, Day], lens: [ dat: {} ] }
-       |                                                                  ^^^
-       |
-       = help: did you mean `date`?
-
-    error[IC0320]: `expected_close_date` stands in one field of the object, found 2
-      --> deal.yaml:11:44
-       |
-    11 |   - { record: expected_close_date, object: [Close, Day], lens: [ dat: {} ] }
-       |                                            ^
-       |
-       = help: name one field
-
-    error[IC0312]: `part` can only be read: half a name cannot be written to `Customer`
-      --> deal.yaml:12:5
-       |
-    12 |   - { record: customer.name, object: Customer, lens: [ part: first ] }
+    17 |   - { record: customer.name, objct: Customer }
        |     ^^
        |
-       = help: add `direction: in`
+       = help: add `object: …`
 
-    error[IC0304]: `partner` holds a reference to another record, and nothing says how the system writes it
-      --> deal.yaml:13:5
+    error[IC0005]: `objct` is not a key of a field
+      --> deal.yaml:17:30
        |
-    13 |   - { record: partner, object: Account }
+    17 |   - { record: customer.name, objct: Customer }
+       |                              ^^^^^
+       |
+       = help: did you mean `object`?
+    "##;
+    a_direction_that_there_is_not: "[ part: first ], direction: in" => "[ part: first ], direction: inn",
+    r##"
+    error[IC0004]: `inn` is not a known value of `direction`
+      --> deal.yaml:20:86
+       |
+    20 |   - { record: contact.first_name, object: Contact, lens: [ part: first ], direction: inn }
+       |                                                                                      ^^^
+       |
+       = help: did you mean `in`?
+    "##;
+    a_field_that_records_lack: "record: customer.name" => "record: custommer.name",
+    r##"
+    error[IC0301]: `custommer.name` is not a field of a deal
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: custommer.name, object: Customer }
+       |               ^^^^^^^^^^^^^^
+       |
+       = help: did you mean `customer.name`?
+    "##;
+    a_value_read_from_two_fields: "record: customer.name" => "record: name",
+    r##"
+    error[IC0302]: `name` is read from two fields of the object
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: name, object: Customer }
+       |               ^^^^
+       |
+       = help: remove one, or give one of them `direction: out`
+    "##;
+    a_field_written_by_two_lines: "object: Customer }" => "object: Name }",
+    r##"
+    error[IC0303]: `Name` is written by two lines
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: customer.name, object: Name }
+       |               ^^^^^^^^^^^^^
+       |
+       = help: give one of them `direction: in`
+    "##;
+    a_constant_that_a_line_writes: r#"{ Source: Partner }
+examples"# => r#"{ Source: Partner, Name: x }
+examples"#,
+    r##"
+    error[IC0303]: the constant `Name` is also written by a line
+      --> deal.yaml:24:31
+       |
+    24 | constants: { Source: Partner, Name: x }
+       |                               ^^^^
+       |
+       = help: remove the constant, or give the line `direction: in`
+    "##;
+    a_step_that_there_is_not: r#"split: ";""# => r#"splitt: ";""#,
+    r##"
+    error[IC0304]: `splitt` is not a step of a lens
+      --> deal.yaml:15:53
+       |
+    15 |   - { record: product_lines, object: Lines, lens: [ splitt: ";" ] }
+       |                                                     ^^^^^^
+       |
+       = help: did you mean `split`?
+    "##;
+    a_list_without_its_separator: r#"split: ";""# => "split",
+    r##"
+    error[IC0304]: `split` lacks its separator
+      --> deal.yaml:15:53
+       |
+    15 |   - { record: product_lines, object: Lines, lens: [ split ] }
+       |                                                     ^^^^^
+       |
+       = help: write `split: ";"`
+    "##;
+    two_spellings_in_one_lens: "[ money: { scale: 2 } ]" => "[ money, money: { scale: 2 } ]",
+    r##"
+    error[IC0304]: a second spelling in one lens
+      --> deal.yaml:13:66
+       |
+    13 |   - { record: amount, object: [Amount, Currency], lens: [ money, money: { scale: 2 } ] }
+       |                                                                  ^^^^^
+       |
+       = help: keep one step that says how the value is spelled
+    "##;
+    a_currency_that_there_is_not: "object: [Amount, Currency], lens: [ money: { scale: 2 } ]" => "object: Amount, lens: [ money: { currency: EURO } ]",
+    r##"
+    error[IC0304]: `EURO` is not a currency code of ISO 4217 such as EUR
+      --> deal.yaml:13:66
+       |
+    13 |   - { record: amount, object: Amount, lens: [ money: { currency: EURO } ] }
+       |                                                                  ^^^^
+       |
+       = help: write `currency: "{connection}"` or a code
+    "##;
+    a_reference_to_nobody_knows_what: ", lens: [ reference: { object: Account } ]" => "",
+    r##"
+    error[IC0304]: `partner` holds a reference to another record, and nothing says how the system writes it
+      --> deal.yaml:16:5
+       |
+    16 |   - { record: partner, object: Account }
        |     ^^
        |
        = help: add `lens: [ reference: { object: <the partner's object> } ]`
-
-    error[IC0004]: `sideways` is not a known value of `direction`
-      --> deal.yaml:15:53
+    "##;
+    a_step_for_another_type: "[ date: { wire: datetime_utc_midnight } ]" => "[ datetime ]",
+    r##"
+    error[IC0305]: `datetime` does not fit `expected_close_date`, which holds a day
+      --> deal.yaml:14:59
        |
-    15 |   - { record: description, object: Text, direction: sideways, lense: [] }
-       |                                                     ^^^^^^^^
+    14 |   - { record: expected_close_date, object: Close, lens: [ datetime ] }
+       |                                                           ^^^^^^^^
        |
-       = help: known are: both, in, out
-
-    error[IC0005]: `lense` is not a key of a field
-      --> deal.yaml:15:63
+       = help: fitting are: date
+    "##;
+    a_form_that_there_is_not: "datetime_utc_midnight }" => "datetime_midnight }",
+    r##"
+    error[IC0004]: `datetime_midnight` is not a known value of `wire`
+      --> deal.yaml:14:73
        |
-    15 |   - { record: description, object: Text, direction: sideways, lense: [] }
-       |                                                               ^^^^^
+    14 |   - { record: expected_close_date, object: Close, lens: [ date: { wire: datetime_midnight } ] }
+       |                                                                         ^^^^^^^^^^^^^^^^^
        |
-       = help: did you mean `lens`?
-
-    error[IC0313]: `customer.contry` is not a country that this mapping reads
-      --> deal.yaml:14:71
+       = help: did you mean `datetime_utc_midnight`?
+    "##;
+    a_word_that_is_misspelt: "{ prospect: New" => "{ prospct: New",
+    r##"
+    error[IC0306]: `prospct` is not a value of `stage`
+      --> deal.yaml:12:17
        |
-    14 |   - { record: contact.phone, object: Phone, lens: [ phone: { country: customer.contry } ] }
-       |                                                                       ^^^^^^^^^^^^^^^
+    12 |       - enum: { prospct: New, qualified: Open, technical_validation: Trial, business_validation: Offer, committed: Won, launched: Li...
+       |                 ^^^^^^^
        |
-       = help: remove it
-    "##);
-}
-
-#[test]
-fn what_only_shows_in_all_lines_together() {
-    let text = format!(
-        "{HEAD}  - {{ record: name, object: Name }}\n  - {{ record: name, object: Title }}\n  - {{ record: description, object: Name }}\nconstants: {{ Title: x }}\n"
-    );
-    assert_snapshot!(findings(&text), @r##"
-    error[IC0302]: `name` is read from two fields of the object
-     --> deal.yaml:8:15
+       = help: did you mean `prospect`?
+    "##;
+    a_word_for_a_list: "prospect: New" => "prospect: [[New]]",
+    r##"
+    error[IC0307]: `prospect` stands for a list, expected text, a number or true/false
+      --> deal.yaml:12:28
+       |
+    12 |       - enum: { prospect: [[New]], qualified: Open, technical_validation: Trial, business_validation: Offer, committed: Won, launche...
+       |                            ^
+       |
+       = help: write the system's own value; blank is always blank
+    "##;
+    a_word_for_the_same_value_twice: "prospect: New" => "prospect: [New, New]",
+    r##"
+    error[IC0307]: `prospect` stands for the same value twice
+      --> deal.yaml:12:33
+       |
+    12 |       - enum: { prospect: [New, New], qualified: Open, technical_validation: Trial, business_validation: Offer, committed: Won, laun...
+       |                                 ^^^
+       |
+       = help: remove one
+    "##;
+    a_word_that_cannot_be_written: ", closed_lost: Lost" => "",
+    r##"
+    warning[IC0308]: `stage` cannot be written when it is closed_lost
+     --> deal.yaml:9:13
       |
-    8 |   - { record: name, object: Title }
-      |               ^^^^
-      |
-      = help: remove one, or give one of them `direction: out`
-
-    error[IC0303]: `Name` is written by two lines
-     --> deal.yaml:9:15
-      |
-    9 |   - { record: description, object: Name }
-      |               ^^^^^^^^^^^
-      |
-      = help: give one of them `direction: in`
-
-    error[IC0303]: the constant `Title` is also written by a line
-      --> deal.yaml:10:14
-       |
-    10 | constants: { Title: x }
-       |              ^^^^^
-       |
-       = help: remove the constant, or give the line `direction: in`
-    "##);
-    let lacking = format!("{HEAD}  - {{ record: name, object: Name }}\n");
-    assert_snapshot!(findings(&lacking), @r##"
-    error[IC0309]: no line reads `stage`, without which there is no deal
-     --> deal.yaml:6:1
-      |
-    6 | fields:
-      | ^^^^^^
-      |
-      = help: add `- { record: stage, object: … }`
-    "##);
-}
-
-#[test]
-fn what_lint_finds() {
-    let text = format!(
-        "{HEAD}{NEEDED}  - {{ record: deal_type, object: Type, lens: [ enum: {{ net_new: New }} ] }}\n  - {{ record: next_steps, object: Next, lens: [ {{ truncate: 300 }} ] }}\nexamples:\n  - object: {{ Name: Pilot, Stage: prospect, Type: Old }}\n    record: {{ name: Plot, stage: prospect, customer: {{ domain: a.example }} }}\n    back: {{ Name: Plot, Next: x }}\n"
-    );
-    assert_snapshot!(findings(&text), @r##"
-    warning[IC0308]: `deal_type` cannot be written when it is expansion or renewal
-     --> deal.yaml:9:15
-      |
-    9 |   - { record: deal_type, object: Type, lens: [ enum: { net_new: New } ] }
-      |               ^^^^^^^^^
+    9 |   - record: stage
+      |             ^^^^^
       |
       = help: name a value for it, or give the line `direction: in`
-
-    warning[IC0311]: `truncate: 300` never cuts: `next_steps` holds at most 255 characters
-      --> deal.yaml:10:15
+    "##;
+    a_record_that_can_never_be_whole: r#"  - { record: name, object: Name }
+"# => "",
+    r##"
+    error[IC0309]: no line reads `name`, without which there is no deal
+     --> deal.yaml:7:1
+      |
+    7 | fields:
+      | ^^^^^^
+      |
+      = help: add `- { record: name, object: … }`
+    "##;
+    a_condition_that_does_not_parse: r#""Stage != 'Draft'""# => r#""Stage !=""#,
+    r##"
+    error[IC0310]: `when` is no expression: unexpected end of input, expected expression
+     --> deal.yaml:6:7
+      |
+    6 | when: "Stage !="
+      |       ^^^^^^^^^^
+      |
+      = help: write an expression over the object's fields, such as `state == 'lead'`
+    "##;
+    a_cut_that_never_cuts: "truncate: 200" => "truncate: 2000",
+    r##"
+    warning[IC0311]: `truncate: 2000` never cuts: `lost_reason` holds at most 255 characters
+      --> deal.yaml:22:15
        |
-    10 |   - { record: next_steps, object: Next, lens: [ { truncate: 300 } ] }
-       |               ^^^^^^^^^^
+    22 |   - { record: lost_reason, object: Reason, lens: [ { truncate: 2000 } ], coarse: true }
+       |               ^^^^^^^^^^^
        |
        = help: remove it
-
-    error[IC0314]: `deal_type` and `Type`: `Old` is not one of New
-      --> deal.yaml:13:13
+    "##;
+    a_country_that_nobody_reads: "phone: { country: customer.country }" => "phone: { country: customer.contry }",
+    r##"
+    error[IC0313]: `customer.contry` is not a country that this mapping reads
+      --> deal.yaml:19:71
        |
-    13 |     record: { name: Plot, stage: prospect, customer: { domain: a.example } }
-       |             ^^
+    19 |   - { record: contact.phone, object: Phone, lens: [ phone: { country: customer.contry } ] }
+       |                                                                       ^^^^^^^^^^^^^^^
        |
-       = help: correct the object or the lens
-
+       = help: did you mean `customer.country`?
+    "##;
+    an_example_that_reads_otherwise: "record: { name: Pilot" => "record: { name: Plot",
+    r##"
     error[IC0314]: `name` reads as `Pilot`, the example says `Plot`
-      --> deal.yaml:13:13
+      --> deal.yaml:27:21
        |
-    13 |     record: { name: Plot, stage: prospect, customer: { domain: a.example } }
-       |             ^^
-       |
-       = help: correct the example or the lens
-
-    error[IC0314]: `customer.domain` reads as nothing, the example says `a.example`
-      --> deal.yaml:13:13
-       |
-    13 |     record: { name: Plot, stage: prospect, customer: { domain: a.example } }
-       |             ^^
+    27 |     record: { name: Plot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fir...
+       |                     ^^^^
        |
        = help: correct the example or the lens
 
-    error[IC0315]: `Next` is written as nothing, expected "x"
-      --> deal.yaml:14:11
+    error[IC0315]: `Name` is written as "Plot", expected "Pilot"
+      --> deal.yaml:28:11
        |
-    14 |     back: { Name: Plot, Next: x }
+    28 |     back: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Next: none, Source: Partner }
        |           ^^
        |
        = help: correct the lens, or say under `back:` what is written
-
-    error[IC0315]: `Stage` is written as "prospect", expected nothing
-      --> deal.yaml:14:11
+    "##;
+    an_example_that_is_written_otherwise: "Next: none, Source" => "Next: nothing, Source",
+    r##"
+    error[IC0315]: `Next` is written as "none", expected "nothing"
+      --> deal.yaml:28:11
        |
-    14 |     back: { Name: Plot, Next: x }
+    28 |     back: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Next: nothing, Source: Partner }
        |           ^^
        |
        = help: correct the lens, or say under `back:` what is written
-    "##);
-}
-
-#[test]
-fn a_lens_that_breaks_a_law_is_shown_with_a_value() {
-    // What stands for blank is a day that a deal may really have: written, it reads as blank.
-    let text = format!(
-        "{HEAD}{NEEDED}  - {{ record: expected_close_date, object: Close, blank: {{ write: \"2026-03-31\" }} }}\n"
-    );
-    assert_snapshot!(findings(&text), @r##"
+    "##;
+    an_example_that_is_not_admitted: "Stage != 'Draft'" => "Stage == 'Draft'",
+    r##"
+    error[IC0316]: `when` does not admit this example's object
+      --> deal.yaml:27:13
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |             ^^
+       |
+       = help: change the example or the condition
+    "##;
+    an_example_with_a_misspelt_field: "record: { name: Pilot" => "record: { nmae: Pilot",
+    r##"
+    error[IC0319]: `nmae` is not a field of a deal
+      --> deal.yaml:27:15
+       |
+    27 |     record: { nmae: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |               ^^^^
+       |
+       = help: did you mean `name`?
+    "##;
+    an_example_with_an_impossible_value: "expected_close_date: 2026-03-31, contact" => "expected_close_date: 2026-02-31, contact",
+    r##"
+    error[IC0319]: `expected_close_date`: `2026-02-31` is not a day that exists, as YYYY-MM-DD
+      --> deal.yaml:27:108
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-02-31, contact: { fi...
+       |                                                                                                            ^^^^^^^^^^
+       |
+       = help: write it in the form that records hold
+    "##;
+    no_example: r#"examples:
+  - object: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Contact: Ada Lovelace }
+    record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { first_name: Ada, last_name: Lovelace } }
+    back: { Name: Pilot, Stage: Won, Amount: 10.50, Currency: EUR, Close: "2026-03-31T00:00:00Z", Next: none, Source: Partner }
+"# => "",
+    r##"
     warning[IC0318]: the mapping has no example
-     --> deal.yaml:6:1
+     --> deal.yaml:7:1
       |
-    6 | fields:
+    7 | fields:
       | ^^^^^^
       |
       = help: add `examples:` with an object and the record it is
+    "##;
+    two_fields_for_one_value: "object: Close" => "object: [Close, Day]",
+    r##"
+    error[IC0320]: `expected_close_date` stands in one field of the object, found 2
+      --> deal.yaml:14:44
+       |
+    14 |   - { record: expected_close_date, object: [Close, Day], lens: [ date: { wire: datetime_utc_midnight } ] }
+       |                                            ^
+       |
+       = help: name one field
+    "##;
+    an_amount_without_its_currency: "object: [Amount, Currency]" => "object: Amount",
+    r##"
+    error[IC0320]: `amount` needs the object's amount and its currency
+      --> deal.yaml:13:31
+       |
+    13 |   - { record: amount, object: Amount, lens: [ money: { scale: 2 } ] }
+       |                               ^^^^^^
+       |
+       = help: write `object: [Amount, Currency]`, or `money: { currency: "{connection}" }`
+    "##;
+    a_stand_in_that_is_a_value: "record: expected_close_date, object: Close, lens" => r#"record: expected_close_date, object: Close, blank: { write: "2026-03-31T00:00:00Z" }, lens"#,
+    r##"
+    error[IC0314]: `expected_close_date` reads as blank, the example says `2026-03-31`
+      --> deal.yaml:27:108
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |                                                                                                            ^^^^^^^^^^
+       |
+       = help: correct the example or the lens
 
-    error[IC0317]: CreateGet does not hold for `expected_close_date`: 2026-03-31 is written as `Close`: "2026-03-31" and read as blank
-     --> deal.yaml:9:15
+    error[IC0317]: CreateGet does not hold for `expected_close_date`: "2026-03-31" is written as `Close`: "2026-03-31T00:00:00Z" and read as null
+      --> deal.yaml:14:15
+       |
+    14 |   - { record: expected_close_date, object: Close, blank: { write: "2026-03-31T00:00:00Z" }, lens: [ date: { wire: datetime_utc_midni...
+       |               ^^^^^^^^^^^^^^^^^^^
+       |
+       = help: change the lens, or give the line `direction: in`
+    "##;
+    a_stand_in_for_what_may_be_blank: "blank: { write: none }" => "blank: { read: none }",
+    r##"
+    error[IC0321]: `next_steps` may be blank, so a blank cannot stand for a value of it
+      --> deal.yaml:23:56
+       |
+    23 |   - { record: next_steps, object: Next, blank: { read: none } }
+       |                                                        ^^^^
+       |
+       = help: use `read` for required fields only
+    "##;
+    a_blank_that_says_nothing_and_is_written: "blank: { write: none }" => "blank: { ignore: true }",
+    r##"
+    error[IC0321]: a blank that says nothing cannot be written
+      --> deal.yaml:23:48
+       |
+    23 |   - { record: next_steps, object: Next, blank: { ignore: true } }
+       |                                                ^^
+       |
+       = help: add `direction: in`, or remove `ignore`
+    "##;
+}
+
+// Lenses that would lose something: each is refused with what it loses.
+mistakes! { LOSSES:
+    a_cut_that_nobody_stated: "{ truncate: 200 } ], coarse: true }" => "{ truncate: 200 } ] }",
+    r##"
+    error[IC0317]: Exact does not hold for `lost_reason`: "O'Hara O'Hara Müller & Söhne 🚀…& Söhne Café;Ba" (255 characters) is written as `Reason`: "O'Hara O'Hara Müller & Söhne 🚀…O'Hara x,y 🚀 Ca" (200 characters) and read as "O'Hara O'Hara Müller & Söhne 🚀…O'Hara x,y 🚀 Ca" (200 characters)
+      --> deal.yaml:22:15
+       |
+    22 |   - { record: lost_reason, object: Reason, lens: [ { truncate: 200 } ] }
+       |               ^^^^^^^^^^^
+       |
+       = help: change the lens, or add `coarse: true` if the system may hold less than the record
+    "##;
+    a_cut_without_a_length: "{ truncate: 200 }" => "truncate",
+    r##"
+    error[IC0304]: `truncate` needs a number of characters from 1 to 1000000
+      --> deal.yaml:22:52
+       |
+    22 |   - { record: lost_reason, object: Reason, lens: [ truncate ], coarse: true }
+       |                                                    ^^^^^^^^
+       |
+       = help: write `truncate: 120`
+    "##;
+    two_words_of_one_value_that_nobody_stated: "launched: Live" => "launched: Won",
+    r##"
+    error[IC0317]: Exact does not hold for `stage`: "launched" is written as `Stage`: "Won" and read as "committed"
+     --> deal.yaml:9:13
       |
-    9 |   - { record: expected_close_date, object: Close, blank: { write: "2026-03-31" } }
-      |               ^^^^^^^^^^^^^^^^^^^
+    9 |   - record: stage
+      |             ^^^^^
       |
-      = help: change the lens, or give the line `direction: in`
-    "##);
+      = help: change the lens, or add `coarse: true` if the system may hold less than the record
+    "##;
+    a_float_for_an_amount: "object: { Name: Pilot, Stage: Won, Amount: 10.50" => "object: { Name: Pilot, Stage: Won, Amount: 10.500000000000002",
+    r##"
+    error[IC0314]: `amount` and `Amount`: `10.500000000000002` is not an amount with at most 2 decimals, which is what the system keeps
+      --> deal.yaml:27:54
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |                                                      ^^
+       |
+       = help: correct the object or the lens
+    "##;
+    a_day_in_the_zone_of_an_organisation: r#"Close: "2026-03-31T00:00:00Z", Contact"# => r#"Close: "2026-03-31T00:00:00+02:00", Contact"#,
+    r##"
+    error[IC0314]: `expected_close_date` and `Close`: `2026-03-31T00:00:00+02:00` is not a moment in UTC, which is where its day is meant
+      --> deal.yaml:27:108
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |                                                                                                            ^^^^^^^^^^
+       |
+       = help: correct the object or the lens
+    "##;
+    a_day_in_the_zone_of_an_organisation_sent_in_utc: r#"Close: "2026-03-31T00:00:00Z", Contact"# => r#"Close: "2026-03-30T22:00:00Z", Contact"#,
+    r##"
+    error[IC0314]: `expected_close_date` reads as `2026-03-30`, the example says `2026-03-31`
+      --> deal.yaml:27:108
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |                                                                                                            ^^^^^^^^^^
+       |
+       = help: correct the example or the lens
+    "##;
+    half_a_name_that_is_written: "[ part: last ], direction: in" => "[ part: last ]",
+    r##"
+    error[IC0312]: `part` can only be read: half a name cannot be written to `Contact`
+      --> deal.yaml:21:5
+       |
+    21 |   - { record: contact.last_name, object: Contact, lens: [ part: last ] }
+       |     ^^
+       |
+       = help: add `direction: in`
+    "##;
+    a_name_from_two_fields: "record: customer.name, object: Customer" => "record: customer.name, object: [First, Last]",
+    r##"
+    error[IC0320]: `customer.name` stands in one field of the object, found 2
+      --> deal.yaml:17:38
+       |
+    17 |   - { record: customer.name, object: [First, Last] }
+       |                                      ^
+       |
+       = help: name one field
+    "##;
+    a_name_of_one_word: "Contact: Ada Lovelace" => "Contact: Cher",
+    r##"
+    error[IC0314]: `contact.first_name` reads as blank, the example says `Ada`
+      --> deal.yaml:27:143
+       |
+    27 | ...EUR }, expected_close_date: 2026-03-31, contact: { first_name: Ada, last_name: Lovelace } }
+       |                                                                   ^^^
+       |
+       = help: correct the example or the lens
+
+    error[IC0314]: `contact.last_name` reads as `Cher`, the example says `Lovelace`
+      --> deal.yaml:27:159
+       |
+    27 | ...se_date: 2026-03-31, contact: { first_name: Ada, last_name: Lovelace } }
+       |                                                                ^^^^^^^^
+       |
+       = help: correct the example or the lens
+    "##;
+    a_word_for_blank_text: "prospect: New" => r#"prospect: """#,
+    r##"
+    error[IC0307]: `prospect` stands for blank text, which no system tells from nothing
+      --> deal.yaml:12:27
+       |
+    12 |       - enum: { prospect: "", qualified: Open, technical_validation: Trial, business_validation: Offer, committed: Won, launched: Li...
+       |                           ^^
+       |
+       = help: write the system's own value; for fields that must not be blank there is `blank: { read: … }`
+    "##;
+    a_stand_in_that_is_blank: "blank: { write: none }" => r#"blank: { write: "" }"#,
+    r##"
+    error[IC0321]: `write` is blank itself, which no system tells from nothing
+      --> deal.yaml:23:57
+       |
+    23 |   - { record: next_steps, object: Next, blank: { write: "" } }
+       |                                                         ^^^
+       |
+       = help: write `write: "[not provided]"`
+    "##;
+}
+
+#[test]
+fn every_code_of_this_crate_has_a_mistake() {
+    let mut told = BTreeSet::new();
+    for (good, bad) in SLIPS.iter().chain(LOSSES) {
+        told.extend(mistaken(good, bad).findings().iter().map(|finding| finding.code));
+    }
+    let mut codes = BTreeSet::new();
+    for file in Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let quoted = text
+                .split('"')
+                .skip(1)
+                .filter(|word| word.len() == 6 && word.starts_with("IC"));
+            codes.extend(quoted.map(str::to_owned));
+        }
+    }
+    assert!(codes.len() > 15, "{codes:?}");
+    let missing: Vec<&String> = codes
+        .iter()
+        .filter(|code| !told.contains(code.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "add a line to `mistakes!` for {missing:?}");
+    for code in told {
+        assert!(diagnostic::explanation(code).is_some(), "{code}");
+    }
+}
+
+#[test]
+fn no_mistake_hides_another() {
+    let mut text = GOOD.to_owned();
+    for (good, bad) in [
+        ("Stage != 'Draft'", "Stage !="),
+        ("prospect: New", "prospct: New"),
+        ("reference: { object: Account }", "refrence: { object: Account }"),
+        ("record: customer.name", "record: custommer.name"),
+        (
+            "direction: in }\n  - { record: lost",
+            "direction: inn }\n  - { record: lost",
+        ),
+        ("record: { name: Pilot", "record: { nmae: Pilot"),
+    ] {
+        assert!(text.contains(good), "{good}");
+        text = text.replace(good, bad);
+    }
+    let report = report(&text);
+    let codes: Vec<&str> = report.findings().iter().map(|finding| finding.code).collect();
+    assert_eq!(
+        codes,
+        ["IC0310", "IC0306", "IC0304", "IC0301", "IC0004", "IC0319"]
+    );
 }

@@ -206,9 +206,13 @@ fn days_are_not_shifted() {
         assert_eq!(read(wire), "expected_close_date = 2026-03-29");
     }
     assert_eq!(
-        read(json!("2026-03-29T01:00:00+02:00")),
-        "expected_close_date = 2026-03-28",
-        "the day in UTC"
+        read(json!("2026-03-29T00:00:00+02:00")),
+        "`expected_close_date` and `Close`: `2026-03-29T00:00:00+02:00` is not a moment in UTC, which is where its day is meant",
+        "in UTC it is the day before"
+    );
+    assert_eq!(
+        read(json!("2026-03-29T00:00:00.000+0000")),
+        "expected_close_date = 2026-03-29"
     );
     let fields = record(&[("expected_close_date", "2026-03-29")]);
     assert_eq!(
@@ -573,6 +577,7 @@ fn flags_and_whole_numbers() {
             direction: crate::line::Direction::Both,
             lens,
             blank: Default::default(),
+            coarse: false,
             place: node.place,
         };
         let object = json!({ "X": wire });
