@@ -6,6 +6,7 @@ use std::sync::Arc;
 use connector::{Connection, FieldInfo};
 use diagnostic::{Report, suggestion};
 use mapping::Mapping;
+use model::Kind;
 
 use super::{Common, Exit, Out};
 use crate::config::ConnectionConfig;
@@ -39,6 +40,11 @@ impl FromStr for Of {
             _ => Err("write the connection, a dot and the object, for example crm.Opportunity".to_owned()),
         }
     }
+}
+
+/// A kind of record, as commands take it.
+pub(crate) fn kind(name: &str) -> Result<Kind, String> {
+    Kind::parse(name).ok_or_else(|| suggestion(name, Kind::ALL.iter().map(|kind| kind.name())))
 }
 
 impl Account {

@@ -12,6 +12,7 @@ mod explain;
 #[cfg(test)]
 mod explain_tests;
 mod fields;
+mod map;
 mod new;
 mod out;
 mod progress;
@@ -114,6 +115,9 @@ enum Command {
     Test(test::TestArgs),
     /// Try a mapping: object → record → object, field by field, with the difference.
     Try(trial::TrialArgs),
+    /// What a mapping leaves out, and what could fill it.
+    #[command(subcommand)]
+    Map(map::MapCommand),
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
@@ -182,6 +186,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::New(command) => new::run(&command, out),
         Command::Test(args) => test::run(&args, common, out),
         Command::Try(args) => trial::run(&args, common, out).await,
+        Command::Map(command) => map::run(&command, common, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,

@@ -9,7 +9,7 @@ use mapping::{Context, Explained, Mapping, Written, example_context};
 use model::{Currency, Kind};
 use serde_json::{Map, Value as Json, json};
 
-use super::account::Account;
+use super::account::{Account, kind};
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::hub;
@@ -49,10 +49,6 @@ pub(crate) struct TrialArgs {
     /// The connection that reads it.
     #[arg(long, value_name = "NAME", requires = "id")]
     connection: Option<String>,
-}
-
-fn kind(name: &str) -> Result<Kind, String> {
-    Kind::parse(name).ok_or_else(|| suggestion(name, Kind::ALL.iter().map(|kind| kind.name())))
 }
 
 /// What was tried, and what came of it.

@@ -36,6 +36,7 @@ mod lint;
 mod relation;
 mod spelling;
 mod steps;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -51,6 +52,7 @@ pub use coverage::Mapped;
 pub use explain::{Explained, Written};
 pub use forward::{Forward, Unresolved};
 pub use laws::{RECORDS as LAW_RECORDS, context as example_context};
+pub use suggest::{Candidate, Suggestion, suggestions};
 
 /// A mapping file, compiled. Cheap to share between threads.
 pub struct Mapping {

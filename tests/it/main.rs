@@ -10,6 +10,7 @@ mod demo;
 mod findings;
 mod harness;
 mod kill;
+mod map;
 mod partners;
 mod scaffold;
 mod systems;
