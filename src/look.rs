@@ -17,6 +17,8 @@ const TAKEN_WAIT_MS: u64 = 250;
 const SOON_MS: u64 = 5_000;
 /// How long a connection rests that a person must look after.
 const REST_MS: u64 = 300_000;
+/// How long until it is looked whether a stopped connection may go on; that costs one read of the ledger.
+const STOPPED_MS: u64 = 10_000;
 
 /// Looks after all jobs.
 pub(crate) struct Looker {
@@ -174,6 +176,7 @@ fn verdict(error: &SyncError, connection: &str, object: &str) -> Verdict {
         SyncError::Taken => return Verdict::Again(after_ms(TAKEN_WAIT_MS)),
         SyncError::Unknown { .. } => return Verdict::Dead(error.to_string()),
         SyncError::Ledger(error) => return ledger_failed(error),
+        SyncError::Stopped { .. } => return Verdict::Again(after_ms(STOPPED_MS)),
         SyncError::System { failure, .. } => match failure.class {
             Class::RateLimited { until } | Class::QuotaExhausted { until } => return Verdict::Again(until),
             Class::AuthRevoked | Class::Permission | Class::Settings | Class::Protocol => REST_MS,

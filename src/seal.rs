@@ -223,7 +223,7 @@ fn changed(connection: &str) -> TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::{Ledger, Owed, Run};
+    use ledger::{Ledger, Owed, Run, Standing};
 
     fn key(seed: u8) -> SealKey {
         SealKey::parse(&STANDARD.encode([seed; KEY_BYTES])).unwrap()
@@ -363,6 +363,12 @@ mod tests {
             away()
         }
         async fn keep_sealed(&self, _: &str, _: &[u8]) -> Result<(), LedgerError> {
+            away()
+        }
+        async fn note_standing(&self, _: &Standing) -> Result<(), LedgerError> {
+            away()
+        }
+        async fn standings(&self, _: Option<&str>) -> Result<Vec<Standing>, LedgerError> {
             away()
         }
         async fn sealed(&self, _: &str) -> Result<Option<Vec<u8>>, LedgerError> {

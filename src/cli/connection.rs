@@ -6,7 +6,7 @@ use diagnostic::suggestion;
 use serde_json::{Map, Value as Json, json};
 
 use super::out::table;
-use super::{Common, Exit, Out};
+use super::{Common, Exit, Out, sign_in};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConnectionConfig};
 use crate::hub;
@@ -26,6 +26,13 @@ pub(crate) enum ConnectionCommand {
         /// Which; all when none is named.
         names: Vec<String>,
     },
+    /// Sign in with a browser, for ways of the kind `oauth2_code`; what comes back is kept sealed in the ledger.
+    #[command(after_help = "Example:\n  interconnect connection auth marketing --port 8765")]
+    Auth(sign_in::AuthArgs),
+    /// Let a stopped connection go on, when its credentials work and belong to its account.
+    #[command(after_help = "Examples:\n  interconnect connection resume crm\n  \
+        interconnect connection resume crm --account 00D5g00000000ZZEAY     a refreshed sandbox is another account")]
+    Resume(sign_in::ResumeArgs),
     /// One connection: its settings, where its secrets are, its objects.
     #[command(after_help = "Example:\n  interconnect connection show crm")]
     Show {
@@ -43,6 +50,14 @@ pub(crate) async fn run(command: &ConnectionCommand, common: &Common, out: &Out)
         ConnectionCommand::List => list(&config, &catalogue, out),
         ConnectionCommand::Test { names } => match chosen(&config, names) {
             Ok(chosen) => test(&config, &catalogue, &chosen, out).await,
+            Err(error) => usage(&error, out),
+        },
+        ConnectionCommand::Auth(args) => match chosen(&config, std::slice::from_ref(args.name())) {
+            Ok(chosen) => sign_in::auth(args, (&config, &catalogue), chosen[0].1, out).await,
+            Err(error) => usage(&error, out),
+        },
+        ConnectionCommand::Resume(args) => match chosen(&config, std::slice::from_ref(args.name())) {
+            Ok(chosen) => sign_in::resume(args, (&config, &catalogue), chosen[0].1, out).await,
             Err(error) => usage(&error, out),
         },
         ConnectionCommand::Show { name } => match chosen(&config, std::slice::from_ref(name)) {

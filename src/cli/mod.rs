@@ -19,6 +19,7 @@ mod progress;
 mod record;
 mod sandbox;
 mod serve;
+mod sign_in;
 mod status;
 mod sync;
 mod test;

@@ -26,6 +26,7 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
     let refusals = ledger.refusals(SHOWN).await?;
     let stopped = ledger.stopped_endpoints().await?;
     let rows = ledger.row_counts().await?;
+    let standings = ledger.standings(None).await?;
     let pushes: Vec<Json> = owed
         .pushes
         .iter()
@@ -64,7 +65,27 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
             ]
         })
         .collect();
+    let standing_rows: Vec<Vec<String>> = standings
+        .iter()
+        .map(|standing| {
+            let account = standing.account.clone().unwrap_or_default();
+            vec![
+                standing.connection.clone(),
+                account,
+                standing.since.to_string(),
+                standing.reason.clone(),
+            ]
+        })
+        .collect();
+    let standings: Vec<Json> = standings
+        .iter()
+        .map(|standing| {
+            json!({"connection": standing.connection, "account": standing.account, "code": standing.code,
+                "reason": standing.reason, "since": standing.since.to_string()})
+        })
+        .collect();
     let json = json!({
+        "connections": standings,
         "pushes": pushes, "endpoints": endpoints,
         "runs": run_rows, "refusals": refusal_rows,
         "stopped_endpoints": stopped, "rows": rows.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
@@ -75,9 +96,13 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
             .map(|(name, n)| vec![name.clone(), n.to_string()])
             .collect();
         format!(
-            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}",
+            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}",
             owed.pushes.len(),
             owed.endpoints.len(),
+            table(
+                &["connection", "account", "since", "stopped because"],
+                &standing_rows
+            ),
             table(&["started", "way", "connection", "object", "outcome"], &run_rows),
             table(&["refused", "addressed to", "status", "code"], &refusal_rows),
             table(&["rows of", "count"], &counts),

@@ -560,6 +560,28 @@ pub struct Run {
     pub error: String,
 }
 
+/// How a connection stands with its system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The connection.
+    pub connection: String,
+    /// The account that its records belong to: the one that it was first used with. Nothing while it is not known.
+    pub account: Option<String>,
+    /// What stops it until a person has looked after it: `revoked`, `other_account`; empty when it may be used.
+    pub code: String,
+    /// The same for a person, with the fix; empty when it may be used.
+    pub reason: String,
+    /// Since when it stands so.
+    pub since: Timestamp,
+}
+
+impl Standing {
+    /// Whether it must not be used.
+    pub fn is_stopped(&self) -> bool {
+        !self.code.is_empty()
+    }
+}
+
 /// Work that the ledger knows of, whatever the queue remembers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owed {
@@ -580,6 +602,10 @@ pub trait Upkeep: Send + Sync {
     async fn note_run(&self, run: &Run) -> Result<(), LedgerError>;
     /// Runs, newest first. At most `limit`.
     async fn runs(&self, limit: usize) -> Result<Vec<Run>, LedgerError>;
+    /// Writes down how a connection stands; replaces what was written before.
+    async fn note_standing(&self, standing: &Standing) -> Result<(), LedgerError>;
+    /// How connections stand that were ever used, by name; of one only, if it is named.
+    async fn standings(&self, connection: Option<&str>) -> Result<Vec<Standing>, LedgerError>;
     /// Keeps a small sealed value under a name (a connection's refresh token); it is opaque to the ledger.
     async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError>;
     /// The sealed value of a name.

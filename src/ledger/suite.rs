@@ -91,6 +91,7 @@ macro_rules! everywhere {
                 all_that_is_owed_is_told_once
                 a_run_is_noted_and_ended
                 a_sealed_value_is_kept_as_it_is
+                how_a_connection_stands_is_told_as_noted_last
                 the_check_writes;
         }
     };

@@ -19,6 +19,7 @@ mod key;
 mod listen;
 mod problem;
 mod query;
+mod redirect;
 mod router;
 mod settings;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use hub::{Hub, HubParts};
 pub use key::{API_KEY_CHARS_MIN, ApiKey, BadApiKey};
 pub use listen::serve;
 pub use problem::{ErrorStatus, Problem};
+pub use redirect::{Brought, Redirect};
 pub use router::router;
 pub use settings::{BadServerSetting, ServerSettings};

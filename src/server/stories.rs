@@ -3,4 +3,5 @@
 mod api;
 mod bounds;
 mod hooks;
+mod redirect;
 mod stage;

@@ -51,6 +51,14 @@ pub enum SyncError {
         /// What went wrong; says itself what to do.
         failure: Failure,
     },
+    /// It waits for a person.
+    #[error("`{connection}` is stopped: {reason}")]
+    Stopped {
+        /// The connection.
+        connection: String,
+        /// Why, and what lets it go on.
+        reason: String,
+    },
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -66,6 +74,7 @@ pub struct Engine {
     /// Finding the record of an object that is not linked yet and committing it must not run twice at once for a
     /// kind, or two systems that tell us the same news at the same moment would make two records.
     meeting: BTreeMap<Kind, Mutex<()>>,
+    pub(crate) standing: crate::standing::Known,
     pub(crate) read: AtomicU64,
     pub(crate) pushed: AtomicU64,
     holder: String,
@@ -89,6 +98,7 @@ impl Engine {
             world,
             fan_out,
             meeting,
+            standing: crate::standing::Known::default(),
             read: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
             holder,
@@ -169,7 +179,8 @@ impl Engine {
         let (counts, error) = match result {
             Ok(report) if !report.counts.changed_anything() => return Ok(()),
             Ok(report) => (report.counts.to_json(), String::new()),
-            Err(SyncError::Taken) => return Ok(()),
+            // The standing of the connection tells it once, not every look a run.
+            Err(SyncError::Taken | SyncError::Stopped { .. }) => return Ok(()),
             Err(error) => (serde_json::json!({}), error.to_string()),
         };
         let run = ledger::Run {

@@ -25,8 +25,10 @@ mod push;
 mod refs;
 mod report;
 mod settle;
+mod standing;
 mod wire;
 
 pub use engine::{Engine, FanOut, SyncError, World};
 pub use plan::{Plan, Rules, Sync};
 pub use report::{Counts, Report};
+pub use standing::{OTHER_ACCOUNT, REVOKED};

@@ -23,6 +23,7 @@ impl Engine {
     pub async fn pull(&self, connection: &str, object: &str, from_start: bool) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
         let result = self.pull_leased(connection, object, from_start, run).await;
+        let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "pull"), started, &result)
             .await?;
         result
@@ -35,7 +36,7 @@ impl Engine {
         from_start: bool,
         run: RunId,
     ) -> Result<Report, SyncError> {
-        let system = self.known(connection, object)?.clone();
+        let system = self.ready(connection, object).await?;
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let place = Place {
             connection,
@@ -157,7 +158,7 @@ impl Engine {
         object: &str,
         ids: &[String],
     ) -> Result<Report, SyncError> {
-        let system = self.known(connection, object)?.clone();
+        let system = self.ready(connection, object).await?;
         let lease: Lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let place = Place {
             connection,
@@ -173,6 +174,6 @@ impl Engine {
             .absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report)
             .await;
         self.ledger.release(&lease).await?;
-        result.map(|()| report)
+        self.watched(connection, result.map(|()| report)).await
     }
 }

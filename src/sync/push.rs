@@ -43,18 +43,20 @@ impl Engine {
     pub async fn push(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
         let result = self.push_leased(connection, object, run).await;
+        let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "push"), started, &result)
             .await?;
         result
     }
 
     async fn push_leased(&self, connection: &str, object: &str, run: RunId) -> Result<Report, SyncError> {
-        let system = self.known(connection, object)?.clone();
+        self.known(connection, object)?;
         let mut report = Report::default();
         if !self.primed(connection, object).await? {
             report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
             return Ok(report);
         }
+        let system = self.ready(connection, object).await?;
         let lease = self.take(&format!("push:{connection}:{object}")).await?;
         let place = Place {
             connection,

@@ -13,6 +13,7 @@ mod kill;
 mod map;
 mod partners;
 mod scaffold;
+mod standing;
 mod systems;
 mod tokens;
 mod trial;

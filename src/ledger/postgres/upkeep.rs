@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::PostgresLedger;
 use super::rows::{all, text};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{Deliveries, LedgerError, Owed, Run, TABLES, Upkeep};
+use crate::{Deliveries, LedgerError, Owed, Run, Standing, TABLES, Upkeep};
 
 #[async_trait]
 impl Upkeep for PostgresLedger {
@@ -60,6 +60,42 @@ impl Upkeep for PostgresLedger {
                 ended_at: moment_if(row.try_get(5)?)?,
                 counts: json(row.try_get(6)?)?,
                 error: row.try_get(7)?,
+            })
+        })
+    }
+
+    async fn note_standing(&self, standing: &Standing) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO standings (connection, account, code, reason, since) VALUES ($1, $2, $3, $4, $5) \
+                   ON CONFLICT (connection) DO UPDATE SET account = excluded.account, code = excluded.code, \
+                   reason = excluded.reason, since = excluded.since";
+        let account = standing.account.as_deref().map(text);
+        self.database
+            .write(
+                sql,
+                &[
+                    &text(&standing.connection),
+                    &account,
+                    &text(&standing.code),
+                    &text(&standing.reason),
+                    &micros(standing.since),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn standings(&self, connection: Option<&str>) -> Result<Vec<Standing>, LedgerError> {
+        let sql = "SELECT connection, account, code, reason, since FROM standings \
+                   WHERE $1::text IS NULL OR connection = $1 ORDER BY connection";
+        let only = connection.map(text);
+        let rows = self.database.query(sql, &[&only]).await?;
+        all(&rows, |row| {
+            Ok(Standing {
+                connection: row.try_get(0)?,
+                account: row.try_get(1)?,
+                code: row.try_get(2)?,
+                reason: row.try_get(3)?,
+                since: moment(row.try_get(4)?)?,
             })
         })
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{self, all};
 use super::{SqliteLedger, deliveries};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{LedgerError, Owed, Run, TABLES, Upkeep};
+use crate::{LedgerError, Owed, Run, Standing, TABLES, Upkeep};
 
 #[async_trait]
 impl Upkeep for SqliteLedger {
@@ -65,6 +65,45 @@ impl Upkeep for SqliteLedger {
                     ended_at: moment_if(row.get(5)?)?,
                     counts: json(rows::text(row, 6)?)?,
                     error: row.get(7)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn note_standing(&self, standing: &Standing) -> Result<(), LedgerError> {
+        let standing = standing.clone();
+        self.write(1, move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO standings (connection, account, code, reason, since) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT (connection) DO UPDATE SET account = excluded.account, code = excluded.code, \
+                     reason = excluded.reason, since = excluded.since",
+                )?
+                .execute(params![
+                    standing.connection,
+                    standing.account,
+                    standing.code,
+                    standing.reason,
+                    micros(standing.since)
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn standings(&self, connection: Option<&str>) -> Result<Vec<Standing>, LedgerError> {
+        let sql = "SELECT connection, account, code, reason, since FROM standings \
+                   WHERE ?1 IS NULL OR connection = ?1 ORDER BY connection";
+        let only = connection.map(str::to_owned);
+        self.read(move |connection| {
+            all(connection, sql, [&only], |row| {
+                Ok(Standing {
+                    connection: row.get(0)?,
+                    account: row.get(1)?,
+                    code: row.get(2)?,
+                    reason: row.get(3)?,
+                    since: moment(row.get(4)?)?,
                 })
             })
         })

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::make::{at, attempt, deal, event, mark, parked, record_id, run, write};
 use super::stand::Stand;
-use crate::{Next, Owed, Parked, PushMark, Run, SyncCommit};
+use crate::{Next, Owed, Parked, PushMark, Run, Standing, SyncCommit};
 
 pub(super) async fn all_that_is_owed_is_told_once(stand: &Stand) {
     let ledger = stand.open().await;
@@ -78,6 +78,29 @@ pub(super) async fn a_sealed_value_is_kept_as_it_is(stand: &Stand) {
         ledger.keep_sealed("sf", sealed).await.unwrap();
         assert_eq!(ledger.sealed("sf").await.unwrap().as_deref(), Some(sealed));
     }
+}
+
+pub(super) async fn how_a_connection_stands_is_told_as_noted_last(stand: &Stand) {
+    let ledger = stand.open().await;
+    let standing = |connection: &str, account: Option<&str>, code: &str| Standing {
+        connection: connection.into(),
+        account: account.map(str::to_owned),
+        code: code.into(),
+        reason: code.into(),
+        since: at(3),
+    };
+    let (fine, stopped) = (
+        standing("sf", Some("00D1"), ""),
+        standing("sf", Some("00D1"), "revoked"),
+    );
+    let unknown = standing("hub", None, "revoked");
+    assert!(!fine.is_stopped() && stopped.is_stopped());
+    for noted in [&fine, &stopped, &unknown] {
+        ledger.note_standing(noted).await.unwrap();
+    }
+    assert_eq!(ledger.standings(None).await.unwrap(), [unknown, stopped.clone()]);
+    assert_eq!(ledger.standings(Some("sf")).await.unwrap(), [stopped]);
+    assert_eq!(ledger.standings(Some("nosuch")).await.unwrap(), []);
 }
 
 pub(super) async fn the_check_writes(stand: &Stand) {
