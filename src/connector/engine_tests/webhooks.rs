@@ -232,6 +232,43 @@ fn what_is_no_challenge_is_a_hint() {
 }
 
 #[test]
+fn a_tool_of_ones_own_proves_itself_with_the_one_secret_that_is_set() {
+    let receive = |secret: Option<(&str, &str)>, headers: &[(&str, &str)]| {
+        let secrets: Vec<(&str, &str)> = [("token", "t")].into_iter().chain(secret).collect();
+        let config = json!({"base_url": "https://tool.example"});
+        let connection = connect(&shipped("homegrown"), config, &secrets, &Arc::default());
+        connection.receive(
+            &request(URL, r#"{"test": 2432232314}"#, headers),
+            at(1_614_265_330_000),
+        )
+    };
+    let signed = [
+        ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+        ("webhook-timestamp", "1614265330"),
+        (
+            "webhook-signature",
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ),
+    ];
+    let key = |name| Some((name, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+    let nothing = Ok(Received::Hints(Vec::new()));
+    assert_eq!(receive(key("webhook_key"), &signed), nothing);
+    assert_eq!(receive(key("webhook_key_previous"), &signed), nothing);
+    let token = [("authorization", "Bearer s3cret")];
+    assert_eq!(receive(Some(("webhook_token", "s3cret")), &token), nothing);
+    assert_eq!(
+        receive(Some(("webhook_token", "other")), &token),
+        Err(Refusal::Bad)
+    );
+    // What is not set proves nothing, whatever else comes with it.
+    assert!(matches!(
+        receive(key("webhook_key"), &token),
+        Err(Refusal::Missing(_))
+    ));
+    assert!(matches!(receive(None, &signed), Err(Refusal::CannotVerify(_))));
+}
+
+#[test]
 fn no_bytes_are_accepted_without_the_right_signature() {
     let config = json!({"base_url": "https://api.example.com"});
     let secrets = [("access_token", "t"), ("client_secret", HOOK_SECRET)];
