@@ -9,6 +9,9 @@
     reason = "a measurement prints its table and its progress"
 )]
 
+#[path = "speed/conversion.rs"]
+mod conversion;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -38,6 +41,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut table = String::new();
     mapping(&mut table);
+    converting(&mut table);
     starting(folder.path(), &mut table);
     relaying(folder.path(), &mut table);
     syncing(folder.path(), &mut table);
@@ -118,6 +122,19 @@ fn mapping(table: &mut String) {
         table,
         &format!("mapping alone, {} fields, records/s and thread", fields / MAPPED),
         format!("{rate:.0}"),
+    );
+}
+
+fn converting(table: &mut String) {
+    let measured = conversion::measure();
+    let (mapped, by_hand) = (measured.mapped_us, measured.by_hand_us);
+    row(
+        table,
+        &format!(
+            "a deal with all {} fields, by mapping / by hand / ratio",
+            measured.fields
+        ),
+        format!("{mapped:.1} us / {by_hand:.1} us / {:.2}", mapped / by_hand),
     );
 }
 
