@@ -9,6 +9,7 @@ mod clients;
 mod demo;
 mod findings;
 mod harness;
+mod hooks;
 mod kill;
 mod map;
 mod partners;
