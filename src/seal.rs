@@ -223,7 +223,7 @@ fn changed(connection: &str) -> TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::{Ledger, Owed, Run, Standing};
+    use ledger::{Ledger, Owed, Quarantined, Run, Standing};
 
     fn key(seed: u8) -> SealKey {
         SealKey::parse(&STANDARD.encode([seed; KEY_BYTES])).unwrap()
@@ -369,6 +369,15 @@ mod tests {
             away()
         }
         async fn standings(&self, _: Option<&str>) -> Result<Vec<Standing>, LedgerError> {
+            away()
+        }
+        async fn quarantine(&self, _: &Quarantined) -> Result<(), LedgerError> {
+            away()
+        }
+        async fn release_fields(&self, _: &str, _: &str, _: &[String]) -> Result<(), LedgerError> {
+            away()
+        }
+        async fn quarantined(&self, _: Option<(&str, &str)>) -> Result<Vec<Quarantined>, LedgerError> {
             away()
         }
         async fn sealed(&self, _: &str) -> Result<Option<Vec<u8>>, LedgerError> {

@@ -27,6 +27,7 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
     let stopped = ledger.stopped_endpoints().await?;
     let rows = ledger.row_counts().await?;
     let standings = ledger.standings(None).await?;
+    let quarantined = ledger.quarantined(None).await?;
     let pushes: Vec<Json> = owed
         .pushes
         .iter()
@@ -84,7 +85,27 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
                 "reason": standing.reason, "since": standing.since.to_string()})
         })
         .collect();
+    let missing_rows: Vec<Vec<String>> = quarantined
+        .iter()
+        .map(|q| {
+            vec![
+                q.connection.clone(),
+                q.object.clone(),
+                q.field.clone(),
+                q.since.to_string(),
+                q.reason.clone(),
+            ]
+        })
+        .collect();
+    let missing: Vec<Json> = quarantined
+        .iter()
+        .map(|q| {
+            json!({"connection": q.connection, "object": q.object, "field": q.field, "since": q.since.to_string(),
+                "reason": q.reason})
+        })
+        .collect();
     let json = json!({
+        "missing_fields": missing,
         "connections": standings,
         "pushes": pushes, "endpoints": endpoints,
         "runs": run_rows, "refusals": refusal_rows,
@@ -96,12 +117,16 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
             .map(|(name, n)| vec![name.clone(), n.to_string()])
             .collect();
         format!(
-            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}",
+            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
             owed.pushes.len(),
             owed.endpoints.len(),
             table(
                 &["connection", "account", "since", "stopped because"],
                 &standing_rows
+            ),
+            table(
+                &["connection", "object", "missing field", "since", "because"],
+                &missing_rows
             ),
             table(&["started", "way", "connection", "object", "outcome"], &run_rows),
             table(&["refused", "addressed to", "status", "code"], &refusal_rows),

@@ -94,7 +94,7 @@ pub(crate) fn concerns_records(class: &Class) -> bool {
             | Class::Duplicate { .. }
             | Class::Conflict
             | Class::NotFound
-            | Class::SchemaDrift { .. }
+            | Class::SchemaDrift { field: None }
             | Class::TooLarge
     )
 }

@@ -301,6 +301,13 @@ pub trait Records: Send + Sync {
     /// are not at the version they were read at (or exist, when they were read at 0), and as
     /// [`LedgerError::LeaseLost`].
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
+    /// Marks every record that has a link at an object which is not gone as owed to it; answers how many.
+    async fn mark_linked(
+        &self,
+        connection: &str,
+        object: &str,
+        due_at: Timestamp,
+    ) -> Result<u64, LedgerError>;
     /// Pushes owed to an object of a connection that are due, oldest due first. At most `limit`.
     async fn pushes(
         &self,
@@ -582,6 +589,21 @@ impl Standing {
     }
 }
 
+/// A field that its system does not know any more: it is left out, so that the other fields flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The connection.
+    pub connection: String,
+    /// The object.
+    pub object: String,
+    /// The field, as the system named it.
+    pub field: String,
+    /// What the system said, for a person.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Work that the ledger knows of, whatever the queue remembers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Owed {
@@ -606,6 +628,17 @@ pub trait Upkeep: Send + Sync {
     async fn note_standing(&self, standing: &Standing) -> Result<(), LedgerError>;
     /// How connections stand that were ever used, by name; of one only, if it is named.
     async fn standings(&self, connection: Option<&str>) -> Result<Vec<Standing>, LedgerError>;
+    /// Puts a field into quarantine; one that is there already keeps its reason and its moment.
+    async fn quarantine(&self, field: &Quarantined) -> Result<(), LedgerError>;
+    /// Lets fields of an object out of quarantine.
+    async fn release_fields(
+        &self,
+        connection: &str,
+        object: &str,
+        fields: &[String],
+    ) -> Result<(), LedgerError>;
+    /// Fields in quarantine, by connection, object and name; of one object only, if it is named.
+    async fn quarantined(&self, of: Option<(&str, &str)>) -> Result<Vec<Quarantined>, LedgerError>;
     /// Keeps a small sealed value under a name (a connection's refresh token); it is opaque to the ledger.
     async fn keep_sealed(&self, name: &str, sealed: &[u8]) -> Result<(), LedgerError>;
     /// The sealed value of a name.

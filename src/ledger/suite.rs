@@ -65,6 +65,7 @@ macro_rules! everywhere {
             pushes:
                 marking_counts_and_starts_again
                 done_is_done_only_up_to_the_mark_that_was_read
+                all_that_is_linked_can_be_marked_at_once
                 later_counts_an_attempt_and_waits
                 pushes_come_oldest_due_first;
             accepting:
@@ -92,6 +93,7 @@ macro_rules! everywhere {
                 a_run_is_noted_and_ended
                 a_sealed_value_is_kept_as_it_is
                 how_a_connection_stands_is_told_as_noted_last
+                fields_stay_in_quarantine_until_they_are_released
                 the_check_writes;
         }
     };

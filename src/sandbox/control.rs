@@ -1,4 +1,5 @@
-//! Control over HTTP, for tests that drive the binary: `/_sandbox/faults`, `/_sandbox/calls`, `/_sandbox/rows/{object}`.
+//! Control over HTTP, for tests that drive the binary: `/_sandbox/faults`, `/_sandbox/calls`, `/_sandbox/rows/{object}`,
+//! `/_sandbox/hidden/{object}/{field}` (`PUT` hides a field from everybody, `DELETE` shows it again).
 //!
 //! Nothing here is counted as a call and nothing here meets a fault.
 //! Rows written here are written as a person at the system's own screen would: checked, stamped, and told to webhooks.
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub(crate) trait Tabled: Guarded {
     fn insert(&self, object: &str, row: &Value) -> Result<String, RowError>;
     fn edit(&self, object: &str, id: &str, change: &Value) -> Result<(), RowError>;
     fn remove(&self, object: &str, id: &str) -> Result<(), RowError>;
+    /// Hides a field from everybody, or shows it again; not every system can.
+    fn hide(&self, object: &str, _field: &str, _hide: bool) -> Result<(), RowError> {
+        Err(RowError(format!("fields of {object} cannot be hidden here")))
+    }
 }
 
 /// The routes of everything that can go wrong.
@@ -60,6 +65,10 @@ pub(crate) fn tables<S: Tabled>(system: Arc<S>) -> Router {
         .route(
             "/_sandbox/rows/{object}/{id}",
             patch(edit_row::<S>).delete(remove_row::<S>),
+        )
+        .route(
+            "/_sandbox/hidden/{object}/{field}",
+            put(hide::<S>).delete(show_again::<S>),
         )
         .with_state(system)
 }
@@ -284,6 +293,20 @@ async fn remove_row<S: Tabled>(
     Path((object, id)): Path<(String, String)>,
 ) -> Response {
     done(system.remove(&object, &id))
+}
+
+async fn hide<S: Tabled>(
+    State(system): State<Arc<S>>,
+    Path((object, field)): Path<(String, String)>,
+) -> Response {
+    done(system.hide(&object, &field, true))
+}
+
+async fn show_again<S: Tabled>(
+    State(system): State<Arc<S>>,
+    Path((object, field)): Path<(String, String)>,
+) -> Response {
+    done(system.hide(&object, &field, false))
 }
 
 fn done(outcome: Result<(), RowError>) -> Response {

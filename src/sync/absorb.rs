@@ -10,6 +10,7 @@ use mapping::Forward;
 use model::{Kind, RecordId, RunId};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
+use crate::missing::Missing;
 use crate::refs::Refs;
 use crate::settle::{base_of, forward};
 use crate::wire::pick;
@@ -25,6 +26,8 @@ pub(crate) struct Place<'a> {
     pub(crate) object: &'a str,
     pub(crate) run: RunId,
     pub(crate) lease: &'a Lease,
+    /// Fields that the system does not know at present.
+    pub(crate) missing: &'a Missing,
 }
 
 /// Objects to absorb, in one transaction.
@@ -185,7 +188,11 @@ impl Engine {
             report.counts.skipped += 1;
             return None;
         };
-        let wire = pick(&object.body, sync.mapping.object_fields().iter());
+        let mut wire = pick(&object.body, sync.mapping.object_fields().iter());
+        place.missing.as_last_seen(
+            &mut wire,
+            known.as_ref().and_then(|known| known.link.wire.as_ref()),
+        );
         if let Some(known) = &known
             && known.link.wire.as_ref() == Some(&wire)
             && known.link.base.is_some()

@@ -75,6 +75,7 @@ pub struct Engine {
     /// kind, or two systems that tell us the same news at the same moment would make two records.
     meeting: BTreeMap<Kind, Mutex<()>>,
     pub(crate) standing: crate::standing::Known,
+    pub(crate) looked_for_missing: crate::missing::Looked,
     pub(crate) read: AtomicU64,
     pub(crate) pushed: AtomicU64,
     holder: String,
@@ -99,6 +100,7 @@ impl Engine {
             fan_out,
             meeting,
             standing: crate::standing::Known::default(),
+            looked_for_missing: crate::missing::Looked::default(),
             read: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
             holder,

@@ -19,6 +19,7 @@ mod absorb;
 mod announce;
 mod engine;
 mod meet;
+mod missing;
 mod plan;
 mod pull;
 mod push;

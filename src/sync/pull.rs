@@ -38,15 +38,33 @@ impl Engine {
     ) -> Result<Report, SyncError> {
         let system = self.ready(connection, object).await?;
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
-        let place = Place {
-            connection,
-            object,
-            run,
-            lease: &lease,
-        };
-        let result = self.pull_pages(&system, place, from_start).await;
-        self.ledger.release(&lease).await?;
-        result
+        let mut missing = self.missing(connection, object).await?;
+        let mut report = Report::default();
+        // What is back was not read for a while.
+        let back = self.look_again_for(&system, object, &mut missing).await;
+        let mut from_start = from_start || !back.is_empty();
+        loop {
+            let read = report.counts.read;
+            let place = Place {
+                connection,
+                object,
+                run,
+                lease: &lease,
+                missing: &missing,
+            };
+            let result = self.pull_pages(&system, place, from_start, &mut report).await;
+            match self.learn_missing(connection, object, &mut missing, result).await {
+                // What was read already is behind the stored cursor.
+                Ok(false) => from_start &= report.counts.read == read,
+                done => {
+                    if done.is_ok() {
+                        self.welcome_back(connection, object, &back, &mut report).await?;
+                    }
+                    self.ledger.release(&lease).await?;
+                    return done.map(|_| report);
+                }
+            }
+        }
     }
 
     async fn pull_pages(
@@ -54,10 +72,9 @@ impl Engine {
         system: &Arc<Connection>,
         place: Place<'_>,
         from_start: bool,
-    ) -> Result<Report, SyncError> {
-        let mut report = Report::default();
-        let key = system.connector().key_field(place.object);
-        let fields = self.plan.object_fields(place.connection, place.object, key);
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let fields = self.fields_of(system, place);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
         let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
         let mut position = stored.filter(|_| !from_start).map(|cursor| cursor.position);
@@ -82,7 +99,7 @@ impl Engine {
                     adopt: &HashMap::new(),
                     cursor: Some(cursor),
                 };
-                self.absorb(place, batch, &mut report).await?;
+                self.absorb(place, batch, report).await?;
             }
             position = Some(page.cursor);
             if !page.more {
@@ -94,9 +111,15 @@ impl Engine {
             }
             self.keep(place.lease).await?;
         }
-        self.read_parked_again(system, place, &fields, &mut report)
-            .await?;
-        Ok(report)
+        self.read_parked_again(system, place, &fields, report).await
+    }
+
+    /// The fields to read: those that are mapped, but for those that the system does not know at present.
+    pub(crate) fn fields_of(&self, system: &Connection, place: Place<'_>) -> Vec<String> {
+        let key = system.connector().key_field(place.object);
+        let mut fields = self.plan.object_fields(place.connection, place.object, key);
+        fields.retain(|field| !place.missing.has(field));
+        fields
     }
 
     /// Reads parked objects again whose time has come: what they waited for may be there now.
@@ -160,15 +183,15 @@ impl Engine {
     ) -> Result<Report, SyncError> {
         let system = self.ready(connection, object).await?;
         let lease: Lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let missing = self.missing(connection, object).await?;
         let place = Place {
             connection,
             object,
             run: self.new_run(),
             lease: &lease,
+            missing: &missing,
         };
-        let fields = self
-            .plan
-            .object_fields(connection, object, system.connector().key_field(object));
+        let fields = self.fields_of(&system, place);
         let mut report = Report::default();
         let result = self
             .absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report)

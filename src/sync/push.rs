@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connector::{Connection, Outcome, RecordError, Write};
+use connector::{Class, Connection, Outcome, RecordError, Write};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId};
 
@@ -58,15 +58,22 @@ impl Engine {
         }
         let system = self.ready(connection, object).await?;
         let lease = self.take(&format!("push:{connection}:{object}")).await?;
-        let place = Place {
-            connection,
-            object,
-            run,
-            lease: &lease,
-        };
-        let result = self.push_batches(&system, place, &mut report).await;
-        self.ledger.release(&lease).await?;
-        result.map(|()| report)
+        let mut missing = self.missing(connection, object).await?;
+        loop {
+            let place = Place {
+                connection,
+                object,
+                run,
+                lease: &lease,
+                missing: &missing,
+            };
+            let result = self.push_batches(&system, place, &mut report).await;
+            let learned = self.learn_missing(connection, object, &mut missing, result).await;
+            if !matches!(learned, Ok(false)) {
+                self.ledger.release(&lease).await?;
+                return learned.map(|_| report);
+            }
+        }
     }
 
     /// Whether an object has been read completely once: before, what looks new there may be there already.
@@ -130,6 +137,12 @@ impl Engine {
                     failure,
                 })?
         };
+        let drifted = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::NotSent(failure) if matches!(failure.class, Class::SchemaDrift { .. }) => {
+                Some(failure.clone())
+            }
+            _ => None,
+        });
         let mut adopt = HashMap::new();
         let refs = self
             .refs_of(place, out.writes.iter().map(|owed| &owed.record))
@@ -139,7 +152,14 @@ impl Engine {
         }
         report.counts.parked += out.commit.parked.len() as u64;
         self.ledger.commit(out.commit).await?;
-        self.adopt(system, place, adopt, report).await
+        self.adopt(system, place, adopt, report).await?;
+        match drifted {
+            Some(failure) => Err(SyncError::System {
+                connection: place.connection.to_owned(),
+                failure,
+            }),
+            None => Ok(()),
+        }
     }
 
     async fn refs_of<'r>(
@@ -216,9 +236,10 @@ impl Engine {
         }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
-        let back = sync
+        let mut back = sync
             .mapping
             .backward(&record.fields, held, sync.context(), &refer);
+        back.values.retain(|field, _| !place.missing.has(field));
         if !back.unresolved.is_empty() {
             let waits = back
                 .unresolved
@@ -361,8 +382,7 @@ impl Engine {
         if adopt.is_empty() {
             return Ok(());
         }
-        let key = system.connector().key_field(place.object);
-        let fields = self.plan.object_fields(place.connection, place.object, key);
+        let fields = self.fields_of(system, place);
         let ids: Vec<String> = adopt.keys().cloned().collect();
         self.absorb_ids(system, place, &fields, &ids, &adopt, report)
             .await

@@ -7,6 +7,7 @@ mod accounts;
 mod check;
 mod clients;
 mod demo;
+mod drift;
 mod findings;
 mod harness;
 mod hooks;

@@ -131,6 +131,25 @@ impl Records for PostgresLedger {
         Ok(self.database.run(&commit).await?)
     }
 
+    async fn mark_linked(
+        &self,
+        connection: &str,
+        object: &str,
+        due_at: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let sql = "WITH marked AS (\
+                   INSERT INTO pushes AS p (connection, object, kind, record, mark, due_at, attempts) \
+                   SELECT connection, object, kind, record, 1, $3::bigint, 0 FROM links \
+                   WHERE connection = $1 AND object = $2 AND NOT gone ORDER BY kind, record \
+                   ON CONFLICT (connection, object, kind, record) \
+                   DO UPDATE SET mark = p.mark + 1, attempts = 0, due_at = least(p.due_at, excluded.due_at) \
+                   RETURNING 1) SELECT count(*) FROM marked";
+        let values: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&text(connection), &text(object), &micros(due_at)];
+        let rows = self.database.write(sql, values).await?;
+        rows.first().map_or(Ok(0), |row| count(row.try_get(0)?))
+    }
+
     async fn pushes(
         &self,
         connection: &str,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::PostgresLedger;
 use super::rows::{all, text};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{Deliveries, LedgerError, Owed, Run, Standing, TABLES, Upkeep};
+use crate::{Deliveries, LedgerError, Owed, Quarantined, Run, Standing, TABLES, Upkeep};
 
 #[async_trait]
 impl Upkeep for PostgresLedger {
@@ -94,6 +94,53 @@ impl Upkeep for PostgresLedger {
                 connection: row.try_get(0)?,
                 account: row.try_get(1)?,
                 code: row.try_get(2)?,
+                reason: row.try_get(3)?,
+                since: moment(row.try_get(4)?)?,
+            })
+        })
+    }
+
+    async fn quarantine(&self, field: &Quarantined) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO quarantine (connection, object, field, reason, since) VALUES ($1, $2, $3, $4, $5) \
+                   ON CONFLICT DO NOTHING";
+        self.database
+            .write(
+                sql,
+                &[
+                    &text(&field.connection),
+                    &text(&field.object),
+                    &text(&field.field),
+                    &text(&field.reason),
+                    &micros(field.since),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn release_fields(
+        &self,
+        connection: &str,
+        object: &str,
+        fields: &[String],
+    ) -> Result<(), LedgerError> {
+        let sql = "DELETE FROM quarantine WHERE connection = $1 AND object = $2 AND field = ANY($3)";
+        self.database
+            .write(sql, &[&text(connection), &text(object), &fields])
+            .await?;
+        Ok(())
+    }
+
+    async fn quarantined(&self, of: Option<(&str, &str)>) -> Result<Vec<Quarantined>, LedgerError> {
+        let sql = "SELECT connection, object, field, reason, since FROM quarantine \
+                   WHERE $1::text IS NULL OR (connection = $1 AND object = $2) ORDER BY connection, object, field";
+        let (at, object) = of.map(|(at, object)| (text(at), text(object))).unzip();
+        let rows = self.database.query(sql, &[&at, &object]).await?;
+        all(&rows, |row| {
+            Ok(Quarantined {
+                connection: row.try_get(0)?,
+                object: row.try_get(1)?,
+                field: row.try_get(2)?,
                 reason: row.try_get(3)?,
                 since: moment(row.try_get(4)?)?,
             })

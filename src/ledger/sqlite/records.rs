@@ -158,6 +158,27 @@ impl Records for SqliteLedger {
             .await
     }
 
+    async fn mark_linked(
+        &self,
+        connection: &str,
+        object: &str,
+        due_at: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let (at, object) = (connection.to_owned(), object.to_owned());
+        self.write(1, move |connection| {
+            let sql = "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
+                       SELECT connection, object, kind, record, 1, ?3, 0 FROM links \
+                       WHERE connection = ?1 AND object = ?2 AND gone = 0 \
+                       ON CONFLICT (connection, object, kind, record) \
+                       DO UPDATE SET mark = mark + 1, attempts = 0, due_at = min(due_at, excluded.due_at)";
+            let marked = connection
+                .prepare_cached(sql)?
+                .execute(params![at, object, micros(due_at)])?;
+            count(crate::stored::big(marked))
+        })
+        .await
+    }
+
     async fn pushes(
         &self,
         connection: &str,

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{self, all};
 use super::{SqliteLedger, deliveries};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{LedgerError, Owed, Run, Standing, TABLES, Upkeep};
+use crate::{LedgerError, Owed, Quarantined, Run, Standing, TABLES, Upkeep};
 
 #[async_trait]
 impl Upkeep for SqliteLedger {
@@ -102,6 +102,62 @@ impl Upkeep for SqliteLedger {
                     connection: row.get(0)?,
                     account: row.get(1)?,
                     code: row.get(2)?,
+                    reason: row.get(3)?,
+                    since: moment(row.get(4)?)?,
+                })
+            })
+        })
+        .await
+    }
+
+    async fn quarantine(&self, field: &Quarantined) -> Result<(), LedgerError> {
+        let field = field.clone();
+        self.write(1, move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO quarantine (connection, object, field, reason, since) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![
+                    field.connection,
+                    field.object,
+                    field.field,
+                    field.reason,
+                    micros(field.since)
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn release_fields(
+        &self,
+        connection: &str,
+        object: &str,
+        fields: &[String],
+    ) -> Result<(), LedgerError> {
+        let (at, object, fields) = (connection.to_owned(), object.to_owned(), fields.to_vec());
+        self.write(fields.len(), move |connection| {
+            let sql = "DELETE FROM quarantine WHERE connection = ?1 AND object = ?2 AND field = ?3";
+            let mut release = connection.prepare_cached(sql)?;
+            for field in &fields {
+                release.execute(params![at, object, field])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn quarantined(&self, of: Option<(&str, &str)>) -> Result<Vec<Quarantined>, LedgerError> {
+        let sql = "SELECT connection, object, field, reason, since FROM quarantine \
+                   WHERE ?1 IS NULL OR (connection = ?1 AND object = ?2) ORDER BY connection, object, field";
+        let of = of.map(|(at, object)| (at.to_owned(), object.to_owned())).unzip();
+        self.read(move |connection| {
+            all(connection, sql, params![of.0, of.1], |row| {
+                Ok(Quarantined {
+                    connection: row.get(0)?,
+                    object: row.get(1)?,
+                    field: row.get(2)?,
                     reason: row.get(3)?,
                     since: moment(row.get(4)?)?,
                 })

@@ -1,8 +1,8 @@
 //! Promises about pushes that are owed.
 
-use super::make::{at, deal, mark};
+use super::make::{at, deal, link, mark, write};
 use super::stand::Stand;
-use crate::{Ledger, Push, PushEnd, PushMark, SyncCommit};
+use crate::{Ledger, Link, Push, PushEnd, PushMark, SyncCommit};
 
 async fn commit(ledger: &dyn Ledger, ended: Vec<(Push, PushEnd)>, marks: Vec<PushMark>) {
     let commit = SyncCommit {
@@ -101,4 +101,34 @@ pub(super) async fn pushes_come_oldest_due_first(stand: &Stand) {
         .collect();
     assert_eq!(order, [deal(2), deal(3), deal(1)]);
     assert_eq!(ledger.pushes("hs", "deals", at(50), 2).await.unwrap().len(), 2);
+}
+
+pub(super) async fn all_that_is_linked_can_be_marked_at_once(stand: &Stand) {
+    let ledger = stand.open().await;
+    let records = (1..=4).map(|number| write(deal(number), 1)).collect();
+    let gone = Link {
+        gone: true,
+        ..link("hs", "c", deal(3))
+    };
+    let linked = SyncCommit {
+        records,
+        links: vec![
+            link("hs", "a", deal(1)),
+            link("hs", "b", deal(2)),
+            gone,
+            link("sf", "d", deal(4)),
+        ],
+        marks: vec![mark("hs", deal(2), 50)],
+        ..SyncCommit::default()
+    };
+    ledger.commit(linked).await.unwrap();
+    assert_eq!(ledger.mark_linked("hs", "deals", at(10)).await.unwrap(), 2);
+    let mut owed: Vec<_> = due(&*ledger, 10)
+        .await
+        .into_iter()
+        .map(|push| (push.record, push.mark))
+        .collect();
+    owed.sort_unstable();
+    assert_eq!(owed, [(deal(1), 1), (deal(2), 2)]);
+    assert_eq!(ledger.mark_linked("hs", "leads", at(10)).await.unwrap(), 0);
 }

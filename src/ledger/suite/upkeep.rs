@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::make::{at, attempt, deal, event, mark, parked, record_id, run, write};
 use super::stand::Stand;
-use crate::{Next, Owed, Parked, PushMark, Run, Standing, SyncCommit};
+use crate::{Next, Owed, Parked, PushMark, Quarantined, Run, Standing, SyncCommit};
 
 pub(super) async fn all_that_is_owed_is_told_once(stand: &Stand) {
     let ledger = stand.open().await;
@@ -101,6 +101,39 @@ pub(super) async fn how_a_connection_stands_is_told_as_noted_last(stand: &Stand)
     assert_eq!(ledger.standings(None).await.unwrap(), [unknown, stopped.clone()]);
     assert_eq!(ledger.standings(Some("sf")).await.unwrap(), [stopped]);
     assert_eq!(ledger.standings(Some("nosuch")).await.unwrap(), []);
+}
+
+pub(super) async fn fields_stay_in_quarantine_until_they_are_released(stand: &Stand) {
+    let ledger = stand.open().await;
+    let field = |object: &str, field: &str, moment: i64| Quarantined {
+        connection: "sf".into(),
+        object: object.into(),
+        field: field.into(),
+        reason: "No such column".into(),
+        since: at(moment),
+    };
+    let (phone, city, stage) = (
+        field("Account", "Phone", 1),
+        field("Account", "City", 2),
+        field("Deal", "Stage", 3),
+    );
+    for quarantined in [&phone, &city, &stage, &field("Account", "Phone", 9)] {
+        ledger.quarantine(quarantined).await.unwrap();
+    }
+    let all = ledger.quarantined(None).await.unwrap();
+    assert_eq!(
+        all,
+        [city.clone(), phone.clone(), stage.clone()],
+        "the first moment stays"
+    );
+    assert_eq!(
+        ledger.quarantined(Some(("sf", "Account"))).await.unwrap(),
+        [city, phone.clone()]
+    );
+    let released = ["City".to_owned(), "Stage".to_owned()];
+    ledger.release_fields("sf", "Account", &released).await.unwrap();
+    assert_eq!(ledger.quarantined(None).await.unwrap(), [phone, stage]);
+    assert_eq!(ledger.quarantined(Some(("hub", "Account"))).await.unwrap(), []);
 }
 
 pub(super) async fn the_check_writes(stand: &Stand) {

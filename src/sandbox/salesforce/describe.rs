@@ -112,7 +112,9 @@ pub(crate) async fn object(
         object
             .fields
             .iter()
-            .map(|field| described(object, field))
+            .enumerate()
+            .filter(|(at, _)| object.shows(*at))
+            .map(|(_, field)| described(object, field))
             .collect(),
     );
     body.insert("listviewable".into(), Value::Null);

@@ -175,6 +175,17 @@ impl Tabled for System {
             .map_err(|refusal| RowError(format!("{}: {}", refusal.code, refusal.message)))
     }
 
+    fn hide(&self, object: &str, field: &str, hide: bool) -> Result<(), RowError> {
+        let schema = super::schema::Schema::get();
+        let (_, definition) = schema
+            .object(object)
+            .ok_or_else(|| Self::no_such_object(object))?;
+        if definition.hide(field, hide) {
+            return Ok(());
+        }
+        Err(RowError(format!("{object} has no field `{field}`")))
+    }
+
     fn edit(&self, object: &str, id: &str, change: &Value) -> Result<(), RowError> {
         let mut org = self.org();
         let (table, _) = org

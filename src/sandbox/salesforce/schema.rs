@@ -4,8 +4,8 @@
 //! several currencies, and a few custom fields: the external id that links a row to a record of ours,
 //! and the facts about a deal's customer and an account's kind of partnership that have no standard field.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::collections::{HashMap, HashSet};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use super::field::Field;
 use super::standard;
@@ -21,6 +21,8 @@ pub(crate) struct Object {
     pub(crate) writable: bool,
     pub(crate) fields: Vec<Field>,
     positions: HashMap<String, usize>,
+    /// Fields that nobody is shown at present; all organisations of a process share the schema, and with it these.
+    hidden: RwLock<HashSet<usize>>,
 }
 
 impl Object {
@@ -44,11 +46,37 @@ impl Object {
             writable,
             fields,
             positions,
+            hidden: RwLock::default(),
         }
     }
 
-    /// The position of a field; names are compared without case.
+    /// The position of a field that may be seen; names are compared without case.
     pub(crate) fn position(&self, field: &str) -> Option<usize> {
+        self.known(field).filter(|at| self.shows(*at))
+    }
+
+    /// Hides a field from everybody, as field-level security does, or shows it again; false when there is no such field.
+    pub(crate) fn hide(&self, field: &str, hide: bool) -> bool {
+        let Some(at) = self.known(field) else { return false };
+        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        if hide {
+            hidden.insert(at);
+        } else {
+            hidden.remove(&at);
+        }
+        true
+    }
+
+    /// Whether a field may be seen.
+    pub(crate) fn shows(&self, at: usize) -> bool {
+        !self
+            .hidden
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&at)
+    }
+
+    fn known(&self, field: &str) -> Option<usize> {
         self.positions.get(&field.to_lowercase()).copied()
     }
 
@@ -59,7 +87,7 @@ impl Object {
 
     /// The position of a field this object is known to have.
     pub(crate) fn at(&self, field: &str) -> usize {
-        self.position(field)
+        self.known(field)
             .unwrap_or_else(|| unreachable!("{} has no field {field}", self.name))
     }
 
