@@ -18,6 +18,7 @@ mod out;
 mod progress;
 mod record;
 mod sandbox;
+mod schema;
 mod serve;
 mod sign_in;
 mod status;
@@ -116,6 +117,8 @@ enum Command {
     Test(test::TestArgs),
     /// Try a mapping: object → record → object, field by field, with the difference.
     Try(trial::TrialArgs),
+    /// JSON Schemas of the files, for editors.
+    Schema(schema::SchemaArgs),
     /// What a mapping leaves out, and what could fill it.
     #[command(subcommand)]
     Map(map::MapCommand),
@@ -187,6 +190,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::New(command) => new::run(&command, out),
         Command::Test(args) => test::run(&args, common, out),
         Command::Try(args) => trial::run(&args, common, out).await,
+        Command::Schema(args) => schema::run(&args, common, out).await,
         Command::Map(command) => map::run(&command, common, out).await,
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,

@@ -6,6 +6,7 @@
 //! unknown key as a [`Finding`] instead of stopping at the first.
 //! A [`Report`] gathers findings from many files and renders them: carets for people, JSON for programs, and the forms
 //! that review and code-scanning services take.
+//! A [`Grammar`] is what a reader asked for, as a JSON Schema for editors.
 //! An [`Explanation`] is the long help for a finding's code.
 //!
 //! Promised: a finding names file, line, column and the fix; the same finding is shown by command line, API and
@@ -15,6 +16,7 @@
 mod explain;
 mod finding;
 mod github;
+mod grammar;
 mod node;
 mod read;
 mod render;
@@ -23,5 +25,6 @@ mod sarif;
 
 pub use explain::{Example, Explanation, explanation, explanations};
 pub use finding::{Finding, Place, Report, Severity, Source};
+pub use grammar::Grammar;
 pub use node::{DEPTH_MAX, NODES_MAX, Node, Value};
 pub use read::{Fields, suggestion};

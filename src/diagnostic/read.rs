@@ -1,5 +1,6 @@
 //! [`Fields`]: reads a map key by key and notes everything that is wrong with it.
 
+use crate::grammar::{self, Form};
 use crate::{Node, Place, Report, Source, Value};
 
 /// Reads the keys of one map.
@@ -24,6 +25,7 @@ impl<'a> Fields<'a> {
         source: &'a Source,
         report: &mut Report,
     ) -> Option<Fields<'a>> {
+        grammar::opened(what, node.place);
         match &node.value {
             Value::Map(entries) => Some(Fields {
                 source,
@@ -64,8 +66,10 @@ impl<'a> Fields<'a> {
     /// The value of a key, if it is there and not null.
     pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
         self.known.push(key);
-        let (_, _, node) = self.entries.iter().find(|(k, _, _)| k == key)?;
-        (node.value != Value::Null).then_some(node)
+        let found = self.entries.iter().find(|(k, _, _)| k == key);
+        let found = found.map(|(_, _, node)| node);
+        grammar::asked(self.what, key, found);
+        found.filter(|node| node.value != Value::Null)
     }
 
     /// The value of a key that must be there.
@@ -86,12 +90,14 @@ impl<'a> Fields<'a> {
 
     /// Text that must be there and not be empty.
     pub fn text(&mut self, key: &'static str, report: &mut Report) -> Option<&'a str> {
+        grammar::taken(self.what, key, || Form::Text);
         let node = self.required(key, report)?;
         self.as_text(key, node, report)
     }
 
     /// Text that may be left out.
     pub fn optional_text(&mut self, key: &'static str, report: &mut Report) -> Option<&'a str> {
+        grammar::taken(self.what, key, || Form::Text);
         let node = self.optional(key)?;
         self.as_text(key, node, report)
     }
@@ -111,6 +117,7 @@ impl<'a> Fields<'a> {
         bounds: std::ops::RangeInclusive<i64>,
         report: &mut Report,
     ) -> Option<i64> {
+        grammar::taken(self.what, key, || Form::Integer(*bounds.start(), *bounds.end()));
         let node = self.optional(key)?;
         match node.value {
             Value::Integer(number) if bounds.contains(&number) => Some(number),
@@ -123,6 +130,7 @@ impl<'a> Fields<'a> {
 
     /// True or false, that may be left out.
     pub fn optional_bool(&mut self, key: &'static str, report: &mut Report) -> Option<bool> {
+        grammar::taken(self.what, key, || Form::Bool);
         let node = self.optional(key)?;
         match node.value {
             Value::Bool(value) => Some(value),
@@ -132,6 +140,7 @@ impl<'a> Fields<'a> {
 
     /// A list, that may be left out; left out is empty.
     pub fn list(&mut self, key: &'static str, report: &mut Report) -> &'a [Node] {
+        grammar::taken(self.what, key, || Form::List);
         match self.optional(key) {
             None => &[],
             Some(Node {
@@ -144,6 +153,7 @@ impl<'a> Fields<'a> {
 
     /// A map of names that the file chooses, that may be left out; left out is empty.
     pub fn map(&mut self, key: &'static str, report: &mut Report) -> &'a [(String, Place, Node)] {
+        grammar::taken(self.what, key, || Form::Map);
         match self.optional(key) {
             None => &[],
             Some(Node {
@@ -156,6 +166,7 @@ impl<'a> Fields<'a> {
 
     /// A list of texts, that may be left out; a single text stands for a list of one.
     pub fn texts(&mut self, key: &'static str, report: &mut Report) -> Vec<&'a str> {
+        grammar::taken(self.what, key, || Form::Texts);
         let Some(node) = self.optional(key) else {
             return Vec::new();
         };
@@ -176,6 +187,7 @@ impl<'a> Fields<'a> {
         choices: &[(&str, T)],
         report: &mut Report,
     ) -> Option<T> {
+        grammar::taken(self.what, key, || words(choices));
         let node = self.required(key, report)?;
         self.as_choice(key, node, choices, report)
     }
@@ -187,6 +199,7 @@ impl<'a> Fields<'a> {
         choices: &[(&str, T)],
         report: &mut Report,
     ) -> Option<T> {
+        grammar::taken(self.what, key, || words(choices));
         let node = self.optional(key)?;
         self.as_choice(key, node, choices, report)
     }
@@ -256,6 +269,10 @@ impl<'a> Fields<'a> {
             .find(|(k, _, _)| k == key)
             .map(|(_, place, _)| *place)
     }
+}
+
+fn words<T>(choices: &[(&str, T)]) -> Form {
+    Form::Choice(choices.iter().map(|(word, _)| (*word).to_owned()).collect())
 }
 
 /// "did you mean …?" when one of the names is close, otherwise the list of names.

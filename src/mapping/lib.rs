@@ -53,6 +53,7 @@ pub use explain::{Explained, Written};
 pub use forward::{Forward, Unresolved};
 pub use laws::{RECORDS as LAW_RECORDS, context as example_context};
 pub use suggest::{Candidate, Suggestion, suggestions};
+pub use vocabulary::STEPS;
 
 /// A mapping file, compiled. Cheap to share between threads.
 pub struct Mapping {

@@ -3,7 +3,7 @@
 use model::FieldType;
 
 /// Every step there is.
-pub(crate) const STEPS: &[&str] = &[
+pub const STEPS: &[&str] = &[
     "truncate",
     "case",
     "enum",

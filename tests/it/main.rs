@@ -15,6 +15,7 @@ mod kill;
 mod map;
 mod partners;
 mod scaffold;
+mod schema;
 mod standing;
 mod systems;
 mod tokens;

@@ -54,9 +54,9 @@ fn a_broken_edit_gets_its_caret() {
     assert_eq!(code, Some(2));
     insta::assert_snapshot!(stdout, @r"
     error[IC0301]: `expected_close` is not a field of a deal
-      --> ./mappings/acme-crm/deal.yaml:24:15
+      --> ./mappings/acme-crm/deal.yaml:26:15
        |
-    24 |   - { record: expected_close, object: close_date }
+    26 |   - { record: expected_close, object: close_date }
        |               ^^^^^^^^^^^^^^
        |
        = help: did you mean `expected_close_date`?
