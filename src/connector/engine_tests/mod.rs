@@ -7,6 +7,7 @@ mod paging;
 mod proofs;
 mod reading;
 mod remote;
+mod replays;
 mod replays_odata;
 mod signatures;
 mod webhooks;
