@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::testing::{Got, ManualClock, Say, Server, connect, ok, shipped, write};
-use crate::{Class, Connection, Outcome, RecordClass, Write};
+use crate::{Class, Connection, Incoming, Outcome, Received, RecordClass, Refusal, Write};
 
 const COMPANY: &str = "1da8be7a-55c5-466c-9c6d-a7e019d10eae";
 const CUSTOMER: &str = "cf07a1e3-a792-41c1-8276-852e5f2409e9";
@@ -752,4 +752,96 @@ async fn an_account_is_upserted_by_our_key_and_changed_by_its_version() {
         asked.collect::<Vec<_>>(),
         [(by_key, None), (by_id, Some("W/\"7\""))]
     );
+}
+
+#[tokio::test]
+async fn windows_of_partners_are_asked_for_in_the_time_of_the_system() {
+    let server = Server::start(|got| match got.headers.get("x-csrf-token") {
+        Some(_) => Say::Header(200, "x-csrf-token", "t", "{}".to_owned()),
+        None => ok(json!({"d": {"results": [{"BusinessPartner": "1"}]}})),
+    })
+    .await;
+    let config = json!({"base_url": server.url, "user": "hub", "time_zone": "Asia/Kolkata"});
+    let clock = Arc::<ManualClock>::default();
+    let connection = connect(&shipped("s4hana"), config, &[("password", "pw")], &clock);
+    connection.changes("A_BusinessPartner", &[], None).await.unwrap();
+    let line = &server.lines()[1];
+    let asked = percent_encoding::percent_decode_str(line).decode_utf8().unwrap();
+    let from = "LastChangeDate eq datetime'1970-01-01T00:00:00' and LastChangeTime ge time'PT05H30M00S'";
+    assert!(asked.contains(from), "{asked}");
+}
+
+fn incoming(query: &str, headers: &[(&str, &str)], body: &Json) -> Incoming {
+    let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    Incoming {
+        method: "POST".to_owned(),
+        url: format!("https://hub.example/hooks/connections/crm{query}"),
+        headers: headers.collect(),
+        body: body.to_string().into(),
+    }
+}
+
+#[test]
+fn a_subscription_is_answered_its_challenge_and_told_by_its_own_text() {
+    let config = json!({"base_url": "https://x.example/v2.0/t/e", "company_id": COMPANY});
+    let secrets = [
+        ("client_id", "id"),
+        ("client_secret", "s"),
+        ("client_state", "state"),
+    ];
+    let clock = Arc::<ManualClock>::default();
+    let connection = connect(&shipped("businesscentral"), config, &secrets, &clock);
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let challenge = incoming("?validationToken=abc-1", &[], &json!(""));
+    let Ok(Received::Challenge(answer)) = connection.receive(&challenge, now) else {
+        panic!("not taken for a challenge")
+    };
+    assert_eq!(answer.body, "abc-1");
+
+    let resource = |id: &str| format!("/api/v2.0/companies({COMPANY})/customers{id}");
+    let told = |state: &str| {
+        json!({"value": [
+            {"clientState": state, "changeType": "deleted", "resource": resource("(c1)"), "lastModifiedDateTime": "2026-11-23T10:15:30.581Z"},
+            {"clientState": state, "changeType": "collection", "resource": resource("?$filter=x")},
+        ]})
+    };
+    let Ok(Received::Hints(hints)) = connection.receive(&incoming("", &[], &told("state")), now) else {
+        panic!("not taken for a notification")
+    };
+    let seen: Vec<_> = hints
+        .iter()
+        .map(|h| (h.object.as_str(), h.id.as_str(), h.op.as_str()))
+        .collect();
+    assert_eq!(seen, [("customers", "c1", "delete")]);
+    assert_eq!(hints[0].tenant.as_deref(), Some(COMPANY));
+    assert!(
+        connection
+            .receive(&incoming("", &[], &told("other")), now)
+            .is_err()
+    );
+}
+
+#[test]
+fn a_registered_step_is_known_by_its_header() {
+    let config = json!({"base_url": "https://x.example"});
+    let secrets = [
+        ("client_id", "id"),
+        ("client_secret", "s"),
+        ("webhook_key", "key"),
+    ];
+    let clock = Arc::<ManualClock>::default();
+    let connection = connect(&shipped("dataverse"), config, &secrets, &clock);
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let body = json!({"MessageName": "Update", "PrimaryEntityName": "lead", "PrimaryEntityId": "l1",
+        "OrganizationId": "o1", "InitiatingUserId": "u1", "OperationCreatedOn": "/Date(1795405292000+0000)/"});
+    let Ok(Received::Hints(hints)) =
+        connection.receive(&incoming("", &[("x-interconnect-key", "key")], &body), now)
+    else {
+        panic!("not taken for a message")
+    };
+    assert_eq!((hints[0].object.as_str(), hints[0].id.as_str()), ("leads", "l1"));
+    assert_eq!(hints[0].origin.as_deref(), Some("u1"));
+    assert_eq!(hints[0].occurred.unwrap().to_string(), "2026-11-23T03:41:32Z");
+    let silent = connection.receive(&incoming("", &[], &body), now);
+    assert!(matches!(silent, Err(Refusal::Missing(_))), "{silent:?}");
 }
