@@ -9,14 +9,19 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::laws::try_record;
 
+/// Every mapping that ships, in the order of systems and kinds.
 fn all() -> Vec<Mapping> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
+    let folders = root.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = folders.filter(|path| path.is_dir()).collect();
+    folders.sort();
     let mut mappings = Vec::new();
-    for system in ["hubspot", "salesforce", "tryton"] {
+    for folder in folders {
+        let system = folder.file_name().unwrap().to_str().unwrap();
         for kind in Kind::ALL {
-            let path = root.join(system).join(format!("{kind}.yaml"));
-            let text =
-                std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let Ok(text) = std::fs::read_to_string(folder.join(format!("{kind}.yaml"))) else {
+                continue;
+            };
             let mut report = Report::new();
             let mapping = Mapping::compile(&Source::new(format!("{system}/{kind}.yaml"), text), &mut report);
             let mapping = mapping.unwrap_or_else(|| panic!("{}", report.render(false)));
@@ -24,6 +29,7 @@ fn all() -> Vec<Mapping> {
             mappings.push(mapping);
         }
     }
+    assert!(mappings.len() >= 9);
     mappings
 }
 
@@ -34,10 +40,11 @@ fn no_file_has_a_finding() {
 }
 
 #[test]
-fn a_deal_travels_through_all_three_systems() {
+fn a_deal_travels_through_three_systems() {
+    let three = ["hubspot", "salesforce", "tryton"];
     let deals: Vec<Mapping> = all()
         .into_iter()
-        .filter(|mapping| mapping.kind() == Kind::Deal)
+        .filter(|mapping| mapping.kind() == Kind::Deal && three.contains(&mapping.system()))
         .collect();
     let opportunity = json!({
         "Name": "Warehouse robots", "StageName": "Negotiation/Review", "AccountId": "001A", "CloseDate": "2026-03-29",
@@ -90,6 +97,9 @@ fn leads_and_deals_of_one_object_are_told_apart() {
     assert!(tryton[1].object_fields().iter().any(|field| field == "state"));
 }
 
+/// Objects and records that are tried with each of the mappings.
+const CASES: u32 = 50;
+
 fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -109,7 +119,7 @@ fn any_json() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever a system sends is answered, and what could be read of it is never written back.
     #[test]
@@ -133,7 +143,11 @@ proptest! {
             mapping.forward(&object, None, euro(), &noted);
             let refer = |record: RecordId, _: &str| known.borrow().iter().find(|(r, _)| *r == record).map(|(_, id)| id.clone());
             let back = mapping.backward(&read.fields, Some(&object), euro(), &refer);
-            prop_assert!(back.values.is_empty(), "{} {object}\n{:?}", mapping.system(), back);
+            // What is read from one field and written to another says nothing about the other one.
+            let both = mapping.lines.iter().filter(|line| line.reads() && line.writes());
+            let both: Vec<&str> = both.flat_map(|line| line.wire_names()).collect();
+            let written = back.values.keys().any(|name| both.contains(&name.as_str()));
+            prop_assert!(!written, "{} {object}\n{:?}", mapping.system(), back);
             let again = mapping.forward(&object, Some(&read.fields), euro(), &resolve);
             prop_assert_eq!(again, read);
             for odd in &values {
