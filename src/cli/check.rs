@@ -13,7 +13,8 @@ use crate::hub;
 #[command(
     after_help = "Examples:\n  interconnect check\n  interconnect check --all --strict --format github   \
     for CI: warnings count, findings stand beside their lines\n  \
-    interconnect check --format sarif > interconnect.sarif      for code scanning"
+    interconnect check --format sarif > interconnect.sarif      for code scanning\n\n\
+    Exits 2 when there are errors, and with --strict when there are warnings."
 )]
 pub(crate) struct CheckArgs {
     /// Warnings count as errors.

@@ -9,7 +9,10 @@ use super::{Exit, Out};
 
 /// Which code.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  interconnect explain IC0205\n  interconnect explain --list")]
+#[command(
+    after_help = "Examples:\n  interconnect explain IC0205\n  interconnect explain --list\n\n\
+    Exits 2 when there is no such code."
+)]
 pub(crate) struct ExplainArgs {
     /// The code, as `interconnect check` shows it.
     #[arg(required_unless_present = "list")]

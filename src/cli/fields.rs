@@ -11,7 +11,8 @@ use super::{Common, Exit, Out};
 /// Which object.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  interconnect fields crm.Opportunity\n  \
-    interconnect fields crm.Opportunity --json   with every option of every field")]
+    interconnect fields crm.Opportunity --json   with every option of every field\n\n\
+    Exits 1 when the system refuses or is not reached.")]
 pub(crate) struct FieldsArgs {
     /// The connection and the object, as its connector names it.
     #[arg(value_name = "CONNECTION.OBJECT")]

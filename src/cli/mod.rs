@@ -66,8 +66,8 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
     0  it went well
-    1  it failed, or a check found errors, or the demo's systems disagree
-    2  the command line or the configuration is wrong; nothing was started
+    1  it failed: a call, a test of a connector or a mapping, or the demo's systems disagree
+    2  the command line, the configuration or a file that it names is wrong; nothing was started
     5  it went well in part: some records are parked, see `interconnect sync parked`
   130  it was interrupted";
 

@@ -140,8 +140,8 @@ fn exit_codes_are_documented() {
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
     Exit codes:
         0  it went well
-        1  it failed, or a check found errors, or the demo's systems disagree
-        2  the command line or the configuration is wrong; nothing was started
+        1  it failed: a call, a test of a connector or a mapping, or the demo's systems disagree
+        2  the command line, the configuration or a file that it names is wrong; nothing was started
         5  it went well in part: some records are parked, see `interconnect sync parked`
       130  it was interrupted
     ");
