@@ -1,7 +1,8 @@
 //! [`Catalogue`]: the connectors and mappings that are at hand, shipped with the binary or the user's own.
 //!
 //! A connector is `connectors/<system>/connector.yaml`, a mapping `mappings/<system>/<record>.yaml`, wherever the folder
-//! lies. The user's file wins over a shipped one of the same place.
+//! lies. The user's file wins over a shipped one of the same place, or lies over it and changes it, when it is an
+//! overlay.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -351,7 +352,12 @@ fn list(folder: &Path, name: &str, files: &mut BTreeMap<String, Source>) -> std:
                 )));
             }
             let text = std::fs::read_to_string(&path)?;
-            files.insert(below, Source::new(path.display().to_string(), text));
+            let own = Source::new(path.display().to_string(), text);
+            let file = match files.get(&below) {
+                Some(shipped) if own.is_overlay() => shipped.under(own),
+                _ => own,
+            };
+            files.insert(below, file);
         }
     }
     Ok(())

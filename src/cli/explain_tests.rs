@@ -60,7 +60,7 @@ examples:
 fn examples_are_found_under_their_code() {
     for (base, report) in [
         (CONNECTOR, connector_findings(CONNECTOR, &[])),
-        (MAPPING, mapping_findings(MAPPING)),
+        (MAPPING, mapping_findings(&Source::new("deal.yaml", MAPPING))),
     ] {
         assert!(report.is_empty(), "{base}{}", report.render(false));
     }
@@ -84,10 +84,14 @@ fn examples_are_found_under_their_code() {
 }
 
 fn findings(code: &str, example: &Example) -> Report {
+    if code == "IC0006" {
+        let shipped = Source::new("shipped.yaml", MAPPING);
+        return mapping_findings(&shipped.under(Source::new("own.yaml", example.text)));
+    }
     match (&code[..4], example.language) {
         ("IC02", "json") => connector_findings(CONNECTOR, &[Source::new("sample.json", example.text)]),
         ("IC02", _) => connector_findings(&laid_over(CONNECTOR, example.text), &[]),
-        ("IC03", _) => mapping_findings(&laid_over(MAPPING, example.text)),
+        ("IC03", _) => mapping_findings(&Source::new("deal.yaml", laid_over(MAPPING, example.text))),
         _ => config_findings(example.text),
     }
 }
@@ -101,9 +105,9 @@ fn connector_findings(text: &str, samples: &[Source]) -> Report {
     report
 }
 
-fn mapping_findings(text: &str) -> Report {
+fn mapping_findings(source: &Source) -> Report {
     let mut report = Report::new();
-    if let Some(mapping) = Mapping::compile(&Source::new("deal.yaml", text), &mut report) {
+    if let Some(mapping) = Mapping::compile(source, &mut report) {
         report.merge(mapping.lint());
     }
     report

@@ -11,6 +11,8 @@ pub struct Source {
     pub file: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+    /// A file that changes this one.
+    pub(crate) overlay: Option<Arc<Source>>,
 }
 
 impl Source {
@@ -19,6 +21,7 @@ impl Source {
         Source {
             file: file.into(),
             text: text.into(),
+            overlay: None,
         }
     }
 }
@@ -130,6 +133,7 @@ impl Report {
         message: String,
         hint: String,
     ) {
+        let (source, place) = source.really(place);
         self.source(source);
         // A caret never runs over its line: a map's place spans many.
         let line = source.text.chars().skip(place.start).take_while(|c| *c != '\n');
@@ -149,6 +153,7 @@ impl Report {
 
     /// Hides a place, because a secret stands there: whatever is found on its line, it is shown as stars.
     pub fn hide(&mut self, source: &Source, place: Place) {
+        let (source, place) = source.really(place);
         self.hidden.push((source.file.clone(), place));
     }
 

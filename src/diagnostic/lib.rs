@@ -18,6 +18,7 @@ mod finding;
 mod github;
 mod grammar;
 mod node;
+mod overlay;
 mod read;
 mod render;
 mod report_path;

@@ -53,7 +53,7 @@ impl Node {
     pub fn parse(source: &Source, report: &mut Report) -> Option<Node> {
         report.source(source);
         match Builder::new(&source.text).document() {
-            Ok(node) => Some(node),
+            Ok(node) => source.overlaid(node, report),
             Err(Broken { place, message, hint }) => {
                 report.error("IC0001", source, place, message, hint);
                 None

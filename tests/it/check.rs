@@ -146,3 +146,47 @@ fn exit_codes_are_documented() {
       130  it was interrupted
     ");
 }
+
+#[test]
+fn a_customers_own_field_needs_no_copy_of_the_shipped_mapping() {
+    let folder = Folder::new();
+    let own = |fields: &str| {
+        let overlay = format!(
+            "apiVersion: interconnect/v1\nkind: Overlay\nremove:\n  fields: [{{ record: next_steps }}]\nadd:\n  fields:\n    - {fields}\n"
+        );
+        std::fs::create_dir_all(folder.path("mappings/salesforce")).expect("a folder");
+        folder.write("mappings/salesforce/deal.yaml", &overlay);
+    };
+    let config = folder.write(
+        "interconnect.yaml",
+        &format!("mappings: {}\n", folder.path("mappings").display()),
+    );
+    let run = |arguments: &[&str]| {
+        let config = config.to_str().expect("text");
+        let output = interconnect(&[&["--config", config], arguments].concat(), &[]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    own("{ record: next_steps, object: Next_Action__c }");
+    let object = folder.write(
+        "deal.json",
+        r#"{"Name": "Rollout", "StageName": "Prospecting", "CloseDate": "2027-01-31", "Next_Action__c": "Call"}"#,
+    );
+    let object = object.to_str().expect("text");
+    let (code, stdout, stderr) = run(&["try", "salesforce", "deal", "--object", object, "--json"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(
+        stdout.contains("Next_Action__c") && stdout.contains("Call") && !stdout.contains("\"NextStep\""),
+        "{stdout}"
+    );
+
+    own("{ record: next_step, object: Next_Action__c }");
+    let (code, stdout, stderr) = run(&["check", "--all"]);
+    assert_eq!(code, Some(2), "{stdout}{stderr}");
+    assert!(
+        stdout.contains("`next_step` is not a field of a deal")
+            && stdout.contains("mappings/salesforce/deal.yaml:7:17")
+            && stdout.contains("did you mean `next_steps`?"),
+        "{stdout}"
+    );
+}
