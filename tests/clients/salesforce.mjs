@@ -175,6 +175,19 @@ async function check({ url }) {
       same(fetched.records.length, 450, "all of them by autoFetch");
       await refused(conn.queryMore("/services/data/v68.0/query/01gSb0000000zzzAAA-2000"), "an unknown locator", code("INVALID_QUERY_LOCATOR"));
     }],
+    ["write and read by jobs", async () => {
+      const rows = ["a", "b, \"c\"\nd", "e"].map((name, at) => ({ [ext]: `j${at}-${run}`, LastName: name, Company: `Jobs ${run}`, Title: null }));
+      const waits = { pollInterval: 1, pollTimeout: 20_000 };
+      const bad = { [ext]: `j3-${run}`, LastName: "", Company: `Jobs ${run}` };
+      const options = { object: "Lead", operation: "upsert", externalIdFieldName: ext, lineEnding: "LF", ...waits };
+      const written = await conn.bulk2.loadAndWaitForResults({ ...options, input: [...rows, bad] });
+      same([written.successfulResults.length, written.failedResults.length, written.unprocessedRecords.length], [3, 1, 0], "three rows taken, one refused");
+      holds(/^REQUIRED_FIELD_MISSING:/.test(written.failedResults[0].sf__Error), written.failedResults[0].sf__Error);
+      const stream = await conn.bulk2.query(`SELECT Id, LastName FROM Lead WHERE Company = 'Jobs ${run}'`, waits);
+      const read = await stream.toArray();
+      same(read.map((row) => row.LastName).sort(), ["a", "b, \"c\"\nd", "e"], "and read again");
+      await refused(conn.bulk2.query("SELECT Nmae FROM Lead", waits), "an unknown field", code("API_ERROR"));
+    }],
     ["delete, and find it with queryAll", async () => {
       await conn.sobject("Account").destroy(account.id);
       const text = `SELECT Id, IsDeleted FROM Opportunity WHERE Id = '${deal.id}'`;

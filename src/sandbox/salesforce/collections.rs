@@ -98,7 +98,7 @@ pub(crate) async fn upsert(
     }))
 }
 
-fn upsert_one(
+pub(crate) fn upsert_one(
     org: &mut Org,
     table: usize,
     key: Option<usize>,
@@ -290,7 +290,7 @@ fn table_of(org: &Org, record: &Map<String, Value>) -> Result<usize, Refusal> {
         .ok_or_else(|| Refusal::bad("INVALID_TYPE", format!("sObject type '{name}' is not supported.")))
 }
 
-fn live(org: &Org, table: usize, id: &str) -> Result<usize, Refusal> {
+pub(crate) fn live(org: &Org, table: usize, id: &str) -> Result<usize, Refusal> {
     if super::ids::normal(id).is_none() {
         return Err(Refusal::bad("MALFORMED_ID", format!("malformed id {id}")));
     }

@@ -38,7 +38,7 @@ pub(crate) async fn resources(
 ) -> Response {
     let base = format!("/services/data/{}", visit.version);
     let mut map = Map::new();
-    for name in ["sobjects", "query", "queryAll", "limits", "composite"] {
+    for name in ["sobjects", "query", "queryAll", "limits", "composite", "jobs"] {
         map.insert(name.to_owned(), json!(format!("{base}/{name}")));
     }
     let host = headers

@@ -1,12 +1,13 @@
-//! An emulated Salesforce organisation: OAuth, describe, SOQL, rows and collections, over REST.
+//! An emulated Salesforce organisation: OAuth, describe, SOQL, rows and collections over REST, and jobs of Bulk API 2.0.
 //!
 //! Promised: answers shaped like recorded ones, the error codes of the real system for what a connector can get wrong,
 //! amounts that keep every digit, `SystemModstamp` that strictly increases, collections with one outcome per record.
-//! Not promised: SOAP, Bulk, composite requests, duplicate rules, sharing, change events.
+//! Not promised: SOAP, Bulk API 1.0, composite requests, duplicate rules, sharing, change events.
 //!
 //! Any API version from 20.0 to 68.0 is served. Two users write: the integration's, by client credentials or refresh
 //! token, and a sales representative, by password or refresh token, so that a test can tell their changes apart.
 
+mod bulk;
 mod check;
 mod collections;
 mod cursors;
@@ -70,6 +71,7 @@ pub(crate) struct System {
     org: Mutex<Org>,
     sessions: Mutex<Sessions>,
     cursors: Mutex<Cursors>,
+    jobs: Mutex<bulk::job::Jobs>,
     faults: FaultBook,
     calls: CallBook,
     clock: Arc<dyn Clock>,
@@ -85,6 +87,7 @@ impl System {
             org: Mutex::new(org),
             sessions: Mutex::new(Sessions::new(random, token_life_ms, &users, rotates)),
             cursors: Mutex::new(Cursors::default()),
+            jobs: Mutex::default(),
             faults: FaultBook::default(),
             calls: CallBook::default(),
             clock,
@@ -102,6 +105,10 @@ impl System {
 
     fn cursors(&self) -> MutexGuard<'_, Cursors> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, bulk::job::Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,6 +154,7 @@ pub(crate) fn router(system: &Arc<System>) -> Router {
             &at("/composite/sobjects/{object}/{field}"),
             axum::routing::patch(collections::upsert),
         )
+        .merge(bulk::routes(data))
         .route("/services/oauth2/authorize", get(oauth::authorize))
         .route("/services/oauth2/token", post(oauth::token))
         .route("/services/oauth2/revoke", post(oauth::revoke).get(oauth::revoke))
@@ -192,6 +200,7 @@ impl Guarded for System {
             Class::Auth
         } else if method == Method::GET
             || (method == Method::POST && route.ends_with("/composite/sobjects/{object}"))
+            || route.contains("/jobs/query")
         {
             Class::Read
         } else {

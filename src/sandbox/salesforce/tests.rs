@@ -11,7 +11,7 @@ use crate::{Fault, Reach, Running, Sandbox, Settings, Switch};
 
 const DATA: &str = "/services/data/v68.0";
 
-async fn log_in(running: &Running) -> Asker {
+pub(crate) async fn log_in(running: &Running) -> Asker {
     let asker = Asker::at(&running.salesforce.url());
     let form = format!("grant_type=client_credentials&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}");
     let answer = asker.form("/services/oauth2/token", &form).await;
@@ -28,7 +28,7 @@ fn deal(name: &str) -> Value {
     json!({ "Name": name, "StageName": "Prospecting", "CloseDate": "2026-12-24" })
 }
 
-fn code(answer: &Answer) -> String {
+pub(crate) fn code(answer: &Answer) -> String {
     answer.json()[0]["errorCode"]
         .as_str()
         .unwrap_or_default()
