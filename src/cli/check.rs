@@ -1,11 +1,16 @@
-//! `interconnect check`: every finding of configuration, connectors and mappings at once, without any network.
+//! `interconnect check`: every finding of configuration, connectors and mappings at once, without any network unless it is
+//! asked for with `--live`.
 
 use clap::{Args, ValueEnum};
+use connector::FieldInfo;
 use diagnostic::Report;
+use mapping::LiveField;
 use serde_json::json;
 
 use super::progress::Progress;
 use super::{Common, Exit, Out};
+use crate::catalogue::Catalogue;
+use crate::config::Config;
 use crate::hub;
 
 /// What to check.
@@ -13,7 +18,8 @@ use crate::hub;
 #[command(
     after_help = "Examples:\n  interconnect check\n  interconnect check --all --strict --format github   \
     for CI: warnings count, findings stand beside their lines\n  \
-    interconnect check --format sarif > interconnect.sarif      for code scanning\n\n\
+    interconnect check --format sarif > interconnect.sarif      for code scanning\n  \
+    interconnect check --live         do the systems have the fields and options that are mapped?\n\n\
     Exits 2 when there are errors, and with --strict when there are warnings."
 )]
 pub(crate) struct CheckArgs {
@@ -23,6 +29,9 @@ pub(crate) struct CheckArgs {
     /// Every connector and mapping at hand, not only those that the configuration uses.
     #[arg(long)]
     all: bool,
+    /// Also hold the mappings of every sync against the fields and options that its system has now.
+    #[arg(long)]
+    live: bool,
     /// How findings are shown; text when nothing is said, JSON with --json.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -41,10 +50,10 @@ enum Format {
     Sarif,
 }
 
-pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
+pub(crate) async fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
     let mut report = Report::new();
     match hub::read(&common.config, &mut report, out) {
-        Ok(Some((_, mut catalogue))) => {
+        Ok(Some((config, mut catalogue))) => {
             if args.all {
                 catalogue.compile_all(&mut report);
             }
@@ -52,6 +61,11 @@ pub(crate) fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
             progress.step("running samples, examples and laws", Some(catalogue.compiled()));
             catalogue.lint(&mut report, &mut |done| progress.at(done));
             progress.end();
+            if args.live
+                && let Err(error) = live(&config, &catalogue, &mut report).await
+            {
+                return out.fail(&error);
+            }
         }
         Ok(None) => {}
         Err(exit) => return exit,
@@ -80,5 +94,36 @@ fn show(report: &Report, format: Option<Format>, out: &Out) {
         Format::Json => out.json(json!({
             "findings": report.findings(), "errors": errors, "warnings": report.findings().len() - errors,
         })),
+    }
+}
+
+/// Holds the mapping of every sync against its object as the system describes it now.
+async fn live(config: &Config, catalogue: &Catalogue, report: &mut Report) -> Result<(), String> {
+    for (name, connection) in &config.connections {
+        let syncs = config.syncs.iter().filter(|sync| sync.connection == *name);
+        let mappings: Vec<_> = syncs
+            .filter_map(|sync| catalogue.mapping(&connection.system, sync.record))
+            .collect();
+        if mappings.is_empty() {
+            continue;
+        }
+        let open = hub::open_connection(config, catalogue, name, connection).await;
+        let open = open.map_err(|error| error.to_string())?;
+        for mapping in mappings {
+            let fields = open.fields(mapping.object()).await;
+            let fields = fields.map_err(|failure| format!("{name}: {}", failure.text()))?;
+            let fields: Vec<LiveField> = fields.into_iter().map(live_field).collect();
+            report.merge(mapping.against(&fields));
+        }
+    }
+    Ok(())
+}
+
+fn live_field(field: FieldInfo) -> LiveField {
+    LiveField {
+        name: field.name,
+        options: field.options.into_iter().map(|(value, _)| value).collect(),
+        writable: field.writable,
+        required: field.required,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use connector::Connector;
 use diagnostic::{Example, Node, Report, Source, explanations};
-use mapping::Mapping;
+use mapping::{LiveField, Mapping};
 use serde_json::Value as Json;
 
 use crate::catalogue::Catalogue;
@@ -88,6 +88,9 @@ fn findings(code: &str, example: &Example) -> Report {
         let shipped = Source::new("shipped.yaml", MAPPING);
         return mapping_findings(&shipped.under(Source::new("own.yaml", example.text)));
     }
+    if code.starts_with("IC033") {
+        return live_findings(&Source::new("deal.yaml", laid_over(MAPPING, example.text)));
+    }
     match (&code[..4], example.language) {
         ("IC02", "json") => connector_findings(CONNECTOR, &[Source::new("sample.json", example.text)]),
         ("IC02", _) => connector_findings(&laid_over(CONNECTOR, example.text), &[]),
@@ -109,6 +112,29 @@ fn mapping_findings(source: &Source) -> Report {
     let mut report = Report::new();
     if let Some(mapping) = Mapping::compile(source, &mut report) {
         report.merge(mapping.lint());
+    }
+    report
+}
+
+/// Against an account whose deals have a title, a note, a stage, an owner that cannot be written, and a region that must
+/// be there.
+fn live_findings(source: &Source) -> Report {
+    let field = |name: &str, options: &[&str]| LiveField {
+        name: name.to_owned(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        writable: name != "owner",
+        required: name == "region",
+    };
+    let fields = [
+        field("title", &[]),
+        field("note", &[]),
+        field("stage", &["qualified", "won"]),
+        field("owner", &[]),
+        field("region", &[]),
+    ];
+    let mut report = Report::new();
+    if let Some(mapping) = Mapping::compile(source, &mut report) {
+        report.merge(mapping.against(&fields));
     }
     report
 }

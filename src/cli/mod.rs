@@ -182,7 +182,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
     match cli.command {
         Command::Demo(args) => demo::run(&args, out).await,
         Command::Serve => serve::run(common, out).await,
-        Command::Check(args) => check::run(&args, common, out),
+        Command::Check(args) => check::run(&args, common, out).await,
         Command::Explain(args) => explain::run(&args, out),
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Connection(command) => connection::run(&command, common, out).await,

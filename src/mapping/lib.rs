@@ -33,6 +33,7 @@ mod laws;
 mod lens;
 mod line;
 mod lint;
+mod live;
 mod relation;
 mod spelling;
 mod steps;
@@ -52,6 +53,7 @@ pub use coverage::Mapped;
 pub use explain::{Explained, Written};
 pub use forward::{Forward, Unresolved};
 pub use laws::{RECORDS as LAW_RECORDS, context as example_context};
+pub use live::LiveField;
 pub use suggest::{Candidate, Suggestion, suggestions};
 pub use vocabulary::STEPS;
 

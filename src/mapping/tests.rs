@@ -2,6 +2,7 @@
 
 mod findings;
 mod laws;
+mod live;
 mod shipped;
 mod values;
 

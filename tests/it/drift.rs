@@ -165,3 +165,36 @@ fn a_missing_field_is_left_out_and_everything_else_flows() {
     });
     assert_eq!(stage.company()["properties"]["phone"], "+12125550199");
 }
+
+#[test]
+fn a_check_against_the_live_systems_tells_what_no_file_can() {
+    let stage = Stage::new();
+    let check = || {
+        let output = interconnect(
+            &["--config", &stage.config, "check", "--live", "--json"],
+            &stage.env,
+        );
+        (output.status.code(), json_of(&output))
+    };
+    let (code, told) = check();
+    assert_eq!((code, &told["errors"]), (Some(0), &json!(0)), "{told}");
+    stage.hide("PUT", "Phone");
+    let (code, told) = check();
+    let finding = &told["findings"].as_array().expect("findings")[0];
+    assert_eq!(
+        (code, finding["code"].as_str()),
+        (Some(2), Some("IC0330")),
+        "{told}"
+    );
+    assert!(
+        finding["message"]
+            .as_str()
+            .expect("a text")
+            .contains("`Account` has no field `Phone`")
+            && finding["file"]
+                .as_str()
+                .expect("a file")
+                .ends_with("mappings/salesforce/partner.yaml"),
+        "{told}"
+    );
+}
