@@ -16,7 +16,7 @@ use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Value as Json};
 
-use crate::vocabulary::{VOCABULARY, foreign};
+use crate::vocabulary::{OWN, VOCABULARY, foreign};
 
 /// How many values one program may give.
 pub const OUTPUTS_MAX: usize = 100_000;
@@ -236,7 +236,11 @@ fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
             });
         }
     }
-    let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let own = load::parse(OWN, |p| p.defs()).unwrap_or_default();
+    let defs = jaq_core::defs()
+        .chain(jaq_std::defs())
+        .chain(jaq_json::defs())
+        .chain(own);
     let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let arena = Arena::default();
     let modules = Loader::new(defs)
@@ -413,6 +417,23 @@ mod tests {
                 broken.message
             );
         }
+    }
+
+    #[test]
+    fn values_are_put_into_their_groups() {
+        let nested = |values: &str| run("nested", &parse(values));
+        assert_eq!(
+            nested(r#"{"a":null,"b.c":1.10,"b.d.e":"x","b.d.f":[],"":0,"g":"y","g.h":true}"#),
+            [parse(
+                r#"{"a":null,"b":{"c":1.10,"d":{"e":"x","f":[]}},"":0,"g":{"h":true}}"#
+            )]
+        );
+        assert_eq!(nested("{}"), [json!({})]);
+        let deep = parse(&format!(r#"{{"{}": 1}}"#, "a.".repeat(100_000)));
+        let refused = Program::compile("nested", &[])
+            .unwrap()
+            .run(&deep, &|_| Json::Null);
+        assert!(matches!(refused, Err(RunError::Failed { .. })), "{refused:?}");
     }
 
     #[test]

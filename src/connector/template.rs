@@ -109,24 +109,30 @@ impl Templates {
     }
 }
 
-/// The names behind each `|` outside of quotes.
+/// The names behind each `|` of an expression or a statement, outside of quotes; in the text around them it is a bar.
 fn filters(source: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut quote = None;
+    let (mut closer, mut quote) = (None, None);
     let mut characters = source.char_indices();
     while let Some((at, c)) = characters.next() {
-        match (quote, c) {
-            (Some(_), '\\') => {
+        let rest = &source[at..];
+        match (closer, quote, c) {
+            (None, _, '{') if rest.starts_with("{{") => closer = Some("}}"),
+            (None, _, '{') if rest.starts_with("{%") => closer = Some("%}"),
+            (None, ..) => {}
+            (_, Some(_), '\\') => {
                 characters.next();
             }
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') if source[..at].rfind("{{") > source[..at].rfind("}}") => quote = Some(c),
-            (None, '|') => {
-                let rest = source[at + 1..].trim_start();
-                let end = rest
+            (_, Some(open), c) if c == open => quote = None,
+            (_, Some(_), _) => {}
+            (_, None, '\'' | '"') => quote = Some(c),
+            (Some(end), None, _) if rest.starts_with(end) => closer = None,
+            (_, None, '|') => {
+                let name = rest[1..].trim_start();
+                let end = name
                     .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(rest.len());
-                found.push(rest[..end].to_owned());
+                    .unwrap_or(name.len());
+                found.push(name[..end].to_owned());
             }
             _ => {}
         }
@@ -239,7 +245,26 @@ mod tests {
             .unwrap();
         assert_eq!(used, ["config.base_url", "fields"]);
         assert!(templates.add("{{ a").is_err());
-        assert!(templates.add("{{ a | nosuch }}").is_err());
+        for unknown in [
+            "{{ a | nosuch }}",
+            "{{ '}}' }}{{ a|nosuch }}",
+            "{% if a | nosuch %}x{% endif %}",
+        ] {
+            let error = templates.add(unknown).unwrap_err();
+            assert!(error.contains("`nosuch` is not a known filter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bar_outside_of_expressions_is_text() {
+        let names = json!("x");
+        for (source, rendered) in [
+            ("{{ v }}|", "x|"),
+            ("'{{ v }}' | {{ '|' }}", "'x' | |"),
+            ("|{% if v == '|' %}a|b{% endif %}{{ v | upper }}", "|X"),
+        ] {
+            assert_eq!(render(source, &names).unwrap(), rendered, "{source}");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) const VOCABULARY: &[&str] = &[
     "max_by",
     "min",
     "min_by",
+    "nested",
     "not",
     "null",
     "nulls",
@@ -74,6 +75,18 @@ pub(crate) const VOCABULARY: &[&str] = &[
     "values",
     "with_entries",
 ];
+
+/// What the vocabulary has beside jq's own. Mappings name a value inside a group by its path, and so it comes to be
+/// written; `nested` puts it there: `{"worth.sum": "1", "worth.unit": "EUR"}` is `{"worth": {"sum": "1", "unit": "EUR"}}`.
+/// The depth is bounded because each part of a name is a call inside a call.
+pub(crate) const OWN: &str = r#"
+    def nested:
+      def put($path; $value):
+        if ($path | length) < 2 then . + {($path[0] // ""): $value}
+        else . + {($path[0]): (.[$path[0]] | if isobject then . else {} end | put($path[1:]; $value))} end;
+      reduce to_entries[] as $entry ({}; ($entry.key | split(".")) as $path
+        | if ($path | length) > 16 then error("a name has more than 16 parts") else put($path; $entry.value) end);
+"#;
 
 pub(crate) type Unknown<'s> = Vec<(&'s str, String)>;
 
