@@ -109,9 +109,11 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts it on a configuration; `env` holds its secrets.
+    /// Starts it on a configuration, in its folder; `env` holds its secrets.
     pub(crate) fn start(config: &Path, env: &[(&str, String)]) -> Hub {
+        let folder = config.parent().expect("a file lies in a folder");
         let mut child = Command::new(BINARY)
+            .current_dir(folder)
             .arg("--config")
             .arg(config)
             .arg("serve")
@@ -238,20 +240,10 @@ pub(crate) struct Tryton {
 
 impl Tryton {
     pub(crate) fn start(folder: &Folder) -> Tryton {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/tryton.py");
-        let mut child = Command::new("python3")
-            .arg(script)
-            .args(["serve", "--template", &required("IT_TRYTON_TEMPLATE"), "--data"])
-            .arg(folder.path("tryton"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("python3 starts");
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("it is piped");
-        let running = Running { child, _stdin: stdin };
-        let said: Json = first(stdout, "Tryton", |line| serde_json::from_str(line).ok());
+        let template = required("IT_TRYTON_TEMPLATE");
+        let data = folder.path("tryton");
+        let data = data.to_str().expect("a path of text");
+        let (running, said) = service("tryton.py", &["serve", "--template", &template, "--data", data]);
         let url = format!(
             "{}/{}/rpc/",
             said["url"].as_str().expect("an address"),
@@ -298,6 +290,24 @@ impl Tryton {
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
     }
+}
+
+/// Starts a script of tests/services that says what it is in one line of JSON and ends with its standard input.
+pub(crate) fn service(script: &str, arguments: &[&str]) -> (Running, Json) {
+    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services");
+    let mut child = Command::new("python3")
+        .arg(services.join(script))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("python3 starts");
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take().expect("it is piped");
+    let running = Running { child, _stdin: stdin };
+    let said = first(stdout, script, |line| serde_json::from_str(line).ok());
+    (running, said)
 }
 
 /// A Redis of the story's own, on a socket in its folder.

@@ -11,6 +11,7 @@ mod drift;
 mod findings;
 mod harness;
 mod hooks;
+mod invented;
 mod kill;
 mod map;
 mod partners;
