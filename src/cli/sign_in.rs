@@ -3,7 +3,7 @@
 use clap::Args;
 use connector::Connection;
 use jiff::Timestamp;
-use ledger::Standing;
+use ledger::{Ledger, Standing};
 use serde_json::json;
 use server::{Brought, Redirect};
 
@@ -56,7 +56,7 @@ pub(crate) async fn auth(
 ) -> Exit {
     let open = match hub::open_connection(config, catalogue, &args.name, connection).await {
         Ok(open) => open,
-        Err(error) => return usage(&error.to_string(), out),
+        Err(error) => return usage(&error, out),
     };
     match sign_in(&open, args.port, out).await {
         Ok(account) => {
@@ -109,24 +109,34 @@ pub(crate) async fn resume(
 ) -> Exit {
     let open = match hub::open_connection(config, catalogue, &args.name, connection).await {
         Ok(open) => open,
-        Err(error) => return usage(&error.to_string(), out),
+        Err(error) => return usage(&error, out),
     };
     let ledger = match ledger::open(&config.ledger, ledger::Settings::default()).await {
         Ok(ledger) => ledger,
-        Err(error) => return usage(&error.to_string(), out),
+        Err(error) => return usage(&error, out),
     };
-    let account = match open.identity().await {
-        Ok(identity) => identity.tenant,
-        Err(failure) => return out.fail(&failure.text()),
-    };
-    let pinned = match ledger.standings(Some(&args.name)).await {
-        Ok(mut standings) => standings.pop().and_then(|standing| standing.account),
-        Err(error) => return out.fail(&error.to_string()),
-    };
+    match go_on(args, &open, &*ledger).await {
+        Ok(account) => {
+            out.data(json!({"connection": args.name, "account": account}), || {
+                format!("{} goes on with account {account}", args.name)
+            });
+            Exit::Ok
+        }
+        Err(error) => out.fail(&error),
+    }
+}
+
+/// Writes down that a connection may be used; the account that it goes on with.
+async fn go_on(args: &ResumeArgs, open: &Connection, ledger: &dyn Ledger) -> Result<String, String> {
+    let identity = open.identity().await.map_err(|failure| failure.text())?;
+    let account = identity.tenant;
+    let standings = ledger.standings(Some(&args.name)).await;
+    let standings = standings.map_err(|error| error.to_string())?;
+    let pinned = standings.into_iter().find_map(|standing| standing.account);
     if let Some(pinned) = pinned.filter(|pinned| *pinned != account)
         && args.account.as_ref() != Some(&account)
     {
-        return out.fail(&format!(
+        return Err(format!(
             "the credentials belong to account {account}, the records of `{}` to account {pinned}: correct the \
              credentials, or say `--account {account}` to go on with it; objects of {pinned} are then not found there",
             args.name
@@ -139,16 +149,11 @@ pub(crate) async fn resume(
         reason: String::new(),
         since: Timestamp::now(),
     };
-    if let Err(error) = ledger.note_standing(&standing).await {
-        return out.fail(&error.to_string());
-    }
-    out.data(json!({"connection": args.name, "account": account}), || {
-        format!("{} goes on with account {account}", args.name)
-    });
-    Exit::Ok
+    let noted = ledger.note_standing(&standing).await;
+    noted.map(|()| account).map_err(|error| error.to_string())
 }
 
-fn usage(error: &str, out: &Out) -> Exit {
-    out.fails(error);
+fn usage(error: &impl std::fmt::Display, out: &Out) -> Exit {
+    out.fails(&error.to_string());
     Exit::Usage
 }
