@@ -16,6 +16,7 @@ use crate::connector::Connector;
 use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
 use crate::manifest::{Auth, Body, Call, Expr, Manifest, Tree, Verb};
+use crate::multipart;
 use crate::names::Names;
 use crate::proof::header_name;
 use crate::secret::Secret;
@@ -293,6 +294,7 @@ impl Caller {
                 match body {
                     Body::None => {}
                     Body::Json(expr) => outgoing.json(&self.expr(expr, names)?),
+                    Body::Parts(expr) => outgoing.parts(&self.expr(expr, names)?)?,
                     Body::Form(entries) => {
                         let form: Vec<(&str, String)> = entries
                             .iter()
@@ -367,15 +369,11 @@ impl Caller {
         let now = self.clock.now();
         self.limiter.observe(group, &answer.headers, now);
         let success = (200..300).contains(&answer.status);
-        let body = match (
-            answer.body.is_empty(),
-            serde_json::from_slice::<Json>(&answer.body),
-        ) {
-            (true, _) => Json::Null,
-            (false, Ok(body)) => body,
-            (false, Err(_)) if !success => Json::Null,
-            (false, Err(error)) => {
-                let mut failure = Failure::protocol(format!("the answer is not JSON: {error}"));
+        let body = match read(&answer.headers, &answer.body) {
+            Ok(body) => body,
+            Err(_) if !success => Json::Null,
+            Err(error) => {
+                let mut failure = Failure::protocol(error);
                 failure.ambiguous = true;
                 return Err((failure, None));
             }
@@ -413,6 +411,17 @@ impl Caller {
             None => result,
         }
     }
+}
+
+/// What an answer says, as JSON: many parts are a list.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<Json, String> {
+    if body.is_empty() {
+        return Ok(Json::Null);
+    }
+    if multipart::is_multipart(headers) {
+        return multipart::decoded(headers, body);
+    }
+    serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))
 }
 
 fn unanswered(error: &outbound::Error) -> Failure {
@@ -479,6 +488,16 @@ impl Outgoing {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
+    }
+
+    fn parts(&mut self, parts: &Json) -> Result<(), Failure> {
+        let parts = parts.as_array().map(Vec::as_slice).unwrap_or_default();
+        let body = multipart::encoded(parts).map_err(Failure::protocol)?;
+        self.request.body = Bytes::from(body);
+        let headers = &mut self.request.headers;
+        headers.insert(CONTENT_TYPE, header_value(&multipart::content_type(), false)?);
+        headers.insert(ACCEPT, HeaderValue::from_static("multipart/mixed"));
+        Ok(())
     }
 
     fn json(&mut self, body: &Json) {

@@ -24,6 +24,7 @@ mod jwt;
 mod limiter;
 mod lint;
 mod manifest;
+mod multipart;
 mod names;
 mod oauth1;
 mod outcome;
@@ -54,6 +55,7 @@ pub use connection::{Connection, FieldInfo, Identity, Object, Outcome, Page, Wri
 pub use connector::{AuthInfo, Connector};
 pub use failure::{Action, Class, Failure, MESSAGE_MAX, RecordClass, RecordError};
 pub use limiter::LIMIT_WAIT_MAX_MS;
+pub use multipart::PARTS_MAX;
 pub use pages::PAGES_MAX;
 pub use program::OUTPUTS_MAX;
 pub use read::{ASSOCIATION_PAGES_MAX, WINDOWS_MAX};

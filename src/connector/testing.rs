@@ -71,7 +71,7 @@ impl Got {
 pub(crate) enum Say {
     Json(u16, String),
     Header(u16, &'static str, &'static str, String),
-    /// Several headers.
+    /// Several headers, and no other.
     Headers(u16, Vec<(&'static str, &'static str)>, String),
     /// The connection breaks in the middle of the answer: the request arrived, the outcome is unknown.
     Drop,
@@ -148,7 +148,9 @@ async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         Say::Headers(status, headers, body) => {
             let builder = headers
                 .into_iter()
-                .fold(builder, |builder, (name, value)| builder.header(name, value));
+                .fold(Response::builder(), |builder, (name, value)| {
+                    builder.header(name, value)
+                });
             builder.status(status).body(Body::from(body))
         }
         Say::Drop => {

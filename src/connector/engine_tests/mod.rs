@@ -1,6 +1,7 @@
 //! The engine against a server that answers by script, with the connectors of this repository.
 
 mod auth;
+mod batching;
 mod calls;
 mod findings;
 mod paging;

@@ -34,6 +34,8 @@ pub(crate) enum Verb {
 pub(crate) enum Body {
     None,
     Json(Expr),
+    /// Requests inside the request, see [`crate::multipart`].
+    Parts(Expr),
     Form(Vec<(String, Template)>),
 }
 
@@ -170,10 +172,14 @@ impl Reader<'_> {
         let query = self.templates_of("query", fields, names, report);
         let headers = self.templates_of("headers", fields, names, report);
         let form = self.templates_of("form", fields, names, report);
-        let body = match fields.optional("body") {
-            Some(node) => Body::Json(self.expr(node, names, report)?),
-            None if form.is_empty() => Body::None,
-            None => Body::Form(form),
+        let body = match (fields.optional("body"), fields.optional("parts")) {
+            (Some(node), None) => Body::Json(self.expr(node, names, report)?),
+            (None, Some(node)) => Body::Parts(self.expr(node, names, report)?),
+            (Some(_), Some(node)) => {
+                return fields.wrong("parts", node, "one of `body` and `parts`, not both", report);
+            }
+            (None, None) if form.is_empty() => Body::None,
+            (None, None) => Body::Form(form),
         };
         Some(Verb::Http {
             method: method?,
