@@ -15,7 +15,7 @@ use crate::codec;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
-use crate::manifest::{Auth, Body, Call, Expr, Manifest, Tree, Verb};
+use crate::manifest::{Answer, Auth, Body, Call, Expr, Manifest, Tree, Verb};
 use crate::multipart;
 use crate::names::Names;
 use crate::proof::header_name;
@@ -68,6 +68,7 @@ pub(crate) struct Outgoing {
     pub(crate) request: Request,
     /// Whether the answer is wrapped as a remote call's.
     remote: bool,
+    answer: Answer,
 }
 
 /// Everything one connection needs to talk.
@@ -287,6 +288,10 @@ impl Caller {
                     url.query_pairs_mut().append_pair(key, &value);
                 }
                 let mut outgoing = Outgoing::new(method.clone(), url);
+                if call.answer == Answer::Csv {
+                    outgoing.answer = Answer::Csv;
+                    outgoing.header("accept", "text/csv")?;
+                }
                 for (name, value) in self.manifest().headers.iter().chain(headers) {
                     let value = self.render(value, names)?;
                     outgoing.header(name, &value)?;
@@ -363,13 +368,14 @@ impl Caller {
         let permit = self.limiter.acquire(group, &*self.clock).await;
         let _permit = permit.map_err(|failure| (failure, None))?;
         outgoing.request.timeout_ms = Some(between(self.clock.now(), deadline).clamp(1, CALL_DEADLINE_MS));
-        let remote = outgoing.remote;
+        let (remote, wanted) = (outgoing.remote, outgoing.answer);
         let answer = self.http.call(outgoing.request).await;
         let answer = answer.map_err(|error| (unanswered(&error), None))?;
         let now = self.clock.now();
         self.limiter.observe(group, &answer.headers, now);
         let success = (200..300).contains(&answer.status);
-        let body = match read(&answer.headers, &answer.body) {
+        let wanted = if success { wanted } else { Answer::Json };
+        let body = match read(&answer.headers, &answer.body, wanted) {
             Ok(body) => body,
             Err(_) if !success => Json::Null,
             Err(error) => {
@@ -413,8 +419,11 @@ impl Caller {
     }
 }
 
-/// What an answer says, as JSON: many parts are a list.
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Json, String> {
+/// What an answer says, as JSON: many parts are a list, and a table is one of rows.
+fn read(headers: &HeaderMap, body: &[u8], wanted: Answer) -> Result<Json, String> {
+    if wanted == Answer::Csv {
+        return crate::table::rows(body).map_err(|error| format!("the answer is not CSV: {error}"));
+    }
     if body.is_empty() {
         return Ok(Json::Null);
     }
@@ -468,6 +477,7 @@ impl Outgoing {
         Outgoing {
             request,
             remote: false,
+            answer: Answer::Json,
         }
     }
 

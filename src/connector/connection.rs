@@ -20,7 +20,12 @@ pub struct Connection {
     pub(crate) caller: Caller,
     /// Ids found by text: object, lookup, text.
     pub(crate) looked_up: Mutex<HashMap<(String, String, String), Json>>,
+    /// What kind each field of an object is, for answers that hold only texts.
+    pub(crate) kinds: Mutex<HashMap<String, Kinds>>,
 }
+
+/// The kinds of an object's fields, by name: see [`FieldInfo::kind`].
+pub(crate) type Kinds = Arc<HashMap<String, String>>;
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -185,6 +190,7 @@ impl Connection {
                 auth,
             },
             looked_up: Mutex::default(),
+            kinds: Mutex::default(),
         })
     }
 

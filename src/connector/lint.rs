@@ -90,6 +90,7 @@ impl Linter {
             connection: Connection {
                 caller,
                 looked_up: std::sync::Mutex::default(),
+                kinds: std::sync::Mutex::default(),
             },
             reached: RefCell::default(),
             sample: RefCell::default(),
@@ -166,6 +167,7 @@ impl Linter {
             "webhook" => self.webhook(body),
             "request" => self.request(sample),
             "changes" => self.changes(text("object"), &self.unwrapped(body)),
+            "job" => self.job(text("object"), text("step"), body),
             "by_ids" => self.by_ids(text("object"), &self.unwrapped(body)),
             "association" => self.association(text("object"), text("association"), &self.unwrapped(body)),
             "refused_association" => self.refused(text("object"), text("association"), body),
@@ -336,6 +338,23 @@ impl Linter {
         Ok(made)
     }
 
+    fn job(&self, object: &str, step: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let bulk = kind.changes.as_ref().and_then(Changes::bulk);
+        let bulk = bulk.ok_or("the object has no `read.changes.bulk`")?;
+        if let Some(part) = bulk.part(step) {
+            return self.first(&part.value, body, &names);
+        }
+        if step != "results" {
+            return Err(format!(
+                "`{step}` is not a step of a job: write count, create, state or results"
+            ));
+        }
+        let rows = self.run(&bulk.records, body, &names)?;
+        let next = self.first(&bulk.next, body, &names)?;
+        Ok(json!({"objects": self.rows(kind, &names, rows)?, "next": next}))
+    }
+
     fn by_ids(&self, object: &str, body: &Json) -> Made {
         let (kind, names) = self.object(object)?;
         let by_ids = kind.by_ids.as_ref().ok_or("the object has no `read.by_ids`")?;
@@ -411,6 +430,7 @@ impl Linter {
             .with("context", context.clone());
         for name in [
             "fields", "window", "last_id", "since", "limit", "ids", "after", "batch", "key", "keys", "pairs",
+            "job",
         ] {
             if let Some(value) = sample["with"].get(name) {
                 names = names.with(name, value.clone());
@@ -433,6 +453,11 @@ impl Linter {
         Ok(match of {
             "changes" => kind.changes.as_ref().ok_or_else(none)?.request(),
             "by_ids" => &kind.by_ids.as_ref().ok_or_else(none)?.request,
+            "job" => {
+                let bulk = kind.changes.as_ref().and_then(Changes::bulk).ok_or_else(none)?;
+                let step = sample["step"].as_str().unwrap_or_default();
+                bulk.part(step).map_or(&bulk.results, |part| &part.request)
+            }
             "association" => &association()?.request,
             "set" => &association()?.write.as_ref().ok_or_else(none)?.set,
             "clear" => association()?

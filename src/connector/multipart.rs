@@ -33,7 +33,9 @@ pub(crate) fn encoded(parts: &[Json]) -> Result<String, String> {
         let method = part["method"].as_str().ok_or("a part has no `method`")?;
         let path = part["path"].as_str().ok_or("a part has no `path`")?;
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(format!("the method of a part is not a word in capitals: {method:?}"));
+            return Err(format!(
+                "the method of a part is not a word in capitals: {method:?}"
+            ));
         }
         if path.chars().any(|c| c.is_control() || c == ' ') {
             return Err(format!(

@@ -40,7 +40,10 @@ impl Connection {
     ) -> Result<Page, Failure> {
         let (kind, _) = self.object(object)?;
         match &kind.changes {
-            Some(Changes::Windows(changes)) => self.next_window(object, changes, fields, cursor).await,
+            Some(Changes::Windows(changes)) => match &changes.bulk {
+                Some(bulk) => self.next_of_job(object, changes, bulk, fields, cursor).await,
+                None => self.next_window(object, changes, fields, cursor).await,
+            },
             Some(Changes::Pages(changes)) => self.next_page(object, changes, fields, cursor).await,
             None => Err(Failure::protocol(format!(
                 "the manifest does not say how to read changes of `{object}`"
@@ -48,7 +51,7 @@ impl Connection {
         }
     }
 
-    async fn next_window(
+    pub(crate) async fn next_window(
         &self,
         object: &str,
         changes: &WindowChanges,
@@ -88,7 +91,7 @@ impl Connection {
         self.objects(object, fields, rows).await
     }
 
-    fn plan(&self, changes: &WindowChanges) -> Plan {
+    pub(crate) fn plan(&self, changes: &WindowChanges) -> Plan {
         let settings = &self.caller.settings;
         let mut passes = changes.passes.clone();
         if let Some(last) = passes.last_mut() {

@@ -207,6 +207,16 @@ fn floor(moment: Timestamp, precision_ms: u64) -> Timestamp {
 }
 
 impl Cursor {
+    /// Where reading goes on when everything was read in another way, by a reading that began at this moment.
+    pub(crate) fn after(plan: &Plan, began: Timestamp) -> Cursor {
+        let mut passes = vec![Done::default(); plan.passes.len()];
+        // What was committed late is seen by the authoritative pass, as after any other round.
+        if let (Some(done), Some(pass)) = (passes.last_mut(), plan.passes.last()) {
+            done.to = Some(floor(earlier(began, pass.lag_ms), plan.precision_ms));
+        }
+        Cursor { passes, round: None }
+    }
+
     /// Reads a stored cursor; none is the beginning of time.
     pub(crate) fn read(stored: Option<&Json>) -> Result<Cursor, BadCursor> {
         let Some(stored) = stored.filter(|s| !s.is_null()) else {

@@ -4,6 +4,7 @@
 //! manifest that loads has no expression that could turn out to be misspelt later.
 
 mod auth;
+mod job;
 mod limit;
 mod object;
 mod reader;
@@ -19,13 +20,14 @@ use std::collections::BTreeMap;
 use diagnostic::{Fields, Node, Report, Source};
 
 pub(crate) use auth::{ApiKey, Assertion, Auth, AuthKind, ClientAuth, Csrf, Login, OAuth};
+pub(crate) use job::{Job, ReadJob};
 #[cfg(test)]
 pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
 pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Object};
 pub(crate) use reader::{Config, Reader};
 pub(crate) use reading::{Changes, IdOrder, Mode, PageChanges, Pass, Step as PageStep, WindowChanges};
-pub(crate) use request::{Body, Call, Expr, Rpc, Tree, Verb};
+pub(crate) use request::{Answer, Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
 #[cfg(test)]
 pub(crate) use verify::presets;

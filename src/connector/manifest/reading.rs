@@ -2,6 +2,7 @@
 
 use diagnostic::{Fields, Node, Report};
 
+use super::job::ReadJob;
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
@@ -28,11 +29,22 @@ impl Changes {
         }
     }
 
+    /// How everything is read at once, when it is much.
+    pub(crate) fn bulk(&self) -> Option<&ReadJob> {
+        match self {
+            Changes::Windows(changes) => changes.bulk.as_deref(),
+            Changes::Pages(_) => None,
+        }
+    }
+
     /// All expressions over an answer.
     pub(crate) fn programs(&self) -> Vec<&Program> {
         let mut programs = vec![self.records()];
         match self {
-            Changes::Windows(changes) => programs.extend(&changes.done),
+            Changes::Windows(changes) => {
+                programs.extend(&changes.done);
+                programs.extend(changes.bulk.iter().flat_map(|bulk| bulk.programs()));
+            }
             Changes::Pages(changes) => {
                 programs.extend(changes.done.iter().chain(&changes.delta));
                 programs.extend(changes.next.program());
@@ -102,6 +114,8 @@ pub(crate) struct WindowChanges {
     pub(crate) request: Call,
     pub(crate) records: Program,
     pub(crate) done: Option<Program>,
+    /// How everything is read at once, when it is much.
+    pub(crate) bulk: Option<Box<ReadJob>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +278,7 @@ fn read_windows(
     let request = reader.call("request", fields, &own, report);
     let records = reader.program("records", fields, &REPLY, report);
     let done = reader.optional_program("done", fields, &REPLY, report);
+    let bulk = fields.optional("bulk").map(|n| ReadJob::read(reader, n, report));
     Some(WindowChanges {
         passes,
         max_window_ms: max_window_ms.unwrap_or(u64::MAX),
@@ -276,6 +291,10 @@ fn read_windows(
         request: request?,
         records: records?,
         done,
+        bulk: match bulk {
+            Some(bulk) => Some(Box::new(bulk?)),
+            None => None,
+        },
     })
 }
 

@@ -11,7 +11,16 @@ use crate::template::Template;
 pub(crate) struct Call {
     /// Which limits apply besides those for everything.
     pub(crate) group: Option<String>,
+    pub(crate) answer: Answer,
     pub(crate) verb: Verb,
+}
+
+/// What a successful answer is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Json,
+    /// A table, which programs see as a list of rows.
+    Csv,
 }
 
 pub(crate) enum Verb {
@@ -115,13 +124,21 @@ impl Reader<'_> {
             }
             None => fields.wrong("limit", n, "the name of a limit's `for`", report),
         });
+        let answers = [("json", Answer::Json), ("csv", Answer::Csv)];
+        let answer = fields
+            .optional_choice("answer", &answers, report)
+            .unwrap_or(Answer::Json);
         let verb = if fields.key_place("call").is_some() {
             self.rpc_call(&mut fields, names, report)
         } else {
             self.http_call(&mut fields, names, report)
         };
         fields.finish(report);
-        Some(Call { group, verb: verb? })
+        Some(Call {
+            group,
+            answer,
+            verb: verb?,
+        })
     }
 
     fn rpc_call(

@@ -1,0 +1,139 @@
+//! Jobs: work that a system does by itself after it was asked once.
+
+use diagnostic::{Fields, Node, Report};
+
+use super::object::{BATCH, REPLY};
+use super::reader::Reader;
+use super::request::Call;
+use crate::program::Program;
+use crate::template::Template;
+
+/// The first wait between two questions about a job, unless the manifest says otherwise.
+const POLL_MS: u64 = 2_000;
+
+/// What every job needs: it is made, asked about, and removed.
+pub(crate) struct Job {
+    /// Its value is the job's id.
+    pub(crate) create: Part,
+    /// Its value is `running`, `done` or `failed`.
+    pub(crate) state: Part,
+    pub(crate) poll_ms: u64,
+    pub(crate) delete: Option<Call>,
+}
+
+/// A request, and what is to be seen in its answer.
+pub(crate) struct Part {
+    pub(crate) request: Call,
+    pub(crate) value: Program,
+}
+
+/// Everything of an object read by one job, page by page.
+pub(crate) struct ReadJob {
+    /// With more objects than this.
+    pub(crate) over: Template,
+    pub(crate) count: Part,
+    pub(crate) job: Job,
+    /// Rows of a full page.
+    pub(crate) page: u64,
+    pub(crate) results: Call,
+    pub(crate) records: Program,
+    /// What leads to the next page; nothing on the last one.
+    pub(crate) next: Program,
+}
+
+impl Job {
+    fn read(
+        reader: &mut Reader<'_>,
+        fields: &mut Fields<'_>,
+        own: &[&'static str],
+        report: &mut Report,
+    ) -> Option<Job> {
+        let create = part(reader, "create", fields, own, report);
+        let state = part(reader, "state", fields, &["job"], report);
+        let poll_ms = reader.duration("poll", fields, report).unwrap_or(POLL_MS);
+        let delete = match fields.key_place("delete") {
+            Some(_) => reader.call("delete", fields, &["job"], report),
+            None => fields.optional("delete").and(None),
+        };
+        Some(Job {
+            create: create?,
+            state: state?,
+            poll_ms,
+            delete,
+        })
+    }
+}
+
+impl ReadJob {
+    pub(super) fn read(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<ReadJob> {
+        let mut fields = Fields::open(node, "reading by a job", reader.source, report)?;
+        let over = fields.required("over", report);
+        let over = over.and_then(|n| reader.template(n, &["config"], report));
+        let count = part(reader, "count", &mut fields, &[], report);
+        let job = Job::read(reader, &mut fields, &["fields"], report);
+        fields.required("page", report);
+        let page = fields.optional_integer("page", BATCH, report);
+        let node = fields.required("results", report);
+        let results = node.and_then(|node| results(reader, node, report));
+        fields.finish(report);
+        let (results, records, next) = results?;
+        Some(ReadJob {
+            over: over?,
+            count: count?,
+            job: job?,
+            page: page?.unsigned_abs(),
+            results,
+            records,
+            next,
+        })
+    }
+
+    /// A step by its name in the manifest, but for the results.
+    pub(crate) fn part(&self, name: &str) -> Option<&Part> {
+        match name {
+            "count" => Some(&self.count),
+            "create" => Some(&self.job.create),
+            "state" => Some(&self.job.state),
+            _ => None,
+        }
+    }
+
+    /// All expressions over an answer.
+    pub(crate) fn programs(&self) -> [&Program; 5] {
+        let job = &self.job;
+        [
+            &self.count.value,
+            &job.create.value,
+            &job.state.value,
+            &self.records,
+            &self.next,
+        ]
+    }
+}
+
+fn results(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<(Call, Program, Program)> {
+    let mut fields = Fields::open(node, "the results of a job", reader.source, report)?;
+    let request = reader.call("request", &mut fields, &["job", "after", "limit"], report);
+    let records = reader.program("records", &mut fields, &REPLY, report);
+    let next = reader.program("next", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some((request?, records?, next?))
+}
+
+fn part(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    fields: &mut Fields<'_>,
+    own: &[&'static str],
+    report: &mut Report,
+) -> Option<Part> {
+    let node = fields.required(key, report)?;
+    let mut fields = Fields::open(node, "a step of a job", reader.source, report)?;
+    let request = reader.call("request", &mut fields, own, report);
+    let value = reader.program("value", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Part {
+        request: request?,
+        value: value?,
+    })
+}
