@@ -100,9 +100,10 @@ pub(crate) fn concerns_records(class: &Class) -> bool {
 }
 
 /// What a failure means for the one record it is about.
-pub(crate) fn refused(failure: &Failure) -> Outcome {
+pub(crate) fn refused(item: &Item, failure: &Failure) -> Outcome {
     let class = match &failure.class {
-        Class::NotFound => return Outcome::Gone,
+        // What is only being created cannot be gone: what it refers to, or where it belongs, is not there.
+        Class::NotFound if item.id.is_some() => return Outcome::Gone,
         Class::Duplicate { .. } => RecordClass::Duplicate,
         Class::Conflict => RecordClass::Conflict,
         _ => RecordClass::Validation,

@@ -65,8 +65,12 @@ impl Connection {
                 *outcome = Some(Outcome::NotSent(failure.clone()));
             }
         }
-        let of = |at: &usize| outcomes[*at].clone().unwrap_or(Outcome::Unknown);
-        Ok(places.iter().map(of).collect())
+        let of = |(write, at): (&Write, &usize)| match &outcomes[*at] {
+            // Found by our key and gone a moment later: whoever writes it again creates it.
+            Some(Outcome::Gone) if write.id.is_none() => Outcome::Unknown,
+            outcome => outcome.clone().unwrap_or(Outcome::Unknown),
+        };
+        Ok(batch.iter().zip(&places).map(of).collect())
     }
 
     async fn write_all(
@@ -393,7 +397,7 @@ impl Connection {
                     }
                     chunk
                         .iter()
-                        .for_each(|at| outcomes[*at] = Some(refused(&failure)));
+                        .for_each(|at| outcomes[*at] = Some(refused(&items[*at], &failure)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use crate::testing::{Got, ManualClock, Say, Server, hubspot, ok, write};
+use crate::testing::{Got, ManualClock, Say, Server, connector, hubspot, ok, write};
 use crate::{Class, Outcome, RecordClass, Write};
 
 fn inputs(got: &Got) -> Vec<Json> {
@@ -353,4 +353,75 @@ async fn gone_is_only_believed_after_reading() {
     ];
     let outcomes = connection.write("Lead", &batch).await.unwrap();
     assert_eq!(kinds(&outcomes), "gr");
+}
+
+/// A system whose objects are found, created and updated one by one, by plain requests; `instead` changes its manifest.
+fn one_by_one(server: &Server, instead: &[(&str, &str)]) -> crate::Connection {
+    let manifest = instead.iter().fold(ONE_BY_ONE.to_owned(), |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text.replace(from, to)
+    });
+    let config = json!({"base_url": server.url});
+    crate::testing::connect(&connector(&manifest), config, &[("token", "t")], &Arc::default())
+}
+
+const ONE_BY_ONE: &str = r#"
+apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: acme, version: 1.0.0, title: Acme }
+connection:
+  config: { base_url: { help: where it is } }
+  secrets: { token: where it is found }
+  base_url: "{{ config.base_url }}"
+  auth: [{ kind: bearer, header: "{{ secrets.token }}" }]
+  identity: { request: { method: GET, path: /me }, tenant: .id }
+errors:
+  - { when: { status: 404 }, class: not_found, message: .message }
+  - { when: { status: 500, jq: '.name == "ValueError"' }, class: validation, message: .message }
+objects:
+  deals:
+    id: .id
+    read: { by_ids: { batch: 10, request: { method: GET, path: /deals }, records: ".[]" } }
+    write:
+      key: our_id
+      batch: 1
+      strategy: find_then_write
+      find: { batch: 20, request: { method: POST, path: /find, body: { jq: $keys } }, pairs: ".[]" }
+      create: { request: { method: POST, path: /create, body: { jq: $batch } }, results: "{index: 0, ok: true, id}" }
+      update: { request: { method: POST, path: /update, body: { jq: $batch } }, results: "{index: 0, ok: true, id}" }
+"#;
+
+#[tokio::test]
+async fn what_is_only_being_created_cannot_be_gone() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok(json!([{"key": "found", "id": "7"}])),
+        _ => Say::Json(404, json!({"message": "no customer 9"}).to_string()),
+    })
+    .await;
+    let batch = [
+        write(None, "new", json!({"customer": "9"})),
+        write(None, "found", json!({"name": "b"})),
+        write(Some("3"), "linked", json!({"name": "c"})),
+    ];
+    let outcomes = one_by_one(&server, &[]).write("deals", &batch).await.unwrap();
+    // The second was there a moment ago: it is written again, and made then.
+    assert_eq!(kinds(&outcomes), "rug");
+    let Outcome::Refused(error) = &outcomes[0] else {
+        panic!()
+    };
+    assert_eq!(
+        (error.class, error.code.as_str(), error.message.as_str()),
+        (RecordClass::Validation, "not_found", "no customer 9")
+    );
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_created_that_is_the_failure_of_all() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        _ => Say::Json(404, json!({"message": "no such path"}).to_string()),
+    })
+    .await;
+    let outcomes = one_by_one(&server, &[]).write("deals", &deals(20)).await.unwrap();
+    assert_eq!(kinds(&outcomes), format!("{}{}", "r".repeat(8), "n".repeat(12)));
 }
