@@ -387,8 +387,9 @@ impl Caller {
         let refused = remote && body.get("error").is_some_and(|e| !e.is_null());
         if !success || refused {
             let (mut failure, wait) = classify(self.manifest(), answer.status, &answer.headers, &body, now);
-            // A gateway may give up on a request that the system goes on with; a remote call's error is final.
-            failure.ambiguous = answer.status >= 500 && !refused;
+            // A gateway may give up on a request that the system goes on with. A remote call's error is final, and so is
+            // what a rule knows: without one, everything from 500 on is transient.
+            failure.ambiguous = answer.status >= 500 && !refused && !failure.class.is_final();
             if let Class::RateLimited { until } = failure.class {
                 self.limiter.block(group, until);
             }

@@ -101,6 +101,28 @@ impl Class {
         }
     }
 
+    /// Whether a system that says this has answered for good: it has not carried the request out, and will not.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Class::RateLimited { .. }
+            | Class::QuotaExhausted { .. }
+            | Class::Transient
+            | Class::TooLarge
+            | Class::Network => false,
+            Class::AuthExpired
+            | Class::AuthRevoked
+            | Class::Permission
+            | Class::CursorExpired
+            | Class::SchemaDrift { .. }
+            | Class::NotFound
+            | Class::Validation
+            | Class::Duplicate { .. }
+            | Class::Conflict
+            | Class::Protocol
+            | Class::Settings => true,
+        }
+    }
+
     /// The word for logs, metrics and the console.
     pub fn name(&self) -> &'static str {
         match self {

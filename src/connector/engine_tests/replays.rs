@@ -318,6 +318,37 @@ mod model_calls {
     }
 
     #[tokio::test]
+    async fn a_500_is_an_answer_that_harms_no_other_record() {
+        let Some(recordings) = recordings() else { return };
+        let titles = ["search lost active_test", "bad selection", "create lead2"];
+        let server = recordings.server(&titles).await;
+        let batch = [
+            write(None, "led_1", json!({"name": "x", "type": "bogus"})),
+            write(None, "led_2", json!({"name": "L2"})),
+        ];
+        let outcomes = open(&server).write("crm.lead", &batch).await.unwrap();
+        assert!(
+            matches!(&outcomes[0], Outcome::Refused(e) if e.class == RecordClass::Validation
+                     && e.message == "Wrong value for crm.lead.type: 'bogus'"),
+            "{outcomes:?}"
+        );
+        assert!(
+            matches!(&outcomes[1], Outcome::Written { id, created: true, .. } if id == "2"),
+            "{outcomes:?}"
+        );
+        recordings.compare(&server, &titles);
+        // A field that is not there is told at once, and not as a write that may have been carried out.
+        let server = recordings.server(&["bad field write"]).await;
+        let batch = ["6", "7"].map(|id| write(Some(id), id, json!({"nosuch": 1})));
+        let failure = open(&server).write("res.partner", &batch).await.unwrap_err();
+        let field = Some("nosuch".to_owned());
+        assert_eq!(
+            (failure.class, failure.ambiguous),
+            (Class::SchemaDrift { field }, false)
+        );
+    }
+
+    #[tokio::test]
     async fn refusals_have_their_class() {
         let Some(recordings) = recordings() else { return };
         let expected: [(&str, &[&str]); 7] = [

@@ -425,3 +425,27 @@ async fn where_nothing_can_be_created_that_is_the_failure_of_all() {
     let outcomes = one_by_one(&server, &[]).write("deals", &deals(20)).await.unwrap();
     assert_eq!(kinds(&outcomes), format!("{}{}", "r".repeat(8), "n".repeat(12)));
 }
+
+#[tokio::test]
+async fn a_500_that_a_rule_knows_is_an_answer_and_any_other_may_have_been_carried_out() {
+    let answer = |known: bool| {
+        move |got: &Got| match got.line.as_str() {
+            "POST /find" => ok("[]"),
+            _ if got.body.contains("bad") && known => Say::Json(
+                500,
+                json!({"name": "ValueError", "message": "not a number"}).to_string(),
+            ),
+            _ if got.body.contains("bad") => Say::Json(500, json!({"name": "Crash"}).to_string()),
+            _ => ok(json!({"id": "1"})),
+        }
+    };
+    let batch = [
+        write(None, "a", json!({"name": "bad"})),
+        write(None, "b", json!({"name": "b"})),
+    ];
+    for (known, expected) in [(true, "rw"), (false, "un")] {
+        let server = Server::start(answer(known)).await;
+        let outcomes = one_by_one(&server, &[]).write("deals", &batch).await.unwrap();
+        assert_eq!(kinds(&outcomes), expected);
+    }
+}
