@@ -223,13 +223,14 @@ impl Caller {
             }
             AuthKind::JwtBearer { oauth, assertion } => {
                 let signed = self.assertion(assertion, now)?;
-                let form = vec![
+                let mut form = vec![
                     (
                         "grant_type",
                         "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned(),
                     ),
                     ("assertion", signed),
                 ];
+                form.extend(self.scope(oauth)?.map(|scope| ("scope", scope)));
                 self.grant(oauth, form, HeaderMap::new(), None, now).await
             }
             AuthKind::Session { login, header } => self.log_in(login, header).await,
@@ -294,10 +295,16 @@ impl Caller {
                 form.push(("client_assertion", self.assertion(assertion, now)?));
             }
         }
-        if !oauth.scopes.is_empty() {
-            form.push(("scope", oauth.scopes.join(" ")));
-        }
+        form.extend(self.scope(oauth)?.map(|scope| ("scope", scope)));
         self.grant(oauth, form, headers, origin, now).await
+    }
+
+    /// The scopes to ask for, as they are sent; nothing when the system's own are meant.
+    pub(crate) fn scope(&self, oauth: &OAuth) -> Result<Option<String>, Failure> {
+        let names = self.config_names();
+        let scopes = oauth.scopes.iter().map(|scope| self.render(scope, &names));
+        let scopes: Vec<String> = scopes.collect::<Result<_, _>>()?;
+        Ok((!scopes.is_empty()).then(|| scopes.join(" ")))
     }
 
     /// Sends a form to the token endpoint. A refresh token that comes back is kept as descending from the origin.

@@ -228,6 +228,7 @@ impl Caller {
         seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31) % below.max(1)
     }
 
+    /// The request of a call, with its authorisation.
     fn prepared(
         &self,
         call: &Call,

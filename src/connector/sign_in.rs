@@ -52,8 +52,8 @@ impl Connection {
             .append_pair("state", state.expose())
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
-        if !oauth.scopes.is_empty() {
-            query.append_pair("scope", &oauth.scopes.join(" "));
+        if let Some(scope) = caller.scope(oauth)? {
+            query.append_pair("scope", &scope);
         }
         drop(query);
         Ok(SignIn {

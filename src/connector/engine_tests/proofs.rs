@@ -132,6 +132,7 @@ async fn assertions_stand_for_a_user_or_for_the_clients_secret() {
     let server = Server::script(vec![token.clone(), ok(json!({"id": 7}))]).await;
     let auth = r#"kind: oauth2_jwt_bearer
 token_url: "{{ config.base_url }}/token"
+scopes: crm
 assertion:
   algorithm: ES256
   key: private_key
@@ -147,7 +148,10 @@ assertion:
     let (rest, claims) = form(&got[0], "assertion");
     assert_eq!(
         rest,
-        pairs(&[("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")])
+        pairs(&[
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("scope", "crm")
+        ])
     );
     let (now, nonce) = (1_795_428_000, "fjaLirsIcCGVZWzBX0pg");
     let expected = json!({"iss": "app", "sub": "hub", "aud": "https://login.example",
@@ -158,7 +162,7 @@ assertion:
     let auth = r#"kind: oauth2_client_credentials
 token_url: "{{ config.base_url }}/token"
 client_auth: assertion
-scopes: [rest_webservices]
+scopes: ["{{ config.base_url }}/.default", rest]
 assertion:
   algorithm: ES256
   key: private_key
@@ -176,7 +180,7 @@ assertion:
                 "client_assertion_type",
                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
             ),
-            ("scope", "rest_webservices"),
+            ("scope", &format!("{}/.default rest", server.url)),
         ])
     );
     assert_eq!(

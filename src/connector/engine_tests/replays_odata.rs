@@ -693,6 +693,9 @@ async fn tracked_changes_tell_deletions_and_begin_anew_when_they_are_forgotten()
     }
     let expected = [("a1", false), ("a2", true), ("a1", false)];
     assert_eq!(seen, expected.map(|(id, deleted)| (id.to_owned(), deleted)));
+    let asked = server.got()[0].body.clone();
+    let scope = url::form_urlencoded::parse(asked.as_bytes()).find(|(name, _)| name == "scope");
+    assert_eq!(scope.unwrap().1, format!("{}/.default", server.url));
     let got = &server.got()[1..];
     assert!(
         got.iter()

@@ -51,7 +51,7 @@ pub(crate) struct ApiKey {
 pub(crate) struct OAuth {
     pub(crate) token_url: Template,
     pub(crate) client_auth: ClientAuth,
-    pub(crate) scopes: Vec<String>,
+    pub(crate) scopes: Vec<Template>,
     /// Life of a token when the answer does not say it.
     pub(crate) assume_ms: Option<u64>,
     /// How long before its end a token is renewed.
@@ -324,11 +324,7 @@ fn oauth_without_client(
         Some(node) => reader.template(node, &["token"], report),
         None => reader.templates.add("Bearer {{ token }}").ok().map(|(t, _)| t),
     };
-    let scopes = fields
-        .texts("scopes", report)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let scopes = reader.template_list("scopes", fields, &["config"], report)?;
     let assume_ms = reader.duration("assume", fields, report);
     let skew_ms = reader.duration("skew", fields, report).unwrap_or(SKEW_MS);
     Some(OAuth {

@@ -179,6 +179,27 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// A list of templates, that may be left out; a single text stands for a list of one.
+    pub(crate) fn template_list(
+        &mut self,
+        key: &'static str,
+        fields: &mut Fields<'_>,
+        names: &[&str],
+        report: &mut Report,
+    ) -> Option<Vec<Template>> {
+        fields.texts(key, report);
+        let nodes = match fields.optional(key) {
+            Some(Node {
+                value: Value::List(items),
+                ..
+            }) => items.as_slice(),
+            node => node.map_or(&[][..], std::slice::from_ref),
+        };
+        // What is no text is noted already.
+        let texts = nodes.iter().filter(|node| node.text().is_some());
+        texts.map(|node| self.template(node, names, report)).collect()
+    }
+
     /// A program that must be there.
     pub(crate) fn program(
         &self,
