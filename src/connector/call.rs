@@ -228,7 +228,6 @@ impl Caller {
         seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31) % below.max(1)
     }
 
-    /// The request of a call, with its authorisation.
     fn prepared(
         &self,
         call: &Call,
@@ -258,6 +257,8 @@ impl Caller {
         context: Option<&Map<String, Json>>,
         auth_reply: &Json,
     ) -> Result<Outgoing, Failure> {
+        let render = |template: &Template| self.render(template, names).map_err(|f| unmade(names, f));
+        let expr = |expr: &Expr| self.expr(expr, names).map_err(|f| unmade(names, f));
         match &call.verb {
             Verb::Rpc {
                 method,
@@ -265,7 +266,7 @@ impl Caller {
                 context: own,
             } => {
                 let method = self.render(method, names)?;
-                let params = self.expr(params, names)?;
+                let params = expr(params)?;
                 let mut context = context.cloned();
                 if let (Some(program), Some(context)) = (own, &mut context) {
                     let added = program.one(&Json::Null, &|name| names.get(name));
@@ -282,10 +283,10 @@ impl Caller {
                 headers,
                 body,
             } => {
-                let path = self.render(path, names)?;
+                let path = render(path)?;
                 let mut url = self.address(&path, auth_reply)?;
                 for (key, value) in query {
-                    let value = self.render(value, names)?;
+                    let value = render(value)?;
                     url.query_pairs_mut().append_pair(key, &value);
                 }
                 let mut outgoing = Outgoing::new(method.clone(), url);
@@ -294,17 +295,17 @@ impl Caller {
                     outgoing.header("accept", "text/csv")?;
                 }
                 for (name, value) in self.manifest().headers.iter().chain(headers) {
-                    let value = self.render(value, names)?;
+                    let value = render(value)?;
                     outgoing.header(name, &value)?;
                 }
                 match body {
                     Body::None => {}
-                    Body::Json(expr) => outgoing.json(&self.expr(expr, names)?),
-                    Body::Parts(expr) => outgoing.parts(&self.expr(expr, names)?)?,
+                    Body::Json(body) => outgoing.json(&expr(body)?),
+                    Body::Parts(body) => outgoing.parts(&expr(body)?).map_err(|f| unmade(names, f))?,
                     Body::Form(entries) => {
                         let form: Vec<(&str, String)> = entries
                             .iter()
-                            .map(|(key, value)| Ok((key.as_str(), self.render(value, names)?)))
+                            .map(|(key, value)| Ok((key.as_str(), render(value)?)))
                             .collect::<Result<_, Failure>>()?;
                         outgoing.form_body(&form);
                     }
@@ -433,6 +434,14 @@ fn read(headers: &HeaderMap, body: &[u8], wanted: Answer) -> Result<Json, String
         return multipart::decoded(headers, body);
     }
     serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))
+}
+
+/// What a request is made of fails: for the values of a batch that is a matter of one of its records.
+fn unmade(names: &Names, failure: Failure) -> Failure {
+    match names.has("batch") {
+        true => Failure::new(Class::Validation, failure.detail),
+        false => failure,
+    }
 }
 
 fn unanswered(error: &outbound::Error) -> Failure {

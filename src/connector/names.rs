@@ -17,6 +17,10 @@ impl Names {
         self
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Json {
         self.0.get(name).cloned().unwrap_or(Json::Null)
     }

@@ -383,8 +383,12 @@ impl Connection {
                     return Err(failure);
                 }
                 Err(failure) if !concerns_records(&failure.class) => return Err(failure),
+                // What could not even be sent costs no calls to halve.
                 Err(failure)
-                    if chunk.len() > 1 && (work.write.bisect || failure.class == Class::TooLarge) =>
+                    if chunk.len() > 1
+                        && (work.write.bisect
+                            || failure.class == Class::TooLarge
+                            || failure.status.is_none()) =>
                 {
                     let (left, right) = chunk.split_at(chunk.len() / 2);
                     open.extend([right, left]);

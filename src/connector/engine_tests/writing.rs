@@ -449,3 +449,37 @@ async fn a_500_that_a_rule_knows_is_an_answer_and_any_other_may_have_been_carrie
         assert_eq!(kinds(&outcomes), expected);
     }
 }
+
+#[tokio::test]
+async fn a_request_that_cannot_be_made_of_a_record_refuses_that_record_alone() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        _ => {
+            let batch = got.json();
+            let made = |one: &Json| json!({"index": one["index"], "id": one["key"]});
+            ok(batch.as_array().unwrap().iter().map(made).collect::<Json>())
+        }
+    })
+    .await;
+    let make = r#"create: { request: { method: POST, path: /create, body: { jq: $batch } }, results: "{index: 0, ok: true, id}" }"#;
+    let by_program = r#"create: { request: { method: POST, path: /create, body: { jq: '[$batch[] | .lines = (.values.name | split(","))]' } }, results: ".[] | {index, ok: true, id}" }"#;
+    let by_template = r#"create: { request: { method: POST, path: "/create?{% for one in batch %}{{ one['values'].name | lower }}{{ one['values'].name.x.y if one['values'].name == 5 }}{% endfor %}", body: { jq: $batch } }, results: ".[] | {index, ok: true, id}" }"#;
+    for create in [by_program, by_template] {
+        let mut batch = deals(8);
+        for one in &mut batch {
+            let name = one.values.remove("dealname").unwrap();
+            one.values.insert("name".to_owned(), name);
+        }
+        batch[5].values.insert("name".to_owned(), json!(5));
+        let connection = one_by_one(&server, &[(make, create), ("batch: 1\n", "batch: 8\n")]);
+        let before = server.got().len();
+        let outcomes = connection.write("deals", &batch).await.unwrap();
+        assert_eq!(kinds(&outcomes), "wwwwwrww");
+        let Outcome::Refused(error) = &outcomes[5] else {
+            panic!()
+        };
+        assert_eq!(error.class, RecordClass::Validation);
+        // One look for keys; then 4, 1 and 2 records.
+        assert_eq!(server.got().len() - before, 4);
+    }
+}
