@@ -118,6 +118,8 @@ pub enum Outcome {
         version: Option<String>,
         /// The time of change after the write, if the system says it.
         modified: Option<Timestamp>,
+        /// The fields that were not written, because the manifest says so of what the system does not know.
+        left_out: Vec<String>,
     },
     /// The system, or the manifest, refused this one.
     Refused(RecordError),

@@ -110,7 +110,8 @@ pub(crate) fn wanted(object: &Object, values: &Map<String, Json>) -> Vec<(String
         .collect()
 }
 
-/// The values as the system wants them; `row` is the object as it is, `found` what was looked up.
+/// The values as the system wants them, and the fields that are left out; `row` is the object as it is, `found` what was
+/// looked up.
 pub(crate) fn wired(
     object: &Object,
     class_key: Option<&str>,
@@ -118,8 +119,9 @@ pub(crate) fn wired(
     values: &Map<String, Json>,
     row: Option<&Json>,
     found: &dyn Fn(&str, &str) -> Option<Json>,
-) -> Result<Map<String, Json>, RecordError> {
+) -> Result<(Map<String, Json>, Vec<String>), RecordError> {
     let mut wire = Map::new();
+    let mut left_out = Vec::new();
     let mut touched: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
     let mut cleared: Vec<&str> = Vec::new();
     for (name, value) in values {
@@ -129,9 +131,14 @@ pub(crate) fn wired(
         };
         let value = match (&flat.lookup, value.as_str()) {
             (Some(_), _) if value.is_null() || value.as_str() == Some("") => Json::Null,
-            (Some(lookup), Some(text)) => {
-                found(lookup, text).ok_or_else(|| missing(object, lookup, name, text))?
-            }
+            (Some(lookup), Some(text)) => match found(lookup, text) {
+                Some(id) => id,
+                None if object.lookups.get(lookup).is_some_and(|l| l.leave_out) => {
+                    left_out.push(name.clone());
+                    continue;
+                }
+                None => return Err(missing(object, lookup, name, text)),
+            },
             _ => encoded(object, class_key, name, &flat.field, value)?,
         };
         match &flat.child {
@@ -162,7 +169,7 @@ pub(crate) fn wired(
             wire.insert(list.to_owned(), Json::Array(commands));
         }
     }
-    Ok(wire)
+    Ok((wire, left_out))
 }
 
 fn command(child: &Child, existing: Option<&Json>, fields: Map<String, Json>, clear: bool) -> Option<Json> {

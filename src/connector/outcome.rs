@@ -53,6 +53,7 @@ impl Connection {
                 created: result["created"].as_bool().unwrap_or(item.created),
                 version: scalar(&result["version"]),
                 modified: moment(&result["modified"], work.zone.as_ref()),
+                left_out: item.left_out.clone(),
             });
             return (outcome, false);
         }
@@ -77,12 +78,14 @@ impl Connection {
     }
 }
 
-pub(crate) fn written(id: &str, created: bool) -> Outcome {
+/// An object that needs no writing.
+pub(crate) fn unchanged(id: &str, item: &Item) -> Outcome {
     Outcome::Written {
         id: id.to_owned(),
-        created,
+        created: false,
         version: None,
         modified: None,
+        left_out: item.left_out.clone(),
     }
 }
 

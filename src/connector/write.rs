@@ -13,7 +13,7 @@ use crate::failure::{Class, Failure, RecordClass};
 use crate::flat;
 use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
-use crate::outcome::{Outcomes, concerns_records, refused, written};
+use crate::outcome::{Outcomes, concerns_records, refused, unchanged};
 use crate::transition;
 use crate::zone::Zone;
 
@@ -36,6 +36,8 @@ pub(crate) struct Item {
     /// The moves to make after the write, by their number.
     pub(crate) path: Vec<usize>,
     pub(crate) created: bool,
+    /// The fields that are not written, by the manifest.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Connection {
@@ -92,7 +94,7 @@ impl Connection {
                     item.created = true;
                     creations.push(at);
                 }
-                Some(id) if item.wire.is_empty() => outcomes[at] = Some(written(id, false)),
+                Some(id) if item.wire.is_empty() => outcomes[at] = Some(unchanged(id, item)),
                 Some(_) => updates.push(at),
             }
         }
@@ -245,7 +247,19 @@ impl Connection {
                 item.row.as_ref(),
                 &found,
             ) {
-                Ok(wire) => item.wire = wire,
+                Ok((wire, left_out)) => {
+                    item.wire = wire;
+                    for field in left_out {
+                        tracing::warn!(
+                            connection = self.name(),
+                            object = work.object,
+                            key = item.key,
+                            field,
+                            "a field is left out: the system does not know its value"
+                        );
+                        item.left_out.push(field);
+                    }
+                }
                 Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
             }
         }
@@ -439,6 +453,7 @@ fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
                 row: None,
                 path: Vec::new(),
                 created: false,
+                left_out: Vec::new(),
             });
             items.len() - 1
         });

@@ -298,10 +298,17 @@ impl Engine {
     ) {
         match outcome {
             Outcome::Written {
-                id, created, version, ..
+                id,
+                created,
+                version,
+                left_out,
+                ..
             } => {
                 report.counts.written += 1;
                 report.counts.created_there += u64::from(created);
+                // What was not written is not agreed on: the system's own value of it is no change of theirs.
+                let mut owed = owed;
+                owed.write.values.retain(|field, _| !left_out.contains(field));
                 commit.links.push(self.agreed(place, &owed, id, version, refs));
                 self.unpark(place, &owed.record, commit);
                 commit.ended.push((owed.push, PushEnd::Done));

@@ -483,3 +483,58 @@ async fn a_request_that_cannot_be_made_of_a_record_refuses_that_record_alone() {
         assert_eq!(server.got().len() - before, 4);
     }
 }
+
+/// A field whose id is looked up.
+const REGION: (&str, &str) = (
+    "    id: .id\n",
+    r#"    id: .id
+    flatten: { region: { field: region_id, lookup: regions } }
+    lookups: { regions: { what: region, request: { method: POST, path: /regions, body: { jq: $keys } }, pairs: ".[]" } }
+"#,
+);
+
+/// Knows one region, and writes everything.
+fn one_region(got: &Got) -> Say {
+    match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        "POST /regions" => ok(json!([{"key": "GB-BST", "id": 4}])),
+        _ => ok(json!({"id": "1"})),
+    }
+}
+
+#[tokio::test]
+async fn what_the_system_does_not_know_refuses_its_record_or_is_left_out_as_the_manifest_says() {
+    let left_out = (
+        REGION.0,
+        &*REGION
+            .1
+            .replace("what: region,", "what: region, missing: leave_out,"),
+    );
+    let batch = [
+        write(None, "a", json!({"name": "a", "region": "GB-BST"})),
+        write(None, "b", json!({"name": "b", "region": "GB-XXX"})),
+        write(Some("1"), "c", json!({"region": "GB-XXX"})),
+    ];
+    for (region, expected) in [(REGION, "wrr"), (left_out, "www")] {
+        let server = Server::start(one_region).await;
+        let connection = one_by_one(&server, &[region]);
+        let outcomes = connection.write("deals", &batch).await.unwrap();
+        assert_eq!(kinds(&outcomes), expected);
+        if let [
+            Outcome::Written { left_out: none, .. },
+            Outcome::Written { left_out, .. },
+            _,
+        ] = outcomes.as_slice()
+        {
+            assert!(none.is_empty());
+            assert_eq!(left_out, &["region"]);
+            let wire = |at: usize| server.got()[at].json()[0]["values"].clone();
+            assert_eq!(
+                server.lines(),
+                ["POST /find", "POST /regions", "POST /create", "POST /create"]
+            );
+            assert_eq!(wire(2), json!({"name": "a", "region_id": 4, "our_id": "a"}));
+            assert_eq!(wire(3), json!({"name": "b", "our_id": "b"}));
+        }
+    }
+}

@@ -73,6 +73,8 @@ pub(crate) struct Lookup {
     pub(crate) what: String,
     pub(crate) request: Call,
     pub(crate) pairs: Program,
+    /// A field whose text the system does not know is left out; otherwise its record is refused.
+    pub(crate) leave_out: bool,
 }
 
 /// References that the system keeps apart from the object.
@@ -358,11 +360,14 @@ fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<L
     let what = fields.text("what", report).map(str::to_owned);
     let request = reader.call("request", &mut fields, &["keys"], report);
     let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    let missing = [("refuse", false), ("leave_out", true)];
+    let leave_out = fields.optional_choice("missing", &missing, report);
     fields.finish(report);
     Some(Lookup {
         what: what?,
         request: request?,
         pairs: pairs?,
+        leave_out: leave_out.unwrap_or(false),
     })
 }
 
