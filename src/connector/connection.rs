@@ -267,7 +267,7 @@ impl Connection {
         let object = self.caller.manifest().objects.get(object);
         object
             .and_then(|o| o.write.as_ref())
-            .map_or(0, |write| write.batch)
+            .map_or(0, crate::manifest::Write::batch_max)
     }
 
     /// The connector this account belongs to.

@@ -374,7 +374,7 @@ impl Connection {
         items: &[Item],
         outcomes: &mut Outcomes,
     ) -> Result<Vec<usize>, Failure> {
-        let mut open: Vec<&[usize]> = ats.chunks(work.write.batch).rev().collect();
+        let mut open: Vec<&[usize]> = ats.chunks(step.batch).rev().collect();
         let mut locked = Vec::new();
         let mut singled_out: HashMap<String, usize> = HashMap::new();
         while let Some(chunk) = open.pop() {

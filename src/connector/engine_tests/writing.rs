@@ -538,3 +538,38 @@ async fn what_the_system_does_not_know_refuses_its_record_or_is_left_out_as_the_
         }
     }
 }
+
+#[tokio::test]
+async fn each_step_of_writing_has_its_own_batch_or_that_of_all() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        _ => ok(got.body.clone()),
+    })
+    .await;
+    let all = r#""{index: 0, ok: true, id}" }"#;
+    let each = r#"".[] | {index, ok: true, id: .key}" }"#;
+    let manifest = ONE_BY_ONE.replace(all, each).replace("batch: 1\n", "batch: 3\n");
+    let own = manifest.replace("update: { request", "update: { batch: 5, request");
+    for (manifest, sizes) in [(manifest, [3, 2, 3, 1].as_slice()), (own, &[5, 3, 1])] {
+        let config = json!({"base_url": server.url});
+        let connection =
+            crate::testing::connect(&connector(&manifest), config, &[("token", "t")], &Arc::default());
+        let before = server.got().len();
+        let mut batch = deals(9);
+        for (number, one) in batch.iter_mut().enumerate().filter(|(number, _)| number % 2 == 0) {
+            one.id = Some(number.to_string());
+        }
+        assert_eq!(
+            kinds(&connection.write("deals", &batch).await.unwrap()),
+            "w".repeat(9)
+        );
+        let got = server.got();
+        let sent = got[before..].iter().filter(|got| got.line != "POST /find");
+        assert_eq!(
+            sent.map(|got| got.json().as_array().unwrap().len())
+                .collect::<Vec<_>>(),
+            sizes
+        );
+        assert_eq!(connection.batch_max("deals"), sizes[0]);
+    }
+}

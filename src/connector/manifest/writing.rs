@@ -2,7 +2,7 @@
 
 use diagnostic::{Fields, Node, Report};
 
-use super::object::{REPLY, batch};
+use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
 use crate::program::Program;
@@ -18,6 +18,14 @@ pub(crate) struct Write {
     pub(crate) transitions: Option<Transitions>,
 }
 
+impl Write {
+    /// How many objects one request writes at most, whichever it is.
+    pub(crate) fn batch_max(&self) -> usize {
+        let (Strategy::Upsert(step) | Strategy::FindThenWrite { create: step, .. }) = &self.strategy;
+        step.batch.max(self.update.batch)
+    }
+}
+
 pub(crate) enum Strategy {
     /// The system finds or creates by our key, so that a repeated write is harmless.
     Upsert(Step),
@@ -26,6 +34,8 @@ pub(crate) enum Strategy {
 }
 
 pub(crate) struct Step {
+    /// How many objects one request writes at most.
+    pub(crate) batch: usize,
     pub(crate) request: Call,
     pub(crate) results: Program,
 }
@@ -58,10 +68,10 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
     let bisect = fields.optional_bool("bisect", report).unwrap_or(false);
     let strategies = [("upsert", 0), ("find_then_write", 1)];
     let strategy = match fields.choice("strategy", &strategies, report) {
-        Some(0) => step(reader, "upsert", &mut fields, report).map(Strategy::Upsert),
+        Some(0) => step(reader, "upsert", size, &mut fields, report).map(Strategy::Upsert),
         Some(_) => {
             let find = read_find(reader, &mut fields, report);
-            let create = step(reader, "create", &mut fields, report);
+            let create = step(reader, "create", size, &mut fields, report);
             find.zip(create).map(|(find, create)| Strategy::FindThenWrite {
                 find: Box::new(find),
                 create,
@@ -69,7 +79,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         }
         None => None,
     };
-    let update = step(reader, "update", &mut fields, report);
+    let update = step(reader, "update", size, &mut fields, report);
     let transitions = fields
         .optional("transitions")
         .map(|n| read_transitions(reader, n, report));
@@ -99,16 +109,20 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
 fn step(
     reader: &mut Reader<'_>,
     key: &'static str,
+    size: Option<usize>,
     fields: &mut Fields<'_>,
     report: &mut Report,
 ) -> Option<Step> {
     let node = fields.required(key, report)?;
     let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
+    let own = fields.optional_integer("batch", BATCH, report);
+    let own = own.and_then(|size| usize::try_from(size).ok());
     let request = reader.call("request", &mut fields, &["batch", "key"], report);
     let names = ["config", "object", "vars", "headers", "status", "batch"];
     let results = reader.program("results", &mut fields, &names, report);
     fields.finish(report);
     Some(Step {
+        batch: own.or(size)?,
         request: request?,
         results: results?,
     })
