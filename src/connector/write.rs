@@ -236,6 +236,9 @@ impl Connection {
                     }
                 }
             }
+            if item.id.is_some() {
+                item.left_out = without_create_only(work.write, &mut values);
+            }
             if item.id.is_none() && matches!(work.write.strategy, Strategy::FindThenWrite { .. }) {
                 values.insert(work.write.key.clone(), Json::String(item.key.clone()));
             }
@@ -430,6 +433,24 @@ pub(crate) struct Work<'w> {
     pub(crate) write: &'w WriteKind,
     pub(crate) zone: Option<Zone>,
     pub(crate) names: Names,
+}
+
+/// Takes out what can be written only when an object is created, and what goes with it.
+fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec<String> {
+    let mut left_out = Vec::new();
+    for only in &write.create_only {
+        // Only differences are written: where it is, the system holds another value.
+        if values.remove(&only.field).is_some() {
+            left_out.push(only.field.clone());
+            left_out.extend(
+                only.with
+                    .iter()
+                    .filter(|with| values.remove(*with).is_some())
+                    .cloned(),
+            );
+        }
+    }
+    left_out
 }
 
 /// Joins the inputs for one object, the later value winning; and where each input went.

@@ -573,3 +573,42 @@ async fn each_step_of_writing_has_its_own_batch_or_that_of_all() {
         assert_eq!(connection.batch_max("deals"), sizes[0]);
     }
 }
+
+#[tokio::test]
+async fn what_can_only_be_created_is_left_out_of_updates_with_what_hangs_on_it() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        _ => ok(json!({"id": "1"})),
+    })
+    .await;
+    let only = (
+        "batch: 1\n",
+        "batch: 1\n      create_only: [origin, [currency, amount]]\n",
+    );
+    let connection = one_by_one(&server, &[only]);
+    let all = json!({"name": "a", "origin": "web", "currency": "EUR", "amount": 5});
+    let batch = [
+        write(None, "new", all.clone()),
+        write(Some("2"), "other", all),
+        write(Some("3"), "worth", json!({"amount": 6})),
+        write(Some("4"), "nothing", json!({"currency": "USD", "amount": 7})),
+    ];
+    let outcomes = connection.write("deals", &batch).await.unwrap();
+    let left_out = |outcome: &Outcome| match outcome {
+        Outcome::Written { left_out, .. } => left_out.join(" "),
+        other => panic!("{other:?}"),
+    };
+    let told: Vec<String> = outcomes.iter().map(left_out).collect();
+    assert_eq!(told, ["", "origin currency amount", "", "currency amount"]);
+    let got = server.got();
+    let sent = got[1..]
+        .iter()
+        .map(|got| (got.line.as_str(), got.json()[0]["values"].clone()));
+    let all = json!({"name": "a", "origin": "web", "currency": "EUR", "amount": 5, "our_id": "new"});
+    let expected = [
+        ("POST /update", json!({"name": "a"})),
+        ("POST /update", json!({"amount": 6})),
+        ("POST /create", all),
+    ];
+    assert_eq!(sent.collect::<Vec<_>>(), expected);
+}

@@ -1,6 +1,6 @@
 //! How objects are written: the strategy, its steps, and the moves of a field that cannot be written.
 
-use diagnostic::{Fields, Node, Report};
+use diagnostic::{Fields, Node, Report, Value};
 
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
@@ -15,6 +15,7 @@ pub(crate) struct Write {
     pub(crate) bisect: bool,
     pub(crate) strategy: Strategy,
     pub(crate) update: Step,
+    pub(crate) create_only: Vec<CreateOnly>,
     pub(crate) transitions: Option<Transitions>,
 }
 
@@ -44,6 +45,13 @@ pub(crate) struct Find {
     pub(crate) batch: usize,
     pub(crate) request: Call,
     pub(crate) pairs: Program,
+}
+
+/// A field that can be written only when its object is created.
+pub(crate) struct CreateOnly {
+    pub(crate) field: String,
+    /// Fields that mean something else without it, as an amount without its currency.
+    pub(crate) with: Vec<String>,
 }
 
 /// A field that cannot be written, only moved by calls along a graph.
@@ -80,6 +88,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         None => None,
     };
     let update = step(reader, "update", size, &mut fields, report);
+    let create_only = read_create_only(&mut fields, report);
     let transitions = fields
         .optional("transitions")
         .map(|n| read_transitions(reader, n, report));
@@ -99,6 +108,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         bisect,
         strategy: strategy?,
         update: update?,
+        create_only,
         transitions: match transitions {
             Some(transitions) => Some(transitions?),
             None => None,
@@ -140,6 +150,27 @@ fn read_find(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Repo
         request: request?,
         pairs: pairs?,
     })
+}
+
+fn read_create_only(fields: &mut Fields<'_>, report: &mut Report) -> Vec<CreateOnly> {
+    let mut found = Vec::new();
+    for node in fields.list("create_only", report) {
+        let names = match &node.value {
+            Value::List(items) => items.iter().map(Node::text).collect(),
+            _ => node.text().map(|field| vec![field]),
+        };
+        match names.as_deref() {
+            Some([field, with @ ..]) => found.push(CreateOnly {
+                field: (*field).to_owned(),
+                with: with.iter().map(|field| (*field).to_owned()).collect(),
+            }),
+            _ => {
+                let expected = "a field, or a list of a field and those that go with it";
+                fields.wrong::<()>("create_only", node, expected, report);
+            }
+        }
+    }
+    found
 }
 
 fn read_transitions(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Transitions> {
