@@ -179,6 +179,22 @@ impl Caller {
         }
     }
 
+    /// Whether the proof is a fixed one, so that no renewal makes a refused one good.
+    pub(crate) fn is_fixed(&self) -> bool {
+        match self.auth().kind {
+            AuthKind::Bearer { .. }
+            | AuthKind::Basic { .. }
+            | AuthKind::ApiKey(_)
+            | AuthKind::OAuth1 { .. } => true,
+            AuthKind::ClientCredentials(_)
+            | AuthKind::Refresh(_)
+            | AuthKind::Code { .. }
+            | AuthKind::JwtBearer { .. }
+            | AuthKind::Session { .. }
+            | AuthKind::Cookie { .. } => false,
+        }
+    }
+
     async fn authorise(&self, now: Timestamp) -> Result<Granted, Failure> {
         let auth = self.auth();
         let mut granted = self.granted(&auth.kind, now).await?;

@@ -171,7 +171,7 @@ impl Caller {
             let session = self.session(stale).await?;
             tries += 1;
             let outgoing = self.prepared(call, &names, &session, to)?;
-            let (failure, wait) = match self.send(outgoing, call.group.as_deref(), deadline).await {
+            let (mut failure, wait) = match self.send(outgoing, call.group.as_deref(), deadline).await {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
@@ -183,10 +183,17 @@ impl Caller {
                 tries,
                 "a call failed"
             );
-            // One renewal a call: a system that refuses the fresh token too means it.
-            if failure.class == Class::AuthExpired && stale.is_none() {
-                stale = Some(session.generation);
-                continue;
+            if failure.class == Class::AuthExpired {
+                // A token against forged requests is renewed under a fixed proof too.
+                let renewable = !self.is_fixed() || self.auth().csrf.is_some();
+                // One renewal a call: a system that refuses the fresh token too means it.
+                if renewable && stale.is_none() {
+                    stale = Some(session.generation);
+                    continue;
+                }
+                if self.is_fixed() && (!renewable || failure.status == Some(401)) {
+                    failure.class = Class::AuthRevoked;
+                }
             }
             let now = self.clock.now();
             let Some(wait_ms) = self.next_try(&failure, wait, tries, repeat, now) else {

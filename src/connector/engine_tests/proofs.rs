@@ -391,3 +391,47 @@ async fn a_sign_in_that_gives_no_refresh_token_says_what_to_ask_for() {
         .unwrap_err();
     assert!(failure.detail.contains("`offline_access`"), "{failure:?}");
 }
+
+#[tokio::test]
+async fn a_fixed_proof_that_is_refused_is_revoked_and_not_renewed() {
+    let values = [
+        "token",
+        "consumer_key",
+        "consumer_secret",
+        "token_id",
+        "token_secret",
+    ]
+    .map(|name| (name, "x"));
+    let secrets = "token: w, consumer_key: w, consumer_secret: w, token_id: w, token_secret: w";
+    let basic = "kind: basic\nuser: hub\npassword: \"{{ secrets.token }}\"";
+    let csrf = "\ncsrf: { request: { method: GET, path: / }, header: x-csrf-token }";
+    let fetched = Say::Header(200, "x-csrf-token", "c", "{}".to_owned());
+    let kinds = [
+        (
+            "kind: bearer\nheader: \"Bearer {{ secrets.token }}\"".to_owned(),
+            1,
+        ),
+        (basic.to_owned(), 1),
+        (
+            "kind: api_key\nin: header\nkey_name: x-key\nvalue: \"{{ secrets.token }}\"".to_owned(),
+            1,
+        ),
+        ("kind: oauth1\nrealm: a".to_owned(), 1),
+        // The token against forgery may have been what ended: it is fetched anew once.
+        (format!("{basic}{csrf}"), 4),
+    ];
+    for (auth, calls) in kinds {
+        let said = fetched.clone();
+        let server = Server::start(move |got| match got.line.as_str() {
+            "GET /" => said.clone(),
+            _ => Say::Json(401, "{}".to_owned()),
+        })
+        .await;
+        let failure = open(&server, secrets, &auth, &values)
+            .identity()
+            .await
+            .unwrap_err();
+        assert_eq!(failure.class, Class::AuthRevoked, "{auth}");
+        assert_eq!(server.got().len(), calls, "{auth}");
+    }
+}
