@@ -14,6 +14,7 @@ use crate::clock::{Clock, between, later};
 use crate::codec;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure};
+use crate::lane::Lane;
 use crate::limiter::Limiter;
 use crate::manifest::{Answer, Auth, Body, Call, Expr, Manifest, Tree, Verb};
 use crate::multipart;
@@ -71,15 +72,18 @@ pub(crate) struct Outgoing {
     answer: Answer,
 }
 
-/// Everything one connection needs to talk.
+/// Everything one connection needs to talk. A copy shares the session and the limits, which belong to the account.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) connector: Arc<Connector>,
     pub(crate) settings: Settings,
     pub(crate) config: Map<String, Json>,
     pub(crate) http: outbound::Client,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limiter: Limiter,
-    pub(crate) held: tokio::sync::Mutex<Held>,
+    pub(crate) limiter: Arc<Limiter>,
+    /// Why these calls are made.
+    pub(crate) lane: Lane,
+    pub(crate) held: Arc<tokio::sync::Mutex<Held>>,
     /// Which way to authorise, by its number in the manifest.
     pub(crate) auth: usize,
 }
@@ -171,7 +175,10 @@ impl Caller {
             let session = self.session(stale).await?;
             tries += 1;
             let outgoing = self.prepared(call, &names, &session, to)?;
-            let (mut failure, wait) = match self.send(outgoing, call.group.as_deref(), deadline).await {
+            let (mut failure, wait) = match self
+                .send(outgoing, call.group.as_deref(), self.lane, deadline)
+                .await
+            {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
@@ -364,7 +371,8 @@ impl Caller {
             self.clock.now(),
             self.settings.deadline_ms.unwrap_or(CALL_DEADLINE_MS),
         );
-        let answer = self.send(outgoing, group, deadline).await;
+        // Whatever waits for the session waits for this, in whichever lane it is.
+        let answer = self.send(outgoing, group, Lane::Live, deadline).await;
         answer.map_err(|(failure, _)| failure)
     }
 
@@ -372,9 +380,10 @@ impl Caller {
         &self,
         mut outgoing: Outgoing,
         group: Option<&str>,
+        lane: Lane,
         deadline: Timestamp,
     ) -> Result<Reply, (Failure, Option<u64>)> {
-        let permit = self.limiter.acquire(group, &*self.clock).await;
+        let permit = self.limiter.acquire(group, lane, &*self.clock).await;
         let _permit = permit.map_err(|failure| (failure, None))?;
         outgoing.request.timeout_ms = Some(between(self.clock.now(), deadline).clamp(1, CALL_DEADLINE_MS));
         let (remote, wanted) = (outgoing.remote, outgoing.answer);

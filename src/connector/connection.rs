@@ -10,6 +10,7 @@ use crate::call::{Caller, Repeat};
 use crate::clock::Clock;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure, RecordError};
+use crate::lane::Lane;
 use crate::limiter::Limiter;
 use crate::manifest::Object as ObjectKind;
 use crate::names::{Names, scalar};
@@ -19,10 +20,13 @@ use crate::settings::Settings;
 pub struct Connection {
     pub(crate) caller: Caller,
     /// Ids found by text: object, lookup, text.
-    pub(crate) looked_up: Mutex<HashMap<(String, String, String), Json>>,
+    pub(crate) looked_up: Arc<Mutex<LookedUp>>,
     /// What kind each field of an object is, for answers that hold only texts.
-    pub(crate) kinds: Mutex<HashMap<String, Kinds>>,
+    pub(crate) kinds: Arc<Mutex<HashMap<String, Kinds>>>,
 }
+
+/// Ids found by text, by object, lookup and text.
+pub(crate) type LookedUp = HashMap<(String, String, String), Json>;
 
 /// The kinds of an object's fields, by name: see [`FieldInfo::kind`].
 pub(crate) type Kinds = Arc<HashMap<String, String>>;
@@ -179,7 +183,7 @@ impl Connection {
             let help = manifest.secrets.get(name).map_or("", String::as_str);
             return Err(wrong(format!("the secret `{name}` is missing: {help}")));
         }
-        let limiter = Limiter::new(&manifest.limits);
+        let limiter = Arc::new(Limiter::new(&manifest.limits));
         Ok(Connection {
             caller: Caller {
                 connector,
@@ -188,12 +192,24 @@ impl Connection {
                 http,
                 clock,
                 limiter,
-                held: tokio::sync::Mutex::default(),
+                lane: Lane::Live,
+                held: Arc::default(),
                 auth,
             },
-            looked_up: Mutex::default(),
-            kinds: Mutex::default(),
+            looked_up: Arc::default(),
+            kinds: Arc::default(),
         })
+    }
+
+    /// The same account, with all that is asked of it in a lane; without this it is [`Lane::Live`].
+    pub fn in_lane(&self, lane: Lane) -> Connection {
+        let mut connection = Connection {
+            caller: self.caller.clone(),
+            looked_up: Arc::clone(&self.looked_up),
+            kinds: Arc::clone(&self.kinds),
+        };
+        connection.caller.lane = lane;
+        connection
     }
 
     /// Signs in, unless there is a session already.

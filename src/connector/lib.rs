@@ -22,6 +22,7 @@ mod failure;
 mod flat;
 mod job;
 mod jwt;
+mod lane;
 mod limiter;
 mod lint;
 mod manifest;
@@ -58,6 +59,7 @@ pub use connection::{Connection, FieldInfo, Identity, Object, Outcome, Page, Wri
 pub use connector::{AuthInfo, Connector};
 pub use failure::{Action, Class, Failure, MESSAGE_MAX, RecordClass, RecordError};
 pub use job::{POLL_WAIT_MAX_MS, POLLS_MAX};
+pub use lane::{BACKFILL_PERCENT, Lane, RETRY_PERCENT};
 pub use limiter::LIMIT_WAIT_MAX_MS;
 pub use multipart::PARTS_MAX;
 pub use pages::PAGES_MAX;

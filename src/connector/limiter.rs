@@ -1,6 +1,7 @@
 //! [`Limiter`]: waits for what a system allows, up to a bound, and learns from its answers.
 //!
 //! One limiter belongs to one connection, whatever runs on it, because that is how systems count.
+//! Each call has a [`Lane`], which has a part of every limit: however much can wait, what cannot finds room.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,22 +12,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{Clock, later};
 use crate::failure::{Class, Failure};
+use crate::lane::Lane;
 use crate::manifest::{Limit, LimitKind, Observe};
 
 /// How long one call waits for its turn before it gives up with the time to come back.
 pub const LIMIT_WAIT_MAX_MS: u64 = 30_000;
 
 pub(crate) struct Limiter {
-    limits: Vec<(Limit, Option<Arc<Semaphore>>)>,
+    /// Each limit, and what is held at a time, by lane.
+    limits: Vec<(Limit, Vec<Arc<Semaphore>>)>,
     state: Mutex<Vec<State>>,
 }
 
 #[derive(Default)]
 struct State {
     /// When calls were made, oldest first; only for windows.
-    calls: VecDeque<Timestamp>,
-    /// No call before this moment.
-    blocked: Option<Timestamp>,
+    calls: VecDeque<(Timestamp, Lane)>,
+    /// How many they are, by lane.
+    made: [u64; Lane::ALL.len()],
+    /// No call before this moment, by lane.
+    blocked: [Option<Timestamp>; Lane::ALL.len()],
     /// Whether the block is about the quota.
     quota: bool,
 }
@@ -39,14 +44,11 @@ impl Limiter {
         let limits: Vec<_> = limits
             .iter()
             .map(|limit| {
-                let semaphore = match limit.kind {
-                    LimitKind::Concurrency { limit } => {
-                        let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
-                        Some(Arc::new(Semaphore::new(permits)))
-                    }
-                    _ => None,
+                let semaphores = match limit.kind {
+                    LimitKind::Concurrency { limit } => Lane::ALL.map(|lane| semaphore(lane, limit)).into(),
+                    _ => Vec::new(),
                 };
-                (limit.clone(), semaphore)
+                (limit.clone(), semaphores)
             })
             .collect();
         let state = Mutex::new(limits.iter().map(|_| State::default()).collect());
@@ -54,20 +56,27 @@ impl Limiter {
     }
 
     /// Waits until a call of this group is allowed, and counts it.
-    pub(crate) async fn acquire(&self, group: Option<&str>, clock: &dyn Clock) -> Result<Permit, Failure> {
+    pub(crate) async fn acquire(
+        &self,
+        group: Option<&str>,
+        lane: Lane,
+        clock: &dyn Clock,
+    ) -> Result<Permit, Failure> {
         let mut permits = Vec::new();
-        for (limit, semaphore) in &self.limits {
-            if let Some(semaphore) = semaphore
-                && limit.applies.to(group)
-                && let Ok(permit) = Arc::clone(semaphore).acquire_owned().await
-            {
-                permits.push(permit);
+        for (limit, semaphores) in &self.limits {
+            // The smallest part first: who waits for it holds nothing that others want.
+            for lane in lane.within().filter(|_| limit.applies.to(group)) {
+                if let Some(semaphore) = semaphores.get(lane as usize)
+                    && let Ok(permit) = Arc::clone(semaphore).acquire_owned().await
+                {
+                    permits.push(permit);
+                }
             }
         }
         let start = clock.now();
         loop {
             let now = clock.now();
-            let Some((until, quota)) = self.take(group, now) else {
+            let Some((until, quota)) = self.take(group, lane, now) else {
                 return Ok(Permit(permits));
             };
             if until > later(start, LIMIT_WAIT_MAX_MS) {
@@ -89,33 +98,30 @@ impl Limiter {
     }
 
     /// Counts a call now, or says when the next one is allowed and whether the quota is why.
-    fn take(&self, group: Option<&str>, now: Timestamp) -> Option<(Timestamp, bool)> {
+    fn take(&self, group: Option<&str>, lane: Lane, now: Timestamp) -> Option<(Timestamp, bool)> {
         let mut states = self.lock();
         let mut wait: Option<(Timestamp, bool)> = None;
         for ((limit, _), state) in self.limits.iter().zip(states.iter_mut()) {
             if !limit.applies.to(group) {
                 continue;
             }
-            if state.blocked.is_some_and(|until| until <= now) {
-                state.blocked = None;
+            let blocked = &mut state.blocked[lane as usize];
+            if blocked.is_some_and(|until| until <= now) {
+                *blocked = None;
             }
-            let mut allowed = state.blocked.map(|until| (until, state.quota));
+            let mut allowed = blocked.map(|until| (until, state.quota));
             if let LimitKind::Window { limit, per_ms, .. } = limit.kind {
-                while state.calls.front().is_some_and(|at| later(*at, per_ms) <= now) {
-                    state.calls.pop_front();
-                }
-                if state.calls.len() as u64 >= limit
-                    && let Some(oldest) = state.calls.front()
-                {
-                    allowed = allowed.max(Some((later(*oldest, per_ms), false)));
-                }
+                state.leave(per_ms, now);
+                let full = state.full(limit, per_ms, lane);
+                allowed = allowed.max(full.map(|until| (until, false)));
             }
             wait = wait.max(allowed);
         }
         if wait.is_none() {
             for ((limit, _), state) in self.limits.iter().zip(states.iter_mut()) {
                 if limit.applies.to(group) && matches!(limit.kind, LimitKind::Window { .. }) {
-                    state.calls.push_back(now);
+                    state.calls.push_back((now, lane));
+                    state.made[lane as usize] += 1;
                 }
             }
         }
@@ -138,7 +144,7 @@ impl Limiter {
                     if let Some((used, allowed)) = usage(observe, headers)
                         && used >= allowed
                     {
-                        state.blocked = state.blocked.max(Some(later(now, *per_ms)));
+                        state.block(later(now, *per_ms));
                     }
                 }
                 LimitKind::Quota {
@@ -147,9 +153,12 @@ impl Limiter {
                     observe,
                 } => {
                     if let Some((used, allowed)) = usage(observe, headers) {
-                        let spent =
-                            u128::from(used) * 100 >= u128::from(allowed) * u128::from(*share_percent);
-                        state.blocked = spent.then(|| later(now, *probe_ms));
+                        // A lane has its part of our share, as of everything.
+                        let spent = |lane: Lane| {
+                            let share = u128::from(*share_percent) * u128::from(lane.percent());
+                            u128::from(used) * 10_000 >= u128::from(allowed) * share
+                        };
+                        state.blocked = Lane::ALL.map(|lane| spent(lane).then(|| later(now, *probe_ms)));
                         state.quota = true;
                     }
                 }
@@ -168,7 +177,7 @@ impl Limiter {
             .position(|(limit, _)| limit.applies.group().is_some() && limit.applies.to(group))
             .or_else(|| self.limits.iter().position(|(limit, _)| limit.applies.to(group)));
         if let Some(state) = narrow.and_then(|at| states.get_mut(at)) {
-            state.blocked = state.blocked.max(Some(until));
+            state.block(until);
         }
     }
 
@@ -176,6 +185,37 @@ impl Limiter {
         // The state is whole after every statement, so that a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Forgets the calls that have left a window.
+    fn leave(&mut self, per_ms: u64, now: Timestamp) {
+        while let Some((_, lane)) = self.calls.pop_front_if(|(at, _)| later(*at, per_ms) <= now) {
+            self.made[lane as usize] -= 1;
+        }
+    }
+
+    /// When a window has room again for a call in a lane; nothing if it has now.
+    fn full(&self, limit: u64, per_ms: u64, lane: Lane) -> Option<Timestamp> {
+        let full = lane.within().filter(|part| {
+            let made: u64 = self.made[*part as usize..].iter().sum();
+            made >= part.part(limit)
+        });
+        full.filter_map(|part| {
+            let oldest = self.calls.iter().find(|(_, of)| *of >= part);
+            oldest.map(|(at, _)| later(*at, per_ms))
+        })
+        .max()
+    }
+
+    fn block(&mut self, until: Timestamp) {
+        self.blocked = self.blocked.map(|blocked| blocked.max(Some(until)));
+    }
+}
+
+fn semaphore(lane: Lane, limit: u64) -> Arc<Semaphore> {
+    let permits = usize::try_from(lane.part(limit)).unwrap_or(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(permits))
 }
 
 fn usage(observe: &Observe, headers: &HeaderMap) -> Option<(u64, u64)> {
@@ -225,7 +265,7 @@ mod tests {
         let limiter = Limiter::new(&[window("search", Applies::Only("search".into()), 5, 1_000)]);
         let mut calls = Vec::new();
         for _ in 0..23 {
-            limiter.acquire(Some("search"), &clock).await.unwrap();
+            limiter.acquire(Some("search"), Lane::Live, &clock).await.unwrap();
             calls.push(clock.now());
         }
         for five in calls.windows(6) {
@@ -233,7 +273,7 @@ mod tests {
         }
         // Other groups are not held up.
         let before = clock.now();
-        limiter.acquire(None, &clock).await.unwrap();
+        limiter.acquire(None, Lane::Live, &clock).await.unwrap();
         assert_eq!(clock.now(), before);
     }
 
@@ -241,8 +281,8 @@ mod tests {
     async fn a_wait_beyond_the_bound_is_told_instead() {
         let clock = ManualClock::default();
         let limiter = Limiter::new(&[window("slow", Applies::All, 1, 60_000)]);
-        limiter.acquire(None, &clock).await.unwrap();
-        let failure = limiter.acquire(None, &clock).await.err().unwrap();
+        limiter.acquire(None, Lane::Live, &clock).await.unwrap();
+        let failure = limiter.acquire(None, Lane::Live, &clock).await.err().unwrap();
         let until = later(clock.now(), 60_000);
         assert_eq!(failure.class, Class::RateLimited { until });
     }
@@ -265,14 +305,14 @@ mod tests {
         let limiter = Limiter::new(&[quota]);
         let said = |text| limiter.observe(None, &headers("sforce-limit-info", text), clock.now());
         said("api-usage=11999/15000");
-        assert!(limiter.acquire(None, &clock).await.is_ok());
+        assert!(limiter.acquire(None, Lane::Live, &clock).await.is_ok());
         said("api-usage=12000/15000; per-app-api-usage=17/250(appName=x)");
-        let failure = limiter.acquire(None, &clock).await.err().unwrap();
+        let failure = limiter.acquire(None, Lane::Live, &clock).await.err().unwrap();
         let until = later(clock.now(), 900_000);
         assert_eq!(failure.class, Class::QuotaExhausted { until });
         clock.advance(900_000);
         assert!(
-            limiter.acquire(None, &clock).await.is_ok(),
+            limiter.acquire(None, Lane::Live, &clock).await.is_ok(),
             "one call finds out whether it is over"
         );
     }
@@ -286,9 +326,91 @@ mod tests {
             kind: LimitKind::Concurrency { limit: 1 },
         };
         let limiter = Limiter::new(&[limit]);
-        let held = limiter.acquire(None, &clock).await.unwrap();
-        assert!(futures_util::FutureExt::now_or_never(limiter.acquire(None, &clock)).is_none());
+        let held = limiter.acquire(None, Lane::Live, &clock).await.unwrap();
+        assert!(futures_util::FutureExt::now_or_never(limiter.acquire(None, Lane::Live, &clock)).is_none());
         drop(held);
-        assert!(limiter.acquire(None, &clock).await.is_ok());
+        assert!(limiter.acquire(None, Lane::Live, &clock).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_can_wait_leaves_room_in_a_window_for_what_cannot() {
+        let clock = ManualClock::default();
+        let limiter = Limiter::new(&[window("burst", Applies::All, 8, 60_000)]);
+        let room = async |lane| {
+            let mut calls = 0;
+            while limiter.acquire(None, lane, &clock).await.is_ok() {
+                calls += 1;
+            }
+            calls
+        };
+        assert_eq!(room(Lane::Backfill).await, 4, "half");
+        assert_eq!(room(Lane::Retry).await, 2, "three quarters together");
+        assert_eq!(room(Lane::Live).await, 2, "the rest");
+        // Who came later has room later: the half of a complete reading is that of any minute.
+        clock.advance(60_000);
+        assert_eq!(room(Lane::Live).await, 8);
+        assert_eq!(room(Lane::Backfill).await, 0);
+        // The smallest limit has room for everybody in turn.
+        let one = Limiter::new(&[window("one", Applies::All, 1, 1_000)]);
+        one.acquire(None, Lane::Backfill, &clock).await.unwrap();
+        one.acquire(None, Lane::Live, &clock).await.unwrap();
+        one.acquire(None, Lane::Backfill, &clock).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_can_wait_holds_half_of_the_calls_at_a_time() {
+        use futures_util::FutureExt as _;
+        let clock = ManualClock::default();
+        let limit = Limit {
+            name: "long".to_owned(),
+            applies: Applies::All,
+            kind: LimitKind::Concurrency { limit: 4 },
+        };
+        let limiter = Limiter::new(&[limit]);
+        let now = |lane| limiter.acquire(None, lane, &clock).now_or_never();
+        let backfill: Vec<_> = (0..2).map(|_| now(Lane::Backfill).unwrap().unwrap()).collect();
+        // Two readings wait in line, and hold up nobody else.
+        let mut waiting = Box::pin(limiter.acquire(None, Lane::Backfill, &clock));
+        assert!((&mut waiting).now_or_never().is_none());
+        let live = [now(Lane::Live), now(Lane::Retry)].map(|permit| permit.unwrap().unwrap());
+        assert!(now(Lane::Live).is_none());
+        drop(live);
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(backfill);
+        assert!(waiting.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_complete_reading_stops_at_half_of_our_share_of_a_quota() {
+        let clock = ManualClock::default();
+        let quota = Limit {
+            name: "daily".to_owned(),
+            applies: Applies::All,
+            kind: LimitKind::Quota {
+                share_percent: 80,
+                probe_ms: 900_000,
+                observe: Observe::UsedOf {
+                    header: "used".to_owned(),
+                    after: "=".to_owned(),
+                },
+            },
+        };
+        let limiter = Limiter::new(&[quota]);
+        for (used, allowed) in [
+            ("=399/1000", 3),
+            ("=400/1000", 2),
+            ("=600/1000", 1),
+            ("=800/1000", 0),
+        ] {
+            limiter.observe(None, &headers("used", used), clock.now());
+            for (number, lane) in Lane::ALL.into_iter().enumerate() {
+                let permit = limiter.acquire(None, lane, &clock).await;
+                assert_eq!(permit.is_ok(), number < allowed, "{used} {lane:?}");
+                let until = later(clock.now(), 900_000);
+                if let Some(failure) = permit.err() {
+                    assert_eq!(failure.class, Class::QuotaExhausted { until });
+                }
+            }
+        }
     }
 }

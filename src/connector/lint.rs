@@ -82,15 +82,16 @@ impl Linter {
             config,
             http,
             clock: Arc::new(SystemClock),
-            limiter: Limiter::new(&[]),
-            held: tokio::sync::Mutex::default(),
+            limiter: Arc::new(Limiter::new(&[])),
+            lane: crate::lane::Lane::Live,
+            held: Arc::default(),
             auth: 0,
         };
         Some(Linter {
             connection: Connection {
                 caller,
-                looked_up: std::sync::Mutex::default(),
-                kinds: std::sync::Mutex::default(),
+                looked_up: Arc::default(),
+                kinds: Arc::default(),
             },
             reached: RefCell::default(),
             sample: RefCell::default(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use connector::Connection;
+use connector::{Connection, Lane};
 use ledger::{Cursor, Lease, ParkedFilter};
 use model::{RecordId, RunId};
 
@@ -77,9 +77,15 @@ impl Engine {
         let fields = self.fields_of(system, place);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
         let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
+        // Who reads everything lets those pass who have news.
+        let lane = match primed && !from_start {
+            true => Lane::Live,
+            false => Lane::Backfill,
+        };
+        let reading = system.in_lane(lane);
         let mut position = stored.filter(|_| !from_start).map(|cursor| cursor.position);
         for page_number in 1.. {
-            let page = system
+            let page = reading
                 .changes(place.object, &fields, position.as_ref())
                 .await
                 .map_err(|failure| SyncError::System {
@@ -140,7 +146,8 @@ impl Engine {
             return Ok(());
         }
         let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
-        self.absorb_ids(system, place, fields, &ids, &HashMap::new(), report)
+        let again = Arc::new(system.in_lane(Lane::Retry));
+        self.absorb_ids(&again, place, fields, &ids, &HashMap::new(), report)
             .await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connector::{Class, Connection, Outcome, RecordError, Write};
+use connector::{Class, Connection, Lane, Outcome, RecordError, Write};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId};
 
@@ -123,6 +123,11 @@ impl Engine {
         pushes: Vec<Push>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        // One that is new takes those along that were tried before.
+        let lane = match pushes.iter().all(|push| push.attempts > 0) {
+            true => Lane::Retry,
+            false => Lane::Live,
+        };
         let mut out = self.prepare(place, pushes, report).await?;
         out.commit.lease = Some(place.lease.clone());
         let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();
@@ -130,6 +135,7 @@ impl Engine {
             Vec::new()
         } else {
             system
+                .in_lane(lane)
                 .write(place.object, &writes)
                 .await
                 .map_err(|failure| SyncError::System {

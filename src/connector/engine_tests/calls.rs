@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::clock::between;
 use crate::testing::{ManualClock, Say, Server, hubspot, ok};
-use crate::{BACKOFF_MAX_MS, Class, Clock, TRIES_MAX};
+use crate::{BACKOFF_MAX_MS, Class, Clock, Lane, TRIES_MAX};
 
 fn limited(retry_after: &str) -> Say {
     let body = json!({"status": "error", "policyName": "TEN_SECONDLY_ROLLING", "message": "rolling limit"});
@@ -74,4 +74,55 @@ async fn the_daily_share_stops_background_work() {
     connection.fields("deals").await.unwrap();
     connection.fields("deals").await.unwrap();
     assert_eq!(server.got().len(), 2);
+}
+
+#[tokio::test]
+async fn a_complete_reading_and_what_is_live_share_an_account_and_its_limits() {
+    let server = Server::start(|_| ok(r#"{"results":[{"id":"1","properties":{}}]}"#)).await;
+    let clock = Arc::new(ManualClock::default());
+    let live = hubspot(&server, &clock);
+    let backfill = live.in_lane(Lane::Backfill);
+    let start = clock.now();
+    // Four searches a second are allowed, half of them to a complete reading.
+    let fields = ["dealname".to_owned()];
+    for _ in 0..2 {
+        backfill.changes("deals", &fields, None).await.unwrap();
+        assert_eq!(clock.now(), start);
+    }
+    live.changes("deals", &fields, None).await.unwrap();
+    assert_eq!(clock.now(), start);
+    backfill.changes("deals", &fields, None).await.unwrap();
+    assert!(between(start, clock.now()) >= 1_000);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_all_wait_for_is_live_whoever_begins_it() {
+    let manifest = r#"
+apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: acme, version: 1.0.0, title: Acme }
+connection:
+  config: { base_url: { help: where it is } }
+  secrets: { client_id: of the app, client_secret: beside it }
+  base_url: "{{ config.base_url }}"
+  auth: [{ kind: oauth2_client_credentials, token_url: "{{ config.base_url }}/token" }]
+  identity: { request: { method: GET, path: /me }, tenant: .id }
+limits: [{ name: burst, kind: window, limit: 4, per: 5m }]
+objects: { things: { id: .id } }
+"#;
+    let server = Server::start(|_| ok(r#"{"access_token":"t","expires_in":90,"id":"7"}"#)).await;
+    let clock = Arc::new(ManualClock::default());
+    let config = json!({"base_url": server.url});
+    let secrets = [("client_id", "id"), ("client_secret", "s")];
+    let live = crate::testing::connect(&crate::testing::connector(manifest), config, &secrets, &clock);
+    let backfill = live.in_lane(Lane::Backfill);
+    for _ in 0..2 {
+        backfill.identity().await.unwrap();
+    }
+    // Its half is spent and the token, which all need, has ended: the sign-in has room, the reading has none.
+    clock.advance(30_000);
+    let failure = backfill.identity().await.unwrap_err();
+    assert!(matches!(failure.class, Class::RateLimited { .. }), "{failure:?}");
+    let lines = ["POST /token", "GET /me", "GET /me", "POST /token"];
+    assert_eq!(server.lines(), lines);
 }
