@@ -38,6 +38,34 @@ fn a_new_connector_passes_as_it_stands() {
 }
 
 #[test]
+fn the_other_way_that_a_new_connector_shows_is_sound() {
+    let folder = scaffolded(&[]);
+    let manifest = std::fs::read_to_string(folder.path("connectors/acme-crm/connector.yaml")).unwrap();
+    let (before, shown) = manifest.split_once("  # single:\n").expect("it is shown");
+    let (shown, after) = shown.split_once("\n\n").expect("it ends");
+    let taken: Vec<&str> = shown
+        .lines()
+        .map(|line| line.strip_prefix("  # ").expect("it is marked"))
+        .collect();
+    let taken = taken.join("\n  ");
+    let after = after.replace("extends: record", "extends: single");
+    folder.write(
+        "connectors/acme-crm/connector.yaml",
+        &format!("{before}  single:\n  {taken}\n\n{after}"),
+    );
+    for of_the_first in [
+        "changes.json",
+        "changes-request.json",
+        "update.json",
+        "upsert.json",
+    ] {
+        std::fs::remove_file(folder.path("connectors/acme-crm/samples").join(of_the_first)).unwrap();
+    }
+    let (code, stdout, _) = said(&folder.run(&["check", "--all"], &[]));
+    assert_eq!(code, Some(0), "{stdout}");
+}
+
+#[test]
 fn a_broken_edit_gets_its_caret() {
     let folder = scaffolded(&[]);
     let edit = |path: &str, from: &str, to: &str| {
