@@ -2,7 +2,7 @@
 # `make` alone lists what there is: the text behind `##` is the help.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check clean-services
+.PHONY: help demo test bench check fuzz clean-services
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # nextest runs each test in a process of its own and stops one that hangs; plain `cargo test` is enough without it.
@@ -32,6 +32,21 @@ check: ## formatting, lints with warnings denied, the house rules
 
 bench: ## measure throughput, start-up time and memory (prints a table, asserts nothing)
 	cargo bench --bench speed
+
+# How long each target is fuzzed. What is found anew is kept beside the build, so that the next run begins there.
+SECONDS ?= 60
+FUZZ := cargo fuzz
+FUZZ_OPTIONS := --fuzz-dir fuzz --target-dir $(TARGET_DIR)/fuzz --sanitizer none
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+
+fuzz: ## throw inputs at what reads from outside, SECONDS=60 for each target; installs cargo-fuzz if it is missing
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	$(FUZZ) build $(FUZZ_OPTIONS)
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "fuzz: $$target"; mkdir -p $(TARGET_DIR)/fuzz/found/$$target; \
+	  $(FUZZ) run $(FUZZ_OPTIONS) $$target $(TARGET_DIR)/fuzz/found/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 clean-services: ## forget the installed Tryton and the client libraries; the next `make test` fetches them again
 	rm -rf $(TARGET_DIR)/services tests/clients/node_modules

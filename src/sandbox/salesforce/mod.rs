@@ -66,6 +66,20 @@ const DAILY_CALLS_MAX: u64 = 5_000_000;
 /// API versions served, in tenths.
 const VERSIONS: std::ops::RangeInclusive<u16> = 200..=680;
 
+/// Reads a text as SOQL, without looking at what objects and fields there are; says what is wrong with it.
+pub fn read_soql(text: &str) -> Result<(), String> {
+    soql::parser::parse(text)
+        .map(drop)
+        .map_err(|refusal| refusal.message)
+}
+
+/// Reads a text as a job of Bulk API 2.0 reads its CSV: the columns, then the rows; or says what is wrong with it.
+pub fn read_csv(text: &str) -> Result<Vec<Vec<String>>, String> {
+    let form = bulk::table::Form::named(None, None).map_err(|refusal| refusal.message)?;
+    let table = bulk::table::Table::read(text, form)?;
+    Ok(std::iter::once(table.columns).chain(table.rows).collect())
+}
+
 /// The whole system behind its routes.
 pub(crate) struct System {
     org: Mutex<Org>,

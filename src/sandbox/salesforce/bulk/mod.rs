@@ -13,7 +13,7 @@
 pub(crate) mod ingest;
 pub(crate) mod job;
 pub(crate) mod query;
-mod table;
+pub(crate) mod table;
 
 #[cfg(test)]
 mod tests;
