@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use crate::create::{Refer, Refused, Writing, written_as};
 use crate::get::{Read, Reading, ids};
 use crate::lens::Codec;
-use crate::line::Line;
+use crate::line::{Direction, Line};
 use crate::wire::scalar;
 use crate::{Context, Issue, Mapping};
 
@@ -61,6 +61,9 @@ impl Mapping {
         });
         let mut backward = Backward::default();
         for line in self.lines.iter().filter(|line| line.writes()) {
+            if line.direction == Direction::Create && object.is_some() {
+                continue;
+            }
             // A new object needs what stands for blank even where the record knows nothing.
             let known = fields.get(line.path);
             let unknown = line

@@ -13,6 +13,7 @@ const DIRECTIONS: &[(&str, Direction)] = &[
     ("both", Direction::Both),
     ("in", Direction::In),
     ("out", Direction::Out),
+    ("create", Direction::Create),
 ];
 
 /// A line, and the record's path of the country that its lens names.

@@ -44,12 +44,14 @@ pub(crate) enum Direction {
     In,
     /// To the system only.
     Out,
+    /// To the system only, and only with an object that is being created.
+    Create,
     Both,
 }
 
 impl Line {
     pub(crate) fn reads(&self) -> bool {
-        self.direction != Direction::Out
+        matches!(self.direction, Direction::In | Direction::Both)
     }
 
     pub(crate) fn writes(&self) -> bool {

@@ -77,6 +77,24 @@ fn a_coarse_word_keeps_the_base() {
 }
 
 #[test]
+fn what_is_only_for_creating_is_nobodys_later() {
+    let mapping = deal(
+        "  - { record: customer.name, object: Customer }\n  - { record: customer.name, object: Title, direction: create }\n",
+    );
+    let record = record(&[("customer.name", "Northwind")]);
+    assert_eq!(
+        backward(&mapping, &record, None),
+        json!({ "Customer": "Northwind", "Title": "Northwind" })
+    );
+    let held = json!({ "Customer": "Contoso", "Title": "Stand 14" });
+    assert_eq!(
+        backward(&mapping, &record, Some(&held)),
+        json!({ "Customer": "Northwind" })
+    );
+    assert_eq!(forward(&mapping, &held, None), ["customer.name = Contoso"]);
+}
+
+#[test]
 fn a_cut_name_keeps_the_base() {
     let mapping = deal("  - { record: lost_reason, object: Reason, lens: [ { truncate: 10 } ] }\n");
     let base = record(&[("lost_reason", "too expensive for them")]);
