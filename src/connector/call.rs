@@ -314,6 +314,10 @@ impl Caller {
                 }
                 match body {
                     Body::None => {}
+                    Body::Csv(table) => {
+                        outgoing.request.body = Bytes::from(render(table)?);
+                        outgoing.header("content-type", "text/csv; charset=UTF-8")?;
+                    }
                     Body::Json(body) => outgoing.json(&expr(body)?),
                     Body::Parts(body) => outgoing.parts(&expr(body)?).map_err(|f| unmade(names, f))?,
                     Body::Form(entries) => {

@@ -1,6 +1,6 @@
 //! [`Connection`]: an authorised account, and what may be asked of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -23,6 +23,8 @@ pub struct Connection {
     pub(crate) looked_up: Arc<Mutex<LookedUp>>,
     /// What kind each field of an object is, for answers that hold only texts.
     pub(crate) kinds: Arc<Mutex<HashMap<String, Kinds>>>,
+    /// Objects, and what is done with them, that a job of ours may still be at work on.
+    pub(crate) begun: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
 }
 
 /// Ids found by text, by object, lookup and text.
@@ -198,6 +200,7 @@ impl Connection {
             },
             looked_up: Arc::default(),
             kinds: Arc::default(),
+            begun: Arc::default(),
         })
     }
 
@@ -207,6 +210,7 @@ impl Connection {
             caller: self.caller.clone(),
             looked_up: Arc::clone(&self.looked_up),
             kinds: Arc::clone(&self.kinds),
+            begun: Arc::clone(&self.begun),
         };
         connection.caller.lane = lane;
         connection

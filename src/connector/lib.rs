@@ -50,6 +50,7 @@ mod vocabulary;
 mod webhook;
 mod window;
 mod write;
+mod write_job;
 mod zone;
 
 pub use auth::{MemoryTokens, REFUSED_MS, TokenError, TokenStore};
@@ -71,3 +72,4 @@ pub use sign_in::SignIn;
 pub use verify::{AHEAD_MAX_MS, SIGNATURES_MAX, TOLD_MAX, UNVERIFIED_BYTES_MAX, Verified};
 pub use webhook::{Answer, CHALLENGE_CHARS_MAX, Hint, Incoming, Received, Refusal};
 pub use write::{LOCKED_TRIES_MAX, SINGLED_OUT_MAX};
+pub use write_job::{JOB_AGE_MAX_MS, JOB_BYTES_MAX, JOB_WAIT_MS};

@@ -92,6 +92,7 @@ impl Linter {
                 caller,
                 looked_up: Arc::default(),
                 kinds: Arc::default(),
+                begun: Arc::default(),
             },
             reached: RefCell::default(),
             sample: RefCell::default(),
@@ -169,6 +170,7 @@ impl Linter {
             "request" => self.request(sample),
             "changes" => self.changes(text("object"), &self.unwrapped(body)),
             "job" => self.job(text("object"), text("step"), body),
+            "write_job" => self.write_job(text("object"), text("step"), sample),
             "by_ids" => self.by_ids(text("object"), &self.unwrapped(body)),
             "association" => self.association(text("object"), text("association"), &self.unwrapped(body)),
             "refused_association" => self.refused(text("object"), text("association"), body),
@@ -356,6 +358,25 @@ impl Linter {
         Ok(json!({"objects": self.rows(kind, &names, rows)?, "next": next}))
     }
 
+    fn write_job(&self, object: &str, step: &str, sample: &Json) -> Made {
+        let (write, names) = self.writing(object)?;
+        let bulk = write.bulk.as_deref().ok_or("the object has no `write.bulk`")?;
+        let names = names.with("operation", sample["operation"].clone());
+        let part = match (step, sample["table"].as_u64()) {
+            ("find", _) => Some(&bulk.find),
+            ("create", _) => Some(&bulk.job.create),
+            ("state", _) => Some(&bulk.job.state),
+            ("results", table) => bulk
+                .results
+                .get(table.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)),
+            _ => None,
+        };
+        let part = part.ok_or_else(|| {
+            format!("`{step}` is not a step of a job: write find, create, state or results")
+        })?;
+        Ok(Json::Array(self.run(&part.value, &sample["body"], &names)?))
+    }
+
     fn by_ids(&self, object: &str, body: &Json) -> Made {
         let (kind, names) = self.object(object)?;
         let by_ids = kind.by_ids.as_ref().ok_or("the object has no `read.by_ids`")?;
@@ -531,6 +552,7 @@ fn over_answers(connector: &Connector) -> Vec<&Program> {
         }
         if let Some(write) = &object.write {
             programs.push(&write.update.results);
+            programs.extend(write.bulk.iter().flat_map(|bulk| bulk.programs()));
             match &write.strategy {
                 Strategy::Upsert(step) => programs.push(&step.results),
                 Strategy::FindThenWrite { find, create } => programs.extend([&find.pairs, &create.results]),

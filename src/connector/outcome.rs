@@ -1,5 +1,7 @@
 //! From what a system says about a batch to one [`Outcome`] for each of its items.
 
+use std::collections::HashMap;
+
 use serde_json::Value as Json;
 
 use crate::connection::{Connection, Outcome};
@@ -25,16 +27,22 @@ impl Connection {
         for at in chunk {
             outcomes[*at] = Some(Outcome::Unknown);
         }
+        let by_id: HashMap<&str, usize> = chunk
+            .iter()
+            .filter_map(|at| Some((items[*at].id.as_deref()?, *at)))
+            .collect();
+        let by_key: HashMap<&str, usize> = chunk.iter().map(|at| (items[*at].key.as_str(), *at)).collect();
         for result in results {
             let number = scalar(&result["index"]).or_else(|| scalar(&result["trace"]));
             let by_number = number
                 .and_then(|n| n.parse::<usize>().ok())
-                .and_then(|n| chunk.get(n));
-            let by_id = || {
-                let id = scalar(&result["for_id"])?;
-                chunk.iter().find(|at| items[**at].id.as_ref() == Some(&id))
-            };
-            let Some(&at) = by_number.or_else(by_id) else {
+                .and_then(|n| chunk.get(n).copied());
+            let named =
+                |name: &str, by: &HashMap<&str, usize>| by.get(scalar(&result[name])?.as_str()).copied();
+            let found = by_number
+                .or_else(|| named("for_id", &by_id))
+                .or_else(|| named("key", &by_key));
+            let Some(at) = found else {
                 continue;
             };
             let (outcome, again) = self.outcome(work, &items[at], result);
@@ -56,6 +64,10 @@ impl Connection {
                 left_out: item.left_out.clone(),
             });
             return (outcome, false);
+        }
+        if result["sent"] == false {
+            let failure = Failure::new(Class::Transient, "the job did not get to it");
+            return (Outcome::NotSent(failure), false);
         }
         let code = scalar(&result["code"]).unwrap_or_default();
         let rules = &self.caller.manifest().record_rules;

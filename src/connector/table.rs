@@ -3,6 +3,8 @@
 //! A table has only texts. An empty one is null here, and a column `A.b` is `b` inside `A`, so that a row looks like the
 //! same object read in another way; what kinds its texts have is for [`typed`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Number, Value as Json};
 
 use crate::connection::Kinds;
@@ -26,6 +28,26 @@ pub(crate) fn rows(bytes: &[u8]) -> Result<Json, String> {
         rows.push(Json::Object(row));
     }
     Ok(Json::Array(rows))
+}
+
+/// Rows as a table: its columns are those of any row, and what a row does not have is empty.
+pub(crate) fn written<'r>(rows: impl Iterator<Item = &'r BTreeMap<String, String>> + Clone) -> String {
+    let columns: BTreeSet<&String> = rows.clone().flat_map(BTreeMap::keys).collect();
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_writer(Vec::new());
+    let put = "memory takes every row, and all have the same columns";
+    writer
+        .write_record(columns.iter().map(|column| column.as_bytes()))
+        .expect(put);
+    for row in rows {
+        let texts = columns
+            .iter()
+            .map(|column| row.get(*column).map_or("", String::as_str));
+        writer.write_record(texts).expect(put);
+    }
+    let bytes = writer.into_inner().expect("memory is flushed without fail");
+    String::from_utf8(bytes).expect("texts and separators are UTF-8")
 }
 
 fn put(row: &mut Map<String, Json>, column: &str, value: Json) {

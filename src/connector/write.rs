@@ -22,10 +22,15 @@ pub const LOCKED_TRIES_MAX: u32 = 4;
 /// How many records one write singles out for the same reason; then the reason concerns all.
 pub const SINGLED_OUT_MAX: usize = 8;
 
+/// What a job does with objects that are known by their ids.
+pub(crate) const UPDATE: &str = "update";
+/// What a job does with objects that are known by our key.
+pub(crate) const UPSERT: &str = "upsert";
+
 /// One object to write: several inputs for the same object are one.
 pub(crate) struct Item {
     pub(crate) id: Option<String>,
-    key: String,
+    pub(crate) key: String,
     pub(crate) values: Map<String, Json>,
     pub(crate) associations: BTreeMap<String, Vec<String>>,
     version: Option<String>,
@@ -103,14 +108,21 @@ impl Connection {
             Strategy::Upsert(step) => (step, Repeat::Safe),
             Strategy::FindThenWrite { create, .. } => (create, Repeat::Unsafe),
         };
-        let mut failed = self
-            .steps(work, update, Repeat::Safe, updates, items, outcomes)
-            .await;
+        let mut failed = match self.by_jobs(work, UPDATE, updates, items, outcomes).await {
+            Ok(left) => {
+                self.steps(work, update, Repeat::Safe, left, items, outcomes)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
         if failed.is_ok() {
             failed = self.verify_gone(work, items, outcomes).await;
         }
         if failed.is_ok() {
-            failed = self.steps(work, create, repeat, creations, items, outcomes).await;
+            failed = match self.by_jobs(work, UPSERT, creations, items, outcomes).await {
+                Ok(left) => self.steps(work, create, repeat, left, items, outcomes).await,
+                Err(failure) => Err(failure),
+            };
         }
         // What was written is finished even if the rest could not be sent.
         self.moves(work, items, outcomes).await?;

@@ -94,7 +94,7 @@ impl Engine {
         place: Place<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let limit = system.batch_max(place.object).max(1);
+        let limit = self.batch(system, place).await?;
         for _ in 0..BATCHES_MAX {
             let now = self.world.now();
             let pushes = self
@@ -114,6 +114,23 @@ impl Engine {
         }
         report.look_again(self.world.now());
         Ok(())
+    }
+
+    /// How many records are written at once: what fits one request, or one job when enough are owed.
+    async fn batch(&self, system: &Connection, place: Place<'_>) -> Result<usize, SyncError> {
+        let few = system.batch_max(place.object).max(1);
+        let bulk = system.bulk(place.object).map_err(|failure| SyncError::System {
+            connection: place.connection.to_owned(),
+            failure,
+        })?;
+        let Some((over, many)) = bulk else {
+            return Ok(few);
+        };
+        let now = self.world.now();
+        let owed = self
+            .ledger
+            .pushes(place.connection, place.object, now, over.saturating_add(1));
+        Ok(if owed.await?.len() > over { many } else { few })
     }
 
     async fn push_batch(

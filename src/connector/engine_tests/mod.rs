@@ -14,4 +14,5 @@ mod replays;
 mod replays_odata;
 mod signatures;
 mod webhooks;
+mod write_jobs;
 mod writing;

@@ -2,7 +2,7 @@
 
 use diagnostic::{Fields, Node, Report};
 
-use super::object::{BATCH, REPLY};
+use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
 use crate::program::Program;
@@ -39,6 +39,69 @@ pub(crate) struct ReadJob {
     pub(crate) records: Program,
     /// What leads to the next page; nothing on the last one.
     pub(crate) next: Program,
+}
+
+/// Many objects written by one job, as a table.
+pub(crate) struct WriteJob {
+    /// With more objects than this.
+    pub(crate) over: Template,
+    pub(crate) batch: usize,
+    /// The text that clears a field; an empty one changes nothing.
+    pub(crate) clear: String,
+    /// The column of the object's id.
+    pub(crate) id: String,
+    /// Its values are the jobs that may be ours.
+    pub(crate) find: Part,
+    pub(crate) job: Job,
+    pub(crate) upload: Call,
+    /// Hands the job over.
+    pub(crate) start: Call,
+    /// What became of the rows, in one or several tables.
+    pub(crate) results: Vec<Part>,
+}
+
+impl WriteJob {
+    pub(super) fn read(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<WriteJob> {
+        let mut fields = Fields::open(node, "writing by a job", reader.source, report)?;
+        let over = fields.required("over", report);
+        let over = over.and_then(|n| reader.template(n, &["config"], report));
+        let size = batch(&mut fields, report);
+        let clear = fields.text("clear", report).map(str::to_owned);
+        let id = fields.text("id", report).map(str::to_owned);
+        let own = ["key", "operation"];
+        let find = part(reader, "find", &mut fields, &own, report);
+        let job = Job::read(reader, &mut fields, &own, report);
+        let upload = reader.call("upload", &mut fields, &["job", "rows"], report);
+        let start = reader.call("start", &mut fields, &["job"], report);
+        fields.required("results", report);
+        let nodes = fields.list("results", report);
+        let results: Vec<Part> = nodes
+            .iter()
+            .filter_map(|n| open_part(reader, n, &["job"], report))
+            .collect();
+        fields.finish(report);
+        Some(WriteJob {
+            over: over?,
+            batch: size?,
+            clear: clear?,
+            id: id?,
+            find: find?,
+            job: job?,
+            upload: upload?,
+            start: start?,
+            results,
+        })
+    }
+
+    /// All expressions over an answer.
+    pub(crate) fn programs(&self) -> Vec<&Program> {
+        let parts = [&self.find, &self.job.create, &self.job.state];
+        parts
+            .into_iter()
+            .chain(&self.results)
+            .map(|part| &part.value)
+            .collect()
+    }
 }
 
 impl Job {
@@ -128,9 +191,27 @@ fn part(
     report: &mut Report,
 ) -> Option<Part> {
     let node = fields.required(key, report)?;
+    open_part(reader, node, own, report)
+}
+
+fn open_part(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    own: &[&'static str],
+    report: &mut Report,
+) -> Option<Part> {
     let mut fields = Fields::open(node, "a step of a job", reader.source, report)?;
     let request = reader.call("request", &mut fields, own, report);
-    let value = reader.program("value", &mut fields, &REPLY, report);
+    let names = [
+        "config",
+        "object",
+        "vars",
+        "headers",
+        "status",
+        "key",
+        "operation",
+    ];
+    let value = reader.program("value", &mut fields, &names, report);
     fields.finish(report);
     Some(Part {
         request: request?,

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use diagnostic::{Fields, Node, Report, Source};
 
 pub(crate) use auth::{ApiKey, Assertion, Auth, AuthKind, ClientAuth, Csrf, Login, OAuth};
-pub(crate) use job::{Job, ReadJob};
+pub(crate) use job::{Job, ReadJob, WriteJob};
 #[cfg(test)]
 pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};

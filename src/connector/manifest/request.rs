@@ -46,6 +46,8 @@ pub(crate) enum Body {
     /// Requests inside the request, see [`crate::multipart`].
     Parts(Expr),
     Form(Vec<(String, Template)>),
+    /// A table that is written already.
+    Csv(Template),
 }
 
 /// JSON that is made from values: by a program, or as a tree of templates.
@@ -189,12 +191,14 @@ impl Reader<'_> {
         let query = self.templates_of("query", fields, names, report);
         let headers = self.templates_of("headers", fields, names, report);
         let form = self.templates_of("form", fields, names, report);
+        let csv = fields.optional("csv").map(|n| self.template(n, names, report));
         let body = match (fields.optional("body"), fields.optional("parts")) {
             (Some(node), None) => Body::Json(self.expr(node, names, report)?),
             (None, Some(node)) => Body::Parts(self.expr(node, names, report)?),
             (Some(_), Some(node)) => {
                 return fields.wrong("parts", node, "one of `body` and `parts`, not both", report);
             }
+            (None, None) if csv.is_some() => Body::Csv(csv??),
             (None, None) if form.is_empty() => Body::None,
             (None, None) => Body::Form(form),
         };

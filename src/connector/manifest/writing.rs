@@ -2,6 +2,7 @@
 
 use diagnostic::{Fields, Node, Report, Value};
 
+use super::job::WriteJob;
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
@@ -17,6 +18,8 @@ pub(crate) struct Write {
     pub(crate) update: Step,
     pub(crate) create_only: Vec<CreateOnly>,
     pub(crate) transitions: Option<Transitions>,
+    /// How many objects are written at once.
+    pub(crate) bulk: Option<Box<WriteJob>>,
 }
 
 impl Write {
@@ -101,6 +104,16 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
             "use `strategy: find_then_write`",
         );
     }
+    let bulk = fields.optional("bulk").map(|n| WriteJob::read(reader, n, report));
+    if let (Some(_), Some(Strategy::FindThenWrite { .. })) = (&bulk, &strategy) {
+        report.error(
+            "IC0211",
+            reader.source,
+            fields.key_place("bulk").unwrap_or(node.place),
+            "a job may be given twice, which makes two objects unless the system finds them by our key",
+            "use `strategy: upsert`",
+        );
+    }
     fields.finish(report);
     Some(Write {
         key: key?,
@@ -111,6 +124,10 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         create_only,
         transitions: match transitions {
             Some(transitions) => Some(transitions?),
+            None => None,
+        },
+        bulk: match bulk {
+            Some(bulk) => Some(Box::new(bulk?)),
             None => None,
         },
     })
