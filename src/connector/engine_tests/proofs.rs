@@ -92,9 +92,9 @@ async fn every_request_of_oauth1_has_its_own_signature() {
     let names = "consumer_key: w, consumer_secret: w, token_id: w, token_secret: w";
     let values = [
         ("consumer_key", "ck"),
-        ("consumer_secret", "cs"),
+        ("consumer_secret", "ConsumerProof"),
         ("token_id", "ti"),
-        ("token_secret", "ts"),
+        ("token_secret", "TokenProof"),
     ];
     let got = asked(names, "kind: oauth1\nrealm: \"123456_SB1\"", &values).await;
     let said = &got.authorization;
@@ -105,7 +105,10 @@ async fn every_request_of_oauth1_has_its_own_signature() {
             && said.contains("oauth_signature=\""),
         "{said}"
     );
-    assert!(!said.contains("cs") && !said.contains("ts\""), "{said}");
+    assert!(
+        !said.contains("ConsumerProof") && !said.contains("TokenProof"),
+        "{said}"
+    );
 }
 
 /// A form as it was sent, and the claims of the assertion in it.
