@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ledger::LedgerError;
+use ledger::{LedgerError, Link};
 use model::{Fields, Kind, MatchKey, Record, RecordId, uuid_from};
 
 use crate::Engine;
@@ -60,7 +60,17 @@ impl Engine {
         );
         candidates.sort_unstable();
         candidates.dedup();
-        let mut taken = self.linked_here(connection, object, &candidates).await?;
+        let here = self.linked_here(connection, object, &candidates).await?;
+        // A push, of this node or another, has linked one of them since it was looked up: it is no stranger any more.
+        let meanwhile = |link: &&Link| {
+            seekers
+                .iter()
+                .any(|seeker| seeker.external_id == link.external_id)
+        };
+        if let Some(link) = here.iter().find(meanwhile) {
+            return Err(LedgerError::Stale(vec![link.record]));
+        }
+        let mut taken: BTreeSet<RecordId> = here.into_iter().map(|link| link.record).collect();
         let mut records: HashMap<RecordId, Record> = self
             .ledger
             .records(&candidates)
@@ -98,12 +108,10 @@ impl Engine {
         connection: &str,
         object: &str,
         ids: &[RecordId],
-    ) -> Result<BTreeSet<RecordId>, LedgerError> {
-        let links = self.ledger.links(ids).await?;
-        let here = links
-            .into_iter()
-            .filter(|link| link.connection == connection && link.object == object);
-        Ok(here.map(|link| link.record).collect())
+    ) -> Result<Vec<Link>, LedgerError> {
+        let mut links = self.ledger.links(ids).await?;
+        links.retain(|link| link.connection == connection && link.object == object);
+        Ok(links)
     }
 }
 

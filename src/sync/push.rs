@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordError, Write};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
-use model::{Record, RecordId, RunId};
+use model::{Kind, Record, RecordId, RunId};
 
 use crate::absorb::Place;
 use crate::engine::SyncError;
@@ -174,7 +174,16 @@ impl Engine {
             self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
         }
         report.counts.parked += out.commit.parked.len() as u64;
-        self.ledger.commit(out.commit).await?;
+        {
+            // What was created may be read in the same moment: it must not look like a stranger there.
+            let kinds: Vec<Kind> = self
+                .plan
+                .of(place.connection, place.object)
+                .map(Sync::kind)
+                .collect();
+            let _meeting = self.meeting(&kinds).await;
+            self.ledger.commit(out.commit).await?;
+        }
         self.adopt(system, place, adopt, report).await?;
         match drifted {
             Some(failure) => Err(SyncError::System {
