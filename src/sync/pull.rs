@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use connector::{Connection, Lane};
-use ledger::{Cursor, Lease, ParkedFilter};
+use ledger::{Cursor, ParkedFilter};
 use model::{RecordId, RunId};
 
 use crate::absorb::{Batch, Place};
@@ -179,31 +179,5 @@ impl Engine {
             report,
         )
         .await
-    }
-
-    /// Reads named objects now: what a system's webhook hinted at.
-    pub async fn pull_ids(
-        &self,
-        connection: &str,
-        object: &str,
-        ids: &[String],
-    ) -> Result<Report, SyncError> {
-        let system = self.ready(connection, object).await?;
-        let lease: Lease = self.take(&format!("pull:{connection}:{object}")).await?;
-        let missing = self.missing(connection, object).await?;
-        let place = Place {
-            connection,
-            object,
-            run: self.new_run(),
-            lease: &lease,
-            missing: &missing,
-        };
-        let fields = self.fields_of(&system, place);
-        let mut report = Report::default();
-        let result = self
-            .absorb_ids(&system, place, &fields, ids, &HashMap::new(), &mut report)
-            .await;
-        self.ledger.release(&lease).await?;
-        self.watched(connection, result.map(|()| report)).await
     }
 }
