@@ -2,10 +2,12 @@
 //!
 //! [`Config::read`] takes a [`Source`] and notes what is wrong with it; secrets are references ([`SecretRef`]) that are
 //! looked up when they are needed, so that a configuration can be checked where its secrets are not.
+//! Every path in it leads from the folder that it lies in; what the environment says leads from where the process runs.
 //! The annotated file that ships is the default: [`DEFAULT`].
 
 mod limits;
 mod partners;
+mod paths;
 mod secret;
 mod syncs;
 
@@ -33,13 +35,13 @@ pub struct Config {
     pub admin_key: Option<SecretRef>,
     /// The keys for refresh tokens that are kept: the first seals, all open.
     pub seal_keys: Vec<SecretRef>,
-    /// `sqlite:…` or `postgres://…`.
+    /// `sqlite:…` with the file as it is found from here, or `postgres://…`.
     pub ledger: String,
     /// `memory` or `redis://…`.
     pub queue: String,
-    /// The user's folder of connectors.
+    /// The user's folder of connectors, as it is found from here.
     pub connectors: Option<String>,
-    /// The user's folder of mappings.
+    /// The user's folder of mappings, as it is found from here.
     pub mappings: Option<String>,
     /// Networks that may be called although they are private.
     pub outbound_allow: Vec<String>,
@@ -87,6 +89,7 @@ impl Config {
             &["sqlite:", "postgres://", "postgresql://"],
             report,
         );
+        let ledger = paths::ledger(source, &ledger);
         let queue = one_of(
             &mut fields,
             "queue",
@@ -94,8 +97,9 @@ impl Config {
             &["memory", "redis://", "unix://"],
             report,
         );
-        let connectors = fields.optional_text("connectors", report).map(str::to_owned);
-        let mappings = fields.optional_text("mappings", report).map(str::to_owned);
+        let beside = |folder: &str| paths::beside(source, folder);
+        let connectors = fields.optional_text("connectors", report).map(beside);
+        let mappings = fields.optional_text("mappings", report).map(beside);
         let outbound_allow = outbound(&mut fields, report);
         let connections = syncs::connections(&mut fields, report);
         let syncs = syncs::syncs(&mut fields, &connections, report);

@@ -74,7 +74,7 @@ Exit codes:
 /// Options that every command takes.
 #[derive(Args)]
 pub(crate) struct Common {
-    /// The configuration file.
+    /// The configuration file; what it names lies in its folder.
     #[arg(
         long,
         short,
@@ -187,7 +187,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Connection(command) => connection::run(&command, common, out).await,
         Command::Fields(args) => fields::run(&args, common, out).await,
-        Command::New(command) => new::run(&command, out),
+        Command::New(command) => new::run(&command, common, out),
         Command::Test(args) => test::run(&args, common, out),
         Command::Try(args) => trial::run(&args, common, out).await,
         Command::Schema(args) => schema::run(&args, common, out).await,

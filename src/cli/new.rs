@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Exit, Out};
+use super::{Common, Exit, Out};
 use crate::catalogue;
 
 /// What to make.
@@ -23,9 +23,9 @@ pub(crate) enum NewCommand {
 pub(crate) struct ConnectorArgs {
     /// The system's name in lower case; its folders are named after it.
     name: String,
-    /// Where connectors/ and mappings/ lie.
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
-    folder: PathBuf,
+    /// Where connectors/ and mappings/ lie; beside the configuration file when nothing is said.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
     /// What it starts from.
     #[arg(long, value_name = "KIND", default_value = "rest")]
     like: Like,
@@ -92,24 +92,34 @@ const WEBHOOK_SAMPLE: (&str, &str) = (
 const WEBHOOK_SECRET: &str = "    webhook_secret: Settings > Webhooks > Secret";
 /// The line of the manifest where the secret of webhooks is declared.
 const SECRET_LINE: &str = "__WEBHOOK_SECRET__\n";
+/// The name of a configuration when none is said.
+const CONFIGURATION: &str = "interconnect.yaml";
 /// Written only where there is no configuration yet.
-const CONFIGURATION: (&str, &str) = (
-    "interconnect.yaml",
-    "# Every key is documented in the interconnect.yaml that ships.\nconnectors: ./connectors\nmappings: ./mappings\n",
-);
+const NEW_CONFIGURATION: &str = "# Every key is documented in the interconnect.yaml that ships.\n\
+                                 connectors: ./connectors\nmappings: ./mappings\n";
 /// Characters that a system's name may have.
 const NAME_CHARS_MAX: usize = 64;
 
-pub(crate) fn run(command: &NewCommand, out: &Out) -> Exit {
+pub(crate) fn run(command: &NewCommand, common: &Common, out: &Out) -> Exit {
     let NewCommand::Connector(args) = command;
-    match connector(args) {
+    let config = match &args.folder {
+        Some(folder) => folder.join(CONFIGURATION),
+        None => common.config.clone(),
+    };
+    match connector(args, &config) {
         Ok((written, hint)) => {
             let shown: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
             out.data(json!({"written": shown}), || shown.join("\n"));
             hint.iter().for_each(|hint| out.note(hint));
             let name = &args.name;
+            let with = if config == Path::new(CONFIGURATION) {
+                String::new()
+            } else {
+                format!(" --config {}", config.display())
+            };
             out.note(&format!(
-                "next: interconnect check --all; interconnect test {name}; interconnect try {name} deal"
+                "next: interconnect check --all{with}; interconnect test {name}{with}; \
+                 interconnect try {name} deal{with}"
             ));
             Exit::Ok
         }
@@ -123,11 +133,13 @@ pub(crate) fn run(command: &NewCommand, out: &Out) -> Exit {
 /// What was written, and what is left to do in the configuration.
 type Made = (Vec<PathBuf>, Option<String>);
 
-fn connector(args: &ConnectorArgs) -> Result<Made, (Exit, String)> {
+/// Writes the folders beside a configuration, and the configuration when it is not there.
+fn connector(args: &ConnectorArgs, config: &Path) -> Result<Made, (Exit, String)> {
     let usage = |error: String| (Exit::Usage, error);
     is_name(&args.name).map_err(usage)?;
+    let root = config.parent().unwrap_or(Path::new(""));
     for kind in ["connectors", "mappings"] {
-        let folder = args.folder.join(kind).join(&args.name);
+        let folder = root.join(kind).join(&args.name);
         if folder.exists() {
             return Err(usage(format!(
                 "{} is there already; choose another name, or move it",
@@ -135,15 +147,14 @@ fn connector(args: &ConnectorArgs) -> Result<Made, (Exit, String)> {
             )));
         }
     }
-    let mut files = files(&args.name, args.like);
-    let config = args.folder.join(CONFIGURATION.0);
-    let configured = std::fs::read_to_string(&config).ok();
+    let made = files(&args.name, args.like).into_iter();
+    let mut made: Vec<(PathBuf, String)> = made.map(|(path, text)| (root.join(path), text)).collect();
+    let configured = std::fs::read_to_string(config).ok();
     if configured.is_none() {
-        files.push((CONFIGURATION.0.to_owned(), CONFIGURATION.1.to_owned()));
+        made.push((config.to_owned(), NEW_CONFIGURATION.to_owned()));
     }
     let mut written = Vec::new();
-    for (path, text) in files {
-        let path = args.folder.join(path);
+    for (path, text) in made {
         write_new(&path, &text).map_err(|error| {
             (
                 Exit::Failed,

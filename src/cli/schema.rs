@@ -19,10 +19,13 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::hub;
 
+/// The folder that schemas are written into when none is said.
+const SCHEMAS: &str = "schemas";
+
 /// Which schema, and where it goes.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  interconnect schema mapping\n  \
-    interconnect schema --write                 all three, into schemas/\n  \
+    interconnect schema --write                 all three, into schemas/ beside the configuration\n  \
     interconnect schema mapping --live          with the fields that the connections have now\n\n\
     An editor uses one by a line at the top of a file:\n  \
     # yaml-language-server: $schema=../../schemas/mapping.schema.json")]
@@ -30,9 +33,9 @@ pub(crate) struct SchemaArgs {
     /// Of which file.
     #[arg(required_unless_present = "write")]
     of: Option<File>,
-    /// Write it, or all of them, into a folder.
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "schemas")]
-    write: Option<PathBuf>,
+    /// Write it, or all of them, into a folder; into schemas/ beside the configuration when none is said.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+    write: Option<Option<PathBuf>>,
     /// Ask the connections for the fields of the objects that mappings read.
     #[arg(long)]
     live: bool,
@@ -72,9 +75,11 @@ pub(crate) async fn run(args: &SchemaArgs, common: &Common, out: &Out) -> Exit {
         }
         (None, None) => Exit::Usage,
         (Some(folder), one) => {
+            let beside = common.config.parent().unwrap_or(Path::new(""));
+            let folder = folder.clone().unwrap_or_else(|| beside.join(SCHEMAS));
             let all = [File::Connector, File::Mapping, File::Config];
             let chosen = all.into_iter().filter(|file| one.is_none_or(|one| one == *file));
-            let written = chosen.map(|file| write(folder, file, &schema(file)));
+            let written = chosen.map(|file| write(&folder, file, &schema(file)));
             match written.collect::<Result<Vec<String>, String>>() {
                 Ok(written) => {
                     out.data(json!({"written": written}), || written.join("\n"));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use diagnostic::{Fields, Node, Report, Source, Value};
 
+use super::paths;
 use crate::seal::{MAKE_KEY, SealKey};
 
 /// A reference to a secret: `${env:NAME}` or `${file:/path}`.
@@ -11,7 +12,7 @@ use crate::seal::{MAKE_KEY, SealKey};
 pub enum SecretRef {
     /// An environment variable.
     Env(String),
-    /// A file; a line feed at its end is cut.
+    /// A file, as it is found from here; a line feed at its end is cut.
     File(String),
 }
 
@@ -77,6 +78,10 @@ pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report)
             "keep the secret elsewhere and refer to it: ${env:NAME} or ${file:/run/secrets/name}",
         );
         return None;
+    };
+    let secret = match secret {
+        SecretRef::File(path) => SecretRef::File(paths::beside(source, &path)),
+        env @ SecretRef::Env(_) => env,
     };
     if let Err(missing) = secret.look_up() {
         report.warning(

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A file as it was read: its name as the user knows it, and its text.
 #[derive(Clone)]
 pub struct Source {
-    /// The path as given by the user, for display only.
+    /// The path as given by the user, for display and as the place that the paths in the file lead from.
     pub file: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,

@@ -172,3 +172,41 @@ fn everything_that_ships_passes_its_own_tests() {
     assert_eq!(code, Some(2));
     assert!(stderr.contains("did you mean `hubspot`?"), "{stderr}");
 }
+
+/// Everything that a configuration names lies beside it, wherever the command runs.
+#[test]
+fn paths_lead_from_the_folder_of_the_configuration() {
+    let folder = Folder::new();
+    let config = ["--config", "here/interconnect.yaml"];
+    let with = |arguments: &[&str]| folder.run(&[arguments, &config].concat(), &[]);
+    let (code, stdout, stderr) = said(&with(&["new", "connector", "acme"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("here/connectors/acme/connector.yaml"), "{stdout}");
+    assert!(
+        stderr.contains("interconnect check --all --config here/interconnect.yaml"),
+        "{stderr}"
+    );
+    let (code, stdout, stderr) = said(&with(&["check", "--all", "--strict"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let (code, stdout, stderr) = said(&with(&["test", "acme"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("here/mappings/acme/deal.yaml"), "{stdout}");
+    let (code, stdout, _) = said(&with(&["schema", "--write"]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("here/schemas/mapping.schema.json"), "{stdout}");
+    // What is named on the command line lies where the command runs.
+    let (code, stdout, _) = said(&with(&["schema", "config", "--write", "own"]));
+    assert_eq!((code, stdout.as_str()), (Some(0), "own/config.schema.json\n"));
+
+    // From another place, by its whole path: the same connector, the ledger and a secret beside the configuration.
+    folder.write("here/keys/admin", "a-key-of-the-story\n");
+    let text = "connectors: ./connectors\nmappings: mappings\nledger: sqlite:data.db\nadmin_key: ${file:keys/admin}\n";
+    let path = folder.write("here/interconnect.yaml", text);
+    let path = path.to_str().expect("a path of text");
+    let elsewhere = Folder::new();
+    let (code, stdout, stderr) = said(&elsewhere.run(&["check", "--all", "--strict", "--config", path], &[]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let (code, _, stderr) = said(&elsewhere.run(&["status", "--config", path], &[]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(folder.path("here/data.db").exists() && !elsewhere.path("data.db").exists());
+}
