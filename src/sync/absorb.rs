@@ -62,6 +62,7 @@ impl Engine {
             .of(place.connection, place.object)
             .map(Sync::kind)
             .collect();
+        let _creating = self.creating(place.connection, place.object).await;
         for _ in 0..STALE_TRIES_MAX {
             let _meeting = self.meeting(&kinds).await;
             let mut tried = Report::default();

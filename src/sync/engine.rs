@@ -9,7 +9,7 @@ use connector::{Connection, Failure};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Lease, Ledger, LedgerError};
 use model::{Kind, RunId, uuid_from};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Plan, Report};
 
@@ -74,6 +74,9 @@ pub struct Engine {
     /// Finding the record of an object that is not linked yet and committing it must not run twice at once for a
     /// kind, or two systems that tell us the same news at the same moment would make two records.
     meeting: BTreeMap<Kind, Mutex<()>>,
+    /// What is being created at an object of a connection can be read there before its link is committed: a pull that
+    /// looked at it in between would take it for a stranger.
+    creating: BTreeMap<(String, String), Mutex<()>>,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
     pub(crate) read: AtomicU64,
@@ -92,6 +95,11 @@ impl Engine {
         holder: String,
     ) -> Engine {
         let meeting = Kind::ALL.into_iter().map(|kind| (kind, Mutex::new(()))).collect();
+        let creating = plan
+            .objects()
+            .into_iter()
+            .map(|(connection, object)| ((connection.to_owned(), object.to_owned()), Mutex::new(())))
+            .collect();
         Engine {
             ledger,
             plan,
@@ -99,6 +107,7 @@ impl Engine {
             world,
             fan_out,
             meeting,
+            creating,
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),
             read: AtomicU64::new(0),
@@ -146,7 +155,7 @@ impl Engine {
     }
 
     /// Holds the meeting of a kind for as long as the guard lives.
-    pub(crate) async fn meeting(&self, kinds: &[Kind]) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+    pub(crate) async fn meeting(&self, kinds: &[Kind]) -> Vec<MutexGuard<'_, ()>> {
         let mut guards = Vec::new();
         // Kinds are taken in one order, so that two pages never wait for each other.
         for (kind, mutex) in &self.meeting {
@@ -155,6 +164,13 @@ impl Engine {
             }
         }
         guards
+    }
+
+    /// Holds creating and meeting at an object apart for as long as the guard lives. Who also holds [`Engine::meeting`]
+    /// takes this first.
+    pub(crate) async fn creating(&self, connection: &str, object: &str) -> Option<MutexGuard<'_, ()>> {
+        let mutex = self.creating.get(&(connection.to_owned(), object.to_owned()))?;
+        Some(mutex.lock().await)
     }
 
     pub(crate) async fn take(&self, key: &str) -> Result<Lease, SyncError> {

@@ -18,6 +18,8 @@
 mod absorb;
 mod announce;
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod meet;
 mod missing;
 mod plan;

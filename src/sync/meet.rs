@@ -61,7 +61,7 @@ impl Engine {
         candidates.sort_unstable();
         candidates.dedup();
         let here = self.linked_here(connection, object, &candidates).await?;
-        // A push, of this node or another, has linked one of them since it was looked up: it is no stranger any more.
+        // A push of another node, or a job's, has linked one of them since it was looked up: it is no stranger any more.
         let meanwhile = |link: &&Link| {
             seekers
                 .iter()

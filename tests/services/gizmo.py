@@ -68,9 +68,10 @@ class Gizmo:
         self.counted = [at for at in self.counted if now - at < 1.0]
         wait_s = max(self.closed_until - now, 1.0 if len(self.counted) >= CALLS_MAX else 0.0)
         self.counted.append(now)
-        self.calls.append({"at_ms": int(now * 1000), "method": method, "refused": wait_s > 0})
-        if wait_s > 0:
-            raise Refused(429, "not so fast", headers={"Retry-After": str(int(wait_s) + 1)})
+        back_s = int(wait_s) + 1 if wait_s > 0 else 0
+        self.calls.append({"at_ms": int(now * 1000), "method": method, "back_ms": back_s * 1000})
+        if back_s:
+            raise Refused(429, "not so fast", headers={"Retry-After": str(back_s)})
         if not hmac.compare_digest(key or "", self.key):
             raise Refused(401, "who are you?")
 

@@ -1,0 +1,166 @@
+//! [`Held`]: a ledger that passes everything on, and that a test can stop where it asks for links.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use ledger::*;
+use model::{DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
+use tokio::sync::{Notify, Semaphore};
+
+/// The ledger and the gate before [`Records::links`].
+pub(crate) struct Held {
+    ledger: Arc<dyn Ledger>,
+    gate: Semaphore,
+    asked: Notify,
+}
+
+impl Held {
+    pub(crate) fn over(ledger: Arc<dyn Ledger>) -> Held {
+        Held {
+            ledger,
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            asked: Notify::new(),
+        }
+    }
+
+    /// Whoever asks for links waits from now on.
+    pub(crate) fn hold_links(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Waits until somebody has asked.
+    pub(crate) async fn links_asked(&self) {
+        self.asked.notified().await;
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS);
+    }
+}
+
+/// Passes methods on as they are.
+macro_rules! pass_on {
+    ($contract:ident { $($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)* }) => {
+        #[async_trait]
+        impl $contract for Held {
+            $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, LedgerError> {
+                self.ledger.$name($($argument),*).await
+            })*
+        }
+    };
+}
+
+pass_on! { Leases {
+    lease(key: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Lease>;
+    renew(lease: &Lease, until: Timestamp) -> bool;
+    release(lease: &Lease) -> ();
+} }
+
+#[async_trait]
+impl Records for Held {
+    async fn linked(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Linked>, LedgerError> {
+        self.ledger.linked(connection, object, external_ids).await
+    }
+
+    async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
+        self.ledger.records(ids).await
+    }
+
+    async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError> {
+        self.asked.notify_one();
+        let _passed = self.gate.acquire().await;
+        self.ledger.links(ids).await
+    }
+
+    async fn matching(
+        &self,
+        kind: Kind,
+        keys: &[MatchKey],
+    ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
+        self.ledger.matching(kind, keys).await
+    }
+
+    async fn list_records(
+        &self,
+        kind: Kind,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        self.ledger.list_records(kind, after, limit).await
+    }
+
+    async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError> {
+        self.ledger.history(id).await
+    }
+
+    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
+        self.ledger.conflicts(id).await
+    }
+
+    async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
+        self.ledger.commit(commit).await
+    }
+
+    async fn mark_linked(
+        &self,
+        connection: &str,
+        object: &str,
+        due_at: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        self.ledger.mark_linked(connection, object, due_at).await
+    }
+
+    async fn pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        self.ledger.pushes(connection, object, now, limit).await
+    }
+
+    async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
+        self.ledger.cursor(connection, object).await
+    }
+
+    async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError> {
+        self.ledger.parked(filter, limit).await
+    }
+}
+
+pass_on! { Deliveries {
+    accept(events: Vec<NewEvent>) -> Vec<Accepted>;
+    due(endpoint: &str, now: Timestamp, limit: usize) -> Vec<Due>;
+    settle(lease: Option<&Lease>, attempts: Vec<Attempt>) -> ();
+    endpoints_due() -> Vec<(String, Timestamp)>;
+    list_deliveries(filter: &DeliveryFilter, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
+    attempts(delivery: DeliveryId) -> Vec<Attempt>;
+    retry(filter: &DeliveryFilter, at: Timestamp) -> u64;
+    event(id: EventId) -> Option<NewEvent>;
+    refuse(refusals: Vec<Refusal>) -> ();
+    refusals(limit: usize) -> Vec<Refusal>;
+    stop_endpoint(endpoint: &str, reason: Option<&str>, at: Timestamp) -> ();
+    stopped_endpoints() -> Vec<(String, String)>;
+} }
+
+pass_on! { Upkeep {
+    owed() -> Owed;
+    note_run(run: &Run) -> ();
+    runs(limit: usize) -> Vec<Run>;
+    note_standing(standing: &Standing) -> ();
+    standings(connection: Option<&str>) -> Vec<Standing>;
+    quarantine(field: &Quarantined) -> ();
+    release_fields(connection: &str, object: &str, fields: &[String]) -> ();
+    quarantined(of: Option<(&str, &str)>) -> Vec<Quarantined>;
+    keep_sealed(name: &str, sealed: &[u8]) -> ();
+    sealed(name: &str) -> Option<Vec<u8>>;
+    check() -> ();
+    row_counts() -> Vec<(String, u64)>;
+} }

@@ -1,0 +1,235 @@
+//! [`Shelf`]: a system with one kind of object, `things`, whose creations can be held back after they took effect.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::response::Json as Answer;
+use axum::routing::{get, patch};
+use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
+
+/// How it is spoken to. `hidden` is a field that no reading returns: a system that keeps our key to itself.
+const MANIFEST: &str = r#"
+apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: shelf, version: 1.0.0, title: Shelf, docs: "https://shelf.example" }
+connection:
+  config:
+    base_url: { help: the address }
+    account: { default: "1", help: the account that the identity tells }
+  secrets: { token: from nowhere }
+  base_url: "{{ config.base_url }}"
+  auth: [ { kind: bearer, header: "Bearer {{ secrets.token }}" } ]
+  identity: { request: { method: GET, path: /me }, tenant: .account }
+  check: { request: { method: GET, path: /me } }
+errors:
+  - { when: { status: 404 }, class: not_found, message: .says }
+  - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
+  - { when: { status: [500, 503] }, class: transient, message: .says }
+objects:
+  things:
+    id: .id
+    modified: .changed
+    deleted: .deleted
+    read:
+      changes:
+        strategy: pages
+        page: 100
+        since: true
+        overlap: 1h
+        request: { method: GET, path: /things, query: { since: "{{ since.ms if since else 0 }}", after: "{{ after | default('', true) }}" } }
+        records: .rows[]
+        next: { by: cursor, value: .next }
+      by_ids: { batch: 10, request: { method: GET, path: /things, query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
+    write:
+      key: KEY
+      batch: 1
+      strategy: find_then_write
+      find: { batch: 1, request: { method: GET, path: /things, query: { key: "{{ keys | first }}" } }, pairs: '.rows[] | {key: .ours, id: .id}' }
+      create: { request: { method: POST, path: /things, body: { jq: "$batch[0].values" } }, results: '{index: 0, ok: true, id: .id, created: true}' }
+      update: { request: { method: PATCH, path: "/things/{{ batch[0].id }}", body: { jq: "$batch[0].values" } }, results: '{index: 0, ok: true, id: .id, created: false}' }
+"#;
+
+const MAPPING: &str = "
+apiVersion: interconnect/v1
+kind: Mapping
+system: shelf
+object: things
+record: partner
+fields:
+  - { record: display_name, object: name }
+  - { record: description, object: note }
+";
+
+/// The field that holds our key, and whether a reading returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Read,
+    Hidden,
+}
+
+impl Key {
+    fn field(self) -> &'static str {
+        match self {
+            Key::Read => "key",
+            Key::Hidden => "hidden",
+        }
+    }
+}
+
+struct Held {
+    rows: Vec<Json>,
+    key: Key,
+    calls: Vec<String>,
+}
+
+/// The system, which runs until the test's runtime ends.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    pub(crate) url: String,
+    key: Key,
+    held: Arc<Mutex<Held>>,
+    /// Permits for answers to creations.
+    answers: Arc<Semaphore>,
+}
+
+impl Shelf {
+    pub(crate) async fn start(key: Key) -> Shelf {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shelf = Shelf {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            key,
+            held: Arc::new(Mutex::new(Held {
+                rows: Vec::new(),
+                key,
+                calls: Vec::new(),
+            })),
+            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+        };
+        let router = Router::new()
+            .route("/me", get(|| async { Answer(json!({"account": "1"})) }))
+            .route("/things", get(list).post(create))
+            .route("/things/{id}", patch(change))
+            .with_state(shelf.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        shelf
+    }
+
+    pub(crate) fn manifest(&self) -> String {
+        MANIFEST.replace("KEY", self.key.field())
+    }
+
+    pub(crate) fn mapping() -> &'static str {
+        MAPPING
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a person does there.
+    pub(crate) fn put(&self, values: Json) -> String {
+        let mut held = self.lock();
+        let row = held.add(values);
+        row["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Json> {
+        self.lock().rows.clone()
+    }
+
+    /// The calls so far, as `GET ids`, `GET changes`, `POST`, …
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// Creations take effect, and are not answered until [`Shelf::answer`].
+    pub(crate) fn hold_answers(&self) {
+        self.answers.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn answer(&self) {
+        self.answers.add_permits(1);
+    }
+
+    /// Waits until a call was received so often.
+    pub(crate) async fn called(&self, call: &str, times: usize) {
+        while self.calls().iter().filter(|c| *c == call).count() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, values: Json) -> Json {
+        let number = self.rows.len() + 1;
+        let mut row = values;
+        row["id"] = json!(format!("T{number}"));
+        row["changed"] = json!(format!("2026-11-26T08:00:{:02}Z", number % 60));
+        self.rows.push(row.clone());
+        row
+    }
+
+    /// A row as a reading returns it.
+    fn shown(&self, row: &Json) -> Json {
+        let mut row = row.clone();
+        row["ours"] = row[self.key.field()].clone();
+        row.as_object_mut().unwrap().remove("hidden");
+        row
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Asked {
+    ids: Option<String>,
+    key: Option<String>,
+}
+
+async fn list(State(shelf): State<Shelf>, Query(asked): Query<Asked>) -> Answer<Json> {
+    let mut held = shelf.lock();
+    let field = held.key.field();
+    let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
+        (Some(ids), _) => ids.split(',').any(|id| row["id"] == id),
+        (_, Some(key)) => row[field] == key.as_str(),
+        _ => true,
+    };
+    let rows: Vec<Json> = held
+        .rows
+        .iter()
+        .filter(wanted)
+        .map(|row| held.shown(row))
+        .collect();
+    let call = match asked {
+        Asked { ids: Some(_), .. } => "GET ids",
+        Asked { key: Some(_), .. } => "GET key",
+        _ => "GET changes",
+    };
+    held.calls.push(call.to_owned());
+    Answer(json!({"rows": rows, "next": null}))
+}
+
+async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> Answer<Json> {
+    let row = {
+        let mut held = shelf.lock();
+        held.calls.push("POST".to_owned());
+        held.add(values)
+    };
+    let permit = shelf.answers.acquire().await.unwrap();
+    permit.forget();
+    Answer(row)
+}
+
+async fn change(
+    State(shelf): State<Shelf>,
+    Path(id): Path<String>,
+    Answer(values): Answer<Json>,
+) -> Answer<Json> {
+    let mut held = shelf.lock();
+    held.calls.push("PATCH".to_owned());
+    let row = held.rows.iter_mut().find(|row| row["id"] == id.as_str()).unwrap();
+    for (name, value) in values.as_object().unwrap() {
+        row[name] = value.clone();
+    }
+    Answer(row.clone())
+}

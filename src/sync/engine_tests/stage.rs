@@ -1,0 +1,116 @@
+//! [`Stage`]: a ledger in memory, and engines over it, each like a node of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use connector::{Connection, Connector, Secrets, Settings, SystemClock};
+use jiff::Timestamp;
+use ledger::Ledger;
+use mapping::Mapping;
+use model::{Kind, Record};
+use serde_json::json;
+
+use super::shelf::Shelf;
+use crate::{Engine, Plan, Rules, Sync, World};
+
+/// The machine's clock, and randomness that counts.
+struct Counting(AtomicU64);
+
+impl World for Counting {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn random(&self) -> [u8; 10] {
+        let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut bytes = [0; 10];
+        bytes[2..].copy_from_slice(&number);
+        bytes
+    }
+}
+
+/// Systems by the names of their connections, and the ledger between them.
+pub(crate) struct Stage {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    shelves: Vec<(&'static str, Shelf)>,
+    world: Arc<Counting>,
+}
+
+impl Stage {
+    pub(crate) async fn new(shelves: &[(&'static str, &Shelf)]) -> Stage {
+        let ledger = ledger::open("sqlite::memory:", ledger::Settings::default());
+        Stage {
+            ledger: ledger.await.unwrap(),
+            shelves: shelves
+                .iter()
+                .map(|(name, shelf)| (*name, (*shelf).clone()))
+                .collect(),
+            world: Arc::new(Counting(AtomicU64::new(0))),
+        }
+    }
+
+    /// An engine over a ledger, which is the stage's own or one that passes its calls on to it.
+    pub(crate) fn node(&self, name: &str, ledger: Arc<dyn Ledger>) -> Arc<Engine> {
+        let mut plan = Plan {
+            syncs: Vec::new(),
+            rules: Rules::default(),
+        };
+        let mut connections = BTreeMap::new();
+        for (connection, shelf) in &self.shelves {
+            plan.syncs.push(Sync {
+                connection: (*connection).to_owned(),
+                mapping: mapping(),
+                currency: None,
+                country: None,
+                pull: true,
+                push: true,
+                create: true,
+            });
+            connections.insert((*connection).to_owned(), Arc::new(connect(connection, shelf)));
+        }
+        let fan_out = Arc::new(|_: &model::EventType| Vec::new());
+        let world = Arc::clone(&self.world) as Arc<dyn World>;
+        Arc::new(Engine::new(
+            ledger,
+            plan,
+            connections,
+            world,
+            fan_out,
+            name.to_owned(),
+        ))
+    }
+
+    pub(crate) async fn partners(&self) -> Vec<Record> {
+        self.ledger.list_records(Kind::Partner, None, 100).await.unwrap()
+    }
+}
+
+fn mapping() -> Arc<Mapping> {
+    let mut report = diagnostic::Report::new();
+    let mapping = Mapping::compile(
+        &diagnostic::Source::new("partner.yaml", Shelf::mapping()),
+        &mut report,
+    );
+    assert!(report.is_empty(), "{}", report.render(false));
+    Arc::new(mapping.unwrap())
+}
+
+fn connect(name: &str, shelf: &Shelf) -> Connection {
+    let mut report = diagnostic::Report::new();
+    let source = diagnostic::Source::new("connector.yaml", shelf.manifest());
+    let connector = Connector::compile(&source, &mut report);
+    assert!(report.is_empty(), "{}", report.render(false));
+    let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
+    let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
+    let config = json!({"base_url": shelf.url}).as_object().unwrap().clone();
+    let secrets: Secrets = [("token", "shelf-test")].into_iter().collect();
+    let settings = Settings::new(name, config, secrets);
+    Connection::open(
+        Arc::new(connector.unwrap()),
+        settings,
+        client,
+        Arc::new(SystemClock),
+    )
+    .unwrap()
+}
