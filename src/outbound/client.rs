@@ -10,6 +10,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, redirect};
 use url::Url;
 
+use crate::channel::Channel;
+use crate::connect::NoTls;
 use crate::guard::{Guard, NotAllowed};
 
 /// The bounds of every call; each has a default that suits a business API.
@@ -166,6 +168,15 @@ impl Client {
             guard,
             limits: Arc::new(limits),
         })
+    }
+
+    /// A channel behind the same guard, for calls that go on.
+    pub fn channel<B>(&self) -> Result<Channel<B>, NoTls>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Channel::new(self.guard.clone(), self.limits.connect_timeout_ms)
     }
 
     /// Sends a request and reads the whole answer.

@@ -1,7 +1,8 @@
 //! The one bounded HTTP client.
 //!
 //! [`Client`] sends one [`Request`] and returns one [`Response`], whatever its status: a refusal by the other side is an
-//! outcome, not an error.
+//! outcome, not an error. [`Sender`] does the same for very many small posts, and [`Channel`] for calls whose request and
+//! answer go on.
 //! [`Guard`] decides which hosts and addresses may be called at all.
 //!
 //! Promised: no redirect is followed, no proxy of the environment is used, no private address is reached unless it was
@@ -10,12 +11,16 @@
 //! repeated.
 //! Not here: retries, authentication, rates. Those belong to whoever calls.
 
+mod channel;
 mod client;
+mod connect;
 mod guard;
 mod sender;
 
+pub use channel::Channel;
 pub use client::{Client, Error, Limits, NotBuilt, Request, Response};
+pub use connect::NoTls;
 pub use guard::{BadRule, Guard, NotAllowed, Rule};
 pub use reqwest::{Method, header};
-pub use sender::{BadTarget, NoTls, REPLY_HEAD_BYTES_MAX, Reply, Sender, SenderLimits, Target};
+pub use sender::{BadTarget, REPLY_HEAD_BYTES_MAX, Reply, Sender, SenderLimits, Target};
 pub use url::Url;

@@ -9,11 +9,7 @@
 //! An answer that is larger than its limit still counts by its status, but its connection is closed.
 
 use std::fmt;
-use std::future::Future;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,14 +17,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::{Method, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
+use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::client::Error;
+use crate::connect::{Connector, NoTls, failed, guarded, innermost, secured};
 use crate::guard::{Guard, NotAllowed};
 
 /// How much of an answer's body is kept, to show a person what an endpoint said.
@@ -118,13 +112,6 @@ pub struct Reply {
     pub head: Bytes,
 }
 
-/// TLS cannot be set up on this machine.
-#[derive(Debug, thiserror::Error)]
-#[error("the webhook sender cannot set up TLS: {0}")]
-pub struct NoTls(String);
-
-type Connector = HttpsConnector<HttpConnector<Resolver>>;
-
 /// A pool of connections with bounds. Cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
@@ -146,16 +133,9 @@ impl fmt::Debug for Sender {
 impl Sender {
     /// Builds a sender. TLS uses ring and the roots of the operating system.
     pub fn new(limits: SenderLimits, guard: Guard) -> Result<Sender, NoTls> {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(guard.clone()));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(Duration::from_millis(limits.connect_timeout_ms)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
-            .map_err(|e| NoTls(e.to_string()))?
-            .https_or_http()
+        let connector = secured()?
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(guarded(&guard, limits.connect_timeout_ms));
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_millis(limits.idle_timeout_ms))
@@ -196,7 +176,7 @@ impl Sender {
         *request.uri_mut() = target.uri.clone();
         *request.headers_mut() = headers;
         let answer = self.pool.request(request).await;
-        let answer = answer.map_err(|e| failed(&e, target))?;
+        let answer = answer.map_err(|e| failed(&e, target.host()))?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(RETRY_AFTER);
         let retry_after = retry_after
@@ -232,52 +212,10 @@ impl Sender {
     }
 }
 
-fn failed(error: &PoolError, target: &Target) -> Error {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<NotAllowed>() {
-            return Error::NotAllowed(refused.clone());
-        }
-        source = cause.source();
-    }
-    let (host, reason) = (target.host().to_owned(), innermost(error));
-    if error.is_connect() {
-        Error::Connect { host, reason }
-    } else {
-        Error::Broken { host, reason }
-    }
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
-/// The second layer of the guard, inside the pool's own resolver.
-#[derive(Clone)]
-struct Resolver(Guard);
-
-impl tower::Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = NotAllowed;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NotAllowed>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotAllowed>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let guard = self.0.clone();
-        Box::pin(async move { Ok(guard.resolve(name.as_str(), 0).await?.into_iter()) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::net::SocketAddr;
 
     use axum::Router;
     use axum::body::Body;
