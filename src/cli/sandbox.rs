@@ -18,6 +18,9 @@ pub(crate) struct SandboxArgs {
     /// The port of Salesforce; any free one when 0.
     #[arg(long, default_value_t = 0)]
     salesforce_port: u16,
+    /// The port of Salesforce's Pub/Sub API; any free one when 0.
+    #[arg(long, default_value_t = 0)]
+    salesforce_stream_port: u16,
     /// The port of HubSpot; any free one when 0.
     #[arg(long, default_value_t = 0)]
     hubspot_port: u16,
@@ -40,6 +43,7 @@ pub(crate) async fn run(args: &SandboxArgs, out: &Out) -> Exit {
         .map(|name| PartnerSettings::new(name, crate::demo::secret(name)));
     let settings = Settings {
         salesforce: at(args.salesforce_port),
+        salesforce_stream: at(args.salesforce_stream_port),
         hubspot: at(args.hubspot_port),
         partners: partners.collect(),
         seed: args.seed,
@@ -64,7 +68,7 @@ pub(crate) async fn run(args: &SandboxArgs, out: &Out) -> Exit {
     // These are not secrets: they are constants of the emulation, and of no use anywhere else.
     let said = json!({
         "salesforce": {"url": running.salesforce.url(), "client_id": client_id, "client_secret": client_secret.expose(),
-            "refresh_token": running.salesforce.refresh_token().expose()},
+            "refresh_token": running.salesforce.refresh_token().expose(), "stream_url": running.salesforce.stream_url()},
         "hubspot": {"url": running.hubspot.url(), "token": running.hubspot.private_app_token().expose()},
         "partners": partners,
     });

@@ -97,6 +97,10 @@ enum Kind {
     BadRow,
     DropConnection,
     Slow,
+    Gap,
+    Overflow,
+    NoTopic,
+    ReplayExpired,
     Status,
 }
 
@@ -149,6 +153,10 @@ impl SwitchForm {
                 value: need(self.value, "bad_row", "value")?,
             },
             Kind::DropConnection => Fault::DropConnection,
+            Kind::Gap => Fault::Gap { object: self.object },
+            Kind::Overflow => Fault::Overflow { object: self.object },
+            Kind::NoTopic => Fault::NoTopic { object: self.object },
+            Kind::ReplayExpired => Fault::ReplayExpired,
             Kind::Slow => Fault::Slow {
                 delay_ms: need(self.delay_ms, "slow", "delay_ms")?,
             },
@@ -200,6 +208,10 @@ impl SwitchForm {
                 (form.field, form.value) = (Some(field.clone()), Some(value.clone()));
             }
             Fault::DropConnection => form.kind = Kind::DropConnection,
+            Fault::Gap { object } => (form.kind, form.object) = (Kind::Gap, object.clone()),
+            Fault::Overflow { object } => (form.kind, form.object) = (Kind::Overflow, object.clone()),
+            Fault::NoTopic { object } => (form.kind, form.object) = (Kind::NoTopic, object.clone()),
+            Fault::ReplayExpired => form.kind = Kind::ReplayExpired,
             Fault::Slow { delay_ms } => (form.kind, form.delay_ms) = (Kind::Slow, Some(*delay_ms)),
             Fault::Status {
                 status,
@@ -335,6 +347,12 @@ mod tests {
                 value: "x".into(),
             },
             Fault::DropConnection,
+            Fault::Gap {
+                object: Some("Lead".into()),
+            },
+            Fault::Overflow { object: None },
+            Fault::NoTopic { object: None },
+            Fault::ReplayExpired,
             Fault::Slow { delay_ms: 9 },
             Fault::Status {
                 status: 410,

@@ -61,6 +61,23 @@ pub enum Fault {
         /// How long to wait.
         delay_ms: u64,
     },
+    /// Tell changes as gaps, by their headers alone. Streams of Salesforce only, as are the next three.
+    Gap {
+        /// The object whose changes; any object when absent.
+        object: Option<String>,
+    },
+    /// Tell changes as an overflow, which does not even name the row.
+    Overflow {
+        /// The object whose changes; any object when absent.
+        object: Option<String>,
+    },
+    /// Have no change events of an object, as before somebody selects it.
+    NoTopic {
+        /// The object; every object when absent.
+        object: Option<String>,
+    },
+    /// Refuse to go on from a replay id.
+    ReplayExpired,
     /// Answer with this status and do nothing.
     Status {
         /// The HTTP status.
@@ -204,7 +221,12 @@ impl FaultBook {
                 continue;
             }
             match &switch.fault {
-                Fault::SearchLag { .. } | Fault::BadRow { .. } => continue,
+                Fault::SearchLag { .. }
+                | Fault::BadRow { .. }
+                | Fault::Gap { .. }
+                | Fault::Overflow { .. }
+                | Fault::NoTopic { .. }
+                | Fault::ReplayExpired => continue,
                 Fault::Slow { delay_ms } => due.delay_ms = due.delay_ms.max((*delay_ms).min(DELAY_MS_MAX)),
                 Fault::DropConnection => due.cut = true,
                 refusal => {
@@ -218,6 +240,15 @@ impl FaultBook {
         }
         switches.retain(|switch| !switch.spent());
         due
+    }
+
+    /// Whether a fault is on that is wanted where requests do not pass; it has happened once more then.
+    pub(crate) fn meets(&self, wanted: impl Fn(&Fault) -> bool) -> bool {
+        let mut switches = self.switches();
+        let met = switches.iter_mut().find(|switch| wanted(&switch.fault));
+        let met = met.map(Switch::use_up).is_some();
+        switches.retain(|switch| !switch.spent());
+        met
     }
 
     /// How far the search index lags at the moment.

@@ -44,6 +44,8 @@ impl PartnerSettings {
 pub struct Settings {
     /// Where Salesforce listens; port 0 takes a free one.
     pub salesforce: SocketAddr,
+    /// Where the Pub/Sub API of Salesforce listens; port 0 takes a free one.
+    pub salesforce_stream: SocketAddr,
     /// Where HubSpot listens; port 0 takes a free one.
     pub hubspot: SocketAddr,
     /// The partners.
@@ -66,6 +68,7 @@ impl std::fmt::Debug for Settings {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Settings")
             .field("salesforce", &self.salesforce)
+            .field("salesforce_stream", &self.salesforce_stream)
             .field("hubspot", &self.hubspot)
             .field("partners", &self.partners)
             .field("seed", &self.seed)
@@ -77,6 +80,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             salesforce: loopback(),
+            salesforce_stream: loopback(),
             hubspot: loopback(),
             partners: Vec::new(),
             seed: 1,
@@ -147,11 +151,19 @@ impl Sandbox {
             without_trailing_slash,
         )
         .await?;
+        let stream = open(
+            "the Pub/Sub API of Salesforce",
+            settings.salesforce_stream,
+            salesforce::pubsub::router(&system),
+            |_| None,
+        )
+        .await?;
         let salesforce = Salesforce {
             addr: port.addr,
+            stream_addr: stream.addr,
             system,
         };
-        let mut ports = vec![port];
+        let mut ports = vec![port, stream];
 
         let system = Arc::new(hubspot::System::new(
             Arc::clone(&clock),

@@ -69,6 +69,10 @@ impl Asker {
         }
     }
 
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().expect("it has logged in")
+    }
+
     /// Sends a request and reads the whole answer; `None` when the connection ended without one.
     pub(crate) async fn try_send(
         &self,

@@ -65,6 +65,11 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
         &["outbound", "server", "sandbox"],
         "only outbound calls, and only server and sandbox serve",
     ),
+    (
+        &["tonic*", "prost*", "grpc*"],
+        &["connector", "sandbox"],
+        "only connector listens to streams of a system, and only sandbox plays one",
+    ),
 ];
 
 /// Crates of pure functions, and what they must not name even for their tests.
@@ -324,6 +329,7 @@ fn only_outbound_builds_an_http_client() {
         "hyper_util::client",
         "hyper::client",
         "client::legacy",
+        "tonic::transport",
         "reqwest::",
     ];
     let mut findings = Vec::new();

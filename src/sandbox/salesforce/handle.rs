@@ -23,6 +23,7 @@ const SHOWN_VERSION: &str = "v68.0";
 #[derive(Clone)]
 pub struct Salesforce {
     pub(crate) addr: SocketAddr,
+    pub(crate) stream_addr: SocketAddr,
     pub(crate) system: Arc<System>,
 }
 
@@ -39,6 +40,12 @@ impl Salesforce {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Where its Pub/Sub API listens: `http://127.0.0.1:41235`, HTTP/2 without TLS.
+    #[must_use]
+    pub fn stream_url(&self) -> String {
+        format!("http://{}", self.stream_addr)
     }
 
     /// The consumer key and secret for client credentials.
@@ -132,6 +139,7 @@ impl System {
         By {
             user: &self.users.admin,
             now_ms: self.clock.now_ms(),
+            origin: "com/salesforce/api/soap/67.0;client=SfdcInternalAPI/",
             faults: None,
         }
     }

@@ -1,13 +1,15 @@
-//! An emulated Salesforce organisation: OAuth, describe, SOQL, rows and collections over REST, and jobs of Bulk API 2.0.
+//! An emulated Salesforce organisation: OAuth, describe, SOQL, rows and collections over REST, jobs of Bulk API 2.0, and
+//! change events by the Pub/Sub API.
 //!
 //! Promised: answers shaped like recorded ones, the error codes of the real system for what a connector can get wrong,
 //! amounts that keep every digit, `SystemModstamp` that strictly increases, collections with one outcome per record.
-//! Not promised: SOAP, Bulk API 1.0, composite requests, duplicate rules, sharing, change events.
+//! Not promised: SOAP, Bulk API 1.0, composite requests, duplicate rules, sharing.
 //!
 //! Any API version from 20.0 to 68.0 is served. Two users write: the integration's, by client credentials or refresh
 //! token, and a sales representative, by password or refresh token, so that a test can tell their changes apart.
 
 mod bulk;
+mod change;
 mod check;
 mod collections;
 mod cursors;
@@ -17,6 +19,7 @@ mod field;
 mod handle;
 mod ids;
 mod oauth;
+pub(crate) mod pubsub;
 mod query;
 mod refusal;
 mod rest;
@@ -86,6 +89,7 @@ pub(crate) struct System {
     sessions: Mutex<Sessions>,
     cursors: Mutex<Cursors>,
     jobs: Mutex<bulk::job::Jobs>,
+    streams: pubsub::Streams,
     faults: FaultBook,
     calls: CallBook,
     clock: Arc<dyn Clock>,
@@ -102,6 +106,7 @@ impl System {
             sessions: Mutex::new(Sessions::new(random, token_life_ms, &users, rotates)),
             cursors: Mutex::new(Cursors::default()),
             jobs: Mutex::default(),
+            streams: pubsub::Streams::default(),
             faults: FaultBook::default(),
             calls: CallBook::default(),
             clock,
@@ -184,6 +189,7 @@ pub(crate) fn router(system: &Arc<System>) -> Router {
     api.merge(control::faults(Arc::clone(system)))
         .merge(control::calls(Arc::clone(system)))
         .merge(control::tables(Arc::clone(system)))
+        .merge(pubsub::control(system))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::change::{Changes, Happened};
 use super::derive::derive;
 use super::refusal::Refusal;
 use super::schema::{Object, Schema};
@@ -34,6 +35,8 @@ pub(crate) struct Table {
 pub(crate) struct By<'a> {
     pub(crate) user: &'a str,
     pub(crate) now_ms: i64,
+    /// By which way the write came, as change events name it.
+    pub(crate) origin: &'a str,
     /// Absent for writes that no fault shall meet.
     pub(crate) faults: Option<&'a FaultBook>,
 }
@@ -52,7 +55,17 @@ pub(crate) struct Org {
     pub(crate) tables: Vec<Table>,
     next_id: Vec<u64>,
     last_stamp_ms: i64,
-    journal: Option<Vec<Undo>>,
+    journal: Option<Journal>,
+    /// What happened to rows, for those who listen.
+    pub(crate) changes: Changes,
+}
+
+/// What a transaction has done so far.
+#[derive(Debug)]
+struct Journal {
+    undo: Vec<Undo>,
+    /// The number that its first change has.
+    first: u64,
 }
 
 impl Org {
@@ -66,6 +79,7 @@ impl Org {
             next_id: vec![first_id; schema.objects.len()],
             last_stamp_ms: 0,
             journal: None,
+            changes: Changes::default(),
         }
     }
 
@@ -139,7 +153,8 @@ impl Org {
         let id = ids::make(object.prefix, self.next_id[table]);
         self.next_id[table] += 1;
         row[0] = Value::from(id.clone());
-        let at = moment(self.next_stamp_ms(by.now_ms));
+        let at_ms = self.next_stamp_ms(by.now_ms);
+        let at = moment(at_ms);
         for (date, user) in [
             ("CreatedDate", "CreatedById"),
             ("LastModifiedDate", "LastModifiedById"),
@@ -157,6 +172,10 @@ impl Org {
         let position = self.tables[table].rows.len();
         self.tables[table].by_id.insert(id.clone(), position);
         self.tables[table].index(object, position, &row);
+        let values = row.iter().cloned().enumerate();
+        let values = values.filter(|(_, value)| !value.is_null()).collect();
+        self.changes
+            .note((table, &id, Happened::Created), at_ms, by, values);
         self.tables[table].rows.push(row);
         self.note(Undo::Drop { table });
         id
@@ -212,17 +231,34 @@ impl Org {
 
     fn replace(&mut self, table: usize, row: usize, mut changed: Row, by: &By<'_>) {
         let object = &self.schema.objects[table];
-        let at = moment(self.next_stamp_ms(by.now_ms));
+        let at_ms = self.next_stamp_ms(by.now_ms);
+        let at = moment(at_ms);
         changed[object.at("LastModifiedDate")] = Value::from(at.clone());
         changed[object.at("LastModifiedById")] = Value::from(by.user);
         changed[object.at("SystemModstamp")] = Value::from(at);
         let before = self.tables[table].set(object, row, changed);
+        let after = &self.tables[table].rows[row];
+        let values = after.iter().zip(&before).enumerate();
+        let values: Vec<_> = values
+            .filter(|(_, (after, before))| after != before)
+            .map(|(at, (after, _))| (at, after.clone()))
+            .collect();
+        let deleted = object.position("IsDeleted");
+        let happened = match values.iter().any(|(at, _)| Some(*at) == deleted) {
+            true => Happened::Deleted,
+            false => Happened::Updated,
+        };
+        let id = after[0].as_str().unwrap_or_default();
+        self.changes.note((table, id, happened), at_ms, by, values);
         self.note(Undo::Restore { table, row, before });
     }
 
     /// From here on, writes can be rolled back.
     pub(crate) fn begin(&mut self) {
-        self.journal = Some(Vec::new());
+        self.journal = Some(Journal {
+            undo: Vec::new(),
+            first: self.changes.next(),
+        });
     }
 
     /// Keeps the writes since [`Org::begin`].
@@ -232,7 +268,11 @@ impl Org {
 
     /// Undoes the writes since [`Org::begin`]. Ids that were given out are not given out again.
     pub(crate) fn roll_back(&mut self) {
-        for undo in self.journal.take().unwrap_or_default().into_iter().rev() {
+        let Some(journal) = self.journal.take() else {
+            return;
+        };
+        self.changes.cut(journal.first);
+        for undo in journal.undo.into_iter().rev() {
             match undo {
                 Undo::Drop { table } => self.tables[table].pop(&self.schema.objects[table]),
                 Undo::Restore { table, row, before } => {
@@ -244,7 +284,7 @@ impl Org {
 
     fn note(&mut self, undo: Undo) {
         if let Some(journal) = &mut self.journal {
-            journal.push(undo);
+            journal.undo.push(undo);
         }
     }
 }

@@ -99,6 +99,7 @@ impl Seeder<'_> {
             &By {
                 user: &author,
                 now_ms: self.now_ms,
+                origin: "",
                 faults: None,
             },
         )

@@ -552,7 +552,7 @@ proptest! {
         after in prop::collection::vec((0u8..3, 0usize..9, 0u8..5), 1..12),
     ) {
         let (mut org, users) = org();
-        let by = By { user: &users.admin, now_ms: NOW_MS, faults: None };
+        let by = By { user: &users.admin, now_ms: NOW_MS, origin: "", faults: None };
         let table = org.schema.at("Account");
         let key = org.schema.objects[table].at("Interconnect_Id__c");
         for (what, row, key) in before {
@@ -574,7 +574,7 @@ proptest! {
     #[test]
     fn a_key_leads_to_its_row(steps in prop::collection::vec((0u8..3, 0usize..9, 0u8..5), 0..25)) {
         let (mut org, users) = org();
-        let by = By { user: &users.admin, now_ms: NOW_MS, faults: None };
+        let by = By { user: &users.admin, now_ms: NOW_MS, origin: "", faults: None };
         let table = org.schema.at("Account");
         let key = org.schema.objects[table].at("Interconnect_Id__c");
         for (what, row, key) in steps {

@@ -20,6 +20,8 @@ pub(crate) struct Visit {
     pub(crate) version: String,
     /// The version in tenths.
     pub(crate) tenths: u16,
+    /// How change events name the way that this call's writes came by.
+    pub(crate) origin: String,
 }
 
 impl Visit {
@@ -28,6 +30,7 @@ impl Visit {
         By {
             user: &self.user,
             now_ms: system.clock.now_ms(),
+            origin: &self.origin,
             faults: Some(&system.faults),
         }
     }
@@ -44,6 +47,22 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = header.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth"))
         .then(|| token.trim().to_owned())
+}
+
+/// `com/salesforce/api/rest/68.0;client=interconnect`, with the name that the caller gave itself.
+fn origin(version: &str, headers: &HeaderMap) -> String {
+    let options = headers
+        .get("sforce-call-options")
+        .and_then(|value| value.to_str().ok());
+    let client = options.and_then(|options| {
+        let mut options = options.split(',').map(str::trim);
+        options.find_map(|option| option.strip_prefix("client="))
+    });
+    let way = format!("com/salesforce/api/rest/{}", version.trim_start_matches('v'));
+    match client {
+        Some(client) => format!("{way};client={client}"),
+        None => way,
+    }
 }
 
 /// `v68.0` as 680.
@@ -73,12 +92,14 @@ impl FromRequestParts<Arc<System>> for Visit {
                 user,
                 version: String::new(),
                 tenths: 0,
+                origin: String::new(),
             });
         };
         let version = path.split('/').next().unwrap_or_default().to_owned();
         let tenths = tenths(&version).ok_or_else(|| Refusal::not_found().into_response())?;
         Ok(Self {
             user,
+            origin: origin(&version, &parts.headers),
             version,
             tenths,
         })

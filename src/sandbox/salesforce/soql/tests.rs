@@ -21,6 +21,7 @@ fn add(org: &mut Org, users: &Users, object: &str, row: &Value) -> String {
     let by = By {
         user: &users.admin,
         now_ms: NOW_MS,
+        origin: "",
         faults: None,
     };
     org.create(table, row.as_object().unwrap(), &by).unwrap()
