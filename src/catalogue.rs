@@ -115,6 +115,23 @@ impl Catalogue {
         samples.map(|(_, source)| source.clone()).collect()
     }
 
+    /// The objects that the connector's samples hold for a mapping, each with the file of its sample; none for a mapping
+    /// without expressions, which has no use for them.
+    pub(crate) fn sampled(&self, mapping: &Mapping) -> Vec<(Arc<str>, serde_json::Value)> {
+        let system = mapping.system();
+        let Some(manifest) = self.manifest(system).filter(|_| mapping.computes()) else {
+            return Vec::new();
+        };
+        let compiled = self.connectors.get(system).cloned();
+        let connector = compiled.or_else(|| Connector::compile(manifest, &mut Report::new()).map(Arc::new));
+        let sampled = connector.map(|connector| connector.sampled(&self.samples(system)));
+        let of_object = sampled
+            .into_iter()
+            .flatten()
+            .filter(|one| one.object == mapping.object());
+        of_object.map(|one| (one.file, one.body)).collect()
+    }
+
     /// The file of a mapping.
     pub fn mapping_file(&self, system: &str, kind: Kind) -> Option<&Source> {
         self.files.get(&format!("mappings/{system}/{kind}.yaml"))
@@ -161,7 +178,7 @@ impl Catalogue {
             one_more();
         }
         for mapping in self.mappings.values() {
-            report.merge(mapping.lint());
+            report.merge(mapping.lint(&self.sampled(mapping)));
             one_more();
         }
     }

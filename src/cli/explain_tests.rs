@@ -111,7 +111,8 @@ fn connector_findings(text: &str, samples: &[Source]) -> Report {
 fn mapping_findings(source: &Source) -> Report {
     let mut report = Report::new();
     if let Some(mapping) = Mapping::compile(source, &mut report) {
-        report.merge(mapping.lint());
+        let sample = serde_json::json!({ "title": "Rollout", "stage": "qualified" });
+        report.merge(mapping.lint(&[("deals.json".into(), sample)]));
     }
     report
 }

@@ -217,7 +217,8 @@ fn lens() -> Json {
 fn fields_of_record(kind: Kind) -> Json {
     let paths: Vec<&str> = kind.fields().map(|field| field.path).collect();
     let docs: Vec<&str> = kind.fields().map(|field| field.doc).collect();
-    let record = json!({"enum": paths, "enumDescriptions": docs});
+    let path = json!({"enum": paths, "enumDescriptions": docs});
+    let record = json!({"anyOf": [path, {"type": "array", "items": path}]});
     json!({
         "if": {"properties": {"record": {"const": kind.name()}}, "required": ["record"]},
         "then": {"properties": {"fields": {"items": {"properties": {"record": record}}}}},

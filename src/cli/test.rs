@@ -91,7 +91,7 @@ fn tests(catalogue: &Catalogue, systems: &[&str]) -> Vec<Tested> {
         tested.push(if is_manifest {
             connector(catalogue, system, source)
         } else {
-            mapping(source)
+            mapping(catalogue, source)
         });
         progress.at(tested.len() as u64);
     }
@@ -113,7 +113,7 @@ fn connector(catalogue: &Catalogue, system: &str, manifest: &Source) -> Tested {
     }
 }
 
-fn mapping(source: &Source) -> Tested {
+fn mapping(catalogue: &Catalogue, source: &Source) -> Tested {
     let mut report = Report::new();
     let mut ran = Vec::new();
     if let Some(mapping) = Mapping::compile(source, &mut report) {
@@ -121,7 +121,7 @@ fn mapping(source: &Source) -> Tested {
             ("examples", mapping.examples().count() as u64),
             ("generated records", LAW_RECORDS),
         ];
-        report.merge(mapping.lint());
+        report.merge(mapping.lint(&catalogue.sampled(&mapping)));
     }
     Tested {
         file: source.file.clone(),

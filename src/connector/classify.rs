@@ -8,7 +8,7 @@ use crate::clock::later;
 use crate::failure::{Class, Failure};
 use crate::manifest::{ClassName, Manifest, Rule, Wait};
 use crate::names::scalar;
-use crate::program::Program;
+use program::Program;
 
 /// What a rate limit without a time means.
 const RATE_WAIT_MS: u64 = 10_000;

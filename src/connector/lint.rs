@@ -22,11 +22,11 @@ use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
 use crate::manifest::{Association, Call, Changes, Object, Step, Strategy, Write};
 use crate::names::{Names, scalar};
-use crate::program::Program;
 use crate::secret::Secrets;
 use crate::settings::Settings;
 use crate::webhook::hint;
 use crate::zone::Zone;
+use program::Program;
 
 /// What a part of a manifest made of a sample, or why it could not.
 type Made = Result<Json, String>;
@@ -45,6 +45,49 @@ impl Connector {
         }
         linter.unreached(manifest, &mut report);
         report
+    }
+}
+
+/// An object as a sample's answer holds it.
+#[derive(Clone, Debug)]
+pub struct Sampled {
+    /// The object, as the manifest names it.
+    pub object: String,
+    /// The file of the sample.
+    pub file: Arc<str>,
+    /// What a mapping is given of it.
+    pub body: Json,
+}
+
+impl Connector {
+    /// The objects in the samples of answers; samples that do not hold are passed over, [`Connector::lint`] tells them.
+    pub fn sampled(self: &Arc<Connector>, samples: &[Source]) -> Vec<Sampled> {
+        let Some(linter) = Linter::new(self) else {
+            return Vec::new();
+        };
+        let mut sampled = Vec::new();
+        for source in samples {
+            let Some(root) = Node::parse(source, &mut Report::new()) else {
+                continue;
+            };
+            let sample = root.to_json();
+            linter.sample.replace(sample.clone());
+            let (about, object) = (sample["about"].as_str(), sample["object"].as_str());
+            let body = linter.unwrapped(&sample["body"]);
+            let made = match (about, object) {
+                (Some("changes"), Some(object)) => linter.changes(object, &body),
+                (Some("by_ids"), Some(object)) => linter.by_ids(object, &body),
+                _ => continue,
+            };
+            let Ok(mut made) = made else { continue };
+            let objects = made["objects"].as_array_mut().into_iter().flatten();
+            sampled.extend(objects.map(|made| Sampled {
+                object: object.unwrap_or_default().to_owned(),
+                file: source.file.clone(),
+                body: made["body"].take(),
+            }));
+        }
+        sampled
     }
 }
 

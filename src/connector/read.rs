@@ -10,9 +10,9 @@ use crate::failure::{Class, Failure};
 use crate::flat;
 use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind, WindowChanges};
 use crate::names::{Names, scalar};
-use crate::program::RunError;
 use crate::window::{Cursor, Next, Plan, Window};
 use crate::zone::{Zone, moment};
+use program::RunError;
 
 /// How many empty windows one call walks over before it returns.
 pub const WINDOWS_MAX: usize = 50;
@@ -263,7 +263,7 @@ impl Connection {
         row: Json,
     ) -> Result<Object, Failure> {
         let get = |name: &str| names.get(name);
-        let part = |program: Option<&crate::program::Program>| match program {
+        let part = |program: Option<&program::Program>| match program {
             Some(program) => program.one(&row, &get).map_err(Failure::from),
             None => Ok(Json::Null),
         };

@@ -19,9 +19,9 @@ use crate::manifest::{
     Encoding, Hash, Part, Proof, Scheme, SecretForm, Sent, Signed, Slot, Told, Unit, Verify,
 };
 use crate::names::Names;
-use crate::program::Program;
 use crate::secret::Secret;
 use crate::webhook::{Incoming, Refusal};
+use program::Program;
 
 /// How far ahead of ours a sender's clock may be.
 pub const AHEAD_MAX_MS: u64 = 60_000;

@@ -7,7 +7,8 @@ use crate::create::{Refer, Refused, Writing, written_as};
 use crate::get::{Read, Reading, ids};
 use crate::lens::Codec;
 use crate::line::{Direction, Line};
-use crate::wire::scalar;
+use crate::whole_name::joined;
+use crate::wire::{WireField, blank, scalar};
 use crate::{Context, Issue, Mapping};
 
 /// What must be written so that an object agrees with a record.
@@ -49,6 +50,7 @@ impl Mapping {
         let writing = Writing {
             lines: &self.lines,
             fields,
+            object,
             context,
             refer,
         };
@@ -65,7 +67,13 @@ impl Mapping {
                 continue;
             }
             // A new object needs what stands for blank even where the record knows nothing.
-            let known = fields.get(line.path);
+            let whole = line
+                .family_name
+                .map(|family_name| whole(fields, line.path, family_name, object));
+            let known = match &whole {
+                Some(whole) => whole.as_ref(),
+                None => fields.get(line.path),
+            };
             let unknown = line
                 .blank
                 .write
@@ -100,22 +108,37 @@ impl Mapping {
     }
 }
 
+/// The whole name of a person, where it is known: half of one says nothing of what stands there.
+fn whole(fields: &Fields, first: &str, last: &str, object: Option<&Json>) -> Option<Value> {
+    let known = [first, last].map(|path| fields.get(path));
+    let enough = match object {
+        Some(_) => known.iter().all(Option::is_some),
+        None => known.iter().any(Option::is_some),
+    };
+    let [first, last] = [first, last].map(|path| fields.text(path).unwrap_or_default());
+    enough.then(|| Value::text(joined(first, last)))
+}
+
 /// `put(v, s) = s if get(s) = v else create(v)`, for one line.
 fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing, backward: &mut Backward) {
-    let held = reading.and_then(|reading| line.wire.find(reading.object));
+    // What cannot be read is no value that the record could agree with: it is written over.
+    let found = reading.and_then(|reading| line.find(reading.object).ok().flatten());
+    let held = found.as_deref();
     let held_blank = held.is_none_or(|held| line.blank(held));
     if value.is_blank() {
         let stands = line.blank.write.as_ref();
         // `[null]` and `;` are not blank, but read as nothing: they stay.
         let clear = match (reading, held.filter(|_| !held_blank)) {
-            (Some(reading), Some(held)) => !matches!(reading.get(line, held, None), Read::Value(Value::Null)),
+            (Some(reading), Some(held)) => !reads_as(line, &Value::Null, held, reading),
             (None, _) => stands.is_some(),
             _ => false,
         };
         if clear {
-            backward
-                .values
-                .insert(line.wire.name.to_string(), stands.cloned().unwrap_or(Json::Null));
+            for wire in cleared(line, reading) {
+                backward
+                    .values
+                    .insert(wire.to_owned(), stands.cloned().unwrap_or(Json::Null));
+            }
         }
         return;
     }
@@ -139,29 +162,63 @@ fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing,
             });
         }
     };
-    // An amount may differ in its number, its currency or both; only what differs is written.
-    let same_amount =
-        created.currency.is_some() && held.is_some_and(|held| same_number(held, &created.value));
-    if !same_amount {
+    // An amount may differ in its number, its currency or both, a name in either part, and an expression may make what
+    // is there already: only what differs is written.
+    let parted = created.second.is_some() || line.derived.is_some();
+    let stands = |wire: &WireField, json: &Json| {
+        let held = reading.and_then(|reading| wire.find(reading.object));
+        held.map_or(line.derived.is_some() && blank(json), |held| {
+            held == json || blank(held) && blank(json) || same_number(held, json)
+        })
+    };
+    if !(parted && stands(&line.wire, &created.value)) {
         backward.values.insert(line.wire.name.to_string(), created.value);
     }
-    if let (Some(code), Some(wire)) = (created.currency, &line.currency) {
-        let held = reading.and_then(|reading| wire.find(reading.object));
-        if held != Some(&code) {
-            backward.values.insert(wire.name.to_string(), code);
-        }
+    if let (Some(second), Some(wire)) = (created.second, &line.second)
+        && !stands(wire, &second)
+    {
+        backward.values.insert(wire.name.to_string(), second);
     }
+}
+
+/// The wire fields that clearing a line empties: a whole name stands in two, and a currency alone says nothing.
+fn cleared<'l>(line: &'l Line, reading: Option<&Reading>) -> impl Iterator<Item = &'l str> {
+    let last = line
+        .second
+        .as_ref()
+        .filter(|_| matches!(line.lens.codec, Codec::WholeName));
+    let filled = move |wire: &WireField| {
+        let held = reading.and_then(|reading| wire.find(reading.object));
+        !held.is_some_and(blank)
+    };
+    let filled: Vec<&str> = std::iter::once(&line.wire)
+        .filter(|wire| last.is_none() || filled(wire))
+        .chain(last.filter(|wire| filled(wire)))
+        .map(|wire| &*wire.name)
+        .collect();
+    filled.into_iter()
+}
+
+/// Whether a wire value is read as a value. What an expression made is read by nobody.
+fn reads_as(line: &Line, value: &Value, held: &Json, reading: &Reading) -> bool {
+    line.derived.is_none() && matches!(reading.get(line, held, None), Read::Value(read) if read == *value)
 }
 
 /// Whether the wire already holds the value.
 fn holds(line: &Line, value: &Value, held: &Json, reading: &Reading, refer: Refer) -> bool {
-    if written_as(line, value, held) {
+    if line.derived.is_none() && written_as(line, value, held) {
+        return true;
+    }
+    // A name with a line break between its words is the same name.
+    if let (true, Value::Text(name), Json::String(held)) = (line.family_name.is_some(), value, held)
+        && name.split_whitespace().eq(held.split_whitespace())
+    {
         return true;
     }
     if let (Codec::Reference { object, .. }, Value::Reference(record)) = (&line.lens.codec, value) {
         return refer(*record, object).is_some_and(|id| ids(held).any(|held| held == id));
     }
-    matches!(reading.get(line, held, None), Read::Value(read) if read == *value)
+    reads_as(line, value, held, reading)
 }
 
 fn same_number(a: &Json, b: &Json) -> bool {

@@ -9,7 +9,7 @@ use crate::condition::Condition;
 use crate::entry::{Entry, entry};
 use crate::example::Example;
 use crate::line::Line;
-use crate::together::{countries, doubles, required};
+use crate::together::{countries, doubles, names, required};
 
 pub(crate) fn compile(source: &Source, report: &mut Report) -> Option<Mapping> {
     let before = report.errors();
@@ -56,7 +56,8 @@ pub(crate) fn compile(source: &Source, report: &mut Report) -> Option<Mapping> {
             .then(a.line.place.start.cmp(&b.line.place.start))
     });
     countries(&mut entries, source, report);
-    let lines: Vec<Line> = entries.into_iter().map(|entry| entry.line).collect();
+    let mut lines: Vec<Line> = entries.into_iter().map(|entry| entry.line).collect();
+    names(&mut lines);
     doubles(&lines, constant_places, source, report);
     if let Some(kind) = kind.filter(|_| report.errors() == before) {
         required(&lines, kind, fields_place, source, report);
@@ -64,14 +65,14 @@ pub(crate) fn compile(source: &Source, report: &mut Report) -> Option<Mapping> {
     if report.errors() > before {
         return None;
     }
-    let mut names: Vec<String> = lines
+    let mut object_fields: Vec<String> = lines
         .iter()
         .flat_map(Line::wire_names)
         .map(str::to_owned)
         .collect();
-    names.extend(when.iter().flat_map(Condition::names).cloned());
-    names.sort();
-    names.dedup();
+    object_fields.extend(when.iter().flat_map(Condition::names).cloned());
+    object_fields.sort();
+    object_fields.dedup();
     Some(Mapping {
         source: source.clone(),
         system: system?.to_owned(),
@@ -81,7 +82,7 @@ pub(crate) fn compile(source: &Source, report: &mut Report) -> Option<Mapping> {
         lines,
         constants,
         examples,
-        object_fields: names,
+        object_fields,
         fields_place,
     })
 }

@@ -8,14 +8,15 @@ use rust_decimal::Decimal;
 use serde_json::{Number, Value as Json};
 
 use crate::Context;
-use crate::get::instant;
+use crate::get::{instant, odata};
 use crate::lens::{
     Codec, CountryWire, CurrencyFrom, DateWire, InstantWire, ListWire, MoneyLens, NumberWire, ReferenceWire,
     SubdivisionWire,
 };
-use crate::line::Line;
+use crate::line::{Line, part};
 use crate::relation::{FALSE, Relation, TRUE};
-use crate::wire::scalar;
+use crate::whole_name;
+use crate::wire::{WireField, scalar};
 
 /// The foreign id of a record at an object.
 pub(crate) type Refer<'a> = &'a dyn Fn(RecordId, &str) -> Option<String>;
@@ -24,14 +25,16 @@ pub(crate) type Refer<'a> = &'a dyn Fn(RecordId, &str) -> Option<String>;
 pub(crate) struct Writing<'a> {
     pub(crate) lines: &'a [Line],
     pub(crate) fields: &'a Fields,
+    /// What the system holds; nothing for an object that is new.
+    pub(crate) object: Option<&'a Json>,
     pub(crate) context: Context<'a>,
     pub(crate) refer: Refer<'a>,
 }
 
-/// What a line writes: the value of its wire field, and of the currency's.
+/// What a line writes: the value of its wire field, and of its second one.
 pub(crate) struct Created {
     pub(crate) value: Json,
-    pub(crate) currency: Option<Json>,
+    pub(crate) second: Option<Json>,
 }
 
 /// Why a line cannot be written.
@@ -50,8 +53,13 @@ impl From<Invalid> for Refused {
 impl Writing<'_> {
     /// Writes a value that is not blank.
     pub(crate) fn create(&self, line: &Line, value: &Value) -> Result<Created, Refused> {
+        if let Some(derived) = &line.derived {
+            let (value, second) = (derived.write(value)?, None);
+            return Ok(Created { value, second });
+        }
         let json = match (&line.lens.codec, value) {
             (Codec::Plain | Codec::Phone { .. }, Value::Text(text)) => Json::from(line.lens.shape(text)),
+            (Codec::WholeName, Value::Text(name)) => return Ok(self.name(line, name)?),
             (Codec::Country(wire), Value::Text(code)) => Json::from(country(*wire, code)?),
             (Codec::Subdivision { wire, country }, Value::Text(code)) => {
                 Json::from(self.subdivision(*wire, *country, code)?)
@@ -82,7 +90,7 @@ impl Writing<'_> {
         };
         Ok(Created {
             value: json,
-            currency: None,
+            second: None,
         })
     }
 
@@ -110,8 +118,25 @@ impl Writing<'_> {
         }
         let currency = expected.is_none().then(|| Json::from(money.currency.code()));
         Ok(Created {
-            value: number(lens.wire, text),
-            currency,
+            value: number(lens.wire, if lens.minor { to_minor(money)? } else { text }),
+            second: currency,
+        })
+    }
+
+    /// The two parts of a whole name, beside those that stand there.
+    fn name(&self, line: &Line, name: &str) -> Result<Created, Invalid> {
+        let held = |wire: Option<&WireField>| {
+            let held = wire.zip(self.object).and_then(|(wire, object)| wire.find(object));
+            held.and_then(|held| part(held).ok()).unwrap_or_default()
+        };
+        let (first, last) = whole_name::apart(name, (held(Some(&line.wire)), held(line.second.as_ref())))?;
+        let json = |part: &str| match part {
+            "" => Json::Null,
+            part => Json::from(part),
+        };
+        Ok(Created {
+            value: json(first),
+            second: Some(json(last)),
         })
     }
 
@@ -147,7 +172,7 @@ impl Writing<'_> {
 /// read from it: the wire may be coarser than the record.
 pub(crate) fn written_as(line: &Line, value: &Value, wire: &Json) -> bool {
     match (&line.lens.codec, value, wire) {
-        (Codec::Plain | Codec::Phone { .. }, Value::Text(text), Json::String(wire)) => {
+        (Codec::Plain | Codec::Phone { .. } | Codec::WholeName, Value::Text(text), Json::String(wire)) => {
             let wire = wire.trim();
             wire == line.lens.shape(text) || wire.contains('\r') && lines(wire) == line.lens.shape(text)
         }
@@ -166,7 +191,8 @@ pub(crate) fn written_as(line: &Line, value: &Value, wire: &Json) -> bool {
             written.is_ok_and(|written| scalar(&written) == scalar(wire))
         }
         (Codec::Instant { digits, .. }, Value::Instant(at), wire) => {
-            scalar(wire).and_then(|wire| instant(wire).ok()) == Some(cut(*at, *digits))
+            let held = scalar(wire).map(|wire| odata(wire).unwrap_or_else(|_| wire.to_owned()));
+            held.and_then(|wire| instant(&wire).ok()) == Some(cut(*at, *digits))
         }
         _ => false,
     }
@@ -188,6 +214,21 @@ fn number(wire: NumberWire, text: String) -> Json {
         Ok(number) if wire == NumberWire::Number => Json::Number(number),
         _ => Json::String(text),
     }
+}
+
+/// An amount in the smallest units of its currency.
+fn to_minor(money: Money) -> Result<String, Invalid> {
+    let (amount, decimals) = (money.amount.normalize(), money.currency.decimals());
+    let units = 10_i64
+        .checked_pow(decimals)
+        .and_then(|units| amount.checked_mul(Decimal::from(units)))
+        .map(|units| units.normalize())
+        .filter(|units| units.scale() == 0);
+    units.map(|units| units.to_string()).ok_or_else(|| {
+        let code = money.currency.code();
+        let expected = format!("an amount with at most {decimals} decimals, which is what {code} has");
+        Invalid::new(&money.amount_text(), expected)
+    })
 }
 
 fn decimal(wire: NumberWire, percent: bool, value: Decimal) -> Result<Json, Invalid> {
@@ -216,14 +257,17 @@ fn day(wire: DateWire, date: Date) -> Result<Json, Invalid> {
     Ok(match wire {
         DateWire::Date => Json::from(date.to_string()),
         DateWire::UtcMidnight => Json::from(format!("{date}T00:00:00Z")),
-        DateWire::EpochMs => {
-            let midnight =
-                jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
-            let midnight =
-                midnight.map_err(|_| Invalid::new(&date.to_string(), "a day from -9999 to 9999"))?;
-            Json::from(midnight.as_millisecond())
-        }
+        DateWire::EpochMs => Json::from(midnight_ms(date)?),
+        DateWire::ODataV2 => Json::from(format!("/Date({})/", midnight_ms(date)?)),
     })
+}
+
+/// Midnight in UTC, in milliseconds since 1970.
+fn midnight_ms(date: Date) -> Result<i64, Invalid> {
+    let midnight = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
+    midnight
+        .map(|midnight| midnight.as_millisecond())
+        .map_err(|_| Invalid::new(&date.to_string(), "a day from -9999 to 9999"))
 }
 
 /// The moment with as many digits of a second as the system keeps.
@@ -237,6 +281,7 @@ fn moment(wire: InstantWire, at: Timestamp) -> Json {
     match wire {
         InstantWire::Iso => Json::from(at.to_string()),
         InstantWire::EpochMs => Json::from(at.as_millisecond()),
+        InstantWire::ODataV2 => Json::from(format!("/Date({}+0000)/", at.as_millisecond())),
     }
 }
 

@@ -128,9 +128,7 @@ impl Mapping {
 
     fn explain_line(&self, line: &Line, object: &Json, context: Context<'_>) -> Explained {
         let names = line.wire_names().map(str::to_owned);
-        let carried = std::iter::once(&line.wire)
-            .chain(&line.currency)
-            .map(|wire| wire.find(object).cloned());
+        let carried = line.wires().map(|wire| wire.find(object).cloned());
         let mut explained = Explained {
             path: line.path,
             wire: names.zip(carried).collect(),
@@ -161,9 +159,9 @@ impl Mapping {
                 return explained;
             }
         };
-        let foreign = line
-            .wire
-            .find(object)
+        let found = line.find(object).ok().flatten();
+        let foreign = found
+            .as_deref()
             .and_then(|wire| crate::get::ids(wire).next())
             .unwrap_or_default();
         explained.value = Some(match value.as_reference() {
@@ -176,12 +174,13 @@ impl Mapping {
             let writing = Writing {
                 lines: &self.lines,
                 fields: &fields,
+                object: Some(object),
                 context,
                 refer: &refer,
             };
             match writing.create(line, &value) {
                 Ok(created) => {
-                    let values = std::iter::once(created.value).chain(created.currency);
+                    let values = std::iter::once(created.value).chain(created.second);
                     explained.back = line.wire_names().map(str::to_owned).zip(values).collect();
                 }
                 Err(Refused::Invalid(invalid)) => explained.issue = Some(invalid.to_string()),

@@ -5,15 +5,16 @@ use std::borrow::Cow;
 use jiff::tz::Offset;
 use jiff::{Timestamp, civil::Date};
 use model::normalise::{self, normalise};
-use model::{Currency, FieldType, Fields, Invalid, RecordId, Value};
+use model::{Currency, FieldType, Fields, Invalid, Money, RecordId, Value};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
 use crate::Context;
 use crate::create::written_as;
-use crate::lens::{Codec, CurrencyFrom, DateWire, ListWire, MoneyLens, Part, SubdivisionWire};
+use crate::lens::{Codec, CurrencyFrom, DateWire, InstantWire, ListWire, MoneyLens, Part, SubdivisionWire};
 use crate::line::{Blank, Line};
 use crate::relation::{Relation, TRUE};
+use crate::whole_name;
 use crate::wire::{blank, scalar, shown, text};
 
 /// Who a foreign id is, by the object it is an id of.
@@ -48,9 +49,12 @@ impl From<Result<Value, Invalid>> for Read {
 impl Reading<'_> {
     /// Reads one line, relative to the base.
     pub(crate) fn read(&self, line: &Line) -> Read {
-        let Some(wire) = line.wire.find(self.object) else {
-            return Read::Unknown;
+        let wire = match line.find(self.object) {
+            Ok(Some(wire)) => wire,
+            Ok(None) => return Read::Unknown,
+            Err(invalid) => return Read::Invalid(invalid),
         };
+        let wire = &*wire;
         if line.blank(wire) {
             return match &line.blank {
                 Blank { ignore: true, .. } => Read::Unknown,
@@ -73,7 +77,9 @@ impl Reading<'_> {
 
     fn value(&self, line: &Line, wire: &Json) -> Result<Value, Invalid> {
         match &line.lens.codec {
-            Codec::Plain => normalise(line.field_type, &line.lens.shape(text(wire)?.trim()), None),
+            Codec::Plain | Codec::WholeName => {
+                normalise(line.field_type, &line.lens.shape(text(wire)?.trim()), None)
+            }
             Codec::Country(_) => normalise(FieldType::Country, text(wire)?, None),
             Codec::Phone { country } => {
                 let raw = text(wire)?.trim();
@@ -102,11 +108,16 @@ impl Reading<'_> {
                 (word, FieldType::Bool) => Ok(Value::Bool(word == TRUE)),
                 (word, _) => Ok(Value::Text(word.to_owned())),
             },
+            Codec::Date(DateWire::ODataV2) => odata(text(wire)?).and_then(|ms| day(&ms)).map(Value::Date),
             Codec::Date(DateWire::Date) => normalise(FieldType::Date, text(wire)?, None),
             Codec::Date(_) => day(text(wire)?).map(Value::Date),
+            Codec::Instant {
+                wire: InstantWire::ODataV2,
+                ..
+            } => odata(text(wire)?).and_then(|ms| instant(&ms)).map(Value::Instant),
             Codec::Instant { .. } => instant(text(wire)?).map(Value::Instant),
             Codec::List { wire: form, relation } => list(line.field_type, form, relation.as_ref(), wire),
-            Codec::Part(part) => Ok(name_part(text(wire)?, *part)),
+            Codec::Part { part, other } => Ok(self.part(line, *part, *other, text(wire)?)),
             // `get` has taken references.
             Codec::Reference { .. } => Ok(Value::Null),
         }
@@ -116,7 +127,12 @@ impl Reading<'_> {
     /// blank. A country that cannot be read is none: guessing another one would make numbers of nobody.
     fn country(&self, line: Option<usize>) -> Option<Cow<'_, str>> {
         let line = line.and_then(|index| self.lines.get(index));
-        let named = match line.and_then(|line| line.wire.find(self.object)) {
+        let found = match line.map(|line| line.find(self.object)) {
+            Some(Err(_)) => return None,
+            Some(Ok(found)) => found,
+            None => None,
+        };
+        let named = match found.as_deref() {
             None => line
                 .zip(self.base)
                 .and_then(|(line, base)| base.text(line.path))
@@ -133,7 +149,7 @@ impl Reading<'_> {
     fn money(&self, line: &Line, lens: &MoneyLens, wire: &Json) -> Result<Value, Invalid> {
         let amount = text(wire)?;
         let found = line
-            .currency
+            .second
             .as_ref()
             .and_then(|wire| wire.find(self.object))
             .filter(|wire| !blank(wire));
@@ -147,11 +163,33 @@ impl Reading<'_> {
                 )
             })?,
         };
-        let money = model::Money::parse(amount, currency)?;
+        let mut money = Money::parse(amount, currency)?;
+        if lens.minor {
+            money.amount = from_minor(money, amount)?;
+        }
         if let Some(expected) = lens.beyond(money.amount) {
             return Err(Invalid::new(amount, expected));
         }
         Ok(Value::Money(money))
+    }
+
+    /// A part of a whole name, cut where both sides last agreed to cut it, if that can still be seen.
+    fn part(&self, line: &Line, part: Part, other: Option<usize>, name: &str) -> Value {
+        let known = |line: Option<&Line>| {
+            line.zip(self.base)
+                .and_then(|(line, base)| base.text(line.path))
+                .unwrap_or_default()
+        };
+        let (own, other) = (
+            known(Some(line)),
+            known(other.and_then(|index| self.lines.get(index))),
+        );
+        let known = match part {
+            Part::First => (own, other),
+            Part::Last => (other, own),
+        };
+        let (first, last) = whole_name::parts(name, known);
+        Value::text(if part == Part::First { first } else { last })
     }
 
     fn reference(&self, line: &Line, object: &str, wire: &Json, base: Option<&Value>) -> Read {
@@ -190,6 +228,31 @@ pub(crate) fn ids(wire: &Json) -> impl Iterator<Item = &str> {
 fn word(relation: &Relation, wire: &Json) -> Result<&'static str, Invalid> {
     let found = scalar(wire).and_then(|text| relation.word(text.trim()));
     found.ok_or_else(|| Invalid::new(&shown(wire), relation.expected()))
+}
+
+/// An amount from the smallest units of its currency.
+fn from_minor(money: Money, raw: &str) -> Result<Decimal, Invalid> {
+    let units = money.amount.normalize();
+    let whole = units.scale() == 0;
+    let amount = Decimal::try_from_i128_with_scale(units.mantissa(), money.currency.decimals());
+    amount.ok().filter(|_| whole).ok_or_else(|| {
+        let code = money.currency.code();
+        Invalid::new(raw, format!("a whole number of the smallest unit of {code}"))
+    })
+}
+
+/// The milliseconds of `/Date(1774915200000)/` and of `/Date(1774915200000+0000)/`.
+pub(crate) fn odata(raw: &str) -> Result<String, Invalid> {
+    let inside = raw
+        .trim()
+        .strip_prefix("/Date(")
+        .and_then(|rest| rest.strip_suffix(")/"));
+    // The milliseconds are UTC already; a system that adds another offset means something that we have not seen.
+    let millis = inside.map(|inside| inside.strip_suffix("+0000").unwrap_or(inside));
+    millis
+        .filter(|millis| millis.parse::<i64>().is_ok())
+        .map(str::to_owned)
+        .ok_or_else(|| Invalid::new(raw, "a moment in UTC such as /Date(1774915200000+0000)/"))
 }
 
 fn hundredth(value: Decimal) -> Result<Decimal, Invalid> {
@@ -282,11 +345,4 @@ fn list(
     } else {
         Value::Set(items)
     })
-}
-
-/// The last word of a name is the family name; what stands before it, if anything, the given name.
-fn name_part(name: &str, part: Part) -> Value {
-    let name = name.trim();
-    let (first, last) = name.rsplit_once(char::is_whitespace).unwrap_or(("", name));
-    Value::text(if part == Part::First { first.trim() } else { last })
 }

@@ -237,6 +237,11 @@ fn record(mapping: &Mapping, draw: &mut Draw) -> Fields {
             )
         })
         .collect();
+    for line in mapping.lines.iter().filter(|line| line.writes()) {
+        if let Some(family_name) = line.family_name {
+            fields.set(family_name, value(line, draw));
+        }
+    }
     // A subdivision lies in the record's country: anything else is a record that nobody has.
     for line in mapping.lines.iter().filter(|line| line.writes()) {
         if let Codec::Subdivision { country, .. } = &line.lens.codec {

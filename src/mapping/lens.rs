@@ -59,7 +59,13 @@ pub(crate) enum Codec {
         wire: ReferenceWire,
     },
     /// A part of a person's name; cannot be written.
-    Part(Part),
+    Part {
+        part: Part,
+        /// The line that reads the other part of the same name.
+        other: Option<usize>,
+    },
+    /// A person's name in two fields of the object, given name and family name.
+    WholeName,
 }
 
 #[derive(Debug)]
@@ -68,6 +74,8 @@ pub(crate) struct MoneyLens {
     pub(crate) currency: CurrencyFrom,
     /// Digits behind the point that the system keeps; an amount with more is refused, never rounded.
     pub(crate) scale: Option<u32>,
+    /// The wire counts the smallest unit of the currency: cents, and yen themselves.
+    pub(crate) minor: bool,
 }
 
 /// Decimals that an amount has at most when the file says no `scale`: one with more went through a binary float.
@@ -120,12 +128,16 @@ pub(crate) enum DateWire {
     UtcMidnight,
     /// Milliseconds since 1970 at midnight UTC, as a number.
     EpochMs,
+    /// The same as OData V2 writes it: `/Date(1774915200000)/`.
+    ODataV2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InstantWire {
     Iso,
     EpochMs,
+    /// As OData V2 writes it: `/Date(1774915200000+0000)/`.
+    ODataV2,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -203,6 +215,7 @@ impl Codec {
             Codec::Phone { .. } => "phone".to_owned(),
             Codec::Country(wire) => format!("country {}", format!("{wire:?}").to_lowercase()),
             Codec::Subdivision { wire, .. } => format!("subdivision {}", format!("{wire:?}").to_lowercase()),
+            Codec::Money(MoneyLens { minor: true, .. }) => "money minor".to_owned(),
             Codec::Money(_) => "money".to_owned(),
             Codec::Decimal { percent: true, .. } => "decimal percent".to_owned(),
             Codec::Decimal { .. } => "decimal".to_owned(),
@@ -211,7 +224,11 @@ impl Codec {
             Codec::Date(DateWire::Date) => "date".to_owned(),
             Codec::Date(DateWire::UtcMidnight) => "date datetime_utc_midnight".to_owned(),
             Codec::Date(DateWire::EpochMs) => "date epoch_ms".to_owned(),
-            Codec::Instant { .. } => "datetime".to_owned(),
+            Codec::Date(DateWire::ODataV2) => "date odata_v2".to_owned(),
+            Codec::Instant { wire, .. } => match wire {
+                InstantWire::ODataV2 => "datetime odata_v2".to_owned(),
+                InstantWire::Iso | InstantWire::EpochMs => "datetime".to_owned(),
+            },
             Codec::List { wire, relation } => {
                 let mut steps = vec![match wire {
                     ListWire::Split(separator) => format!("split `{separator}`"),
@@ -222,8 +239,11 @@ impl Codec {
                 return steps;
             }
             Codec::Reference { object, .. } => format!("reference {object}"),
-            Codec::Part(Part::First) => "part first".to_owned(),
-            Codec::Part(Part::Last) => "part last".to_owned(),
+            Codec::Part {
+                part: Part::First, ..
+            } => "part first".to_owned(),
+            Codec::Part { part: Part::Last, .. } => "part last".to_owned(),
+            Codec::WholeName => "whole_name".to_owned(),
         };
         vec![step]
     }

@@ -14,6 +14,9 @@
 //! GetPut (what was just read is never written back), CreateGet (what was written reads as what it was, relative to
 //! the base), PutGet (the same over an object that held something else), and that writing again writes nothing.
 //!
+//! A line may go one way only, by an expression (`jq`), of which nobody can say what undoes it; the laws speak of the
+//! others.
+//!
 //! Promised: any JSON is answered, never a panic; numbers keep every digit; a value that does not fit is an
 //! [`Issue`] beside the other values, not an error; text is always trimmed and blank text is blank.
 //! A wire field that the object does not carry is *not known*: it is left out, which is not the same as blank.
@@ -24,6 +27,7 @@ mod compile;
 mod condition;
 mod coverage;
 mod create;
+mod derived;
 mod entry;
 mod example;
 mod explain;
@@ -42,6 +46,7 @@ mod suggest;
 mod tests;
 mod together;
 mod vocabulary;
+mod whole_name;
 mod wire;
 
 use diagnostic::{Place, Report, Source};
@@ -126,6 +131,11 @@ impl Mapping {
         self.lines
             .iter()
             .filter_map(|line| line.lens.refers_to().zip(line.refers_to_kind()))
+    }
+
+    /// Whether a line has an expression of its own (`jq`).
+    pub fn computes(&self) -> bool {
+        self.lines.iter().any(|line| line.derived.is_some())
     }
 
     /// Whether an object that is not linked yet belongs to this mapping (`when`). A condition that cannot be

@@ -1,12 +1,16 @@
 //! [`Line`]: one row of a compiled mapping.
 
+use std::borrow::Cow;
+
 use diagnostic::Place;
-use model::{FieldType, Kind, Value};
+use model::{FieldType, Invalid, Kind, Value};
 use serde_json::Value as Json;
 
 use crate::Issue;
-use crate::lens::Lens;
-use crate::wire::{WireField, blank, scalar};
+use crate::derived::Derived;
+use crate::lens::{Codec, Lens};
+use crate::whole_name::joined;
+use crate::wire::{WireField, blank, scalar, text};
 
 /// One field of the record, its wire fields and the lens between them.
 #[derive(Debug)]
@@ -15,8 +19,12 @@ pub(crate) struct Line {
     pub(crate) field_type: FieldType,
     /// Where the value stands on the wire.
     pub(crate) wire: WireField,
-    /// The second wire field of an amount: its currency.
-    pub(crate) currency: Option<WireField>,
+    /// The second wire field: the currency of an amount, the family name of a whole name.
+    pub(crate) second: Option<WireField>,
+    /// The family name of a person whose whole name is written; `path` is the given name.
+    pub(crate) family_name: Option<&'static str>,
+    /// The expression that computes the value, one way.
+    pub(crate) derived: Option<Derived>,
     pub(crate) direction: Direction,
     pub(crate) lens: Lens,
     pub(crate) blank: Blank,
@@ -68,7 +76,31 @@ impl Line {
 
     /// The names of its wire fields.
     pub(crate) fn wire_names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&*self.wire.name).chain(self.currency.as_ref().map(|wire| &*wire.name))
+        self.wires().map(|wire| &*wire.name)
+    }
+
+    /// Its wire fields.
+    pub(crate) fn wires(&self) -> impl Iterator<Item = &WireField> {
+        let derived = self.derived.iter().flat_map(|derived| &derived.inputs).skip(1);
+        std::iter::once(&self.wire).chain(&self.second).chain(derived)
+    }
+
+    /// What the object holds for this line; nothing when it does not carry it.
+    pub(crate) fn find<'o>(&self, object: &'o Json) -> Result<Option<Cow<'o, Json>>, Invalid> {
+        if let Some(derived) = self.derived.as_ref().filter(|_| self.reads()) {
+            return Ok(derived.read(object)?.map(Cow::Owned));
+        }
+        let first = self.wire.find(object);
+        match (&self.lens.codec, &self.second) {
+            (Codec::WholeName, Some(last)) => match (first, last.find(object)) {
+                (Some(first), Some(last)) => {
+                    let whole = joined(part(first)?, part(last)?);
+                    Ok(Some(Cow::Owned(Json::String(whole))))
+                }
+                _ => Ok(None),
+            },
+            _ => Ok(first.map(Cow::Borrowed)),
+        }
     }
 
     pub(crate) fn refers_to_kind(&self) -> Option<Kind> {
@@ -78,11 +110,16 @@ impl Line {
         }
     }
 
-    pub(crate) fn issue(&self, invalid: model::Invalid) -> Issue {
+    pub(crate) fn issue(&self, invalid: Invalid) -> Issue {
         Issue {
             path: self.path,
             object_field: self.wire.name.to_string(),
             invalid,
         }
     }
+}
+
+/// A part of a name as text, blank where it is.
+pub(crate) fn part(wire: &Json) -> Result<&str, Invalid> {
+    if blank(wire) { Ok("") } else { text(wire) }
 }

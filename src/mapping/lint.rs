@@ -1,17 +1,22 @@
 //! Findings about a mapping that compiles: its own examples both ways, the laws, and what is probably not meant.
 
+use std::sync::Arc;
+
 use diagnostic::{Place, Report};
 use model::{FieldType, RecordId, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::Mapping;
 use crate::example::{Example, stand_in};
+use crate::get::{Read, Reading};
 use crate::laws::{broken, context, shown};
 use crate::lens::Codec;
+use crate::line::Line;
 
 impl Mapping {
-    /// Runs the file's examples both ways and the laws with generated records.
-    pub fn lint(&self) -> Report {
+    /// Runs the file's examples both ways, the laws with generated records, and the expressions of one-way lines on
+    /// `samples`: objects as the connector's samples hold them, each with the name of its file.
+    pub fn lint(&self, samples: &[(Arc<str>, Json)]) -> Report {
         let mut report = Report::new();
         report.source(&self.source);
         self.look(&mut report);
@@ -28,6 +33,7 @@ impl Mapping {
                 hint,
             );
         }
+        self.expressions(samples, &mut report);
         for found in broken(self) {
             let place = self.place_of(found.path);
             let message = format!(
@@ -37,6 +43,50 @@ impl Mapping {
             report.error("IC0317", &self.source, place, message, found.hint);
         }
         report
+    }
+
+    /// An expression that compiles may still be wrong for what the system sends; a sample shows it.
+    fn expressions(&self, samples: &[(Arc<str>, Json)], report: &mut Report) {
+        for line in self.lines.iter().filter(|line| line.derived.is_some()) {
+            let mut ran = self.examples.iter().any(|example| self.reaches(line, example));
+            let sent = samples
+                .iter()
+                .filter(|(_, object)| line.reads() && self.admits(object));
+            for (file, object) in sent {
+                let reading = Reading {
+                    lines: &self.lines,
+                    object,
+                    base: None,
+                    context: context(),
+                    resolve: &|_, id| line.refers_to_kind().map(|kind| stand_in(kind, id)),
+                };
+                match reading.read(line) {
+                    Read::Unknown => continue,
+                    Read::Invalid(invalid) => {
+                        let message =
+                            format!("`{}` cannot be read from the sample {file}: {invalid}", line.path);
+                        let hint = "correct the expression, or the sample";
+                        report.error("IC0324", &self.source, line.place, message, hint);
+                    }
+                    Read::Value(_) | Read::Unresolved(_) => {}
+                }
+                ran = true;
+            }
+            if !ran {
+                let message = format!("no example and no sample runs the expression of `{}`", line.path);
+                let hint = "add an example whose object has the fields that it reads, or whose record has the value that it writes";
+                report.warning("IC0325", &self.source, line.place, message, hint);
+            }
+        }
+    }
+
+    /// Whether an example runs the expression of a line.
+    fn reaches(&self, line: &Line, example: &Example) -> bool {
+        if line.reads() {
+            let derived = line.derived.as_ref();
+            return derived.is_some_and(|derived| !matches!(derived.read(&example.object), Ok(None)));
+        }
+        example.record.filled(line.path).is_some()
     }
 
     fn place_of(&self, path: &str) -> Place {
@@ -190,7 +240,7 @@ impl Mapping {
     /// the fields that are written, and the constants.
     fn written_fields(&self, example: &Example) -> Map<String, Json> {
         let lines = self.lines.iter().filter(|line| line.writes());
-        let wires = lines.flat_map(|line| std::iter::once(&line.wire).chain(&line.currency));
+        let wires = lines.flat_map(Line::wires);
         let held =
             wires.filter_map(|wire| Some((wire.name.to_string(), wire.find(&example.object)?.clone())));
         let mut held: Map<String, Json> = held.filter(|(_, json)| !crate::wire::blank(json)).collect();

@@ -24,8 +24,13 @@ const DATES: &[(&str, DateWire)] = &[
     ("date", DateWire::Date),
     ("datetime_utc_midnight", DateWire::UtcMidnight),
     ("epoch_ms", DateWire::EpochMs),
+    ("odata_v2", DateWire::ODataV2),
 ];
-const INSTANTS: &[(&str, InstantWire)] = &[("iso", InstantWire::Iso), ("epoch_ms", InstantWire::EpochMs)];
+const INSTANTS: &[(&str, InstantWire)] = &[
+    ("iso", InstantWire::Iso),
+    ("epoch_ms", InstantWire::EpochMs),
+    ("odata_v2", InstantWire::ODataV2),
+];
 const COUNTRIES: &[(&str, CountryWire)] = &[
     ("alpha2", CountryWire::Alpha2),
     ("alpha3", CountryWire::Alpha3),
@@ -87,6 +92,7 @@ fn wire<T: Copy>(options: &mut Fields, forms: &[(&str, T)], report: &mut Report)
 fn money(options: &mut Fields, node: &Node, report: &mut Report) -> Option<MoneyLens> {
     let wire = wire(options, NUMBERS, report);
     let scale = options.optional_integer("scale", 0..=SCALE_MAX, report);
+    let minor = options.optional_bool("minor", report).unwrap_or(false);
     let currency = match options.optional_text("currency", report) {
         None => CurrencyFrom::Field,
         Some(CONNECTION) => CurrencyFrom::Connection,
@@ -100,20 +106,25 @@ fn money(options: &mut Fields, node: &Node, report: &mut Report) -> Option<Money
             }
         },
     };
+    if let (true, Some(node)) = (minor && scale.is_some(), node.get("scale")) {
+        let message = "an amount in the smallest unit of its currency has as many decimals as that";
+        report.error("IC0304", options.source(), node.place, message, "remove `scale`");
+        return None;
+    }
     let scale = scale.and_then(|scale| u32::try_from(scale).ok());
     Some(MoneyLens {
         wire,
         currency,
         scale,
+        minor,
     })
 }
 
 fn instant(options: &mut Fields, report: &mut Report) -> Codec {
     let wire = wire(options, INSTANTS, report);
-    let most = if wire == InstantWire::EpochMs {
-        DIGITS_MS
-    } else {
-        DIGITS_MAX
+    let most = match wire {
+        InstantWire::EpochMs | InstantWire::ODataV2 => DIGITS_MS,
+        InstantWire::Iso => DIGITS_MAX,
     };
     let digits = options
         .optional_integer("digits", 0..=most, report)

@@ -19,6 +19,20 @@ pub(crate) struct Steps<'a> {
     pub(crate) country: Option<(&'a str, Place)>,
 }
 
+impl Steps<'_> {
+    /// A value that stands on the wire as it is.
+    pub(crate) fn plain() -> Steps<'static> {
+        Steps {
+            lens: Lens {
+                truncate: None,
+                case: None,
+                codec: Codec::Plain,
+            },
+            country: None,
+        }
+    }
+}
+
 struct Reader<'a, 'r> {
     source: &'a Source,
     report: &'r mut Report,
@@ -120,7 +134,7 @@ impl<'a> Reader<'a, '_> {
             "part" => {
                 const PARTS: &[(&str, Part)] = &[("first", Part::First), ("last", Part::Last)];
                 let part = self.word("part", options, place, PARTS);
-                self.codec(place, part.map(Codec::Part));
+                self.codec(place, part.map(|part| Codec::Part { part, other: None }));
             }
             "enum" => self.relation = options.and_then(|node| self.relation(node)),
             "split" => match options
@@ -138,6 +152,7 @@ impl<'a> Reader<'a, '_> {
             "list" => self.list = Some((ListWire::List, place)),
             "single" => self.list = Some((ListWire::Single, place)),
             "email" | "url" | "domain" => self.codec(place, Some(Codec::Plain)),
+            "whole_name" => self.codec(place, Some(Codec::WholeName)),
             _ => self.spelling(name, place, options),
         }
     }
@@ -307,6 +322,12 @@ impl<'a> Reader<'a, '_> {
             }
             (None, other) => spelling::usual(other)?,
         };
+        if matches!(codec, Codec::WholeName) && (self.truncate.is_some() || self.case.is_some()) {
+            let message =
+                "a whole name stands in two fields: it can neither be cut nor be respelled".to_owned();
+            self.error("IC0304", place, message, "keep `whole_name` alone".to_owned());
+            return None;
+        }
         Some(Lens {
             truncate: self.truncate,
             case: self.case,

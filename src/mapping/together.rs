@@ -52,6 +52,23 @@ pub(crate) fn countries(entries: &mut [Entry], source: &Source, report: &mut Rep
     }
 }
 
+/// Two lines that read the parts of one name know of each other.
+pub(crate) fn names(lines: &mut [Line]) {
+    let parts: Vec<(usize, String)> = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| matches!(line.lens.codec, Codec::Part { .. }) && line.derived.is_none())
+        .map(|(index, line)| (index, line.wire.name.to_string()))
+        .collect();
+    for (index, line) in lines.iter_mut().enumerate() {
+        let name = line.wire.name.to_string();
+        if let Codec::Part { other, .. } = &mut line.lens.codec {
+            let same = parts.iter().find(|(at, known)| *at != index && *known == name);
+            *other = same.map(|(at, _)| *at);
+        }
+    }
+}
+
 /// One value of a record has one reader, one field of an object one writer.
 pub(crate) fn doubles(lines: &[Line], constants: Option<&Node>, source: &Source, report: &mut Report) {
     let mut in_file: Vec<&Line> = lines.iter().collect();

@@ -24,6 +24,7 @@ pub const STEPS: &[&str] = &[
     "subdivision",
     "reference",
     "part",
+    "whole_name",
 ];
 
 /// The words of a choice.
@@ -38,7 +39,7 @@ pub(crate) fn words(field_type: FieldType) -> &'static [&'static str] {
 pub(crate) fn fits(step: &str, field_type: FieldType) -> bool {
     use FieldType as F;
     match step {
-        "truncate" | "part" => matches!(field_type, F::Text { .. }),
+        "truncate" | "part" | "whole_name" => matches!(field_type, F::Text { .. }),
         "case" => matches!(field_type, F::Text { .. } | F::Email),
         "enum" => matches!(field_type, F::Choice(_) | F::Choices(_)),
         "split" | "list" | "single" => matches!(field_type, F::Choices(_) | F::Set),

@@ -1,7 +1,7 @@
 //! [`WireField`]: a field of an object by name, and what a JSON value says as text.
 
 use model::Invalid;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 /// A field of an object: a key, or a dotted path of keys.
 #[derive(Debug)]
@@ -37,6 +37,26 @@ impl WireField {
             }
             Some(found)
         })
+    }
+}
+
+impl WireField {
+    /// Puts a value where an object has it: under the whole name, or inside what the name walks into.
+    pub(crate) fn put(&self, like: &Json, value: Json, into: &mut Map<String, Json>) {
+        let whole = self.parts.is_empty() || like.get(&*self.name).is_some();
+        let Some((last, walk)) = self.parts.split_last().filter(|_| !whole) else {
+            into.insert(self.name.to_string(), value);
+            return;
+        };
+        let mut at = into;
+        for part in walk {
+            let inner = at
+                .entry(part.to_string())
+                .or_insert_with(|| Json::Object(Map::new()));
+            let Some(map) = inner.as_object_mut() else { return };
+            at = map;
+        }
+        at.insert(last.to_string(), value);
     }
 }
 

@@ -121,6 +121,37 @@ fn a_broken_edit_gets_its_caret() {
 }
 
 #[test]
+fn an_expression_is_run_on_the_connectors_samples() {
+    let folder = scaffolded(&[]);
+    let text = std::fs::read_to_string(folder.path("mappings/acme-crm/deal.yaml")).unwrap();
+    let with = |expression: &str| {
+        let line = format!(
+            "  - {{ record: description, object: [title, stage], jq: '{expression}', direction: in }}\n"
+        );
+        let text = text.replacen("fields:\n", &format!("fields:\n{line}"), 1);
+        let text = text.replace(
+            "      partner: c-1",
+            "      partner: c-1\n      description: Rollout (offered)",
+        );
+        folder.write("mappings/acme-crm/deal.yaml", &text);
+    };
+    with(r#""\(.title) (\(.stage))""#);
+    assert_eq!(check(&folder), (Some(0), String::new()));
+    // Right for the mapping's own example, and not for what the connector's sample says the system sends.
+    with(
+        r#"if .stage == "offered" then "\(.title) (\(.stage))" else error("a stage that nobody knows") end"#,
+    );
+    let (code, stdout) = check(&folder);
+    assert_eq!(code, Some(2), "{stdout}");
+    assert!(
+        stdout.contains("IC0324")
+            && stdout.contains("./connectors/acme-crm/samples/changes.json")
+            && stdout.contains("a stage that nobody knows"),
+        "{stdout}"
+    );
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let folder = scaffolded(&[]);
     folder.write("mappings/acme-crm/deal.yaml", "mine");

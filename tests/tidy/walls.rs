@@ -4,14 +4,14 @@ use crate::tree::{File, files, rust, verdict};
 
 /// The crates, lowest layer first. A crate may name crates of lower layers, never of its own or a higher one.
 const LAYERS: &[&[&str]] = &[
-    &["diagnostic", "model"],
+    &["diagnostic", "model", "program"],
     &["mapping", "policy", "outbound", "connector", "ledger", "queue"],
     &["sync", "relay", "ecosystem"],
     &["server", "sandbox"],
 ];
 
 /// (who, whom): allowed although the layers do not say so.
-const EXTRA: &[(&str, &str)] = &[("connector", "outbound")];
+const EXTRA: &[(&str, &str)] = &[("connector", "outbound"), ("program", "diagnostic")];
 
 /// (who, whom, why not): forbidden although the layers would allow it.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
@@ -61,6 +61,11 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
         "only outbound builds an HTTP client: there are the limits, time-outs and the address guard",
     ),
     (
+        &["jaq-*"],
+        &["program"],
+        "only program runs jq: there is the closed vocabulary in which every program ends",
+    ),
+    (
         &["hyper", "hyper-util"],
         &["outbound", "server", "sandbox"],
         "only outbound calls, and only server and sandbox serve",
@@ -73,7 +78,7 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Crates of pure functions, and what they must not name even for their tests.
-const PURE: &[&str] = &["diagnostic", "model", "mapping", "policy"];
+const PURE: &[&str] = &["diagnostic", "model", "program", "mapping", "policy"];
 const IMPURE: &[&str] = &[
     "tokio*",
     "async-*",

@@ -317,7 +317,7 @@ mistakes! {
     "##;
     a_function_that_is_misspelt: "tenant: '.id | tostring'" => "tenant: '.id | tostrng'",
     r##"
-    error[IC0203]: `tostrng` is not available in a manifest
+    error[IC0203]: `tostrng` is not available in an expression
       --> connector.yaml:13:67
        |
     13 |   identity: { request: { method: GET, path: /me }, tenant: '.id | tostrng' }
@@ -327,7 +327,7 @@ mistakes! {
     "##;
     a_program_that_may_not_end: "'.items[] | select(.gone | not)'" => "'[repeat(.items)]'",
     r##"
-    error[IC0203]: `repeat` is not available in a manifest
+    error[IC0203]: `repeat` is not available in an expression
       --> connector.yaml:42:20
        |
     42 |         records: '[repeat(.items)]'
@@ -337,7 +337,7 @@ mistakes! {
     "##;
     a_definition: "'.items[] | select(.gone | not)'" => "'def f: f; f'",
     r##"
-    error[IC0203]: definitions are not available in a manifest: they may not end
+    error[IC0203]: definitions are not available in an expression: they may not end
       --> connector.yaml:42:23
        |
     42 |         records: 'def f: f; f'

@@ -5,8 +5,8 @@ use diagnostic::{Fields, Node, Report};
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
-use crate::program::Program;
 use crate::template::Template;
+use program::Program;
 
 /// The first wait between two questions about a job, unless the manifest says otherwise.
 const POLL_MS: u64 = 2_000;

@@ -66,7 +66,7 @@ pub(crate) struct Manifest {
 /// How the account is named.
 pub(crate) struct Identity {
     pub(crate) request: Call,
-    pub(crate) tenant: crate::program::Program,
+    pub(crate) tenant: program::Program,
 }
 
 impl Manifest {

@@ -10,8 +10,8 @@ use super::reading::{ByIds, Changes, read_reads};
 use super::request::Call;
 use super::writing::{Write, read_write};
 use crate::codec::Type;
-use crate::program::Program;
 use crate::template::Template;
+use program::Program;
 
 /// Names that programs over replies may use: `headers` are those of the answer, `status` is its status.
 pub(super) const REPLY: [&str; 5] = ["config", "object", "vars", "headers", "status"];

@@ -6,8 +6,8 @@ use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use serde_json::Value as Json;
 
 use super::request::Rpc;
-use crate::program::{Broken, Program};
 use crate::template::{Template, Templates};
+use program::Program;
 
 /// One key of a connection's configuration.
 #[derive(Clone, Debug, Default)]
@@ -248,47 +248,12 @@ impl<'a> Reader<'a> {
                 report.error(
                     "IC0203",
                     self.source,
-                    self.inside(text.place, source, &broken),
+                    broken.place(source, text.place, self.source),
                     broken.message,
                     broken.hint,
                 );
                 None
             }
-        }
-    }
-
-    /// The place inside an expression, when the file shows the expression as it was parsed.
-    fn inside(&self, place: Place, source: &str, broken: &Broken) -> Place {
-        let Some(offset) = broken
-            .offset
-            .and_then(|o| source.get(..o))
-            .map(|s| s.chars().count())
-        else {
-            return place;
-        };
-        let shown: String = self
-            .source
-            .text
-            .chars()
-            .skip(place.start)
-            .take(place.end.saturating_sub(place.start))
-            .collect();
-        match shown.find(source) {
-            Some(byte) if !source.contains('\n') => {
-                let before = shown[..byte].chars().count();
-                let skip = before + offset;
-                let wrong = match broken.length {
-                    0 => source.chars().count().saturating_sub(offset).max(1),
-                    length => length,
-                };
-                Place {
-                    start: place.start + skip,
-                    end: place.start + skip + wrong,
-                    line: place.line,
-                    column: place.column + skip,
-                }
-            }
-            _ => place,
         }
     }
 

@@ -6,7 +6,7 @@ use super::job::ReadJob;
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
-use crate::program::Program;
+use program::Program;
 
 /// Reading what changed.
 pub(crate) enum Changes {

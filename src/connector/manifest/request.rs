@@ -4,8 +4,8 @@ use diagnostic::{Fields, Node, Report, Value};
 use outbound::Method;
 
 use super::reader::{BASE, Reader};
-use crate::program::Program;
 use crate::template::Template;
+use program::Program;
 
 /// A request; what is sent depends on the values it is given.
 pub(crate) struct Call {

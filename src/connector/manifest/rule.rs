@@ -4,7 +4,7 @@ use diagnostic::{Fields, Node, Report, Value};
 
 use super::reader::Reader;
 use crate::failure::RecordClass;
-use crate::program::Program;
+use program::Program;
 
 /// One rule for a whole answer.
 pub(crate) struct Rule {

@@ -10,8 +10,8 @@ use diagnostic::{Fields, Node, Place, Report, Source, Value};
 
 use super::object::merged;
 use super::reader::Reader;
-use crate::program::Program;
 use crate::template::Template;
+use program::Program;
 
 /// One way; the secrets are those of one sender, more than one while they are changed.
 pub(crate) struct Verify {

@@ -4,7 +4,7 @@ use diagnostic::{Fields, Node, Report};
 
 use super::reader::Reader;
 use super::verify::{self, Verify};
-use crate::program::Program;
+use program::Program;
 
 pub(crate) struct Webhooks {
     pub(crate) handshakes: Vec<Handshake>,

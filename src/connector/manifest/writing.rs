@@ -6,7 +6,7 @@ use super::job::WriteJob;
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
-use crate::program::Program;
+use program::Program;
 
 pub(crate) struct Write {
     /// The field that holds our record id.

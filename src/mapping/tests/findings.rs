@@ -426,6 +426,144 @@ examples"#,
        |
        = help: write `object: [Amount, Currency]`, or `money: { currency: "{connection}" }`
     "##;
+    an_expression_both_ways: "object: Customer }" => "object: Customer, jq: .Customer }",
+    r##"
+    error[IC0322]: an expression goes one way: nothing shows how it is undone
+      --> deal.yaml:17:52
+       |
+    17 |   - { record: customer.name, object: Customer, jq: .Customer }
+       |                                                    ^^^^^^^^^
+       |
+       = help: add `direction: in`, `out` or `create`
+    "##;
+    an_expression_and_a_lens: "object: Customer }" => "object: Customer, jq: ascii_upcase, lens: [ case: upper ], direction: out }",
+    r##"
+    error[IC0322]: the expression says already how the value is written
+      --> deal.yaml:17:72
+       |
+    17 |   - { record: customer.name, object: Customer, jq: ascii_upcase, lens: [ case: upper ], direction: out }
+       |                                                                        ^^
+       |
+       = help: remove `lens`
+    "##;
+    an_expression_that_is_none: "object: Customer }" => "object: Customer, jq: '.Customer | lenght', direction: in }",
+    r##"
+    error[IC0323]: `lenght` is not available in an expression
+      --> deal.yaml:17:65
+       |
+    17 |   - { record: customer.name, object: Customer, jq: '.Customer | lenght', direction: in }
+       |                                                                 ^^^^^^
+       |
+       = help: did you mean `length`?
+    "##;
+    an_expression_that_may_not_end: "object: Customer }" => "object: Customer, jq: 'repeat(.)', direction: in }",
+    r##"
+    error[IC0323]: `repeat` is not available in an expression
+      --> deal.yaml:17:53
+       |
+    17 |   - { record: customer.name, object: Customer, jq: 'repeat(.)', direction: in }
+       |                                                     ^^^^^^
+       |
+       = help: a program must end on every input; connectors/README.md lists what is available
+    "##;
+    an_expression_for_something_else: "object: Customer }" => "object: Notes, jq: .Notes.text, direction: in }",
+    r##"
+    error[IC0324]: `customer.name` cannot be read from the sample samples/deals.json: `an object` is not what the line's `jq` is for: `.Notes.text` fails on this input: found text, expected an object
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: customer.name, object: Notes, jq: .Notes.text, direction: in }
+       |               ^^^^^^^^^^^^^
+       |
+       = help: correct the expression, or the sample
+    "##;
+    an_expression_that_makes_many_values: "object: Customer }" => "object: Name, jq: '.Name | ., .', direction: in }",
+    r##"
+    error[IC0314]: `customer.name` and `Name`: `an object` is not what the line's `jq` is for: `.Name | ., .` makes 2 values of it, and a field has one
+      --> deal.yaml:27:13
+       |
+    27 |     record: { name: Pilot, stage: committed, amount: { amount: 10.5, currency: EUR }, expected_close_date: 2026-03-31, contact: { fi...
+       |             ^^
+       |
+       = help: correct the object or the lens
+
+    error[IC0324]: `customer.name` cannot be read from the sample samples/deals.json: `an object` is not what the line's `jq` is for: `.Name | ., .` makes 2 values of it, and a field has one
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: customer.name, object: Name, jq: '.Name | ., .', direction: in }
+       |               ^^^^^^^^^^^^^
+       |
+       = help: correct the expression, or the sample
+    "##;
+    an_expression_that_nobody_runs: "object: Customer }" => "object: Customer, jq: '.Customer | ascii_upcase', direction: in }",
+    r##"
+    warning[IC0325]: no example and no sample runs the expression of `customer.name`
+      --> deal.yaml:17:15
+       |
+    17 |   - { record: customer.name, object: Customer, jq: '.Customer | ascii_upcase', direction: in }
+       |               ^^^^^^^^^^^^^
+       |
+       = help: add an example whose object has the fields that it reads, or whose record has the value that it writes
+    "##;
+    a_computed_amount_without_its_currency: "object: [Amount, Currency], lens: [ money: { scale: 2 } ] }" => "object: [Amount, Currency], jq: .Amount, lens: [ money: { scale: 2 } ], direction: in }",
+    r##"
+    error[IC0320]: the expression makes the amount of `amount`, and nothing says its currency
+      --> deal.yaml:13:31
+       |
+    13 |   - { record: amount, object: [Amount, Currency], jq: .Amount, lens: [ money: { scale: 2 } ], direction: in }
+       |                               ^
+       |
+       = help: write `money: { currency: "{connection}" }`, or a code
+    "##;
+    two_fields_that_are_no_name: "record: customer.name, object" => "record: [customer.name, customer.city], direction: out, object",
+    r##"
+    error[IC0320]: two fields of the record are one of the object only where a whole name is written
+      --> deal.yaml:17:5
+       |
+    17 |   - { record: [customer.name, customer.city], direction: out, object: Customer }
+       |     ^^
+       |
+       = help: write `lens: [ whole_name ]` and `direction: out` or `create`, or name one field
+    "##;
+    a_whole_name_in_one_field: "object: Customer }" => "object: Customer, lens: [ whole_name ] }",
+    r##"
+    error[IC0320]: `customer.name` is a whole name, which the object has in two fields
+      --> deal.yaml:17:38
+       |
+    17 |   - { record: customer.name, object: Customer, lens: [ whole_name ] }
+       |                                      ^^^^^^^^
+       |
+       = help: write `object: [first_name, last_name]`, the given name first
+    "##;
+    a_whole_name_that_is_cut: "object: Customer }" => "object: [First, Last], lens: [ whole_name, truncate: 40 ] }",
+    r##"
+    error[IC0304]: a whole name stands in two fields: it can neither be cut nor be respelled
+      --> deal.yaml:17:5
+       |
+    17 |   - { record: customer.name, object: [First, Last], lens: [ whole_name, truncate: 40 ] }
+       |     ^^
+       |
+       = help: keep `whole_name` alone
+    "##;
+    a_stand_in_for_a_whole_name: "object: Customer }" => "object: [First, Last], lens: [ whole_name ], blank: { write: none } }",
+    r##"
+    error[IC0321]: `write` has no place in a name of two fields
+      --> deal.yaml:17:5
+       |
+    17 |   - { record: customer.name, object: [First, Last], lens: [ whole_name ], blank: { write: none } }
+       |     ^^
+       |
+       = help: remove `write`
+    "##;
+    the_smallest_unit_with_a_scale: "money: { scale: 2 }" => "money: { scale: 2, minor: true }",
+    r##"
+    error[IC0304]: an amount in the smallest unit of its currency has as many decimals as that
+      --> deal.yaml:13:75
+       |
+    13 |   - { record: amount, object: [Amount, Currency], lens: [ money: { scale: 2, minor: true } ] }
+       |                                                                           ^
+       |
+       = help: remove `scale`
+    "##;
     a_stand_in_that_is_a_value: "record: expected_close_date, object: Close, lens" => r#"record: expected_close_date, object: Close, blank: { write: "2026-03-31T00:00:00Z" }, lens"#,
     r##"
     error[IC0314]: `expected_close_date` reads as blank, the example says `2026-03-31`

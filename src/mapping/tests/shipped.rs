@@ -35,7 +35,10 @@ fn all() -> Vec<Mapping> {
 
 #[test]
 fn no_file_has_a_finding() {
-    let findings: Vec<String> = all().iter().map(|mapping| mapping.lint().render(false)).collect();
+    let findings: Vec<String> = all()
+        .iter()
+        .map(|mapping| mapping.lint(&[]).render(false))
+        .collect();
     assert_eq!(findings.concat(), "");
 }
 

@@ -519,6 +519,252 @@ fn names_are_only_taken_apart() {
 }
 
 #[test]
+fn a_name_in_one_field_keeps_the_parts_that_were_agreed_on() {
+    let mapping = deal(
+        "  - { record: [contact.first_name, contact.last_name], object: Contact, lens: [ whole_name ], direction: out }\n  - { record: contact.first_name, object: Contact, lens: [ part: first ], direction: in }\n  - { record: contact.last_name, object: Contact, lens: [ part: last ], direction: in }\n",
+    );
+    let person =
+        |first: &str, last: &str| record(&[("contact.first_name", first), ("contact.last_name", last)]);
+    let base = person("Ana", "de Silva");
+    let held = json!({ "Contact": "Ana de Silva" });
+    assert_eq!(backward(&mapping, &base, None), held);
+    assert_eq!(
+        forward(&mapping, &held, Some(&base)),
+        ["contact.first_name = Ana", "contact.last_name = de Silva"]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Contact": "Anna de Silva" }), Some(&base)),
+        ["contact.first_name = Anna", "contact.last_name = de Silva"],
+        "the family name is still there"
+    );
+    assert_eq!(
+        backward(
+            &mapping,
+            &person("Ana", "de Silva"),
+            Some(&json!({ "Contact": "Ana\nde  Silva" }))
+        ),
+        json!({}),
+        "the same name"
+    );
+    assert_eq!(
+        backward(&mapping, &person("Ana", "Sousa"), Some(&held)),
+        json!({ "Contact": "Ana Sousa" })
+    );
+    // Half of a name says nothing of what stands there; of a new object it is all that is known.
+    let half = record(&[("contact.last_name", "Sousa")]);
+    assert_eq!(backward(&mapping, &half, Some(&held)), json!({}));
+    assert_eq!(backward(&mapping, &half, None), json!({ "Contact": "Sousa" }));
+    let nobody = record(&[("contact.first_name", ""), ("contact.last_name", "")]);
+    assert_eq!(
+        backward(&mapping, &nobody, Some(&held)),
+        json!({ "Contact": null })
+    );
+}
+
+#[test]
+fn a_whole_name_is_never_cut_by_guess() {
+    let mapping = deal("  - { record: description, object: [First, Last], lens: [ whole_name ] }\n");
+    let named = |name: &str| record(&[("description", name)]);
+    let put = |name: &str, first: Json, last: Json| {
+        let held = json!({ "First": first, "Last": last });
+        let written = mapping.backward(&named(name), Some(&held), euro(), &no_id);
+        let issues = written.issues.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (Json::Object(written.values), issues)
+    };
+    let right = |values: Json| (values, Vec::<String>::new());
+    assert_eq!(
+        forward(&mapping, &json!({ "First": " Ana ", "Last": "de Silva" }), None),
+        ["description = Ana de Silva"]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "First": null, "Last": "Cher" }), None),
+        ["description = Cher"]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "First": null, "Last": "" }), None),
+        ["description = "]
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Last": "Silva" }), None),
+        Vec::<String>::new(),
+        "not known"
+    );
+    assert_eq!(
+        put("Ana de Silva", json!("Ana de"), json!("Silva")),
+        right(json!({})),
+        "the same name"
+    );
+    assert_eq!(
+        put("Anna de Silva", json!("Ana"), json!("de Silva")),
+        right(json!({ "First": "Anna" }))
+    );
+    assert_eq!(
+        put("Ana Sousa", json!("Ana"), json!("de Silva")),
+        right(json!({ "Last": "Sousa" }))
+    );
+    assert_eq!(
+        put("Cher", json!("Ana"), json!("de Silva")),
+        right(json!({ "First": null, "Last": "Cher" }))
+    );
+    assert_eq!(put("", json!("Ana"), json!("")), right(json!({ "First": null })));
+    assert_eq!(
+        backward(&mapping, &named("Rosa Blake"), None),
+        json!({ "First": "Rosa", "Last": "Blake" })
+    );
+    assert_eq!(
+        backward(&mapping, &named("Cher"), None),
+        json!({ "First": null, "Last": "Cher" })
+    );
+    let (values, issues) = put("Rosa de la Cruz", json!("Ana"), json!("de Silva"));
+    assert_eq!(values, json!({}));
+    insta::assert_snapshot!(issues.join("\n"), @"`description` and `First`: `Rosa de la Cruz` is not a name of two words, or one of which the given name or the family name stands there already: where the family name begins is not known");
+}
+
+#[test]
+fn the_smallest_units_of_a_currency() {
+    let mapping = deal("  - { record: amount, object: [Cents, Code], lens: [ money: { minor: true } ] }\n");
+    for (units, code, amount) in [
+        ("1050", "EUR", "10.50 EUR"),
+        ("1050", "JPY", "1050 JPY"),
+        ("1050", "BHD", "1.050 BHD"),
+        ("-7", "USD", "-0.07 USD"),
+        ("0", "USD", "0.00 USD"),
+        (
+            "99999999999999999999999999",
+            "EUR",
+            "999999999999999999999999.99 EUR",
+        ),
+    ] {
+        let object: Json =
+            serde_json::from_str(&format!(r#"{{"Cents": {units}, "Code": "{code}"}}"#)).unwrap();
+        assert_eq!(forward(&mapping, &object, None), [format!("amount = {amount}")]);
+        assert_eq!(
+            backward(&mapping, &record(&[("amount", amount)]), None).to_string(),
+            object.to_string()
+        );
+    }
+    insta::assert_snapshot!(
+        forward(&mapping, &json!({ "Cents": 10.5, "Code": "EUR" }), None).join("\n"),
+        @"`amount` and `Cents`: `10.5` is not a whole number of the smallest unit of EUR"
+    );
+    let too_fine = mapping.backward(&record(&[("amount", "0.125 EUR")]), None, euro(), &no_id);
+    assert_eq!(too_fine.values.get("Cents"), None);
+    insta::assert_snapshot!(
+        too_fine.issues[0].to_string(),
+        @"`amount` and `Cents`: `0.125` is not an amount with at most 2 decimals, which is what EUR has"
+    );
+    // The same count of another currency is another amount.
+    let held = json!({ "Cents": 1050, "Code": "JPY" });
+    assert_eq!(
+        backward(&mapping, &record(&[("amount", "10.50 EUR")]), Some(&held)),
+        json!({ "Code": "EUR" })
+    );
+    let text = deal(
+        "  - { record: amount, object: Cents, lens: [ money: { minor: true, wire: string, currency: EUR } ] }\n",
+    );
+    assert_eq!(
+        backward(&text, &record(&[("amount", "10.50 EUR")]), None),
+        json!({ "Cents": "1050" })
+    );
+}
+
+#[test]
+fn days_and_moments_of_odata_v2() {
+    let mapping = deal(
+        "  - { record: expected_close_date, object: Close, lens: [ date: { wire: odata_v2 } ] }\n  - { record: closed_at, object: Closed, lens: [ datetime: { wire: odata_v2 } ], coarse: true }\n",
+    );
+    let object = json!({ "Close": "/Date(1795392000000)/", "Closed": "/Date(1795405173898+0000)/" });
+    let read = forward(&mapping, &object, None);
+    assert_eq!(
+        read,
+        [
+            "closed_at = 2026-11-23T03:39:33.898Z",
+            "expected_close_date = 2026-11-23"
+        ]
+    );
+    let fields = record(&[
+        ("closed_at", "2026-11-23T03:39:33.898Z"),
+        ("expected_close_date", "2026-11-23"),
+    ]);
+    assert_eq!(backward(&mapping, &fields, None), object);
+    let odd = json!({ "Close": "2026-11-23", "Closed": "/Date(1795405173898+0060)/" });
+    insta::assert_snapshot!(forward(&mapping, &odd, None).join("\n"), @r"
+    `closed_at` and `Closed`: `/Date(1795405173898+0060)/` is not a moment in UTC such as /Date(1774915200000+0000)/
+    `expected_close_date` and `Close`: `2026-11-23` is not a moment in UTC such as /Date(1774915200000+0000)/
+    ");
+}
+
+#[test]
+fn an_expression_goes_one_way() {
+    let mapping = deal(
+        r#"  - { record: description, object: [Notes, Account.Memo], jq: "[.Notes[]?.text, .Account.Memo] | map(values) | join(\"\n\")", direction: in }
+  - { record: origin, object: Source, jq: ".Source.kind", lens: [ enum: { partner: P, vendor: V } ], direction: in }
+  - { record: next_steps, object: Todo, jq: "split(\"; \") | map({task: .})", direction: out }
+  - { record: amount, object: Total, jq: '"\(.amount) \(.currency)"', direction: create }
+"#,
+    );
+    assert_eq!(
+        mapping.object_fields(),
+        [
+            "Account.Memo",
+            "Name",
+            "Notes",
+            "Source",
+            "Stage",
+            "Todo",
+            "Total"
+        ]
+    );
+    let object =
+        json!({ "Notes": [{ "text": "one" }, {}], "Account": { "Memo": "two" }, "Source": { "kind": "P" } });
+    assert_eq!(
+        forward(&mapping, &object, None),
+        ["description = one\ntwo", "origin = partner"]
+    );
+    assert_eq!(
+        forward(
+            &mapping,
+            &json!({ "Notes": [], "Account": null, "Source": {} }),
+            None
+        ),
+        ["description = ", "origin = "],
+        "what the expression makes is blank"
+    );
+    assert_eq!(
+        forward(&mapping, &json!({ "Notes": [] }), None),
+        Vec::<String>::new(),
+        "not known"
+    );
+    let told = forward(
+        &mapping,
+        &json!({ "Source": "P", "Notes": 7, "Account": {} }),
+        None,
+    );
+    insta::assert_snapshot!(told.join("\n"), @"`origin` and `Source`: `an object` is not what the line's `jq` is for: `.Source.kind` fails on this input: found text, expected an object");
+
+    let fields = record(&[("next_steps", "Call; Visit"), ("amount", "1250.50 EUR")]);
+    let todo = json!([{ "task": "Call" }, { "task": "Visit" }]);
+    assert_eq!(
+        backward(&mapping, &fields, None),
+        json!({ "Todo": todo, "Total": "1250.50 EUR" })
+    );
+    assert_eq!(
+        backward(
+            &mapping,
+            &fields,
+            Some(&json!({ "Todo": todo, "Total": "other" }))
+        ),
+        json!({})
+    );
+    let none = record(&[("next_steps", "")]);
+    assert_eq!(
+        backward(&mapping, &none, Some(&json!({ "Todo": todo }))),
+        json!({ "Todo": null })
+    );
+    assert_eq!(backward(&mapping, &none, None), json!({}));
+}
+
+#[test]
 fn explains_field_by_field() {
     let mapping = deal(
         "  - { record: amount, object: [Amount, Code], lens: [ money: {} ] }\n  - { record: contact.phone, object: Phone }\n",
@@ -591,7 +837,9 @@ fn flags_and_whole_numbers() {
             path: field.path,
             field_type: field.field_type,
             wire: crate::wire::WireField::new("X"),
-            currency: None,
+            second: None,
+            family_name: None,
+            derived: None,
             direction: crate::line::Direction::Both,
             lens,
             blank: Default::default(),
@@ -613,6 +861,7 @@ fn flags_and_whole_numbers() {
         let writing = Writing {
             lines: &[],
             fields: &Fields::new(),
+            object: None,
             context: CONTEXT,
             refer: &no_id,
         };

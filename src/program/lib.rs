@@ -1,30 +1,37 @@
-//! [`Program`]: an expression from JSON to JSON, as `{ jq: … }` or a plain path in a manifest.
+//! [`Program`]: an expression from JSON to JSON, as `{ jq: … }` or a plain path in a manifest, and as `jq:` in a mapping.
+//!
+//! It knows neither HTTP nor records: the crates that do hand it a value and take what it makes of that.
 //!
 //! A plain path (`.records[]`, `.paging.next.after`) is walked by us: no conversion, every digit of every number kept.
 //! Everything else is jq, run by jaq, in a *closed vocabulary*: no definitions, no `range`, `repeat`, `until` or other
 //! generator from nothing.
-//! jaq has no fuel, and a manifest's program runs on what a foreign system sends; without recursion every program ends
-//! after work that its input bounds, so that no watchdog thread is needed.
+//! jaq has no fuel, and a program runs on what a foreign system sends; without recursion every program ends after work
+//! that its input bounds, so that no watchdog thread is needed.
 //! Numbers pass through unchanged (`1.10` stays `1.10`); a program that computes a fraction is refused at run time,
 //! because it would have gone through a float.
 
 use std::fmt;
 
 use bytes::Bytes;
+use diagnostic::{Place, Source};
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Value as Json};
 
-use crate::vocabulary::{OWN, VOCABULARY, foreign};
+mod vocabulary;
+
+use vocabulary::{OWN, VOCABULARY, foreign};
 
 /// How many values one program may give.
 pub const OUTPUTS_MAX: usize = 100_000;
+/// Characters of what jq says about a failure that are passed on.
+const MESSAGE_CHARS_MAX: usize = 500;
 
 type Filter = jaq_core::Filter<data::JustLut<Val>>;
 
 /// A compiled expression. Cheap to run, never changes.
-pub(crate) struct Program {
+pub struct Program {
     source: String,
     kind: Kind,
 }
@@ -46,24 +53,61 @@ enum Step {
 
 /// Why an expression does not compile, and where in its text.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Broken {
-    pub(crate) message: String,
-    pub(crate) hint: String,
+pub struct Broken {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
     /// Bytes from the start of the text.
-    pub(crate) offset: Option<usize>,
+    pub offset: Option<usize>,
     /// How many bytes are wrong; 0 for all up to the end.
-    pub(crate) length: usize,
+    pub length: usize,
+}
+
+impl Broken {
+    /// The place inside an expression, when the file shows the expression as it was parsed; else that of all of it.
+    pub fn place(&self, text: &str, place: Place, source: &Source) -> Place {
+        let Some(offset) = self.offset.and_then(|o| text.get(..o)).map(|s| s.chars().count()) else {
+            return place;
+        };
+        let length = place.end.saturating_sub(place.start);
+        let shown: String = source.text.chars().skip(place.start).take(length).collect();
+        match shown.find(text) {
+            Some(byte) if !text.contains('\n') => {
+                let skip = shown[..byte].chars().count() + offset;
+                let wrong = match self.length {
+                    0 => text.chars().count().saturating_sub(offset).max(1),
+                    length => length,
+                };
+                Place {
+                    start: place.start + skip,
+                    end: place.start + skip + wrong,
+                    line: place.line,
+                    column: place.column + skip,
+                }
+            }
+            _ => place,
+        }
+    }
 }
 
 /// Why an expression gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RunError {
+pub enum RunError {
+    /// The input is not of the shape that the program is for.
     #[error("`{program}` fails on this input: {message}")]
-    Failed { program: String, message: String },
+    Failed {
+        /// The program, shortened.
+        program: String,
+        /// What jq says.
+        message: String,
+    },
+    /// A fraction was computed, in binary.
     #[error(
         "`{0}` computed a number with a fraction, which would not be exact: pass numbers through unchanged"
     )]
     Inexact(String),
+    /// More than [`OUTPUTS_MAX`] values.
     #[error("`{0}` gave more than {OUTPUTS_MAX} values")]
     TooMany(String),
 }
@@ -76,7 +120,7 @@ impl fmt::Debug for Program {
 
 impl Program {
     /// Compiles an expression that may use these variables (without `$`).
-    pub(crate) fn compile(source: &str, names: &[&'static str]) -> Result<Program, Broken> {
+    pub fn compile(source: &str, names: &[&'static str]) -> Result<Program, Broken> {
         let kind = match path(source.trim()) {
             Some(steps) => Kind::Path(steps),
             None => Kind::Jq {
@@ -91,7 +135,7 @@ impl Program {
     }
 
     /// All values that the expression gives; `get` supplies the variables.
-    pub(crate) fn run(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Vec<Json>, RunError> {
+    pub fn run(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Vec<Json>, RunError> {
         match &self.kind {
             Kind::Path(steps) => {
                 let mut found = Vec::new();
@@ -108,7 +152,7 @@ impl Program {
                     }
                     let output = output.map_err(|e| RunError::Failed {
                         program: self.name(),
-                        message: crate::failure::shortened(e.to_string()),
+                        message: shortened(e.to_string()),
                     })?;
                     found.push(from_val(&output).ok_or_else(|| RunError::Inexact(self.name()))?);
                 }
@@ -118,22 +162,22 @@ impl Program {
     }
 
     /// The first value that the expression gives; null if it gives none.
-    pub(crate) fn one(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Json, RunError> {
+    pub fn one(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Json, RunError> {
         Ok(self.run(input, get)?.into_iter().next().unwrap_or(Json::Null))
     }
 
     /// The whole expression.
-    pub(crate) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         &self.source
     }
 
     /// Whether it is a plain path, which cannot be misspelt in a way that only an input shows.
-    pub(crate) fn is_path(&self) -> bool {
+    pub fn is_path(&self) -> bool {
         matches!(self.kind, Kind::Path(_))
     }
 
     /// The expression, shortened, for messages.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(60) {
             Some((end, _)) => format!("{}…", &line[..end]),
@@ -169,6 +213,13 @@ impl Program {
             (Step::Key(_), _) => failed("an object"),
             (Step::Index(_) | Step::Each, _) => failed("a list"),
         }
+    }
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a jq program of a manifest may call: a closed list, every entry of which ends on every input.
+//! What a jq program may call: a closed list, every entry of which ends on every input.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
@@ -146,12 +146,12 @@ pub(crate) fn foreign<'s>(term: &Term<&'s str>, unknown: &mut Unknown<'s>) {
             let name = defs.first().map_or("", |def| def.name);
             unknown.push((
                 name,
-                "definitions are not available in a manifest: they may not end".to_owned(),
+                "definitions are not available in an expression: they may not end".to_owned(),
             ));
         }
         Term::Call(name, arguments) => {
             if !VOCABULARY.contains(name) {
-                unknown.push((name, format!("`{name}` is not available in a manifest")));
+                unknown.push((name, format!("`{name}` is not available in an expression")));
             }
             arguments.iter().for_each(|t| foreign(t, unknown));
         }
