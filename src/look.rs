@@ -1,7 +1,7 @@
 //! What the hub does for each job: one look a kind, each asking the ledger what there is to do.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use connector::Class;
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
 use queue::{Job, Look, Nudge, Priority, Queue, Seen, Verdict};
 use relay::Deliverer;
-use sync::{Engine, Report, SyncError};
+use sync::{Depth, Engine, Report, SyncError};
 
 /// How long to wait for another worker that is at the same key.
 const TAKEN_WAIT_MS: u64 = 250;
@@ -49,19 +49,28 @@ impl Looker {
     async fn pull(&self, connection: &str, object: &str) -> Verdict {
         let key = (connection.to_owned(), object.to_owned());
         let every = self.every_ms.get(&key).copied().unwrap_or(30_000);
-        match self.engine.pull(connection, object, false).await {
+        let due = self.next_pulls().get(&key).copied();
+        let early = due.filter(|due| *due > Timestamp::now());
+        // Before its time a pull is asked for by hints alone.
+        let depth = if early.is_some() {
+            Depth::Named
+        } else {
+            Depth::Changed
+        };
+        match self.engine.pull(connection, object, depth).await {
             Ok(report) => {
                 self.nudge_for(&report).await;
-                let regular = after_ms(every);
+                let regular = early.unwrap_or_else(|| after_ms(every));
                 let next = report.again.map_or(regular, |again| again.min(regular));
-                self.next_pull
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .insert(key, next);
+                self.next_pulls().insert(key, next);
                 Verdict::Again(next)
             }
             Err(error) => verdict(&error, connection, object),
         }
+    }
+
+    fn next_pulls(&self) -> MutexGuard<'_, BTreeMap<(String, String), Timestamp>> {
+        self.next_pull.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn push(&self, connection: &str, object: &str) -> Verdict {
@@ -105,11 +114,7 @@ impl Looker {
                 at: Some(at),
             });
         }
-        let pulls = self
-            .next_pull
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
+        let pulls = self.next_pulls().clone();
         for (connection, object) in self.every_ms.keys() {
             let at = pulls.get(&(connection.clone(), object.clone())).copied();
             let job = Job::Pull {

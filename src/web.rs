@@ -67,10 +67,10 @@ pub(crate) async fn serve(
     refusals.flush().await;
 }
 
-/// Webhooks of systems: hints that something changed there, which only shorten the wait for the next pull.
+/// Webhooks of systems: hints that something changed there, which only shorten the wait for it to be read.
 ///
-/// Nothing needs to be kept of a hint: what it speaks of is read from the system, and is read by the next pull even if
-/// the hint is lost.
+/// Nothing needs to be kept of a hint: what it speaks of is read from the system, and is read by the cursor even if the
+/// hint is lost.
 struct Hints {
     engine: Arc<Engine>,
     queue: Queue,
@@ -111,11 +111,10 @@ impl SystemHooks for Hints {
                 }));
             }
         };
-        let objects: BTreeSet<String> = hints.into_iter().map(|hint| hint.object).collect();
-        let known = objects
+        let known = hints.iter().filter(|hint| self.engine.hint(connection, hint));
+        let objects: BTreeSet<String> = known.map(|hint| hint.object.clone()).collect();
+        let nudges: Vec<Nudge> = objects
             .into_iter()
-            .filter(|object| self.engine.plan().of(connection, object).next().is_some());
-        let nudges: Vec<Nudge> = known
             .map(|object| {
                 Nudge::now(Job::Pull {
                     connection: connection.to_owned(),

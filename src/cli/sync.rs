@@ -4,7 +4,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use ledger::{Parked, ParkedFilter};
 use serde_json::{Map, Value as Json, json};
-use sync::{Counts, SyncError};
+use sync::{Counts, Depth, GONE_MAX_PERCENT, SyncError};
 
 use super::out::table;
 use super::progress::Progress;
@@ -25,6 +25,25 @@ pub(crate) enum SyncCommand {
         /// Read everything again from the beginning, not only what changed.
         #[arg(long)]
         full: bool,
+    },
+    /// Ask for everything that is linked at a connection by its id: what is not answered is gone.
+    ///
+    /// The hub does so by itself where the connector says how often. Values that a system computes without moving the time
+    /// of change are seen, too.
+    #[command(
+        after_help = "Examples:\n  interconnect sync census --connection erp\n  interconnect sync census --connection erp \
+                      --object party.party --gone-max-percent 100"
+    )]
+    Census {
+        /// The connection.
+        #[arg(long, value_name = "NAME")]
+        connection: String,
+        /// Only this object of its system.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+        /// Stop when more than so many percent of a page (and more than ten objects) are not answered.
+        #[arg(long, value_name = "PERCENT", default_value_t = GONE_MAX_PERCENT, value_parser = clap::value_parser!(u8).range(0..=100))]
+        gone_max_percent: u8,
     },
     /// The syncs that are configured, and how far each has read.
     List,
@@ -50,6 +69,11 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
     };
     match command {
         SyncCommand::Run { connection, full } => all(&hub, connection.as_deref(), *full, out).await,
+        SyncCommand::Census {
+            connection,
+            object,
+            gone_max_percent,
+        } => census(&hub, connection, object.as_deref(), *gone_max_percent, out).await,
         SyncCommand::List => match list(&hub, out).await {
             Ok(exit) => exit,
             Err(error) => out.fail(&error.to_string()),
@@ -112,6 +136,41 @@ async fn all(hub: &Hub, connection: Option<&str>, full: bool, out: &Out) -> Exit
     report(hub, &tally, settled, out).await
 }
 
+async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_percent: u8, out: &Out) -> Exit {
+    let pulled = |at: &str, of: &str| hub.engine.plan().of(at, of).any(|sync| sync.pull);
+    let objects = hub.engine.plan().objects().into_iter();
+    let objects: Vec<&str> = objects
+        .filter(|(at, of)| *at == connection && object.is_none_or(|object| object == *of) && pulled(at, of))
+        .map(|(_, of)| of)
+        .collect();
+    if objects.is_empty() {
+        let what = object.map_or_else(|| "anything".to_owned(), |object| format!("`{object}`"));
+        out.fails(&format!(
+            "no sync reads {what} of `{connection}`; see: interconnect sync list"
+        ));
+        return Exit::Usage;
+    }
+    let mut tally = Tally::default();
+    let mut progress = Progress::begin();
+    for object in objects {
+        progress.step(
+            format!("asking {connection} for what is linked of {object}"),
+            None,
+        );
+        let before = hub.engine.read_so_far();
+        let census = hub.engine.census(connection, object, gone_max_percent);
+        match progress
+            .during(census, || hub.engine.read_so_far() - before)
+            .await
+        {
+            Ok(report) => tally.add(connection, object, &report.counts),
+            Err(error) => tally.errors.push(explain(&error)),
+        }
+    }
+    progress.end();
+    report(hub, &tally, true, out).await
+}
+
 /// Reads every object once; says whether anything changed.
 async fn pull_round(
     hub: &Hub,
@@ -138,9 +197,9 @@ async fn pull_round(
         );
         progress.step(what, None);
         let before = hub.engine.read_so_far();
-        let mut from_start = from_start;
+        let mut depth = if from_start { Depth::All } else { Depth::Changed };
         loop {
-            let pull = hub.engine.pull(connection, object, from_start);
+            let pull = hub.engine.pull(connection, object, depth);
             match progress.during(pull, || hub.engine.read_so_far() - before).await {
                 Ok(report) => {
                     tally.add(connection, object, &report.counts);
@@ -149,7 +208,7 @@ async fn pull_round(
                     if report.again.is_none_or(|again| again > Timestamp::now()) {
                         break;
                     }
-                    from_start = false;
+                    depth = Depth::Changed;
                 }
                 Err(error) => {
                     tally.errors.push(explain(&error));
@@ -232,6 +291,7 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 counts.created,
                 counts.updated,
                 counts.met,
+                counts.gone,
                 counts.written,
                 counts.parked,
             ];
@@ -248,6 +308,7 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 "created",
                 "updated",
                 "met",
+                "gone",
                 "written",
                 "parked",
             ],

@@ -12,7 +12,7 @@ use crate::connector::Connector;
 use crate::failure::{Class, Failure, RecordError};
 use crate::lane::Lane;
 use crate::limiter::Limiter;
-use crate::manifest::Object as ObjectKind;
+use crate::manifest::{Census, Object as ObjectKind};
 use crate::names::{Names, scalar};
 use crate::settings::Settings;
 
@@ -83,8 +83,34 @@ pub struct Object {
     pub deleted: bool,
     /// Who changed it last, as the system names it.
     pub origin: Option<String>,
+    /// Objects that have become one, as this one says: the others that it replaces, or the one that replaces it.
+    pub merged: Vec<MergedInto>,
     /// What mappings read; references kept apart are under `associations.<name>`, each a list of ids.
     pub body: Json,
+}
+
+/// Two objects that a person of the system has made one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergedInto {
+    /// The id of the one that is no more.
+    pub from: String,
+    /// The id of the one that stands for both now; some systems make a new one.
+    pub to: String,
+}
+
+impl Object {
+    /// An object of which nothing is known but that it is no more.
+    pub fn deleted(id: &str) -> Object {
+        Object {
+            id: id.to_owned(),
+            modified: None,
+            version: None,
+            deleted: true,
+            origin: None,
+            merged: Vec::new(),
+            body: Json::Null,
+        }
+    }
 }
 
 /// A page of changed objects.
@@ -280,6 +306,17 @@ impl Connection {
             });
         }
         Ok(fields)
+    }
+
+    /// Whether objects of a kind can be read by their ids.
+    pub fn reads_by_id(&self, object: &str) -> bool {
+        let object = self.caller.manifest().objects.get(object);
+        object.is_some_and(|object| object.by_ids.is_some())
+    }
+
+    /// How often all that is linked at an object is to be asked for again; nothing where changes tell everything.
+    pub fn census(&self, object: &str) -> Option<Census> {
+        self.caller.manifest().objects.get(object)?.census
     }
 
     /// How many objects one request writes at most; what is more is split by [`Connection::write`] itself.

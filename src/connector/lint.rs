@@ -349,6 +349,16 @@ impl Linter {
             {
                 return Err(format!("`{modified}` is not a moment"));
             }
+            if let Some(merged) = &kind.merged {
+                let merges = self.run(merged, &row, names)?;
+                if let Some(bad) = merges
+                    .iter()
+                    .find(|merge| crate::read::merged_into(merge).is_none())
+                {
+                    return Err(format!("a merge without `from` and `to`: {bad}"));
+                }
+                parts.insert("merged".to_owned(), Json::Array(merges));
+            }
             parts.insert("body".to_owned(), row);
             shown.push(Json::Object(parts));
         }

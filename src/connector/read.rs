@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use crate::call::Repeat;
-use crate::connection::{Connection, Object, Page};
+use crate::connection::{Connection, MergedInto, Object, Page};
 use crate::failure::{Class, Failure};
 use crate::flat;
 use crate::manifest::{Association, Changes, IdOrder, Object as ObjectKind, WindowChanges};
@@ -273,7 +273,15 @@ impl Connection {
             Some(program) => Some(program.one(&row, &get).map_err(Failure::from)?),
             None => None,
         };
+        let mut merged = Vec::new();
+        if let Some(program) = &kind.merged {
+            for pair in program.run(&row, &get)? {
+                let merge = merged_into(&pair);
+                merged.push(merge.ok_or_else(|| Failure::protocol("a merge without `from` and `to`"))?);
+            }
+        }
         Ok(Object {
+            merged,
             modified: moment(&part(kind.modified.as_ref())?, zone),
             version: scalar(&part(kind.version.as_ref())?),
             deleted: crate::codec::boolean(&deleted) == Some(Json::Bool(true)),
@@ -369,6 +377,14 @@ pub(crate) fn asked(kind: &ObjectKind, fields: &[String]) -> Vec<String> {
         .cloned()
         .collect();
     flat::expanded(kind, &own)
+}
+
+/// A merge as the manifest's expression tells it.
+pub(crate) fn merged_into(pair: &Json) -> Option<MergedInto> {
+    Some(MergedInto {
+        from: scalar(pair.get("from")?)?,
+        to: scalar(pair.get("to")?)?,
+    })
 }
 
 fn id_of(kind: &ObjectKind, row: &Json, get: &dyn Fn(&str) -> Json) -> Result<String, Failure> {

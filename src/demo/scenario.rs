@@ -253,7 +253,7 @@ async fn echoes(demo: &Demo) -> Result<u64, String> {
     demo.sandbox.hubspot.reset_calls();
     for (connection, object) in demo.hub.engine.plan().objects() {
         loop {
-            match demo.hub.engine.pull(connection, object, true).await {
+            match demo.hub.engine.pull(connection, object, sync::Depth::All).await {
                 Err(sync::SyncError::Taken) => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(error) => return Err(error.to_string()),
                 Ok(_) => break,

@@ -283,6 +283,14 @@ pub trait Records: Send + Sync {
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError>;
     /// All links of records, at every connection.
     async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError>;
+    /// The external ids of an object's links that are not gone, in bytewise order, after an id. At most `limit`.
+    async fn linked_ids(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, LedgerError>;
     /// Records of a kind that have one of the keys and are not deleted: (key, record), ordered by key then record.
     async fn matching(&self, kind: Kind, keys: &[MatchKey])
     -> Result<Vec<(MatchKey, RecordId)>, LedgerError>;

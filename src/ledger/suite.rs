@@ -49,6 +49,7 @@ macro_rules! everywhere {
                 a_record_is_met_by_its_present_keys_only
                 a_second_link_of_a_record_replaces_the_first
                 of_links_made_at_once_for_one_record_one_stays
+                linked_ids_are_listed_page_by_page
                 two_records_may_trade_their_objects
                 history_is_told_oldest_first
                 an_open_conflict_replaces_an_older_one

@@ -10,6 +10,7 @@ use mapping::Forward;
 use model::{Kind, RecordId, RunId};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
+use crate::merges::merged_ids;
 use crate::missing::Missing;
 use crate::refs::Refs;
 use crate::settle::{base_of, forward};
@@ -36,8 +37,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) objects: &'a [Object],
     /// Records that objects are known to belong to, whatever the identity rules say.
     pub(crate) adopt: &'a HashMap<String, RecordId>,
-    /// The cursor to store with them.
-    pub(crate) cursor: Option<Cursor>,
+    /// The cursor to store with them, and its name.
+    pub(crate) cursor: Option<(&'a str, Cursor)>,
 }
 
 /// One object on its way into the ledger.
@@ -94,19 +95,18 @@ impl Engine {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
         };
-        if let Some(cursor) = &batch.cursor {
-            commit.cursor = Some((
-                place.connection.to_owned(),
-                place.object.to_owned(),
-                cursor.clone(),
-            ));
+        if let Some((name, cursor)) = &batch.cursor {
+            commit.cursor = Some((place.connection.to_owned(), (*name).to_owned(), cursor.clone()));
         }
-        let ids: Vec<String> = batch.objects.iter().map(|object| object.id.clone()).collect();
+        let mut ids = merged_ids(batch.objects);
+        ids.extend(batch.objects.iter().map(|object| object.id.as_str()));
+        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
         let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
         let mut linked: HashMap<String, Linked> = linked
             .into_iter()
             .map(|l| (l.link.external_id.clone(), l))
             .collect();
+        self.follow_merges(place, batch.objects, &mut linked, &mut commit);
         let parked = self.parked_keys(place).await?;
         report.counts.read += batch.objects.len() as u64;
 
@@ -171,7 +171,12 @@ impl Engine {
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Option<Arrival<'a>> {
-        if object.deleted {
+        // Some systems keep what was merged into another one, as an object that nobody sees.
+        let merged = object
+            .merged
+            .iter()
+            .any(|merge| merge.from == object.id && merge.to != object.id);
+        if object.deleted || merged {
             match known {
                 Some(known) if !known.link.gone => {
                     report.counts.gone += 1;

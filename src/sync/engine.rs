@@ -77,6 +77,7 @@ pub struct Engine {
     /// What is being created at an object of a connection can be read there before its link is committed: a pull that
     /// looked at it in between would take it for a stranger.
     creating: BTreeMap<(String, String), Mutex<()>>,
+    pub(crate) hinted: crate::hints::Hinted,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
     pub(crate) read: AtomicU64,
@@ -108,6 +109,7 @@ impl Engine {
             fan_out,
             meeting,
             creating,
+            hinted: crate::hints::Hinted::default(),
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),
             read: AtomicU64::new(0),

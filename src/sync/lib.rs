@@ -17,10 +17,13 @@
 
 mod absorb;
 mod announce;
+mod census;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
+mod hints;
 mod meet;
+mod merges;
 mod missing;
 mod plan;
 mod pull;
@@ -31,7 +34,9 @@ mod settle;
 mod standing;
 mod wire;
 
+pub use census::GONE_MAX_PERCENT;
 pub use engine::{Engine, FanOut, SyncError, World};
 pub use plan::{Plan, Rules, Sync};
+pub use pull::Depth;
 pub use report::{Counts, Report};
 pub use standing::{OTHER_ACCOUNT, REVOKED};

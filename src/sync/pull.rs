@@ -16,13 +16,22 @@ const PAGES_MAX: usize = 200;
 /// Parked objects that one pull reads again at most.
 const PARKED_AGAIN_MAX: usize = 500;
 
+/// How much a pull reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What hints name; what changed, too, unless they name all of it.
+    Named,
+    /// What hints name, and what changed since the cursor.
+    Changed,
+    /// Everything, to be compared again: the cursor is forgotten first.
+    All,
+}
+
 impl Engine {
     /// Reads what changed at an object of a connection, page by page, each committed with its cursor.
-    ///
-    /// `from_start` forgets the cursor first, so that everything is read and compared again.
-    pub async fn pull(&self, connection: &str, object: &str, from_start: bool) -> Result<Report, SyncError> {
+    pub async fn pull(&self, connection: &str, object: &str, depth: Depth) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
-        let result = self.pull_leased(connection, object, from_start, run).await;
+        let result = self.pull_leased(connection, object, depth, run).await;
         let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "pull"), started, &result)
             .await?;
@@ -33,7 +42,7 @@ impl Engine {
         &self,
         connection: &str,
         object: &str,
-        from_start: bool,
+        depth: Depth,
         run: RunId,
     ) -> Result<Report, SyncError> {
         let system = self.ready(connection, object).await?;
@@ -42,7 +51,7 @@ impl Engine {
         let mut report = Report::default();
         // What is back was not read for a while.
         let back = self.look_again_for(&system, object, &mut missing).await;
-        let mut from_start = from_start || !back.is_empty();
+        let mut depth = if back.is_empty() { depth } else { Depth::All };
         loop {
             let read = report.counts.read;
             let place = Place {
@@ -52,10 +61,16 @@ impl Engine {
                 lease: &lease,
                 missing: &missing,
             };
-            let result = self.pull_pages(&system, place, from_start, &mut report).await;
+            let mut result = self.pull_pages(&system, place, depth, &mut report).await;
+            // What changed comes first.
+            let at_leisure = report.again.is_none_or(|again| again > self.world.now());
+            if result.is_ok() && depth != Depth::Named && at_leisure {
+                result = self.take_census(&system, place, &mut report).await;
+            }
             match self.learn_missing(connection, object, &mut missing, result).await {
                 // What was read already is behind the stored cursor.
-                Ok(false) => from_start &= report.counts.read == read,
+                Ok(false) if report.counts.read > read && depth == Depth::All => depth = Depth::Changed,
+                Ok(false) => {}
                 done => {
                     if done.is_ok() {
                         self.welcome_back(connection, object, &back, &mut report).await?;
@@ -71,19 +86,28 @@ impl Engine {
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,
-        from_start: bool,
+        depth: Depth,
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let fields = self.fields_of(system, place);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
         let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
         // Who reads everything lets those pass who have news.
-        let lane = match primed && !from_start {
+        let lane = match primed && depth != Depth::All {
             true => Lane::Live,
             false => Lane::Backfill,
         };
         let reading = system.in_lane(lane);
-        let mut position = stored.filter(|_| !from_start).map(|cursor| cursor.position);
+        // What is to be read completely need not be named.
+        if lane == Lane::Live
+            && self.read_named(system, place, &fields, report).await?
+            && depth == Depth::Named
+        {
+            return Ok(());
+        }
+        let mut position = stored
+            .filter(|_| depth != Depth::All)
+            .map(|cursor| cursor.position);
         for page_number in 1.. {
             let page = reading
                 .changes(place.object, &fields, position.as_ref())
@@ -103,7 +127,7 @@ impl Engine {
                 let batch = Batch {
                     objects: &page.objects,
                     adopt: &HashMap::new(),
-                    cursor: Some(cursor),
+                    cursor: Some((place.object, cursor)),
                 };
                 self.absorb(place, batch, report).await?;
             }

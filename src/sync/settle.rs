@@ -316,7 +316,7 @@ impl Engine {
         )
     }
 
-    fn parks(
+    pub(crate) fn parks(
         &self,
         place: Place<'_>,
         key: &str,

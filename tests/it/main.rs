@@ -5,6 +5,7 @@
 
 mod accounts;
 mod bulk;
+mod census;
 mod check;
 mod clients;
 mod demo;

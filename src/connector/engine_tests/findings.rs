@@ -560,6 +560,24 @@ mistakes! {
        |
        = help: remove `secret` from `signed`, or write `kind: hash`
     "##;
+    a_census_without_reading_by_id: "      by_ids:\n        batch: 50\n        request: { method: POST, path: /things, body: { jq: '{ids: $ids}' } }\n        records: '.items[] | select(.gone | not)'\n" => "      census: { every: 1d, only: computed }\n",
+    r##"
+    error[IC0004]: `computed` is not a known value of `only`
+      --> connector.yaml:39:34
+       |
+    39 |       census: { every: 1d, only: computed }
+       |                                  ^^^^^^^^
+       |
+       = help: known are: volatile
+
+    error[IC0211]: a census asks for objects by their ids, and the manifest does not say how
+      --> connector.yaml:39:7
+       |
+    39 |       census: { every: 1d, only: computed }
+       |       ^^^^^^
+       |
+       = help: add `by_ids`
+    "##;
     a_body_that_is_not_signed: "signed: [body]" => r#"signed: ["{{ request.url }}"]"#,
     r##"
     error[IC0232]: `signed` lacks the body, so that anybody who sees one request could change it

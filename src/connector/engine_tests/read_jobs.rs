@@ -123,7 +123,7 @@ async fn a_large_object_is_read_by_one_job_and_windows_go_on_from_its_beginning(
         .find(|got| got.line.starts_with("POST /services/data/v67.0/jobs"));
     assert_eq!(
         query.unwrap().json()["query"],
-        "SELECT AnnualRevenue, Id, IsDeleted, LastModifiedById, Name, SystemModstamp FROM Account"
+        "SELECT AnnualRevenue, Id, IsDeleted, LastModifiedById, MasterRecordId, Name, SystemModstamp FROM Account"
     );
 }
 

@@ -107,7 +107,10 @@ async fn references_are_read_to_their_last_page_and_injected() {
     // The primary one comes first, although the system sent it last.
     assert_eq!(bodies, [&json!(["71", "70"]), &json!([])]);
     let asked = server.got()[0].json();
-    assert_eq!(asked["properties"], json!(["dealname", "hs_object_id"]));
+    assert_eq!(
+        asked["properties"],
+        json!(["dealname", "hs_merged_object_ids", "hs_object_id"])
+    );
     let failure = connection
         .changes("deals", &fields(&["associations.contact"]), None)
         .await
@@ -123,7 +126,10 @@ async fn references_are_read_to_their_last_page_and_injected() {
 async fn with_many_fields_a_page_finds_ids_and_objects_are_read_by_id() {
     let server = Server::start(|got| {
         if got.line.contains("/search") {
-            assert_eq!(got.json()["properties"], json!(["hs_object_id"]));
+            assert_eq!(
+                got.json()["properties"],
+                json!(["hs_object_id", "hs_merged_object_ids"])
+            );
             return search(got, 3, 200);
         }
         let inputs = got.json()["inputs"].as_array().unwrap().len();

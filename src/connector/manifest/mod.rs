@@ -26,6 +26,7 @@ pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
 pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Object};
 pub(crate) use reader::{Config, Reader};
+pub use reading::Census;
 pub(crate) use reading::{Changes, IdOrder, Mode, PageChanges, Pass, Step as PageStep, WindowChanges};
 pub(crate) use request::{Answer, Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};

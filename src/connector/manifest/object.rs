@@ -6,7 +6,7 @@ use diagnostic::{Fields, Node, Report, Source, Value};
 use serde_json::{Map, Value as Json};
 
 use super::reader::Reader;
-use super::reading::{ByIds, Changes, read_reads};
+use super::reading::{ByIds, Census, Changes, read_reads};
 use super::request::Call;
 use super::writing::{Write, read_write};
 use crate::codec::Type;
@@ -34,6 +34,8 @@ pub(crate) struct Object {
     /// Where the system's clock hangs, if its times do not say it.
     pub(crate) zone: Option<Template>,
     pub(crate) origin: Option<Program>,
+    /// Which objects a row says have become one: pairs of `from` and `to`.
+    pub(crate) merged: Option<Program>,
     /// Where a row keeps the fields that mappings read; the row itself when nothing is said.
     pub(crate) values: Option<Program>,
     /// Fields that are read whether anybody asked for them or not.
@@ -45,6 +47,7 @@ pub(crate) struct Object {
     pub(crate) lookups: BTreeMap<String, Lookup>,
     pub(crate) changes: Option<Changes>,
     pub(crate) by_ids: Option<ByIds>,
+    pub(crate) census: Option<Census>,
     pub(crate) associations: BTreeMap<String, Association>,
     pub(crate) write: Option<Write>,
 }
@@ -208,6 +211,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
     let version = optional("version", report);
     let deleted = optional("deleted", report);
     let origin = optional("origin", report);
+    let merged = optional("merged", report);
     let values = optional("values", report);
     let zone = match fields.optional("zone") {
         Some(node) => Some(reader.template(node, &["config"], report)?),
@@ -232,7 +236,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         refers(node, "child", &children, *place, source, report);
         refers(node, "lookup", &lookups, *place, source, report);
     }
-    let (changes, by_ids) = read_reads(reader, &mut fields, report);
+    let reads = read_reads(reader, &mut fields, report);
     let associations = named(&mut fields, "associations", report, |node, report| {
         association(reader, node, report)
     });
@@ -246,14 +250,16 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         deleted,
         zone,
         origin,
+        merged,
         values,
         always,
         types,
         children,
         flat,
         lookups,
-        changes,
-        by_ids,
+        changes: reads.changes,
+        by_ids: reads.by_ids,
+        census: reads.census,
         associations,
         write: match write {
             Some(write) => Some(write?),

@@ -8,6 +8,15 @@ use super::reader::Reader;
 use super::request::Call;
 use program::Program;
 
+/// How often all that is linked is asked for again by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Milliseconds from the end of one to the beginning of the next.
+    pub every_ms: u64,
+    /// Whether only values that move no time of change make it worth its calls: the system tells what was deleted.
+    pub only_volatile: bool,
+}
+
 /// Reading what changed.
 pub(crate) enum Changes {
     Windows(WindowChanges),
@@ -148,16 +157,20 @@ pub(crate) struct ByIds {
     pub(crate) records: Program,
 }
 
-pub(super) fn read_reads(
-    reader: &mut Reader<'_>,
-    object: &mut Fields<'_>,
-    report: &mut Report,
-) -> (Option<Changes>, Option<ByIds>) {
+/// How an object is read.
+#[derive(Default)]
+pub(super) struct Reads {
+    pub(super) changes: Option<Changes>,
+    pub(super) by_ids: Option<ByIds>,
+    pub(super) census: Option<Census>,
+}
+
+pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, report: &mut Report) -> Reads {
     let Some(node) = object.optional("read") else {
-        return (None, None);
+        return Reads::default();
     };
     let Some(mut fields) = Fields::open(node, "reading", reader.source, report) else {
-        return (None, None);
+        return Reads::default();
     };
     let changes = fields
         .optional("changes")
@@ -174,8 +187,32 @@ pub(super) fn read_reads(
             records: records?,
         })
     });
+    let census = fields.optional("census").and_then(|n| {
+        let mut fields = Fields::open(n, "the census", reader.source, report)?;
+        fields.required("every", report);
+        let every_ms = reader.duration("every", &mut fields, report);
+        let only = fields.optional_choice("only", &[("volatile", true)], report);
+        fields.finish(report);
+        Some(Census {
+            every_ms: every_ms?,
+            only_volatile: only.unwrap_or(false),
+        })
+    });
+    if let (Some(_), None) = (&census, fields.key_place("by_ids")) {
+        report.error(
+            "IC0211",
+            reader.source,
+            fields.key_place("census").unwrap_or(node.place),
+            "a census asks for objects by their ids, and the manifest does not say how",
+            "add `by_ids`",
+        );
+    }
     fields.finish(report);
-    (changes, by_ids)
+    Reads {
+        changes,
+        by_ids,
+        census,
+    }
 }
 
 fn read_changes(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Changes> {

@@ -65,6 +65,23 @@ impl Records for PostgresLedger {
         all(&rows, rows::link)
     }
 
+    async fn linked_ids(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<String>, LedgerError> {
+        let sql = "SELECT external_id FROM links WHERE connection = $1 AND object = $2 AND external_id > $3 \
+                   AND NOT gone ORDER BY external_id LIMIT $4";
+        let after = text(after.unwrap_or_default());
+        let rows = self
+            .database
+            .query(sql, &[&text(connection), &text(object), &after, &limit(at_most)])
+            .await?;
+        all(&rows, |row| Ok(row.try_get(0)?))
+    }
+
     async fn matching(
         &self,
         kind: Kind,

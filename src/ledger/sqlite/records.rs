@@ -76,6 +76,23 @@ impl Records for SqliteLedger {
         .await
     }
 
+    async fn linked_ids(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<String>, LedgerError> {
+        let (at, object) = (connection.to_owned(), object.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        self.read(move |connection| {
+            let sql = "SELECT external_id FROM links WHERE connection = ?1 AND object = ?2 AND external_id > ?3 \
+                       AND gone = 0 ORDER BY external_id LIMIT ?4";
+            all(connection, sql, params![at, object, after, limit(at_most)], |row| Ok(row.get(0)?))
+        })
+        .await
+    }
+
     async fn matching(
         &self,
         kind: Kind,

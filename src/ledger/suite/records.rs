@@ -194,6 +194,35 @@ pub(super) async fn a_second_link_of_a_record_replaces_the_first(stand: &Stand) 
     assert_eq!(ids_at(&*ledger, 3).await, ["f"]);
 }
 
+pub(super) async fn linked_ids_are_listed_page_by_page(stand: &Stand) {
+    let ledger = stand.open().await;
+    let numbers = 1..=6;
+    commit_records(&*ledger, numbers.map(|number| write(deal(number), 1)).collect()).await;
+    let mut links = vec![
+        link("sf", "b", deal(1)),
+        link("sf", "B", deal(2)),
+        link("sf", "10", deal(3)),
+        link("sf", "9", deal(4)),
+        link("sf", "gone", deal(5)),
+        link("elsewhere", "a", deal(6)),
+    ];
+    links[4].gone = true;
+    commit_links(&*ledger, links).await;
+    let object = link("sf", "b", deal(1)).object;
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = ledger
+            .linked_ids("sf", &object, after.as_deref(), 3)
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        pages.push(page);
+    }
+    assert_eq!(pages, [vec!["10", "9", "B"], vec!["b"]]);
+}
+
 pub(super) async fn of_links_made_at_once_for_one_record_one_stays(stand: &Stand) {
     let ledger = stand.open().await;
     commit_records(&*ledger, vec![write(deal(1), 1)]).await;

@@ -78,6 +78,16 @@ impl Records for Held {
         self.ledger.links(ids).await
     }
 
+    async fn linked_ids(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, LedgerError> {
+        self.ledger.linked_ids(connection, object, after, limit).await
+    }
+
     async fn matching(
         &self,
         kind: Kind,

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::held::Held;
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
+use crate::Depth;
 
 /// How long a pull is given to do what it must not: waiting longer finds no more.
 const GRACE: Duration = Duration::from_millis(300);
@@ -17,9 +18,9 @@ async fn owed(key: Key) -> (Stage, Shelf, Shelf) {
     let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(key).await);
     let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
     let engine = stage.node("first", Arc::clone(&stage.ledger));
-    engine.pull("there", "things", false).await.unwrap();
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
     here.put(json!({"name": "Northwind"}));
-    engine.pull("here", "things", false).await.unwrap();
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
     (stage, here, there)
 }
 
@@ -31,7 +32,7 @@ async fn agreed(stage: &Stage, here: &Shelf, there: &Shelf) {
     assert_eq!(links.len(), 2, "{links:?}");
     let engine = stage.node("later", Arc::clone(&stage.ledger));
     for connection in ["here", "there", "here", "there"] {
-        engine.pull(connection, "things", true).await.unwrap();
+        engine.pull(connection, "things", Depth::All).await.unwrap();
         engine.push(connection, "things").await.unwrap();
     }
     assert_eq!((here.rows().len(), there.rows().len()), (1, 1));
@@ -50,7 +51,7 @@ async fn what_is_being_created_is_no_stranger_though_it_carries_no_key() {
     there.called("POST", 1).await;
     let mut pulling = tokio::spawn({
         let engine = Arc::clone(&engine);
-        async move { engine.pull("there", "things", false).await }
+        async move { engine.pull("there", "things", Depth::Changed).await }
     });
     there.called("GET changes", 2).await;
     let early = tokio::time::timeout(GRACE, &mut pulling).await;
@@ -75,7 +76,7 @@ async fn a_link_that_another_node_makes_meanwhile_is_no_other_objects() {
     there.called("POST", 1).await;
     // The object is there and has no link yet: the other node has looked that up, and is to look at its record.
     held.hold_links();
-    let pulling = tokio::spawn(async move { puller.pull("there", "things", false).await });
+    let pulling = tokio::spawn(async move { puller.pull("there", "things", Depth::Changed).await });
     held.links_asked().await;
     there.answer();
     assert_eq!(pushing.await.unwrap().unwrap().counts.created_there, 1);
@@ -92,7 +93,7 @@ async fn what_carries_our_key_is_met_before_its_link_is_made() {
     there.hold_answers();
     let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
     there.called("POST", 1).await;
-    let report = puller.pull("there", "things", false).await.unwrap();
+    let report = puller.pull("there", "things", Depth::Changed).await.unwrap();
     assert_eq!((report.counts.created, report.counts.met), (0, 1));
     there.answer();
     pushing.await.unwrap().unwrap();

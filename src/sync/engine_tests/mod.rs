@@ -1,6 +1,9 @@
 //! The engine against a system that answers as a test lets it, and a ledger that can be held between two calls.
 
+mod census;
 mod held;
+mod hints;
 mod meeting;
+mod merges;
 mod shelf;
 mod stage;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::Json as Answer;
 use axum::routing::{get, patch};
 use serde_json::{Value as Json, json};
@@ -27,11 +28,15 @@ errors:
   - { when: { status: 404 }, class: not_found, message: .says }
   - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
   - { when: { status: [500, 503] }, class: transient, message: .says }
+fields:
+  request: { method: GET, path: /fields }
+  items: '.[] | {name, volatile: (.computed // false)}'
 objects:
   things:
     id: .id
     modified: .changed
     deleted: .deleted
+    merged: '(.id as $to | .was[]? | {from: ., to: $to}), (select(.into != null) | {from: .id, to: .into})'
     read:
       changes:
         strategy: pages
@@ -41,7 +46,8 @@ objects:
         request: { method: GET, path: /things, query: { since: "{{ since.ms if since else 0 }}", after: "{{ after | default('', true) }}" } }
         records: .rows[]
         next: { by: cursor, value: .next }
-      by_ids: { batch: 10, request: { method: GET, path: /things, query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
+      census: { every: 1d, ONLY }
+      by_ids: { batch: 50, request: { method: GET, path: /things, query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
     write:
       key: KEY
       batch: 1
@@ -82,6 +88,13 @@ struct Held {
     rows: Vec<Json>,
     key: Key,
     calls: Vec<String>,
+    made: usize,
+    /// After how many more readings one is refused.
+    refuse: Option<usize>,
+    silent: bool,
+    tells_deletes: bool,
+    computed: Option<&'static str>,
+    visible: usize,
 }
 
 /// The system, which runs until the test's runtime ends.
@@ -104,11 +117,18 @@ impl Shelf {
                 rows: Vec::new(),
                 key,
                 calls: Vec::new(),
+                made: 0,
+                refuse: None,
+                silent: false,
+                tells_deletes: false,
+                computed: None,
+                visible: usize::MAX,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         let router = Router::new()
             .route("/me", get(|| async { Answer(json!({"account": "1"})) }))
+            .route("/fields", get(fields))
             .route("/things", get(list).post(create))
             .route("/things/{id}", patch(change))
             .with_state(shelf.clone());
@@ -117,7 +137,31 @@ impl Shelf {
     }
 
     pub(crate) fn manifest(&self) -> String {
-        MANIFEST.replace("KEY", self.key.field())
+        let only = match self.lock().tells_deletes {
+            true => ", only: volatile",
+            false => "",
+        };
+        MANIFEST.replace("KEY", self.key.field()).replace(", ONLY", only)
+    }
+
+    /// It tells what was deleted, so that a census is about what it computes.
+    pub(crate) fn tells_deletes(&self) {
+        self.lock().tells_deletes = true;
+    }
+
+    /// From now on a field is computed.
+    pub(crate) fn computes(&self, field: &'static str) {
+        self.lock().computed = Some(field);
+    }
+
+    /// From now on no change moves a time of change.
+    pub(crate) fn silence(&self) {
+        self.lock().silent = true;
+    }
+
+    /// How many rows may be seen, in the order of their making.
+    pub(crate) fn show_only(&self, rows: usize) {
+        self.lock().visible = rows;
     }
 
     pub(crate) fn mapping() -> &'static str {
@@ -128,11 +172,32 @@ impl Shelf {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a person does there.
+    /// What a person does there: a new row, …
     pub(crate) fn put(&self, values: Json) -> String {
-        let mut held = self.lock();
-        let row = held.add(values);
+        let row = self.lock().add(values);
         row["id"].as_str().unwrap().to_owned()
+    }
+
+    /// … a change of one, …
+    pub(crate) fn edit(&self, id: &str, field: &str, value: Json) {
+        let mut held = self.lock();
+        let row = held.rows.iter_mut().find(|row| row["id"] == id).unwrap();
+        row[field] = value;
+    }
+
+    /// … and one that goes without a trace.
+    pub(crate) fn take(&self, id: &str) {
+        self.lock().rows.retain(|row| row["id"] != id);
+    }
+
+    /// Refuses the next reading, …
+    pub(crate) fn refuse(&self) {
+        self.refuse_after(0);
+    }
+
+    /// … or the one after so many others.
+    pub(crate) fn refuse_after(&self, others: usize) {
+        self.lock().refuse = Some(others);
     }
 
     pub(crate) fn rows(&self) -> Vec<Json> {
@@ -142,6 +207,10 @@ impl Shelf {
     /// The calls so far, as `GET ids`, `GET changes`, `POST`, …
     pub(crate) fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
+    }
+
+    pub(crate) fn forget_calls(&self) {
+        self.lock().calls.clear();
     }
 
     /// Creations take effect, and are not answered until [`Shelf::answer`].
@@ -163,7 +232,8 @@ impl Shelf {
 
 impl Held {
     fn add(&mut self, values: Json) -> Json {
-        let number = self.rows.len() + 1;
+        self.made += 1;
+        let number = self.made;
         let mut row = values;
         row["id"] = json!(format!("T{number}"));
         row["changed"] = json!(format!("2026-11-26T08:00:{:02}Z", number % 60));
@@ -186,17 +256,26 @@ struct Asked {
     key: Option<String>,
 }
 
-async fn list(State(shelf): State<Shelf>, Query(asked): Query<Asked>) -> Answer<Json> {
+async fn list(
+    State(shelf): State<Shelf>,
+    Query(asked): Query<Asked>,
+) -> Result<Answer<Json>, (StatusCode, Answer<Json>)> {
     let mut held = shelf.lock();
+    let refused = held.refuse == Some(0);
+    held.refuse = held.refuse.and_then(|others| others.checked_sub(1));
+    if refused {
+        return Err((StatusCode::NOT_FOUND, Answer(json!({"says": "not now"}))));
+    }
     let field = held.key.field();
     let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
         (Some(ids), _) => ids.split(',').any(|id| row["id"] == id),
         (_, Some(key)) => row[field] == key.as_str(),
-        _ => true,
+        _ => !held.silent,
     };
     let rows: Vec<Json> = held
         .rows
         .iter()
+        .take(held.visible)
         .filter(wanted)
         .map(|row| held.shown(row))
         .collect();
@@ -206,7 +285,14 @@ async fn list(State(shelf): State<Shelf>, Query(asked): Query<Asked>) -> Answer<
         _ => "GET changes",
     };
     held.calls.push(call.to_owned());
-    Answer(json!({"rows": rows, "next": null}))
+    Ok(Answer(json!({"rows": rows, "next": null})))
+}
+
+async fn fields(State(shelf): State<Shelf>) -> Answer<Json> {
+    let mut held = shelf.lock();
+    held.calls.push("GET fields".to_owned());
+    let field = |name: &&str| json!({"name": name, "computed": held.computed == Some(*name)});
+    Answer(["key", "name", "note"].iter().map(field).collect())
 }
 
 async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> Answer<Json> {

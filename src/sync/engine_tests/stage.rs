@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use connector::{Connection, Connector, Secrets, Settings, SystemClock};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
 use mapping::Mapping;
 use model::{Kind, Record};
@@ -14,16 +14,20 @@ use serde_json::json;
 use super::shelf::Shelf;
 use crate::{Engine, Plan, Rules, Sync, World};
 
-/// The machine's clock, and randomness that counts.
-struct Counting(AtomicU64);
+/// A clock that moves when it is told to, and randomness that counts.
+struct Counting {
+    hours: AtomicI64,
+    number: AtomicU64,
+}
 
 impl World for Counting {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let began: Timestamp = "2026-11-26T08:00:00Z".parse().unwrap();
+        began + SignedDuration::from_hours(self.hours.load(Ordering::Relaxed))
     }
 
     fn random(&self) -> [u8; 10] {
-        let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let number = self.number.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&number);
         bytes
@@ -46,7 +50,10 @@ impl Stage {
                 .iter()
                 .map(|(name, shelf)| (*name, (*shelf).clone()))
                 .collect(),
-            world: Arc::new(Counting(AtomicU64::new(0))),
+            world: Arc::new(Counting {
+                hours: AtomicI64::new(0),
+                number: AtomicU64::new(0),
+            }),
         }
     }
 
@@ -79,6 +86,25 @@ impl Stage {
             fan_out,
             name.to_owned(),
         ))
+    }
+
+    /// Lets hours pass.
+    pub(crate) fn pass_hours(&self, hours: i64) {
+        self.world.hours.fetch_add(hours, Ordering::Relaxed);
+    }
+
+    /// Where the partner of a name is: connection, external id, and whether it is gone there.
+    pub(crate) async fn links(&self, name: &str) -> Vec<(String, String, bool)> {
+        let partners = self.partners().await;
+        let named = |record: &&Record| record.fields.text("display_name") == Some(name);
+        let record = partners.iter().find(named).unwrap();
+        let links = self.ledger.links(&[record.id]).await.unwrap();
+        let mut links: Vec<_> = links
+            .into_iter()
+            .map(|link| (link.connection, link.external_id, link.gone))
+            .collect();
+        links.sort();
+        links
     }
 
     pub(crate) async fn partners(&self) -> Vec<Record> {

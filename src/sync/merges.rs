@@ -1,0 +1,67 @@
+//! Merges: two objects that a person of the system has made one.
+//!
+//! The link of the one that is no more moves to the one that stands for both: some systems make a new one. Where that one
+//! has a record of its own already, there are two records for one object now, and a person decides.
+
+use std::collections::{BTreeSet, HashMap};
+
+use connector::{MergedInto, Object};
+use ledger::{Link, Linked, SyncCommit};
+
+use crate::Engine;
+use crate::absorb::Place;
+
+/// The ids that objects name beside their own.
+pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
+    let merges = objects.iter().flat_map(|object| &object.merged);
+    merges
+        .flat_map(|merge| [merge.from.as_str(), merge.to.as_str()])
+        .collect()
+}
+
+impl Engine {
+    /// Moves links along the merges that objects tell of.
+    pub(crate) fn follow_merges(
+        &self,
+        place: Place<'_>,
+        objects: &[Object],
+        linked: &mut HashMap<String, Linked>,
+        commit: &mut SyncCommit,
+    ) {
+        let merges = objects.iter().flat_map(|object| &object.merged);
+        for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
+            let Some(lost) = linked.remove(from) else {
+                continue;
+            };
+            let Some(kept) = linked.get(to) else {
+                // What was agreed on with the one that is no more is what the other one differs from.
+                let link = Link {
+                    external_id: to.clone(),
+                    seen_at: self.world.now(),
+                    gone: false,
+                    ..lost.link
+                };
+                commit.links.push(link.clone());
+                let record = lost.record;
+                linked.insert(to.clone(), Linked { link, record });
+                continue;
+            };
+            if lost.link.gone {
+                continue;
+            }
+            let reason = format!(
+                "it was merged into {to}, which is {} here; {} is kept as it is, and is not written to {} any more: \
+                 make the two one, or leave it",
+                kept.record.id, lost.record.id, place.connection
+            );
+            commit
+                .parked
+                .push(self.parks(place, from, "merged", reason, None));
+            commit.links.push(Link {
+                gone: true,
+                seen_at: self.world.now(),
+                ..lost.link
+            });
+        }
+    }
+}
