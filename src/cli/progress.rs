@@ -1,7 +1,7 @@
 //! Progress of long work: a bar at a terminal, plain lines elsewhere.
 //!
 //! Work is done in *steps*. A step says what it does and how much it has done; where it is known how much there is to
-//! do, that too, with a forecast. Totals are never guessed, and never asked of a system.
+//! do, that too, with a forecast; it may become known while the step is done. Totals are never guessed.
 //! Work that is done within [`LINE_EVERY`] leaves no line.
 
 use std::time::{Duration, Instant};
@@ -46,14 +46,18 @@ impl Progress {
     /// Begins a step, with its total where that is known.
     pub(crate) fn step(&mut self, what: impl Into<String>, total: Option<u64>) {
         self.step = Step::new(what.into(), total, Instant::now());
-        let template = match total {
+        self.style();
+        self.at(0);
+    }
+
+    fn style(&self) {
+        let template = match self.step.total {
             Some(_) => "{spinner} {bar:24} {wide_msg}",
             None => "{spinner} {wide_msg} {elapsed}",
         };
         if let (Some(bar), Ok(style)) = (&self.bar, ProgressStyle::with_template(template)) {
             bar.set_style(style);
         }
-        self.at(0);
     }
 
     /// Says how much of the step is done.
@@ -70,18 +74,30 @@ impl Progress {
     }
 
     /// Does work, and looks every so often how much of the step is done.
-    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>, done: impl Fn() -> u64) -> T {
+    pub(crate) async fn during<T, F: Into<Far>>(
+        &mut self,
+        work: impl Future<Output = T>,
+        far: impl Fn() -> F,
+    ) -> T {
         let mut work = std::pin::pin!(work);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 result = &mut work => {
-                    self.at(done());
+                    self.come(far().into());
                     return result;
                 }
-                _ = looks.tick() => self.at(done()),
+                _ = looks.tick() => self.come(far().into()),
             }
         }
+    }
+
+    fn come(&mut self, far: Far) {
+        if far.of.is_some() && self.step.total != far.of {
+            self.step.total = far.of;
+            self.style();
+        }
+        self.at(far.done);
     }
 
     /// Ends: the bar leaves nothing behind, lines end with one that says so.
@@ -93,6 +109,21 @@ impl Progress {
             let took = span(now.duration_since(self.began));
             Out::new(false).note(&format!("{}; ended after {took}", self.step.text(now)));
         }
+    }
+}
+
+/// How far a step has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Far {
+    /// What is done.
+    pub(crate) done: u64,
+    /// What there is to do, where that has become known since the step began.
+    pub(crate) of: Option<u64>,
+}
+
+impl From<u64> for Far {
+    fn from(done: u64) -> Far {
+        Far { done, of: None }
     }
 }
 
@@ -162,7 +193,7 @@ impl Lines {
 }
 
 /// A span of time in its largest fitting unit.
-fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
@@ -214,7 +245,7 @@ mod tests {
     async fn work_in_the_background_is_counted_to_its_end() {
         let mut progress = Progress::begin();
         progress.step("counting", Some(3));
-        assert_eq!(progress.during(async { "done" }, || 3).await, "done");
+        assert_eq!(progress.during(async { "done" }, || 3_u64).await, "done");
         assert_eq!(progress.step.done, 3);
     }
 }

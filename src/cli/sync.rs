@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use sync::{Counts, Depth, GONE_MAX_PERCENT, SyncError};
 
 use super::out::table;
-use super::progress::Progress;
+use super::progress::{Far, Progress, span};
 use super::{Common, Exit, Out};
 use crate::hub::{self, Hub};
 
@@ -25,6 +25,15 @@ pub(crate) enum SyncCommand {
         /// Read everything again from the beginning, not only what changed.
         #[arg(long)]
         full: bool,
+    },
+    /// How much there is to read, and what reading all of it will take; reads nothing else.
+    #[command(
+        after_help = "Examples:\n  interconnect sync forecast\n  interconnect sync forecast --connection crm --json"
+    )]
+    Forecast {
+        /// Only this connection.
+        #[arg(long, value_name = "NAME")]
+        connection: Option<String>,
     },
     /// Ask for everything that is linked at a connection by its id: what is not answered is gone.
     ///
@@ -69,6 +78,7 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
     };
     match command {
         SyncCommand::Run { connection, full } => all(&hub, connection.as_deref(), *full, out).await,
+        SyncCommand::Forecast { connection } => forecast(&hub, connection.as_deref(), out).await,
         SyncCommand::Census {
             connection,
             object,
@@ -136,13 +146,63 @@ async fn all(hub: &Hub, connection: Option<&str>, full: bool, out: &Out) -> Exit
     report(hub, &tally, settled, out).await
 }
 
+async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
+    let (mut json, mut rows, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for (connection, object) in pulled(hub, only) {
+        let forecast = match hub.engine.forecast(connection, object).await {
+            Ok(forecast) => forecast,
+            Err(error) => {
+                errors.push(explain(&error));
+                continue;
+            }
+        };
+        json.push(json!({
+            "connection": connection, "object": object, "objects": forecast.map(|f| f.objects),
+            "calls": forecast.map(|f| f.calls), "at_least_ms": forecast.map(|f| f.at_least_ms),
+            "calls_left": forecast.and_then(|f| f.calls_left),
+        }));
+        let shown = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let time = forecast.map(|f| span(std::time::Duration::from_millis(f.at_least_ms)));
+        rows.push(vec![
+            connection.to_owned(),
+            object.to_owned(),
+            shown(forecast.map(|f| f.objects)),
+            shown(forecast.map(|f| f.calls)),
+            time.unwrap_or_else(|| "?".to_owned()),
+            forecast
+                .and_then(|f| f.calls_left)
+                .map_or_else(String::new, |n| n.to_string()),
+        ]);
+    }
+    let head = [
+        "connection",
+        "object",
+        "objects",
+        "calls",
+        "at least",
+        "calls left",
+    ];
+    out.data(json!({"data": json, "errors": errors}), || table(&head, &rows));
+    errors.iter().for_each(|error| out.fails(error));
+    match errors.is_empty() {
+        true => Exit::Ok,
+        false => Exit::Failed,
+    }
+}
+
+/// What is read of a connection, or of all of them.
+fn pulled<'h>(hub: &'h Hub, only: Option<&str>) -> Vec<(&'h str, &'h str)> {
+    let plan = hub.engine.plan();
+    let mut objects = plan.objects();
+    objects.retain(|(connection, object)| {
+        only.is_none_or(|only| only == *connection) && plan.of(connection, object).any(|sync| sync.pull)
+    });
+    objects
+}
+
 async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_percent: u8, out: &Out) -> Exit {
-    let pulled = |at: &str, of: &str| hub.engine.plan().of(at, of).any(|sync| sync.pull);
-    let objects = hub.engine.plan().objects().into_iter();
-    let objects: Vec<&str> = objects
-        .filter(|(at, of)| *at == connection && object.is_none_or(|object| object == *of) && pulled(at, of))
-        .map(|(_, of)| of)
-        .collect();
+    let mut objects = pulled(hub, Some(connection));
+    objects.retain(|(_, of)| object.is_none_or(|object| object == *of));
     if objects.is_empty() {
         let what = object.map_or_else(|| "anything".to_owned(), |object| format!("`{object}`"));
         out.fails(&format!(
@@ -152,7 +212,7 @@ async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_perc
     }
     let mut tally = Tally::default();
     let mut progress = Progress::begin();
-    for object in objects {
+    for (_, object) in objects {
         progress.step(
             format!("asking {connection} for what is linked of {object}"),
             None,
@@ -180,16 +240,9 @@ async fn pull_round(
     progress: &mut Progress,
 ) -> bool {
     let mut changed = false;
-    let wanted = |connection: &str, object: &str| {
-        let pulls = hub.engine.plan().of(connection, object).any(|sync| sync.pull);
-        pulls && only.is_none_or(|only| only == connection)
-    };
-    let objects = hub.engine.plan().objects().into_iter();
-    let objects: Vec<_> = objects
-        .filter(|(connection, object)| wanted(connection, object))
-        .collect();
+    let objects = pulled(hub, only);
     for (index, (connection, object)) in objects.iter().enumerate() {
-        // How many rows an object has is not known before they are read; how many objects there are is.
+        // How many rows an object has is known when a reading of everything has begun.
         let what = format!(
             "reading {object} of {connection} ({} of {})",
             index + 1,
@@ -197,10 +250,18 @@ async fn pull_round(
         );
         progress.step(what, None);
         let before = hub.engine.read_so_far();
+        let primed = is_primed(hub, connection, object).await;
         let mut depth = if from_start { Depth::All } else { Depth::Changed };
         loop {
             let pull = hub.engine.pull(connection, object, depth);
-            match progress.during(pull, || hub.engine.read_so_far() - before).await {
+            let everything = depth == Depth::All || !primed;
+            let far = || Far {
+                done: hub.engine.read_so_far() - before,
+                of: everything
+                    .then(|| hub.engine.expected_objects(connection, object))
+                    .flatten(),
+            };
+            match progress.during(pull, far).await {
                 Ok(report) => {
                     tally.add(connection, object, &report.counts);
                     let counts = report.counts;
@@ -218,6 +279,12 @@ async fn pull_round(
         }
     }
     changed
+}
+
+/// Whether everything of an object was read once.
+async fn is_primed(hub: &Hub, connection: &str, object: &str) -> bool {
+    let cursor = hub.ledger.cursor(connection, object).await;
+    cursor.is_ok_and(|cursor| cursor.is_some_and(|cursor| cursor.primed))
 }
 
 /// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.

@@ -34,6 +34,8 @@ struct State {
     blocked: [Option<Timestamp>; Lane::ALL.len()],
     /// Whether the block is about the quota.
     quota: bool,
+    /// What the last answer said of the quota: used, and allowed.
+    told: Option<(u64, u64)>,
 }
 
 /// Held while a call is under way.
@@ -128,6 +130,43 @@ impl Limiter {
         wait
     }
 
+    /// How long calls of groups in a lane take at least, by the windows that they are counted in.
+    pub(crate) fn at_least_ms(&self, calls: &[(Option<&str>, u64)], lane: Lane) -> u64 {
+        let windows = self.limits.iter().filter_map(|(limit, _)| match limit.kind {
+            LimitKind::Window {
+                limit: most, per_ms, ..
+            } => Some((limit, lane.part(most), per_ms)),
+            _ => None,
+        });
+        let spans = windows.map(|(limit, part, per_ms)| {
+            let counted = calls.iter().filter(|(group, _)| limit.applies.to(*group));
+            let counted: u64 = counted.map(|(_, calls)| calls).sum();
+            // The last of them need not wait for their window to end.
+            (counted.saturating_sub(1) / part).saturating_mul(per_ms)
+        });
+        spans.max().unwrap_or(0)
+    }
+
+    /// Calls that are left of a quota in a lane, as the last answer told.
+    pub(crate) fn left(&self, lane: Lane) -> Option<u64> {
+        let states = self.lock();
+        let left = self
+            .limits
+            .iter()
+            .zip(states.iter())
+            .filter_map(|((limit, _), state)| {
+                let LimitKind::Quota { share_percent, .. } = limit.kind else {
+                    return None;
+                };
+                let (used, allowed) = state.told?;
+                Some(
+                    lane.part(allowed.saturating_mul(share_percent) / 100)
+                        .saturating_sub(used),
+                )
+            });
+        left.min()
+    }
+
     /// Learns from the headers of an answer.
     pub(crate) fn observe(&self, group: Option<&str>, headers: &HeaderMap, now: Timestamp) {
         let mut states = self.lock();
@@ -160,6 +199,7 @@ impl Limiter {
                         };
                         state.blocked = Lane::ALL.map(|lane| spent(lane).then(|| later(now, *probe_ms)));
                         state.quota = true;
+                        state.told = Some((used, allowed));
                     }
                 }
                 LimitKind::Window { .. } | LimitKind::Concurrency { .. } => {}
@@ -304,8 +344,11 @@ mod tests {
         };
         let limiter = Limiter::new(&[quota]);
         let said = |text| limiter.observe(None, &headers("sforce-limit-info", text), clock.now());
+        assert_eq!(limiter.left(Lane::Live), None, "nobody told yet");
         said("api-usage=11999/15000");
         assert!(limiter.acquire(None, Lane::Live, &clock).await.is_ok());
+        assert_eq!(limiter.left(Lane::Live), Some(1));
+        assert_eq!(limiter.left(Lane::Backfill), Some(0));
         said("api-usage=12000/15000; per-app-api-usage=17/250(appName=x)");
         let failure = limiter.acquire(None, Lane::Live, &clock).await.err().unwrap();
         let until = later(clock.now(), 900_000);
@@ -315,6 +358,23 @@ mod tests {
             limiter.acquire(None, Lane::Live, &clock).await.is_ok(),
             "one call finds out whether it is over"
         );
+    }
+
+    #[test]
+    fn calls_are_forecast_by_the_part_that_their_lane_has() {
+        let limits = [
+            window("all", Applies::All, 100, 10_000),
+            window("search", Applies::Only("search".into()), 4, 1_000),
+        ];
+        let limiter = Limiter::new(&limits);
+        // Two searches a second: the first two at once, the last two after nine seconds.
+        assert_eq!(
+            limiter.at_least_ms(&[(Some("search"), 20), (None, 5)], Lane::Backfill),
+            9_000
+        );
+        assert_eq!(limiter.at_least_ms(&[(None, 101)], Lane::Backfill), 20_000);
+        assert_eq!(limiter.at_least_ms(&[(None, 100)], Lane::Live), 0);
+        assert_eq!(limiter.left(Lane::Live), None);
     }
 
     #[tokio::test]

@@ -212,6 +212,7 @@ impl Linter {
             "webhook" => self.webhook(body),
             "request" => self.request(sample),
             "changes" => self.changes(text("object"), &self.unwrapped(body)),
+            "count" => self.count(text("object"), body),
             "job" => self.job(text("object"), text("step"), body),
             "write_job" => self.write_job(text("object"), text("step"), sample),
             "by_ids" => self.by_ids(text("object"), &self.unwrapped(body)),
@@ -403,12 +404,22 @@ impl Linter {
         }
         if step != "results" {
             return Err(format!(
-                "`{step}` is not a step of a job: write count, create, state or results"
+                "`{step}` is not a step of a job: write create, state or results"
             ));
         }
         let rows = self.run(&bulk.records, body, &names)?;
         let next = self.first(&bulk.next, body, &names)?;
         Ok(json!({"objects": self.rows(kind, &names, rows)?, "next": next}))
+    }
+
+    fn count(&self, object: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let count = kind.count.as_ref().ok_or("the object has no `read.count`")?;
+        let found = self.first(&count.value, body, &names)?;
+        match found.as_u64().or_else(|| scalar(&found)?.parse().ok()) {
+            Some(_) => Ok(found),
+            None => Err(format!("`{found}` is not a number of objects")),
+        }
     }
 
     fn write_job(&self, object: &str, step: &str, sample: &Json) -> Made {
@@ -528,6 +539,7 @@ impl Linter {
         Ok(match of {
             "changes" => kind.changes.as_ref().ok_or_else(none)?.request(),
             "by_ids" => &kind.by_ids.as_ref().ok_or_else(none)?.request,
+            "count" => &kind.count.as_ref().ok_or_else(none)?.request,
             "job" => {
                 let bulk = kind.changes.as_ref().and_then(Changes::bulk).ok_or_else(none)?;
                 let step = sample["step"].as_str().unwrap_or_default();
@@ -598,6 +610,8 @@ fn over_answers(connector: &Connector) -> Vec<&Program> {
             programs.extend(changes.programs());
         }
         programs.extend(object.by_ids.iter().map(|b| &b.records));
+        programs.extend(object.count.iter().map(|count| &count.value));
+        programs.extend(&object.merged);
         for association in object.associations.values() {
             programs.push(&association.pairs);
             programs.extend(&association.more);

@@ -230,7 +230,7 @@ impl Connection {
                 self.one(kind, zone.as_ref(), &names, row)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        for name in fields.iter().filter_map(|f| f.strip_prefix(ASSOCIATIONS)) {
+        for name in associations(fields) {
             let association = kind.associations.get(name).ok_or_else(|| {
                 let hint = diagnostic::suggestion(name, kind.associations.keys().map(String::as_str));
                 Failure::new(
@@ -366,6 +366,11 @@ fn page(objects: Vec<Object>, cursor: &Cursor, more: bool) -> Page {
         cursor: cursor.write(),
         more,
     }
+}
+
+/// The names of the references that a caller asks for.
+pub(crate) fn associations(fields: &[String]) -> impl Iterator<Item = &str> {
+    fields.iter().filter_map(|field| field.strip_prefix(ASSOCIATIONS))
 }
 
 /// The fields on the wire for what a caller asks for.

@@ -122,7 +122,7 @@ impl Connection {
     /// Makes a job if the object is large.
     async fn begin(&self, object: &str, bulk: &ReadJob, fields: &[String]) -> Result<Step, Failure> {
         let (kind, names) = self.object(object)?;
-        if !self.is_large(bulk, &names).await? {
+        if !self.is_large(bulk, object).await? {
             return Ok(Step::Windows(None));
         }
         let began = self.caller.clock.now();
@@ -136,30 +136,24 @@ impl Connection {
         Ok(Step::Read(page(Vec::new(), &cursor)))
     }
 
-    async fn is_large(&self, bulk: &ReadJob, names: &Names) -> Result<bool, Failure> {
+    /// How many objects are too many to be read by windows.
+    pub(crate) fn large_over(&self, bulk: &ReadJob) -> Result<u64, Failure> {
         let over = self.caller.render(&bulk.over, &self.caller.config_names())?;
-        let over: u64 = over.trim().parse().map_err(|_| {
+        over.trim().parse().map_err(|_| {
             let message = format!("`over` of reading by a job is `{over}`: write a number of objects");
             Failure::new(Class::Settings, message)
-        })?;
-        let count = &bulk.count;
-        let reply = match self
-            .caller
-            .call(&count.request, names.clone(), Repeat::Safe)
-            .await
-        {
-            Ok(reply) => reply,
+        })
+    }
+
+    async fn is_large(&self, bulk: &ReadJob, object: &str) -> Result<bool, Failure> {
+        let over = self.large_over(bulk)?;
+        match self.count(object).await {
+            // Without a way to count there is no such job.
+            Ok(found) => Ok(found.is_some_and(|found| found > over)),
             // What cannot even be counted is large.
-            Err(failure) if failure.class == Class::TooLarge => return Ok(true),
-            Err(failure) => return Err(failure),
-        };
-        let names = reply.names(names.clone());
-        let found = count.value.one(&reply.body, &|name| names.get(name))?;
-        let found = found.as_u64().or_else(|| scalar(&found)?.parse().ok());
-        Ok(
-            found.ok_or_else(|| Failure::protocol("the system does not say how many objects there are"))?
-                > over,
-        )
+            Err(failure) if failure.class == Class::TooLarge => Ok(true),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn go_on(

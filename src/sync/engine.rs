@@ -77,6 +77,8 @@ pub struct Engine {
     /// What is being created at an object of a connection can be read there before its link is committed: a pull that
     /// looked at it in between would take it for a stranger.
     creating: BTreeMap<(String, String), Mutex<()>>,
+    /// Objects that readings of everything will bring, by connection and object.
+    pub(crate) expected: std::sync::Mutex<BTreeMap<(String, String), u64>>,
     pub(crate) hinted: crate::hints::Hinted,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
@@ -109,6 +111,7 @@ impl Engine {
             fan_out,
             meeting,
             creating,
+            expected: std::sync::Mutex::default(),
             hinted: crate::hints::Hinted::default(),
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),

@@ -1,9 +1,9 @@
 //! Pull: what changed at a connection since its cursor.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use connector::{Connection, Lane};
+use connector::{Connection, Forecast, Lane};
 use ledger::{Cursor, ParkedFilter};
 use model::{RecordId, RunId};
 
@@ -98,6 +98,9 @@ impl Engine {
             false => Lane::Backfill,
         };
         let reading = system.in_lane(lane);
+        if stored.is_none() || depth == Depth::All {
+            self.tell_forecast(&reading, place, &fields).await;
+        }
         // What is to be read completely need not be named.
         if lane == Lane::Live
             && self.read_named(system, place, &fields, report).await?
@@ -142,6 +145,59 @@ impl Engine {
             self.keep(place.lease).await?;
         }
         self.read_parked_again(system, place, &fields, report).await
+    }
+
+    /// What reading everything of an object will take; nothing where its system cannot tell. Makes one call, and one to
+    /// find out whether the connection may be used if that was not asked before.
+    pub async fn forecast(&self, connection: &str, object: &str) -> Result<Option<Forecast>, SyncError> {
+        let system = self.ready(connection, object).await?;
+        let key = system.connector().key_field(object);
+        let fields = self.plan.object_fields(connection, object, key);
+        let told = system.forecast(object, &fields).await;
+        told.map_err(|failure| SyncError::System {
+            connection: connection.to_owned(),
+            failure,
+        })
+    }
+
+    /// How many objects a reading of everything that has begun will bring, for those who watch it; nothing while that is
+    /// not known.
+    pub fn expected_objects(&self, connection: &str, object: &str) -> Option<u64> {
+        let key = (connection.to_owned(), object.to_owned());
+        self.expected().get(&key).copied()
+    }
+
+    fn expected(&self) -> MutexGuard<'_, BTreeMap<(String, String), u64>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what is to come. Reading does not depend on it, so what goes wrong is only told.
+    async fn tell_forecast(&self, system: &Connection, place: Place<'_>, fields: &[String]) {
+        let (connection, object) = (place.connection, place.object);
+        match system.forecast(object, fields).await {
+            Ok(Some(Forecast {
+                objects,
+                calls,
+                at_least_ms,
+                calls_left,
+            })) => {
+                self.expected()
+                    .insert((connection.to_owned(), object.to_owned()), objects);
+                tracing::info!(
+                    connection,
+                    object,
+                    objects,
+                    calls,
+                    at_least_ms,
+                    calls_left,
+                    "everything will be read"
+                );
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(connection, object, %error, "what is to be read could not be counted");
+            }
+        }
     }
 
     /// The fields to read: those that are mapped, but for those that the system does not know at present.

@@ -77,6 +77,22 @@ fn what_leaves_no_trace_is_found_by_asking_for_it() {
     });
     assert_eq!(sandbox.rows("hubspot", "companies").len(), companies);
 
+    // What it would take to read all of it again is told before.
+    let forecast = json_of(&folder.run(&["sync", "forecast", "--json"], &secrets));
+    let told = |connection: &str| {
+        let all = forecast["data"].as_array().expect("a list").iter();
+        let one = all
+            .filter(|one| one["connection"] == connection)
+            .collect::<Vec<_>>();
+        (one[0]["objects"].clone(), one[0]["calls"].clone())
+    };
+    assert_eq!(told("marketing"), (json!(companies), json!(1)));
+    let parties = tryton.call(
+        "model.party.party.search_count",
+        &json!([[["active", "in", [true, false]]]]),
+    );
+    assert_eq!(told("erp"), (parties, json!(1)));
+
     // Neither tells of a deletion when it is asked for what changed.
     tryton.call("model.party.party.delete", &json!([[fabrikam]]));
     let northwind = company(&sandbox, "Northwind").expect("it was there");

@@ -4,6 +4,7 @@ mod auth;
 mod batching;
 mod calls;
 mod findings;
+mod forecasts;
 mod jobs;
 mod paging;
 mod proofs;

@@ -31,7 +31,6 @@ pub(crate) struct Part {
 pub(crate) struct ReadJob {
     /// With more objects than this.
     pub(crate) over: Template,
-    pub(crate) count: Part,
     pub(crate) job: Job,
     /// Rows of a full page.
     pub(crate) page: u64,
@@ -132,7 +131,6 @@ impl ReadJob {
         let mut fields = Fields::open(node, "reading by a job", reader.source, report)?;
         let over = fields.required("over", report);
         let over = over.and_then(|n| reader.template(n, &["config"], report));
-        let count = part(reader, "count", &mut fields, &[], report);
         let job = Job::read(reader, &mut fields, &["fields"], report);
         fields.required("page", report);
         let page = fields.optional_integer("page", BATCH, report);
@@ -142,7 +140,6 @@ impl ReadJob {
         let (results, records, next) = results?;
         Some(ReadJob {
             over: over?,
-            count: count?,
             job: job?,
             page: page?.unsigned_abs(),
             results,
@@ -154,7 +151,6 @@ impl ReadJob {
     /// A step by its name in the manifest, but for the results.
     pub(crate) fn part(&self, name: &str) -> Option<&Part> {
         match name {
-            "count" => Some(&self.count),
             "create" => Some(&self.job.create),
             "state" => Some(&self.job.state),
             _ => None,
@@ -162,15 +158,9 @@ impl ReadJob {
     }
 
     /// All expressions over an answer.
-    pub(crate) fn programs(&self) -> [&Program; 5] {
+    pub(crate) fn programs(&self) -> [&Program; 4] {
         let job = &self.job;
-        [
-            &self.count.value,
-            &job.create.value,
-            &job.state.value,
-            &self.records,
-            &self.next,
-        ]
+        [&job.create.value, &job.state.value, &self.records, &self.next]
     }
 }
 

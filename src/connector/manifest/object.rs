@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use diagnostic::{Fields, Node, Report, Source, Value};
 use serde_json::{Map, Value as Json};
 
+use super::job::Part;
 use super::reader::Reader;
 use super::reading::{ByIds, Census, Changes, read_reads};
 use super::request::Call;
@@ -48,6 +49,8 @@ pub(crate) struct Object {
     pub(crate) changes: Option<Changes>,
     pub(crate) by_ids: Option<ByIds>,
     pub(crate) census: Option<Census>,
+    /// Tells how many objects there are.
+    pub(crate) count: Option<Part>,
     pub(crate) associations: BTreeMap<String, Association>,
     pub(crate) write: Option<Write>,
 }
@@ -260,6 +263,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         changes: reads.changes,
         by_ids: reads.by_ids,
         census: reads.census,
+        count: reads.count,
         associations,
         write: match write {
             Some(write) => Some(write?),

@@ -2,7 +2,7 @@
 
 use diagnostic::{Fields, Node, Report};
 
-use super::job::ReadJob;
+use super::job::{Part, ReadJob};
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
@@ -163,6 +163,7 @@ pub(super) struct Reads {
     pub(super) changes: Option<Changes>,
     pub(super) by_ids: Option<ByIds>,
     pub(super) census: Option<Census>,
+    pub(super) count: Option<Part>,
 }
 
 pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, report: &mut Report) -> Reads {
@@ -198,6 +199,26 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
             only_volatile: only.unwrap_or(false),
         })
     });
+    let count = fields.optional("count").and_then(|n| {
+        let mut fields = Fields::open(n, "counting", reader.source, report)?;
+        let request = reader.call("request", &mut fields, &[], report);
+        let value = reader.program("value", &mut fields, &REPLY, report);
+        fields.finish(report);
+        Some(Part {
+            request: request?,
+            value: value?,
+        })
+    });
+    if changes.as_ref().is_some_and(|changes| changes.bulk().is_some()) && fields.key_place("count").is_none()
+    {
+        report.error(
+            "IC0211",
+            reader.source,
+            fields.key_place("changes").unwrap_or(node.place),
+            "reading by a job begins with counting, and the manifest does not say how",
+            "add `count: { request, value }` beside `changes`",
+        );
+    }
     if let (Some(_), None) = (&census, fields.key_place("by_ids")) {
         report.error(
             "IC0211",
@@ -212,6 +233,7 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
         changes,
         by_ids,
         census,
+        count,
     }
 }
 
