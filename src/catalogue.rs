@@ -308,6 +308,19 @@ fn fits(
             hint,
         );
     }
+    for (key, value) in &connection.config {
+        let (options, value) = (connector.config_options(key), value.as_str().unwrap_or_default());
+        if !options.is_empty() && !options.iter().any(|option| option == value) {
+            let hint = diagnostic::suggestion(value, options.iter().map(String::as_str));
+            error(
+                format!(
+                    "`config.{key}` of connection `{name}` is `{value}`, expected one of {}",
+                    options.join(", ")
+                ),
+                hint,
+            );
+        }
+    }
     for key in connection
         .secrets
         .keys()

@@ -256,10 +256,11 @@ impl Caller {
 
     fn api_key(&self, key: &ApiKey) -> Result<Proof, Failure> {
         let value = Secret::new(self.render(&key.value, &self.secret_names())?);
+        let name = self.render(&key.name, &self.config_names())?;
         if key.in_query {
-            return Ok(Proof::Query(key.name.clone(), value));
+            return Ok(Proof::Query(name, value));
         }
-        Ok(Proof::Header(header_name(&key.name)?, value))
+        Ok(Proof::Header(header_name(&name)?, value))
     }
 
     fn oauth1_keys(&self, realm: &crate::template::Template) -> Result<Proof, Failure> {

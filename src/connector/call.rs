@@ -299,9 +299,12 @@ impl Caller {
             } => {
                 let path = render(path)?;
                 let mut url = self.address(&path, auth_reply)?;
-                for (key, value) in query {
-                    let value = render(value)?;
-                    url.query_pairs_mut().append_pair(key, &value);
+                for (name, value) in query {
+                    let name = self.render(name, names)?;
+                    if !name.is_empty() {
+                        url.query_pairs_mut()
+                            .append_pair(&name, &self.render(value, names)?);
+                    }
                 }
                 let mut outgoing = Outgoing::new(method.clone(), url);
                 if call.answer == Answer::Csv {

@@ -202,6 +202,13 @@ impl Connection {
             if !config.contains_key(name) {
                 return Err(wrong(format!("the setting `{name}` is missing: {}", known.help)));
             }
+            let value = config.get(name).and_then(Json::as_str).unwrap_or_default();
+            if !known.options.is_empty() && !known.options.iter().any(|option| option == value) {
+                let options = known.options.join(", ");
+                return Err(wrong(format!(
+                    "the setting `{name}` is `{value}`, expected one of {options}"
+                )));
+            }
         }
         if let Some(name) = manifest.auth[auth]
             .needs

@@ -71,6 +71,14 @@ impl Connector {
         config.map(|(name, c)| (name.as_str(), c.help.as_str())).collect()
     }
 
+    /// The values that a configuration key may have; any when there are none.
+    pub fn config_options(&self, key: &str) -> &[String] {
+        self.manifest
+            .config
+            .get(key)
+            .map_or(&[], |config| &config.options)
+    }
+
     /// The secrets of a connection, each with where to find it.
     pub fn secrets(&self) -> BTreeMap<&str, &str> {
         let secrets = self.manifest.secrets.iter();

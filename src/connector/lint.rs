@@ -37,11 +37,20 @@ impl Connector {
     pub fn lint(self: &Arc<Connector>, manifest: &Source, samples: &[Source]) -> Report {
         let mut report = Report::new();
         report.source(manifest);
-        let Some(linter) = Linter::new(self) else {
+        let Some(linter) = Linter::new(self, &Map::new()) else {
             return report;
         };
         for sample in samples {
-            linter.one(sample, &mut report);
+            let Some(root) = Node::parse(sample, &mut report) else {
+                continue;
+            };
+            match set(&root).and_then(|set| Linter::new(self, &set)) {
+                Some(other) => {
+                    other.one(sample, &root, &mut report);
+                    linter.reached.borrow_mut().extend(other.reached.take());
+                }
+                None => linter.one(sample, &root, &mut report),
+            }
         }
         linter.unreached(manifest, &mut report);
         report
@@ -62,12 +71,12 @@ pub struct Sampled {
 impl Connector {
     /// The objects in the samples of answers; samples that do not hold are passed over, [`Connector::lint`] tells them.
     pub fn sampled(self: &Arc<Connector>, samples: &[Source]) -> Vec<Sampled> {
-        let Some(linter) = Linter::new(self) else {
-            return Vec::new();
-        };
         let mut sampled = Vec::new();
         for source in samples {
             let Some(root) = Node::parse(source, &mut Report::new()) else {
+                continue;
+            };
+            let Some(linter) = Linter::new(self, &set(&root).unwrap_or_default()) else {
                 continue;
             };
             let sample = root.to_json();
@@ -91,6 +100,12 @@ impl Connector {
     }
 }
 
+/// The configuration that a sample says it is for.
+fn set(root: &Node) -> Option<Map<String, Json>> {
+    root.get("config")
+        .and_then(|node| node.to_json().as_object().cloned())
+}
+
 struct Linter {
     connection: Connection,
     reached: RefCell<BTreeSet<String>>,
@@ -99,8 +114,9 @@ struct Linter {
 }
 
 impl Linter {
-    /// Nothing when the HTTP client cannot be built, which says nothing about the manifest.
-    fn new(connector: &Arc<Connector>) -> Option<Linter> {
+    /// Nothing when the HTTP client cannot be built, which says nothing about the manifest. `set` is the configuration
+    /// that a sample is for; keys that it leaves out are as nobody sets them.
+    fn new(connector: &Arc<Connector>, set: &Map<String, Json>) -> Option<Linter> {
         let manifest = &connector.manifest;
         let secrets: Secrets = manifest
             .secrets
@@ -112,10 +128,10 @@ impl Linter {
             .config
             .iter()
             .map(|(name, c)| {
-                let default = c.default.clone();
+                let value = set.get(name).or(c.default.as_ref()).cloned();
                 (
                     name.clone(),
-                    default.unwrap_or_else(|| json!("https://sample.example")),
+                    value.unwrap_or_else(|| json!("https://sample.example")),
                 )
             })
             .collect();
@@ -142,10 +158,7 @@ impl Linter {
         })
     }
 
-    fn one(&self, source: &Source, report: &mut Report) {
-        let Some(root) = Node::parse(source, report) else {
-            return;
-        };
+    fn one(&self, source: &Source, root: &Node, report: &mut Report) {
         let sample = root.to_json();
         self.sample.replace(sample.clone());
         let expect = root.get("expect");
@@ -154,7 +167,7 @@ impl Linter {
             end: place.start + 1,
             ..place
         };
-        if let Some((place, message, hint)) = self.astray(&root) {
+        if let Some((place, message, hint)) = self.astray(root) {
             return report.error("IC0221", source, place, message, hint);
         }
         match (self.made(&sample), expect.map(Node::to_json)) {
@@ -316,7 +329,7 @@ impl Linter {
     fn webhook(&self, body: &Json) -> Made {
         let webhooks = self.connection.caller.manifest().webhooks.as_ref();
         let webhooks = webhooks.ok_or("the manifest has no webhooks")?;
-        let events = self.run(&webhooks.events, body, &Names::default())?;
+        let events = self.run(&webhooks.events, body, &self.names("")?)?;
         if let Some(bad) = events.iter().find(|event| hint(event).is_none()) {
             return Err(format!("an event without object or id: {bad}"));
         }
@@ -379,7 +392,8 @@ impl Linter {
                 };
             }
             Changes::Pages(changes) => {
-                let next = changes.next.program();
+                let step = self.connection.way_onward(&changes.next, &names);
+                let next = step.map_err(|failure| failure.detail)?.program();
                 for (name, program) in [
                     ("next", next),
                     ("done", changes.done.as_ref()),

@@ -131,7 +131,8 @@ impl Connection {
             .with("limit", changes.page)
             .with("after", round.at.clone())
             .with("since", since(cursor.since));
-        let by_address = changes.next.is_address() || (round.pages == 0 && cursor.delta.is_some());
+        let step = self.way_onward(&changes.next, &names)?;
+        let by_address = step.is_address() || (round.pages == 0 && cursor.delta.is_some());
         let to = round.at.as_deref().filter(|_| by_address);
         let reply = self
             .caller
@@ -147,7 +148,7 @@ impl Connection {
         let next = if last {
             None
         } else {
-            next_of(changes, &round, rows.len(), &reply, &names)?
+            next_of(step, changes.page, &round, rows.len(), &reply, &names)?
         };
         let objects: Vec<Object> = self.objects(object, fields, rows).await?;
         let more = next.is_some();
@@ -177,6 +178,25 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The way to the next page that this connection goes.
+    pub(crate) fn way_onward<'s>(&self, step: &'s PageStep, names: &Names) -> Result<&'s PageStep, Failure> {
+        let PageStep::Chosen { choose, ways } = step else {
+            return Ok(step);
+        };
+        let chosen = self.caller.render(choose, names)?;
+        let way = ways.iter().find(|(name, _)| *name == chosen);
+        way.map(|(_, step)| step).ok_or_else(|| {
+            let known: Vec<&str> = ways.iter().map(|(name, _)| name.as_str()).collect();
+            let detail = format!(
+                "`{chosen}` is no way from page to page; known are {}",
+                known.join(", ")
+            );
+            Failure::new(Class::Settings, detail)
+        })
+    }
+}
+
 fn since(moment: Option<Timestamp>) -> Json {
     match moment {
         Some(moment) => json!({"at": moment.to_string(), "ms": moment.as_millisecond()}),
@@ -186,13 +206,14 @@ fn since(moment: Option<Timestamp>) -> Json {
 
 /// Where the page after this one is, if there is one.
 fn next_of(
-    changes: &PageChanges,
+    step: &PageStep,
+    page: u64,
     round: &Round,
     rows: usize,
     reply: &Reply,
     names: &Names,
 ) -> Result<Option<String>, Failure> {
-    let full = rows as u64 >= changes.page;
+    let full = rows as u64 >= page;
     let get = |name: &str| names.get(name);
     let told = |value: Json| scalar(&value).filter(|text| !text.is_empty());
     let number = |first: u64, step: u64| -> Result<Option<String>, Failure> {
@@ -204,11 +225,13 @@ fn next_of(
         };
         Ok(full.then(|| (at + step).to_string()))
     };
-    match &changes.next {
+    match step {
         PageStep::Cursor(program) | PageStep::Address(program) => Ok(told(program.one(&reply.body, &get)?)),
         PageStep::Link => Ok(link(&reply.headers)),
         PageStep::Offset => number(0, rows as u64),
         PageStep::Number { first } => number(*first, 1),
+        // `Connection::way_onward` has chosen.
+        PageStep::Chosen { .. } => Ok(None),
     }
 }
 

@@ -208,7 +208,12 @@ impl Connection {
             let reply = self
                 .caller
                 .call(&by_ids.request, names.clone(), Repeat::Safe)
-                .await?;
+                .await;
+            let reply = match reply {
+                // An object that has an address of its own: there is nothing there.
+                Err(failure) if by_ids.batch == 1 && failure.class == Class::NotFound => continue,
+                reply => reply?,
+            };
             let names = reply.names(names);
             rows.extend(by_ids.records.run(&reply.body, &|name| names.get(name))?);
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::connection::Connection;
 use crate::manifest::{Challenge, Form, Handshake, Webhooks};
@@ -152,7 +152,7 @@ impl Connection {
         if let Some(answer) = within(webhooks, &body)? {
             return Ok(Received::Challenge(answer));
         }
-        hints(webhooks, &body).map(Received::Hints)
+        hints(webhooks, &body, &self.caller.config).map(Received::Hints)
     }
 
     /// Answers a challenge in the address or in a header.
@@ -208,8 +208,9 @@ fn answer(handshake: &Handshake, challenge: String) -> Result<Answer, Refusal> {
     })
 }
 
-fn hints(webhooks: &Webhooks, body: &Json) -> Result<Vec<Hint>, Refusal> {
-    let events = webhooks.events.run(body, &|_| Json::Null);
+fn hints(webhooks: &Webhooks, body: &Json, config: &Map<String, Json>) -> Result<Vec<Hint>, Refusal> {
+    // `config` is all that it may use.
+    let events = webhooks.events.run(body, &|_| Json::Object(config.clone()));
     let events = events.map_err(|e| not_understood(&e))?;
     Ok(events.iter().filter_map(hint).collect())
 }

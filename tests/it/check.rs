@@ -66,6 +66,15 @@ fn a_connection_is_checked_against_its_connector() {
     ] {
         assert!(stdout.contains(finding), "{finding} in {stdout}");
     }
+    let text = "connections:\n  tool: { system: rest, config: { base_url: x, paging: curser }, secrets: { token: '${env:HOME}' } }\n";
+    let (code, stdout, _) = checked(text, &["check"]);
+    assert_eq!(code, Some(2));
+    for finding in [
+        "`config.paging` of connection `tool` is `curser`",
+        "did you mean `cursor`?",
+    ] {
+        assert!(stdout.contains(finding), "{finding} in {stdout}");
+    }
 }
 
 #[test]

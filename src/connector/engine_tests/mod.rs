@@ -3,6 +3,7 @@
 mod auth;
 mod batching;
 mod calls;
+mod chosen;
 mod findings;
 mod forecasts;
 mod jobs;

@@ -44,7 +44,7 @@ pub(crate) enum AuthKind {
 pub(crate) struct ApiKey {
     pub(crate) in_query: bool,
     /// Of the header or of the query's parameter.
-    pub(crate) name: String,
+    pub(crate) name: Template,
     pub(crate) value: Template,
 }
 
@@ -278,7 +278,7 @@ fn template(
 
 fn api_key(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<ApiKey> {
     let in_query = fields.choice("in", &[("header", false), ("query", true)], report);
-    let name = fields.text("key_name", report).map(str::to_owned);
+    let name = template(reader, "key_name", fields, &["config"], report);
     let value = template(reader, "value", fields, &OWN, report);
     Some(ApiKey {
         in_query: in_query?,

@@ -14,6 +14,8 @@ use program::Program;
 pub(crate) struct Config {
     pub(crate) default: Option<Json>,
     pub(crate) help: String,
+    /// The values that it may have; any when there are none.
+    pub(crate) options: Vec<String>,
 }
 
 /// Names that every request may use besides its own.
@@ -71,6 +73,17 @@ impl<'a> Reader<'a> {
             };
             config.default = fields.optional("default").map(Node::to_json);
             config.help = fields.text("help", report).unwrap_or_default().to_owned();
+            let options = fields.texts("options", report).into_iter().map(str::to_owned);
+            config.options = options.collect();
+            let usual = config.default.as_ref().and_then(Json::as_str);
+            if let (Some(usual), false) = (usual, config.options.is_empty())
+                && !config.options.iter().any(|option| option == usual)
+            {
+                let place = fields.optional("default").map_or(node.place, |node| node.place);
+                let hint = diagnostic::suggestion(usual, config.options.iter().map(String::as_str));
+                let message = format!("`{usual}` is not one of the `options` of `{name}`");
+                report.error("IC0004", self.source, place, message, hint);
+            }
             fields.finish(report);
         }
         for (name, _, node) in connection.map("secrets", report) {
@@ -176,6 +189,29 @@ impl<'a> Reader<'a> {
         entries
             .iter()
             .filter_map(|(name, _, node)| Some((name.clone(), self.template(node, names, report)?)))
+            .collect()
+    }
+
+    /// A map of templates whose names are templates, too, that may be left out.
+    pub(crate) fn named_templates(
+        &mut self,
+        key: &'static str,
+        fields: &mut Fields<'_>,
+        names: &[&str],
+        report: &mut Report,
+    ) -> Vec<(Template, Template)> {
+        let entries = fields.map(key, report);
+        entries
+            .iter()
+            .filter_map(|(name, place, node)| {
+                let name = Node {
+                    place: *place,
+                    value: Value::Text(name.clone()),
+                };
+                let name = self.template(&name, names, report);
+                let value = self.template(node, names, report);
+                Some((name?, value?))
+            })
             .collect()
     }
 

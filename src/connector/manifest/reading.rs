@@ -6,6 +6,7 @@ use super::job::{Part, ReadJob};
 use super::object::{BATCH, REPLY, batch};
 use super::reader::Reader;
 use super::request::Call;
+use crate::template::Template;
 use program::Program;
 
 /// How often all that is linked is asked for again by its id.
@@ -56,7 +57,7 @@ impl Changes {
             }
             Changes::Pages(changes) => {
                 programs.extend(changes.done.iter().chain(&changes.delta));
-                programs.extend(changes.next.program());
+                programs.extend(changes.next.programs());
             }
         }
         programs
@@ -92,6 +93,11 @@ pub(crate) enum Step {
     Offset,
     /// `after` counts the pages.
     Number { first: u64 },
+    /// One of several ways, which the connection names.
+    Chosen {
+        choose: Template,
+        ways: Vec<(String, Step)>,
+    },
 }
 
 impl Step {
@@ -103,7 +109,15 @@ impl Step {
     pub(crate) fn program(&self) -> Option<&Program> {
         match self {
             Step::Cursor(program) | Step::Address(program) => Some(program),
-            Step::Link | Step::Offset | Step::Number { .. } => None,
+            Step::Link | Step::Offset | Step::Number { .. } | Step::Chosen { .. } => None,
+        }
+    }
+
+    /// The programs of every way.
+    fn programs(&self) -> Vec<&Program> {
+        match self {
+            Step::Chosen { ways, .. } => ways.iter().filter_map(|(_, step)| step.program()).collect(),
+            step => step.program().into_iter().collect(),
         }
     }
 }
@@ -274,6 +288,23 @@ fn read_pages(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Rep
 
 fn step(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Step> {
     let mut fields = Fields::open(node, "the way to the next page", reader.source, report)?;
+    if let Some(choose) = fields.optional("choose") {
+        let choose = reader.template(choose, &["config"], report);
+        let named = fields.map("ways", report).iter();
+        let ways: Option<Vec<(String, Step)>> = named
+            .map(|(name, _, node)| match step(reader, node, report)? {
+                Step::Chosen { .. } => {
+                    let expected = "a way to the next page, not a choice again";
+                    Fields::open(node, "the way to the next page", reader.source, report)?
+                        .wrong("choose", node, expected, report)
+                }
+                step => Some((name.clone(), step)),
+            })
+            .collect();
+        fields.finish(report);
+        let (choose, ways) = (choose?, ways?);
+        return Some(Step::Chosen { choose, ways });
+    }
     let kinds = [
         ("cursor", 0),
         ("address", 1),

@@ -27,7 +27,8 @@ pub(crate) enum Verb {
     Http {
         method: Method,
         path: Template,
-        query: Vec<(String, Template)>,
+        /// A parameter without a name is left out.
+        query: Vec<(Template, Template)>,
         headers: Vec<(String, Template)>,
         body: Body,
     },
@@ -188,7 +189,7 @@ impl Reader<'_> {
         let path = fields
             .required("path", report)
             .and_then(|n| self.template(n, names, report));
-        let query = self.templates_of("query", fields, names, report);
+        let query = self.named_templates("query", fields, names, report);
         let headers = self.templates_of("headers", fields, names, report);
         let form = self.templates_of("form", fields, names, report);
         let csv = fields.optional("csv").map(|n| self.template(n, names, report));

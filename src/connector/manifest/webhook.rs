@@ -53,7 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Fields<'_>, report: &mut 
             "add `verify:` with a keyed hash; what cannot be verified cannot be accepted",
         );
     }
-    let events = reader.program("events", &mut fields, &[], report);
+    let events = reader.program("events", &mut fields, &["config"], report);
     fields.finish(report);
     Some(Webhooks {
         handshakes,
