@@ -8,10 +8,11 @@
 //! When much of a page is not answered, more likely somebody lost a right than deleted it all: then the census stops and
 //! waits for a person.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use connector::{Connection, Lane, Object};
+use connector::{Class, Connection, Lane, Object};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Cursor, SyncCommit};
 use serde_json::json;
@@ -24,6 +25,8 @@ use crate::{Engine, Report};
 const PAGE: usize = 500;
 /// Pages of one pull; the next one goes on.
 const PAGES_MAX: usize = 20;
+/// How long a census rests that its system did not let go on.
+const REST: Duration = Duration::from_secs(600);
 /// Objects of a page that may be gone whatever their part.
 const GONE_FREE: usize = 10;
 /// How much of a page may be gone before a person is asked, in percent.
@@ -130,8 +133,45 @@ impl Engine {
         result.map(|()| report)
     }
 
-    /// Goes on with a census that is due or under way.
+    /// Goes on with a census that is due or under way. Where the system does not let it, it rests for a while: news must
+    /// not wait for it.
     pub(crate) async fn take_census(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let key = (place.connection.to_owned(), name(place));
+        let now = self.world.now();
+        if self.resting().get(&key).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        let failure = match self.go_on_with_census(system, place, report).await {
+            Err(SyncError::System { failure, .. }) => failure,
+            other => return other,
+        };
+        let error = SyncError::System {
+            connection: place.connection.to_owned(),
+            failure: failure.clone(),
+        };
+        match failure.class {
+            // What concerns the pull itself, too.
+            Class::AuthExpired | Class::AuthRevoked | Class::SchemaDrift { .. } => return Err(error),
+            Class::RateLimited { .. } | Class::QuotaExhausted { .. } => {}
+            _ => {
+                let told = (place.connection, place.object, "census");
+                self.note(self.new_run(), told, now, &Err(error)).await?;
+            }
+        }
+        self.resting().insert(key, self.after(REST));
+        Ok(())
+    }
+
+    fn resting(&self) -> MutexGuard<'_, BTreeMap<(String, String), Timestamp>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn go_on_with_census(
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,

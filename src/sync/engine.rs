@@ -79,6 +79,8 @@ pub struct Engine {
     creating: BTreeMap<(String, String), Mutex<()>>,
     /// Objects that readings of everything will bring, by connection and object.
     pub(crate) expected: std::sync::Mutex<BTreeMap<(String, String), u64>>,
+    /// Until when a census of an object rests, by its name.
+    pub(crate) resting: std::sync::Mutex<BTreeMap<(String, String), Timestamp>>,
     pub(crate) hinted: crate::hints::Hinted,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
@@ -112,6 +114,7 @@ impl Engine {
             meeting,
             creating,
             expected: std::sync::Mutex::default(),
+            resting: std::sync::Mutex::default(),
             hinted: crate::hints::Hinted::default(),
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),

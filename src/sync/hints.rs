@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connector::{Connection, Hint, Object};
+use connector::{Class, Connection, Hint, Object};
 
 use crate::absorb::{Batch, Place};
 use crate::engine::SyncError;
@@ -28,6 +28,20 @@ pub(crate) struct Named {
     ids: BTreeMap<String, bool>,
     /// Whether something changed that nobody named.
     more: bool,
+}
+
+/// Whether a failure passes, by itself or when it is dealt with elsewhere.
+fn passes(class: &Class) -> bool {
+    matches!(
+        class,
+        Class::AuthExpired
+            | Class::AuthRevoked
+            | Class::RateLimited { .. }
+            | Class::QuotaExhausted { .. }
+            | Class::Transient
+            | Class::Network
+            | Class::SchemaDrift { .. }
+    )
 }
 
 impl Engine {
@@ -56,7 +70,7 @@ impl Engine {
     }
 
     /// Reads what was hinted at; says whether that was all, so that the cursor need not read on. What cannot be read now is
-    /// remembered again.
+    /// remembered again, what cannot be read at all is left to the cursor.
     pub(crate) async fn read_named(
         &self,
         system: &Arc<Connection>,
@@ -72,6 +86,13 @@ impl Engine {
             let some = named.ids.iter().take(BATCH);
             let some: BTreeMap<String, bool> = some.map(|(id, gone)| (id.clone(), *gone)).collect();
             if let Err(error) = self.read_some(system, place, fields, &some, report).await {
+                if let SyncError::System { failure, .. } = &error
+                    && !passes(&failure.class)
+                {
+                    // One id that the system does not take must not hold up the others: the cursor finds what it can.
+                    tracing::warn!(connection = place.connection, object = place.object, %error, "hints are dropped");
+                    return Ok(false);
+                }
                 let mut hinted = self.hinted();
                 let again = hinted.entry(key).or_default();
                 again.more |= named.more;

@@ -12,7 +12,9 @@ use crate::engine::SyncError;
 use crate::{Engine, Report};
 
 /// Pages that one pull reads at most before it lets others work; the cursor makes the next one go on.
-const PAGES_MAX: usize = 200;
+const PAGES_MAX: u32 = 200;
+/// Pages of changes after which a pull has so much to read that it lets those pass who have little.
+const LIVE_PAGES_MAX: u32 = 5;
 /// Parked objects that one pull reads again at most.
 const PARKED_AGAIN_MAX: usize = 500;
 
@@ -97,7 +99,7 @@ impl Engine {
             true => Lane::Live,
             false => Lane::Backfill,
         };
-        let reading = system.in_lane(lane);
+        let mut reading = system.in_lane(lane);
         if stored.is_none() || depth == Depth::All {
             self.tell_forecast(&reading, place, &fields).await;
         }
@@ -112,6 +114,9 @@ impl Engine {
             .filter(|_| depth != Depth::All)
             .map(|cursor| cursor.position);
         for page_number in 1.. {
+            if page_number > LIVE_PAGES_MAX {
+                reading = system.in_lane(Lane::Backfill);
+            }
             let page = reading
                 .changes(place.object, &fields, position.as_ref())
                 .await

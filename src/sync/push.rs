@@ -16,7 +16,9 @@ use crate::wire::overlay;
 use crate::{Engine, Report, Sync};
 
 /// Batches that one push writes at most before it lets others work.
-const BATCHES_MAX: usize = 200;
+const BATCHES_MAX: u32 = 200;
+/// Batches after which a push has so much to write that it lets those pass who have little.
+const LIVE_BATCHES_MAX: u32 = 5;
 /// The shortest and the longest wait before something that could not be written is tried again.
 const RETRY_MS: (u64, u64) = (1_000, 600_000);
 /// How long a connection that has not been read completely yet waits before it is looked at again.
@@ -95,7 +97,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let limit = self.batch(system, place).await?;
-        for _ in 0..BATCHES_MAX {
+        for number in 1..=BATCHES_MAX {
             let now = self.world.now();
             let pushes = self
                 .ledger
@@ -106,7 +108,13 @@ impl Engine {
             }
             let tried = pushes.len();
             self.keep(place.lease).await?;
-            self.push_batch(system, place, pushes, report).await?;
+            // One that is new takes those along that were tried before.
+            let lane = match pushes.iter().all(|push| push.attempts > 0) {
+                _ if number > LIVE_BATCHES_MAX => Lane::Backfill,
+                true => Lane::Retry,
+                false => Lane::Live,
+            };
+            self.push_batch(system, place, (pushes, lane), report).await?;
             self.pushed.fetch_add(tried as u64, Ordering::Relaxed);
             if tried < limit {
                 return Ok(());
@@ -137,14 +145,9 @@ impl Engine {
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,
-        pushes: Vec<Push>,
+        (pushes, lane): (Vec<Push>, Lane),
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        // One that is new takes those along that were tried before.
-        let lane = match pushes.iter().all(|push| push.attempts > 0) {
-            true => Lane::Retry,
-            false => Lane::Live,
-        };
         let mut out = self.prepare(place, pushes, report).await?;
         out.commit.lease = Some(place.lease.clone());
         let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();

@@ -74,13 +74,37 @@ async fn a_census_goes_on_where_it_stood() {
     stage.pass_hours(24);
     // In the second of three pages; the first call is that of the cursor.
     shelf.refuse_after(13);
-    engine.pull("here", "things", Depth::Changed).await.unwrap_err();
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
     assert_eq!(calls_by_id(&shelf), 12, "fifty ids a call");
+    let runs = stage.ledger.runs(1).await.unwrap();
+    assert_eq!(
+        (runs[0].direction.as_str(), runs[0].error.as_str()),
+        (
+            "census",
+            "here: what was asked for does not exist at the system (not now)"
+        )
+    );
+    // It rests a while; who knows nothing of that goes on.
+    let report = engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!(report.counts.read, 0);
     let later = stage.node("another", Arc::clone(&stage.ledger));
     let report = later.pull("here", "things", Depth::Changed).await.unwrap();
     assert_eq!(report.counts.read, 700, "all but the first page");
     let report = later.pull("here", "things", Depth::Changed).await.unwrap();
     assert_eq!(report.counts.read, 0);
+}
+
+#[tokio::test]
+async fn a_census_waits_for_room_and_news_does_not() {
+    let (stage, shelf, engine) = silent(1).await;
+    stage.pass_hours(24);
+    shelf.tell_used(600);
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!(calls_by_id(&shelf), 0, "half of the quota is not for it any more");
+    shelf.tell_used(10);
+    stage.pass_hours(1);
+    let report = engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!(report.counts.read, 1);
 }
 
 #[tokio::test]

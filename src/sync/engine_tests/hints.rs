@@ -91,9 +91,21 @@ async fn what_could_not_be_read_is_named_again() {
     let (_stage, shelf, engine) = read().await;
     shelf.edit("T1", "note", json!("news"));
     engine.hint("here", &hint("T1", "update"));
-    shelf.refuse();
+    shelf.be_unwell(true);
     engine.pull("here", "things", Depth::Named).await.unwrap_err();
+    shelf.be_unwell(false);
     let report = engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(report.counts.updated, 1);
     assert_eq!(shelf.calls(), ["GET ids"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_by_its_id_is_left_to_the_cursor() {
+    let (_stage, shelf, engine) = read().await;
+    shelf.edit("T1", "note", json!("news"));
+    engine.hint("here", &hint("T1", "update"));
+    shelf.refuse_after(0);
+    let report = engine.pull("here", "things", Depth::Named).await.unwrap();
+    assert_eq!(report.counts.updated, 1);
+    assert_eq!(shelf.calls(), ["GET changes"]);
 }

@@ -3,6 +3,7 @@
 mod census;
 mod held;
 mod hints;
+mod lanes;
 mod meeting;
 mod merges;
 mod shelf;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Json as Answer;
 use axum::routing::{get, patch};
 use serde_json::{Value as Json, json};
@@ -24,6 +24,8 @@ connection:
   auth: [ { kind: bearer, header: "Bearer {{ secrets.token }}" } ]
   identity: { request: { method: GET, path: /me }, tenant: .account }
   check: { request: { method: GET, path: /me } }
+limits:
+  - { name: daily, kind: quota, share_percent: 80, probe_after: 15m, observe: { header: usage, used_of_after: "calls=" } }
 errors:
   - { when: { status: 404 }, class: not_found, message: .says }
   - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
@@ -68,6 +70,9 @@ fields:
   - { record: description, object: note }
 ";
 
+/// Rows of a page of changes, as in the manifest.
+const PAGE: usize = 100;
+
 /// The field that holds our key, and whether a reading returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -91,10 +96,12 @@ struct Held {
     made: usize,
     /// After how many more readings one is refused.
     refuse: Option<usize>,
+    unwell: bool,
     silent: bool,
     tells_deletes: bool,
     computed: Option<&'static str>,
     visible: usize,
+    used: Option<u64>,
 }
 
 /// The system, which runs until the test's runtime ends.
@@ -119,10 +126,12 @@ impl Shelf {
                 calls: Vec::new(),
                 made: 0,
                 refuse: None,
+                unwell: false,
                 silent: false,
                 tells_deletes: false,
                 computed: None,
                 visible: usize::MAX,
+                used: None,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
@@ -159,6 +168,11 @@ impl Shelf {
         self.lock().silent = true;
     }
 
+    /// How much of its quota of 1,000 calls is used, as every answer tells from now on.
+    pub(crate) fn tell_used(&self, calls: u64) {
+        self.lock().used = Some(calls);
+    }
+
     /// How many rows may be seen, in the order of their making.
     pub(crate) fn show_only(&self, rows: usize) {
         self.lock().visible = rows;
@@ -190,14 +204,14 @@ impl Shelf {
         self.lock().rows.retain(|row| row["id"] != id);
     }
 
-    /// Refuses the next reading, …
-    pub(crate) fn refuse(&self) {
-        self.refuse_after(0);
-    }
-
-    /// … or the one after so many others.
+    /// Refuses the reading after so many others for good.
     pub(crate) fn refuse_after(&self, others: usize) {
         self.lock().refuse = Some(others);
+    }
+
+    /// Is unwell, or well again.
+    pub(crate) fn be_unwell(&self, unwell: bool) {
+        self.lock().unwell = unwell;
     }
 
     pub(crate) fn rows(&self) -> Vec<Json> {
@@ -241,6 +255,12 @@ impl Held {
         row
     }
 
+    fn headers(&self) -> HeaderMap {
+        let used = self.used.map(|used| format!("calls={used}/1000"));
+        let used = used.map(|used| (HeaderName::from_static("usage"), used.parse().unwrap()));
+        used.into_iter().collect()
+    }
+
     /// A row as a reading returns it.
     fn shown(&self, row: &Json) -> Json {
         let mut row = row.clone();
@@ -253,14 +273,18 @@ impl Held {
 #[derive(serde::Deserialize)]
 struct Asked {
     ids: Option<String>,
+    after: Option<String>,
     key: Option<String>,
 }
 
 async fn list(
     State(shelf): State<Shelf>,
     Query(asked): Query<Asked>,
-) -> Result<Answer<Json>, (StatusCode, Answer<Json>)> {
+) -> Result<(HeaderMap, Answer<Json>), (StatusCode, Answer<Json>)> {
     let mut held = shelf.lock();
+    if held.unwell {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, Answer(json!({"says": "unwell"}))));
+    }
     let refused = held.refuse == Some(0);
     held.refuse = held.refuse.and_then(|others| others.checked_sub(1));
     if refused {
@@ -279,13 +303,21 @@ async fn list(
         .filter(wanted)
         .map(|row| held.shown(row))
         .collect();
+    let from: usize = asked
+        .after
+        .iter()
+        .find_map(|after| after.parse().ok())
+        .unwrap_or(0);
+    let next = (rows.len() > from + PAGE).then_some(from + PAGE);
+    let rows = &rows[from.min(rows.len())..next.unwrap_or(rows.len())];
+    let answer = Answer(json!({"rows": rows, "next": next.map(|next| next.to_string())}));
     let call = match asked {
         Asked { ids: Some(_), .. } => "GET ids",
         Asked { key: Some(_), .. } => "GET key",
         _ => "GET changes",
     };
     held.calls.push(call.to_owned());
-    Ok(Answer(json!({"rows": rows, "next": null})))
+    Ok((held.headers(), answer))
 }
 
 async fn fields(State(shelf): State<Shelf>) -> Answer<Json> {
@@ -295,15 +327,15 @@ async fn fields(State(shelf): State<Shelf>) -> Answer<Json> {
     Answer(["key", "name", "note"].iter().map(field).collect())
 }
 
-async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> Answer<Json> {
-    let row = {
+async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> (HeaderMap, Answer<Json>) {
+    let (headers, row) = {
         let mut held = shelf.lock();
         held.calls.push("POST".to_owned());
-        held.add(values)
+        (held.headers(), held.add(values))
     };
     let permit = shelf.answers.acquire().await.unwrap();
     permit.forget();
-    Answer(row)
+    (headers, Answer(row))
 }
 
 async fn change(

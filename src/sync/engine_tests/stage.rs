@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use connector::{Connection, Connector, Secrets, Settings, SystemClock};
+use async_trait::async_trait;
+use connector::{Clock, Connection, Connector, Secrets, Settings};
 use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
 use mapping::Mapping;
@@ -16,14 +17,40 @@ use crate::{Engine, Plan, Rules, Sync, World};
 
 /// A clock that moves when it is told to, and randomness that counts.
 struct Counting {
-    hours: AtomicI64,
+    ms: AtomicI64,
     number: AtomicU64,
+}
+
+impl Counting {
+    fn pass(&self, ms: i64) {
+        self.ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Timestamp {
+        let began: Timestamp = "2026-11-26T08:00:00Z".parse().unwrap();
+        began + SignedDuration::from_millis(self.ms.load(Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        self.at()
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.pass(i64::try_from(ms).unwrap());
+        tokio::task::yield_now().await;
+    }
+
+    fn nonce(&self) -> String {
+        self.number.fetch_add(1, Ordering::Relaxed).to_string()
+    }
 }
 
 impl World for Counting {
     fn now(&self) -> Timestamp {
-        let began: Timestamp = "2026-11-26T08:00:00Z".parse().unwrap();
-        began + SignedDuration::from_hours(self.hours.load(Ordering::Relaxed))
+        self.at()
     }
 
     fn random(&self) -> [u8; 10] {
@@ -51,7 +78,7 @@ impl Stage {
                 .map(|(name, shelf)| (*name, (*shelf).clone()))
                 .collect(),
             world: Arc::new(Counting {
-                hours: AtomicI64::new(0),
+                ms: AtomicI64::new(0),
                 number: AtomicU64::new(0),
             }),
         }
@@ -74,7 +101,10 @@ impl Stage {
                 push: true,
                 create: true,
             });
-            connections.insert((*connection).to_owned(), Arc::new(connect(connection, shelf)));
+            connections.insert(
+                (*connection).to_owned(),
+                Arc::new(self.connect(connection, shelf)),
+            );
         }
         let fan_out = Arc::new(|_: &model::EventType| Vec::new());
         let world = Arc::clone(&self.world) as Arc<dyn World>;
@@ -88,9 +118,28 @@ impl Stage {
         ))
     }
 
+    fn connect(&self, name: &str, shelf: &Shelf) -> Connection {
+        let mut report = diagnostic::Report::new();
+        let source = diagnostic::Source::new("connector.yaml", shelf.manifest());
+        let connector = Connector::compile(&source, &mut report);
+        assert!(report.is_empty(), "{}", report.render(false));
+        let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
+        let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
+        let config = json!({"base_url": shelf.url}).as_object().unwrap().clone();
+        let secrets: Secrets = [("token", "shelf-test")].into_iter().collect();
+        let settings = Settings::new(name, config, secrets);
+        Connection::open(
+            Arc::new(connector.unwrap()),
+            settings,
+            client,
+            Arc::clone(&self.world) as Arc<dyn Clock>,
+        )
+        .unwrap()
+    }
+
     /// Lets hours pass.
     pub(crate) fn pass_hours(&self, hours: i64) {
-        self.world.hours.fetch_add(hours, Ordering::Relaxed);
+        self.world.pass(hours * 3_600_000);
     }
 
     /// Where the partner of a name is: connection, external id, and whether it is gone there.
@@ -120,23 +169,4 @@ fn mapping() -> Arc<Mapping> {
     );
     assert!(report.is_empty(), "{}", report.render(false));
     Arc::new(mapping.unwrap())
-}
-
-fn connect(name: &str, shelf: &Shelf) -> Connection {
-    let mut report = diagnostic::Report::new();
-    let source = diagnostic::Source::new("connector.yaml", shelf.manifest());
-    let connector = Connector::compile(&source, &mut report);
-    assert!(report.is_empty(), "{}", report.render(false));
-    let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
-    let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
-    let config = json!({"base_url": shelf.url}).as_object().unwrap().clone();
-    let secrets: Secrets = [("token", "shelf-test")].into_iter().collect();
-    let settings = Settings::new(name, config, secrets);
-    Connection::open(
-        Arc::new(connector.unwrap()),
-        settings,
-        client,
-        Arc::new(SystemClock),
-    )
-    .unwrap()
 }
