@@ -18,6 +18,7 @@ mod connection;
 mod connector;
 #[cfg(test)]
 mod engine_tests;
+mod expressions;
 mod failure;
 mod flat;
 mod forecast;

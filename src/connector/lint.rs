@@ -18,6 +18,7 @@ use crate::classify::classify;
 use crate::clock::SystemClock;
 use crate::connection::{Connection, field_info};
 use crate::connector::Connector;
+use crate::expressions::over_answers;
 use crate::failure::{Class, Failure};
 use crate::limiter::Limiter;
 use crate::manifest::{Association, Call, Changes, Object, Step, Strategy, Write};
@@ -601,46 +602,6 @@ fn step<'w>(write: &'w Write, name: &str) -> Result<&'w Step, String> {
         ("create", Strategy::FindThenWrite { create, .. }) => Ok(create),
         _ => Err(format!("`{name}` is not a step of writing this object")),
     }
-}
-
-fn over_answers(connector: &Connector) -> Vec<&Program> {
-    let manifest = &connector.manifest;
-    let mut programs = vec![&manifest.identity.tenant];
-    programs.extend(manifest.discovery.iter().map(|d| &d.items));
-    programs.extend(manifest.webhooks.iter().map(|w| &w.events));
-    for rule in &manifest.rules {
-        programs.extend(
-            [&rule.test, &rule.message, &rule.existing, &rule.field]
-                .into_iter()
-                .flatten(),
-        );
-    }
-    for object in manifest.objects.values() {
-        let parts = [&object.modified, &object.version, &object.deleted, &object.origin];
-        programs.push(&object.id);
-        programs.extend(parts.into_iter().flatten());
-        programs.extend(object.lookups.values().map(|l| &l.pairs));
-        if let Some(changes) = &object.changes {
-            programs.extend(changes.programs());
-        }
-        programs.extend(object.by_ids.iter().map(|b| &b.records));
-        programs.extend(object.count.iter().map(|count| &count.value));
-        programs.extend(&object.merged);
-        for association in object.associations.values() {
-            programs.push(&association.pairs);
-            programs.extend(&association.more);
-            programs.extend(association.write.iter().filter_map(|w| w.refused.as_ref()));
-        }
-        if let Some(write) = &object.write {
-            programs.push(&write.update.results);
-            programs.extend(write.bulk.iter().flat_map(|bulk| bulk.programs()));
-            match &write.strategy {
-                Strategy::Upsert(step) => programs.push(&step.results),
-                Strategy::FindThenWrite { find, create } => programs.extend([&find.pairs, &create.results]),
-            }
-        }
-    }
-    programs
 }
 
 /// Where the first line of an expression stands in the file; the start of the file if it is written in another way.
