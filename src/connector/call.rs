@@ -467,7 +467,7 @@ fn unmade(names: &Names, failure: Failure) -> Failure {
     }
 }
 
-fn unanswered(error: &outbound::Error) -> Failure {
+pub(crate) fn unanswered(error: &outbound::Error) -> Failure {
     let class = match error {
         outbound::Error::NotAllowed(_) => Class::Settings,
         outbound::Error::TooLarge { .. } => Class::TooLarge,

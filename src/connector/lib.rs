@@ -1,7 +1,7 @@
 //! What a connector manifest may say, and the engine that obeys it.
 //!
 //! A [`Connector`] is a compiled `connector.yaml`; with [`Settings`] it becomes a [`Connection`], an authorised account
-//! that reads what changed ([`Connection::changes`]), reads by id, writes in batches and understands webhooks.
+//! that reads what changed ([`Connection::changes`]), reads by id, writes in batches, understands webhooks and listens to streams.
 //!
 //! Promised: adding a system needs no Rust; every expression of a manifest is compiled when it is loaded; every write has
 //! one outcome; nothing is repeated that could make a second object; every wait, page, batch and body has a bound; no
@@ -10,7 +10,9 @@
 
 mod associate;
 mod auth;
+mod avro;
 mod call;
+mod change_event;
 mod classify;
 mod clock;
 mod codec;
@@ -34,6 +36,7 @@ mod oauth1;
 mod outcome;
 mod pages;
 mod proof;
+mod pubsub;
 mod read;
 mod read_job;
 mod secret;
@@ -41,6 +44,7 @@ mod settings;
 #[cfg(test)]
 mod shipped_tests;
 mod sign_in;
+mod stream;
 mod table;
 mod template;
 #[cfg(test)]
@@ -72,6 +76,7 @@ pub use read::{ASSOCIATION_PAGES_MAX, WINDOWS_MAX};
 pub use secret::{Secret, Secrets};
 pub use settings::Settings;
 pub use sign_in::SignIn;
+pub use stream::{Heard, Listening};
 pub use verify::{AHEAD_MAX_MS, SIGNATURES_MAX, TOLD_MAX, UNVERIFIED_BYTES_MAX, Verified};
 pub use webhook::{Answer, CHALLENGE_CHARS_MAX, Hint, Incoming, Received, Refusal};
 pub use write::{LOCKED_TRIES_MAX, SINGLED_OUT_MAX};

@@ -29,6 +29,17 @@ impl Proof {
     pub(crate) fn authorization(value: String) -> Proof {
         Proof::Header(AUTHORIZATION, Secret::new(value))
     }
+
+    /// The token alone, without the word before it; empty where the proof has none.
+    pub(crate) fn token(&self) -> &str {
+        match self {
+            Proof::Header(_, value) | Proof::Query(_, value) => {
+                let value = value.expose();
+                value.split_once(' ').map_or(value, |(_, token)| token)
+            }
+            Proof::Signed(_) | Proof::Cookies => "",
+        }
+    }
 }
 
 /// What a session brings along besides its proof.

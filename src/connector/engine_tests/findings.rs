@@ -70,6 +70,11 @@ webhooks:
   verify:
     - { kind: hmac, algorithm: sha256, encoding: hex, secret: hook, signed: [body], header: x-signature }
   events: .[]
+stream:
+  protocol: pubsub
+  address: https://stream.example
+  headers: { accesstoken: "{{ token }}", tenantid: "{{ account }}" }
+  topics: { things: /data/Thing }
 "#,
     ),
     (
@@ -130,6 +135,36 @@ macro_rules! mistakes {
 }
 
 mistakes! {
+    a_protocol_that_there_is_not: "protocol: pubsub" => "protocol: pubsup",
+    r##"
+    error[IC0004]: `pubsup` is not a known value of `protocol`
+      --> connector.yaml:58:13
+       |
+    58 |   protocol: pubsup
+       |             ^^^^^^
+       |
+       = help: did you mean `pubsub`?
+    "##;
+    a_topic_of_no_object: "things: /data/Thing" => "thing: /data/Thing",
+    r##"
+    error[IC0209]: there is a topic of `thing`, which is no object of this manifest
+      --> connector.yaml:61:13
+       |
+    61 |   topics: { thing: /data/Thing }
+       |             ^^^^^
+       |
+       = help: did you mean `things`?
+    "##;
+    a_header_of_a_stream_with_a_secret: "{{ account }}" => "{{ secrets.token }}",
+    r##"
+    error[IC0202]: `secrets` has no value in this place
+      --> connector.yaml:60:52
+       |
+    60 |   headers: { accesstoken: "{{ token }}", tenantid: "{{ secrets.token }}" }
+       |                                                    ^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: known are: config, auth, token, account
+    "##;
     a_list_without_its_end: "passes: [{ mode: best_effort, lag: 1s }, { mode: authoritative, lag: 1h }]" => "passes: [{ mode: best_effort, lag: 1s }, { mode: authoritative, lag: 1h }",
     r##"
     error[IC0001]: not valid YAML: invalid indentation in flow construct

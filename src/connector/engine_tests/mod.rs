@@ -15,6 +15,7 @@ mod remote;
 mod replays;
 mod replays_odata;
 mod signatures;
+mod streams;
 mod webhooks;
 mod write_jobs;
 mod writing;

@@ -11,6 +11,7 @@ mod reader;
 mod reading;
 mod request;
 mod rule;
+mod stream;
 mod verify;
 mod webhook;
 mod writing;
@@ -30,6 +31,7 @@ pub use reading::Census;
 pub(crate) use reading::{Changes, IdOrder, Mode, PageChanges, Pass, Step as PageStep, WindowChanges};
 pub(crate) use request::{Answer, Body, Call, Expr, Rpc, Tree, Verb};
 pub(crate) use rule::{ClassName, RecordRule, Rule, Wait};
+pub(crate) use stream::{Protocol, Stream};
 #[cfg(test)]
 pub(crate) use verify::presets;
 pub(crate) use verify::{
@@ -62,6 +64,7 @@ pub(crate) struct Manifest {
     pub(crate) discovery: Option<Discovery>,
     pub(crate) objects: BTreeMap<String, Object>,
     pub(crate) webhooks: Option<Webhooks>,
+    pub(crate) stream: Option<Stream>,
 }
 
 /// How the account is named.
@@ -91,6 +94,7 @@ impl Manifest {
         let discovery = object::read_discovery(&mut reader, &mut fields, report);
         let objects = object::read(&mut reader, &mut fields, report);
         let webhooks = webhook::read(&mut reader, &mut fields, report);
+        let stream = stream::read(&mut reader, &objects, &mut fields, report);
         fields.finish(report);
         reader.finish(report);
         // Something may be missing although no finding was noted here: an earlier call noted it.
@@ -116,6 +120,7 @@ impl Manifest {
             discovery,
             objects,
             webhooks,
+            stream,
         })
     }
 }
