@@ -18,6 +18,7 @@ use sync::{Engine, Plan, Rules, Sync};
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
 use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits};
+use crate::listen::listeners;
 use crate::look::Looker;
 use crate::seal::{SealKey, SealedTokens};
 use crate::web;
@@ -146,8 +147,17 @@ impl Hub {
             ..WorkerSettings::default()
         };
         let workers = Workers::run(&self.queue, self.looker.clone(), settings, until(stopped.clone()));
+        let listeners = listeners(&self.engine, &self.queue, &self.ledger, &self.holder);
+        let listeners = listeners
+            .into_iter()
+            .map(|listener| listener.run(stopped.clone()));
+        let listen = async {
+            // Those that are told to stop end all at once; without any, there is nothing to wait for.
+            futures_util::future::join_all(listeners).await;
+            Ok(())
+        };
         let serve = async {
-            web::serve(self, listener, until(stopped)).await;
+            web::serve(self, listener, until(stopped.clone())).await;
             Ok(())
         };
         let told = async {
@@ -158,7 +168,7 @@ impl Hub {
         let workers = async { workers.await.map_err(|error| error.to_string()) };
         let ended = async {
             // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
-            let result = tokio::try_join!(workers, serve);
+            let result = tokio::try_join!(workers, serve, listen);
             stopping.send_replace(true);
             result.map(|_| ())
         };

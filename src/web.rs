@@ -1,13 +1,13 @@
 //! The HTTP surface, wired to the hub's parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use connector::{Incoming, Received, Refusal};
 use jiff::Timestamp;
-use queue::{Job, Nudge, Queue};
+use queue::Queue;
 use server::{HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use sync::Engine;
 
@@ -111,21 +111,8 @@ impl SystemHooks for Hints {
                 }));
             }
         };
-        let known = hints.iter().filter(|hint| self.engine.hint(connection, hint));
-        let objects: BTreeSet<String> = known.map(|hint| hint.object.clone()).collect();
-        let nudges: Vec<Nudge> = objects
-            .into_iter()
-            .map(|object| {
-                Nudge::now(Job::Pull {
-                    connection: connection.to_owned(),
-                    object,
-                })
-            })
-            .collect();
-        self.queue
-            .nudge(&nudges)
-            .await
-            .map_err(|error| HookRefusal::Failed(error.to_string()))?;
+        let taken = crate::hints::take(&self.engine, &self.queue, connection, &hints).await;
+        taken.map_err(|error| HookRefusal::Failed(error.to_string()))?;
         Ok(None)
     }
 }

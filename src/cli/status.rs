@@ -1,26 +1,69 @@
-//! `interconnect status`: what is owed, what ran, what was refused.
+//! `interconnect status`: what is owed, what ran, what was refused, what is listened to.
 
 use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::{Common, Exit, Out};
+use crate::catalogue::Catalogue;
+use crate::config::Config;
 use crate::hub;
+use crate::listen::Stand;
 
 /// Runs and refusals that are shown.
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(common: &Common, out: &Out) -> Exit {
-    let ledger = match hub::open_ledger(&common.config, out).await {
-        Ok(ledger) => ledger,
+    let (config, catalogue) = match hub::load(&common.config, out) {
+        Ok(read) => read,
         Err(exit) => return exit,
     };
-    match show(&*ledger, out).await {
+    let ledger = match ledger::open(&config.ledger, ledger::Settings::default()).await {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            out.fails(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    match show(&*ledger, &topics(&config, &catalogue), out).await {
         Ok(()) => Exit::Ok,
         Err(error) => out.fail(&error.to_string()),
     }
 }
 
-async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::LedgerError> {
+/// Every topic that a connection's system may tell changes by: connection, object, topic.
+fn topics(config: &Config, catalogue: &Catalogue) -> Vec<(String, String, String)> {
+    let mut topics = Vec::new();
+    for (name, connection) in &config.connections {
+        let connector = catalogue.connector(&connection.system);
+        for (object, topic) in connector.iter().flat_map(|connector| connector.topics()) {
+            topics.push((name.clone(), object.to_owned(), topic.to_owned()));
+        }
+    }
+    topics
+}
+
+/// What was ever listened to: connection, object, since when it stands where it does, and why it is refused.
+async fn streams(
+    ledger: &dyn ledger::Ledger,
+    topics: &[(String, String, String)],
+) -> Result<Vec<[String; 4]>, ledger::LedgerError> {
+    let mut streams = Vec::new();
+    for (connection, object, topic) in topics {
+        if let Some(cursor) = ledger.cursor(connection, topic).await? {
+            let refused = Stand::of(&cursor).refused;
+            let since = cursor.stored_at.to_string();
+            streams.push([connection.clone(), object.clone(), since, refused]);
+        }
+    }
+    Ok(streams)
+}
+
+async fn show(
+    ledger: &dyn ledger::Ledger,
+    topics: &[(String, String, String)],
+    out: &Out,
+) -> Result<(), ledger::LedgerError> {
+    let streams = streams(ledger, topics).await?;
     let owed = ledger.owed().await?;
     let runs = ledger.runs(SHOWN).await?;
     let refusals = ledger.refusals(SHOWN).await?;
@@ -107,6 +150,9 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
     let json = json!({
         "missing_fields": missing,
         "connections": standings,
+        "streams": streams.iter().map(|[connection, object, since, refused]| {
+            json!({"connection": connection, "object": object, "since": since, "refused": refused})
+        }).collect::<Vec<Json>>(),
         "pushes": pushes, "endpoints": endpoints,
         "runs": run_rows, "refusals": refusal_rows,
         "stopped_endpoints": stopped, "rows": rows.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
@@ -117,12 +163,16 @@ async fn show(ledger: &dyn ledger::Ledger, out: &Out) -> Result<(), ledger::Ledg
             .map(|(name, n)| vec![name.clone(), n.to_string()])
             .collect();
         format!(
-            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
+            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
             owed.pushes.len(),
             owed.endpoints.len(),
             table(
                 &["connection", "account", "since", "stopped because"],
                 &standing_rows
+            ),
+            table(
+                &["connection", "listens to", "since", "refused because"],
+                &streams.iter().map(|row| row.to_vec()).collect::<Vec<_>>()
             ),
             table(
                 &["connection", "object", "missing field", "since", "because"],

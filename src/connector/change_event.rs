@@ -18,11 +18,8 @@ const HEADER: &str = "ChangeEventHeader";
 /// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChangeEvent {
-    /// One for each object that is named.
+    /// One for each object that is named; one without an id when they are not named.
     pub(crate) hints: Vec<Hint>,
-    /// Whether there is more than that to look at: what is gone shows only among changes, and some events do not name
-    /// their objects.
-    pub(crate) unnamed: bool,
     /// The fields that changed, parts of compounds as `Name.LastName`; nothing if that is not known, or if it is not
     /// about fields.
     fields: Option<Vec<String>>,
@@ -36,22 +33,25 @@ impl ChangeEvent {
         // A gap is a change whose values are not told, and they are not wanted anyway.
         let op = match kind.strip_prefix("GAP_").unwrap_or(kind) {
             "CREATE" => "create",
-            "UPDATE" => "update",
             "DELETE" => "delete",
             "UNDELETE" => "restore",
+            "UPDATE" => "update",
+            // An overflow names nobody.
             _ => "",
         };
         let texts = |name: &str| -> Vec<String> {
             let list = header[name].as_array().map_or(&[][..], Vec::as_slice);
             list.iter().filter_map(scalar).collect()
         };
-        let ids = texts("recordIds");
-        let named = !op.is_empty() && ids.iter().all(|id| !id.contains('*'));
+        let mut ids = texts("recordIds");
+        if op.is_empty() || ids.is_empty() || ids.iter().any(|id| id.contains('*')) {
+            ids = vec![String::new()];
+        }
         let occurred = header["commitTimestamp"].as_i64();
-        let hint = |id: &String| Hint {
+        let hint = |id: String| Hint {
             object: scalar(&header["entityName"]).unwrap_or_default(),
-            id: id.clone(),
-            op: op.to_owned(),
+            id,
+            op: if op.is_empty() { "update" } else { op }.to_owned(),
             tenant: None,
             origin: scalar(&header["changeOrigin"]).filter(|origin| !origin.is_empty()),
             occurred: occurred.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
@@ -60,13 +60,20 @@ impl ChangeEvent {
         };
         let bitmaps = texts("changedFields");
         Ok(ChangeEvent {
-            hints: ids.iter().filter(|_| named).map(hint).collect(),
-            unnamed: !named || ids.is_empty() || op == "delete",
+            hints: ids.into_iter().map(hint).collect(),
             fields: match kind == "UPDATE" && !bitmaps.is_empty() {
-                true => Some(names(schema, &bitmaps)?),
+                true => Some(names(schema, &bitmaps)),
                 false => None,
             },
         })
+    }
+
+    /// Something changed at an object, and that is all that is known.
+    pub(crate) fn of_something(object: &str) -> ChangeEvent {
+        ChangeEvent {
+            hints: vec![Hint::of_something(object)],
+            fields: None,
+        }
     }
 
     /// Whether it may change what is read with these fields. A part of a compound is also a field of its own, whose name
@@ -85,7 +92,7 @@ impl ChangeEvent {
 }
 
 /// The names of the fields that bitmaps stand for; of a compound that changed as a whole all parts, too.
-pub(crate) fn names(schema: &Schema, bitmaps: &[String]) -> Result<Vec<String>, Unreadable> {
+pub(crate) fn names(schema: &Schema, bitmaps: &[String]) -> Vec<String> {
     let mut names = Vec::new();
     let nested = |position: usize| {
         let prefix = format!("{position}-");
@@ -108,7 +115,7 @@ pub(crate) fn names(schema: &Schema, bitmaps: &[String]) -> Result<Vec<String>, 
         let changed = changed.into_iter().filter_map(|at| parts.get(at));
         names.extend(changed.map(|part| format!("{}.{part}", field.name)));
     }
-    Ok(names)
+    names
 }
 
 /// The positions of the bits that are set, from the lowest; what is no bitmap has none.
@@ -122,15 +129,6 @@ fn positions(bitmap: &str) -> Vec<usize> {
             .map(move |bit| at * 4 + bit)
     });
     bits.collect()
-}
-
-/// An event whose header cannot be read is one whose objects are not known.
-pub(crate) fn unknown() -> ChangeEvent {
-    ChangeEvent {
-        hints: Vec::new(),
-        unnamed: true,
-        fields: None,
-    }
 }
 
 #[cfg(test)]
@@ -169,7 +167,7 @@ mod tests {
 
     fn fields(bitmaps: &[&str]) -> Vec<String> {
         let bitmaps: Vec<String> = bitmaps.iter().map(|bitmap| (*bitmap).to_owned()).collect();
-        names(&schema(), &bitmaps).unwrap()
+        names(&schema(), &bitmaps)
     }
 
     /// A header of an account's change: ids, position of the kind, bitmaps of changed fields.
@@ -234,21 +232,16 @@ mod tests {
     #[test]
     fn gaps_name_their_objects_and_overflows_do_not() {
         let said = |ids: &[&str], kind| {
-            let event = event(ids, kind, &[]);
-            let ops = event.hints.iter().map(|hint| format!("{} {}", hint.op, hint.id));
-            (ops.collect::<Vec<_>>(), event.unnamed)
+            let hints = event(ids, kind, &[]).hints.into_iter();
+            let said: Vec<String> = hints.map(|hint| format!("{} {}", hint.op, hint.id)).collect();
+            said.join(", ")
         };
-        let ops = |ops: &[&str]| ops.iter().map(|op| (*op).to_owned()).collect::<Vec<_>>();
-        assert_eq!(said(&["1", "2"], 1), (ops(&["update 1", "update 2"]), false));
-        assert_eq!(said(&["1"], 5), (ops(&["update 1"]), false), "GAP_UPDATE");
-        assert_eq!(said(&["1"], 7), (ops(&["restore 1"]), false), "GAP_UNDELETE");
-        assert_eq!(
-            said(&["1"], 2),
-            (ops(&["delete 1"]), true),
-            "what is gone is not found by its id"
-        );
-        assert_eq!(said(&["001*"], 4), (ops(&[]), true), "a wildcard");
-        assert_eq!(said(&["001*"], 8), (ops(&[]), true), "GAP_OVERFLOW");
-        assert_eq!(said(&[], 1), (ops(&[]), true));
+        assert_eq!(said(&["1", "2"], 1), "update 1, update 2");
+        assert_eq!(said(&["1"], 5), "update 1", "GAP_UPDATE");
+        assert_eq!(said(&["1"], 7), "restore 1", "GAP_UNDELETE");
+        assert_eq!(said(&["1"], 2), "delete 1");
+        assert_eq!(said(&["001*"], 4), "create ", "a wildcard");
+        assert_eq!(said(&["001*"], 8), "update ", "GAP_OVERFLOW");
+        assert_eq!(said(&[], 1), "update ");
     }
 }

@@ -22,7 +22,7 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::avro::Schema;
-use crate::change_event::{ChangeEvent, unknown};
+use crate::change_event::ChangeEvent;
 use crate::clock::{Clock, later};
 use crate::failure::{Class, Failure};
 use crate::secret::Secret;
@@ -56,6 +56,8 @@ pub(crate) struct Target {
 /// What to listen to.
 pub(crate) struct Wanted {
     pub(crate) topic: String,
+    /// The object that it tells of.
+    pub(crate) object: String,
     /// The fields that are read; a change of others is passed over.
     pub(crate) fields: Vec<String>,
     pub(crate) after: Option<Json>,
@@ -131,6 +133,7 @@ pub(crate) struct Subscription {
     answers: Streaming<FetchResponse>,
     /// Events that may still come.
     credit: i32,
+    object: String,
     fields: Vec<String>,
     schemas: HashMap<String, Arc<Schema>>,
     place: Option<Json>,
@@ -179,6 +182,7 @@ impl Subscription {
             ask,
             answers: answers.into_inner(),
             credit: CREDIT_MAX,
+            object: wanted.object,
             fields: wanted.fields,
             schemas: HashMap::new(),
             place: wanted.after,
@@ -203,7 +207,6 @@ impl Subscription {
         self.credit = self.credit.saturating_sub(count).max(0);
         let mut heard = Heard {
             hints: Vec::new(),
-            unnamed: false,
             place: None,
         };
         let mut last = answer.latest_replay_id;
@@ -211,8 +214,8 @@ impl Subscription {
             if let Some(event) = delivered.event {
                 let told = self.told(&event, clock).await?;
                 if told.concerns(&self.fields) {
-                    heard.unnamed |= told.unnamed;
                     heard.hints.extend(told.hints.into_iter().map(|mut hint| {
+                        hint.object.clone_from(&self.object);
                         hint.dedupe = Some(event.id.clone());
                         hint
                     }));
@@ -228,7 +231,7 @@ impl Subscription {
         Ok(heard)
     }
 
-    /// What an event says. One that cannot be read says that there is something.
+    /// What an event says. One that cannot be read says that something changed.
     async fn told(&mut self, event: &Event, clock: &dyn Clock) -> Result<ChangeEvent, Failure> {
         let schema = self.schema(&event.schema_id, clock).await?;
         let told = match &schema {
@@ -241,7 +244,7 @@ impl Subscription {
                 error,
                 "a change event could not be read: what changed is read instead"
             );
-            unknown()
+            ChangeEvent::of_something(&self.object)
         }))
     }
 

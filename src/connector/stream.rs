@@ -22,8 +22,6 @@ use crate::webhook::Hint;
 pub struct Heard {
     /// Objects to look at.
     pub hints: Vec<Hint>,
-    /// Whether there are changes that are not named: they are found by reading what changed.
-    pub unnamed: bool,
     /// Where to go on; store it when the rest is handed over. Nothing when that stands where it stood.
     pub place: Option<Json>,
 }
@@ -98,6 +96,7 @@ impl Connection {
         let target = self.target(stream, &names)?;
         let wanted = pubsub::Wanted {
             topic: topic.clone(),
+            object: object.to_owned(),
             fields: fields.to_vec(),
             after: after.cloned(),
         };

@@ -36,7 +36,7 @@ pub struct Incoming {
 pub struct Hint {
     /// The object's kind.
     pub object: String,
-    /// The object's id.
+    /// The object's id; empty when the system does not name it, so that it is found by reading what changed.
     pub id: String,
     /// `create`, `update`, `delete`, `erase`, `merge`, `restore` or `associate`.
     pub op: String,
@@ -50,6 +50,22 @@ pub struct Hint {
     pub dedupe: Option<String>,
     /// The ids that this object replaces.
     pub merged_from: Vec<String>,
+}
+
+impl Hint {
+    /// Something changed at an object, and nothing else is known of it.
+    pub fn of_something(object: &str) -> Hint {
+        Hint {
+            object: object.to_owned(),
+            id: String::new(),
+            op: "update".to_owned(),
+            tenant: None,
+            origin: None,
+            occurred: None,
+            dedupe: None,
+            merged_from: Vec::new(),
+        }
+    }
 }
 
 /// What a request of a system turned out to be.

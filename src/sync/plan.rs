@@ -109,7 +109,7 @@ impl Plan {
     }
 
     /// The wire fields that an object is read with, for all its syncs, and the one that holds our key.
-    pub(crate) fn object_fields(&self, connection: &str, object: &str, key: Option<&str>) -> Vec<String> {
+    pub fn object_fields(&self, connection: &str, object: &str, key: Option<&str>) -> Vec<String> {
         let mut fields: Vec<String> = key.map(str::to_owned).into_iter().collect();
         for sync in self.of(connection, object) {
             for field in sync.mapping.object_fields() {

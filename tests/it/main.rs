@@ -20,6 +20,7 @@ mod partners;
 mod scaffold;
 mod schema;
 mod standing;
+mod streams;
 mod systems;
 mod tokens;
 mod trial;

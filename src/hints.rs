@@ -1,0 +1,28 @@
+//! Hints of systems, however they came: what they name is remembered, and its pull is nudged.
+//!
+//! Nothing needs to be kept of a hint: what it speaks of is read from the system, and is read by the cursor even if the
+//! hint is lost.
+
+use std::collections::BTreeSet;
+
+use connector::Hint;
+use queue::{Job, Nudge, Queue, QueueError};
+use sync::Engine;
+
+/// Takes hints of a connection: when this returns, a pull that knows of them is on its way.
+pub(crate) async fn take(
+    engine: &Engine,
+    queue: &Queue,
+    connection: &str,
+    hints: &[Hint],
+) -> Result<(), QueueError> {
+    let known = hints.iter().filter(|hint| engine.hint(connection, hint));
+    let objects: BTreeSet<&str> = known.map(|hint| hint.object.as_str()).collect();
+    let nudges = objects.into_iter().map(|object| {
+        Nudge::now(Job::Pull {
+            connection: connection.to_owned(),
+            object: object.to_owned(),
+        })
+    });
+    queue.nudge(&nudges.collect::<Vec<_>>()).await
+}
