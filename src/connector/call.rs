@@ -70,6 +70,8 @@ pub(crate) struct Outgoing {
     /// Whether the answer is wrapped as a remote call's.
     remote: bool,
     answer: Answer,
+    /// The requests inside the request, before they were written as its body.
+    parts: Option<Json>,
 }
 
 /// Everything one connection needs to talk. A copy shares the session and the limits, which belong to the account.
@@ -495,6 +497,10 @@ impl Outgoing {
     /// What would be sent, for samples.
     pub(crate) fn shown(&self) -> Json {
         let body = &self.request.body;
+        if let Some(parts) = &self.parts {
+            let (method, url) = (self.request.method.as_str(), self.request.url.as_str());
+            return json!({"method": method, "url": url, "parts": parts});
+        }
         let text = || Json::String(String::from_utf8_lossy(body).into_owned());
         json!({
             "method": self.request.method.as_str(),
@@ -512,6 +518,7 @@ impl Outgoing {
             request,
             remote: false,
             answer: Answer::Json,
+            parts: None,
         }
     }
 
@@ -535,6 +542,7 @@ impl Outgoing {
     }
 
     fn parts(&mut self, parts: &Json) -> Result<(), Failure> {
+        self.parts = Some(parts.clone());
         let parts = parts.as_array().map(Vec::as_slice).unwrap_or_default();
         let body = multipart::encoded(parts).map_err(Failure::protocol)?;
         self.request.body = Bytes::from(body);

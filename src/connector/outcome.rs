@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use outbound::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
+use crate::classify::classify;
 use crate::connection::{Connection, Outcome};
 use crate::failure::{Class, Failure, RecordClass, RecordError};
 use crate::names::scalar;
@@ -69,6 +71,9 @@ impl Connection {
             let failure = Failure::new(Class::Transient, "the job did not get to it");
             return (Outcome::NotSent(failure), false);
         }
+        if result["answer"].is_object() {
+            return self.by_answer(item, &result["answer"]);
+        }
         let code = scalar(&result["code"]).unwrap_or_default();
         let rules = &self.caller.manifest().record_rules;
         let rule = rules.iter().find(|rule| rule.codes.contains(&code));
@@ -87,6 +92,39 @@ impl Connection {
         error.fields = fields.iter().filter_map(scalar).collect();
         error.existing_id = scalar(&result["existing_id"]);
         (Outcome::Refused(error), rule.is_some_and(|rule| rule.retry))
+    }
+}
+
+impl Connection {
+    /// What became of an item that was answered by a part of its own: the rules for answers say it.
+    fn by_answer(&self, item: &Item, answer: &Json) -> (Outcome, bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let value = HeaderValue::from_str(value.as_str().unwrap_or_default());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.insert(name, value);
+            }
+        }
+        let status = answer["status"]
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok());
+        let (caller, now) = (&self.caller, self.caller.clock.now());
+        let status = status.unwrap_or_default();
+        let (failure, _) = classify(caller.manifest(), status, &headers, &answer["body"], now);
+        match &failure.class {
+            Class::Permission => {
+                let name = failure.class.name();
+                let error = RecordError::new(RecordClass::Permission, name, failure.detail);
+                (Outcome::Refused(error), false)
+            }
+            class if concerns_records(class) => (refused(item, &failure), false),
+            // What passes by itself is tried again at once, everything else when the account is well again.
+            class => {
+                let again = *class == Class::Transient;
+                (Outcome::NotSent(failure), again)
+            }
+        }
     }
 }
 

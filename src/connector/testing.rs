@@ -64,6 +64,29 @@ impl Got {
     pub(crate) fn json(&self) -> Json {
         serde_json::from_str(&self.body).unwrap()
     }
+
+    /// The requests inside a request.
+    pub(crate) fn parts(&self) -> Vec<Got> {
+        let inner = self.body.split("Content-Transfer-Encoding: binary\r\n").skip(1);
+        let read = |part: &str| {
+            let (_, request) = part.split_once("\r\n").unwrap();
+            let request = request.trim_start_matches("\r\n");
+            let (head, rest) = request.split_once("\r\n\r\n").unwrap();
+            let mut lines = head.lines();
+            let line = lines.next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
+            let headers: std::collections::BTreeMap<String, String> = lines
+                .map(|header| header.split_once(": ").unwrap())
+                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+                .collect();
+            Got {
+                line,
+                authorization: String::new(),
+                headers,
+                body: rest.split("\r\n").next().unwrap().to_owned(),
+            }
+        };
+        inner.map(read).collect()
+    }
 }
 
 /// What the server answers.
@@ -82,6 +105,26 @@ pub(crate) fn ok(body: impl std::fmt::Display) -> Say {
 }
 
 type Answer = Box<dyn FnMut(&Got) -> Say + Send>;
+
+/// One answer of many: status, headers, body.
+pub(crate) type Part<'p> = (u16, &'p [(&'p str, &'p str)], String);
+
+/// An answer of many parts, each a change set of its own: status, headers, body.
+pub(crate) fn parts(answers: &[Part<'_>]) -> Say {
+    let mut text = String::new();
+    for (status, headers, body) in answers {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        text.push_str(&format!(
+            "--b\r\ncontent-type: multipart/mixed; boundary=c\r\n\r\n--c\r\ncontent-type: application/http\r\n\r\n\
+             HTTP/1.1 {status} Said\r\n{headers}\r\n{body}\r\n--c--\r\n"
+        ));
+    }
+    text.push_str("--b--\r\n");
+    Say::Headers(202, vec![("content-type", "multipart/mixed; boundary=b")], text)
+}
 
 struct Shared {
     got: Mutex<Vec<Got>>,

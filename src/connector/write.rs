@@ -174,7 +174,12 @@ impl Connection {
         let mut ids: Vec<String> = Vec::new();
         for item in items.iter() {
             let Some(id) = &item.id else { continue };
-            if moved(item) || flat::needs_rows(work.kind, &item.values) {
+            let compared = work
+                .write
+                .row_for
+                .iter()
+                .any(|field| item.values.contains_key(field));
+            if moved(item) || compared || flat::needs_rows(work.kind, &item.values) {
                 ids.push(id.clone());
                 fields.extend(
                     item.values
@@ -393,7 +398,7 @@ impl Connection {
         let mut locked = Vec::new();
         let mut singled_out: HashMap<String, usize> = HashMap::new();
         while let Some(chunk) = open.pop() {
-            let names = work.names.clone().with("batch", batch(chunk, items));
+            let names = work.names.clone().with("batch", batch(work.write, chunk, items));
             match self.caller.call(&step.request, names.clone(), repeat).await {
                 Ok(reply) => {
                     let names = reply.names(names);
@@ -509,9 +514,10 @@ fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
     (items, places)
 }
 
-fn batch(chunk: &[usize], items: &[Item]) -> Json {
+fn batch(write: &WriteKind, chunk: &[usize], items: &[Item]) -> Json {
     let entry = |(index, at): (usize, &usize)| {
         let item = &items[*at];
+        let row = item.row.as_ref().filter(|_| !write.row_for.is_empty());
         json!({
             "index": index,
             "trace": index.to_string(),
@@ -519,6 +525,7 @@ fn batch(chunk: &[usize], items: &[Item]) -> Json {
             "key": item.key,
             "values": item.wire,
             "version": item.version,
+            "row": row,
         })
     };
     chunk.iter().enumerate().map(entry).collect()

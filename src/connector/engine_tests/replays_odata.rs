@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use crate::testing::{Got, ManualClock, Say, Server, connect, ok, shipped, write};
+use crate::testing::{Got, ManualClock, Part, Say, Server, connect, ok, parts, shipped, write};
 use crate::{Class, Connection, Incoming, Outcome, Received, RecordClass, Refusal, Write};
 
 const COMPANY: &str = "1da8be7a-55c5-466c-9c6d-a7e019d10eae";
@@ -40,13 +40,15 @@ enum Step {
     Recorded(&'static str, &'static [&'static str]),
     /// A batch, each operation of which is answered by a step.
     Batch(&'static [Step]),
+    /// A batch of parts, each of which is answered by a step.
+    Parts(&'static [Step]),
     /// The answer of a recorded pair to a request of another kind.
     Elsewhere(&'static str),
     /// An answer that nobody recorded.
     Plain(&'static str),
 }
 
-use Step::{Batch, Elsewhere, Plain, Recorded};
+use Step::{Batch, Elsewhere, Parts, Plain, Recorded};
 
 /// A server that answers step by step, and then compares what it was asked with what was recorded.
 struct Replay {
@@ -110,6 +112,19 @@ impl Replay {
                     let asked = Asked::over_the_wire(got);
                     asked.like(&self.pairs, title, differences);
                 }
+                Parts(steps) => {
+                    let (root, inner) = (got.line.strip_suffix("$batch").unwrap(), got.parts());
+                    assert_eq!(inner.len(), steps.len());
+                    for (step, inner) in steps.iter().zip(inner) {
+                        if let Recorded(title, differences) = step {
+                            Asked::in_a_part(root.trim_start_matches("POST "), got, &inner).like(
+                                &self.pairs,
+                                title,
+                                differences,
+                            );
+                        }
+                    }
+                }
                 Batch(steps) => {
                     let body = got.json();
                     let root = got.line.strip_suffix("$batch").unwrap();
@@ -146,6 +161,26 @@ fn said(pairs: &BTreeMap<String, Json>, step: Step, got: &Got) -> Say {
             };
             Say::Headers(status(pair), headers.collect(), body)
         }
+        Parts(steps) => {
+            let headers: Vec<Vec<(&str, &str)>> = steps
+                .iter()
+                .map(|step| match step {
+                    Recorded(title, _) | Elsewhere(title) => texts_of(&pairs[*title]["headers"]),
+                    _ => Vec::new(),
+                })
+                .collect();
+            let mut answers: Vec<Part<'_>> = Vec::new();
+            for (step, headers) in steps.iter().zip(&headers) {
+                answers.push(match step {
+                    Recorded(title, _) | Elsewhere(title) => {
+                        let pair = &pairs[*title];
+                        (status(pair), headers.as_slice(), pair["response"].to_string())
+                    }
+                    _ => (204, &[], String::new()),
+                });
+            }
+            parts(&answers)
+        }
         Batch(steps) => {
             let requests = got.json()["requests"].as_array().unwrap().clone();
             let answers = requests.iter().zip(steps).map(|(request, step)| {
@@ -154,13 +189,20 @@ fn said(pairs: &BTreeMap<String, Json>, step: Step, got: &Got) -> Say {
                         (status(&pairs[*title]), pairs[*title]["response"].clone())
                     }
                     Plain(text) => (200, serde_json::from_str(text).unwrap()),
-                    Batch(_) => panic!("a batch in a batch"),
+                    Batch(_) | Parts(_) => panic!("a batch in a batch"),
                 };
                 json!({"id": request["id"], "status": status, "headers": {}, "body": body})
             });
             ok(json!({"responses": answers.collect::<Vec<_>>()}))
         }
     }
+}
+
+fn texts_of(headers: &Json) -> Vec<(&str, &str)> {
+    let headers = headers.as_object().unwrap().iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+        .collect()
 }
 
 fn status(pair: &Json) -> u16 {
@@ -216,6 +258,16 @@ impl Asked {
             &texts(&request["headers"]),
             request["body"].clone(),
         )
+    }
+
+    /// A part has the token of the whole request.
+    fn in_a_part(root: &str, whole: &Got, part: &Got) -> Asked {
+        let (method, address) = part.line.split_once(' ').unwrap();
+        let mut headers = part.headers.clone();
+        let token = whole.headers.get("x-csrf-token").cloned();
+        headers.extend(token.map(|token| ("x-csrf-token".to_owned(), token)));
+        let body = serde_json::from_str(&part.body).unwrap_or_default();
+        Asked::new(method, &format!("{root}{address}"), &headers, body)
     }
 
     fn recorded(pair: &Json) -> Asked {
@@ -484,8 +536,8 @@ async fn a_token_that_has_ended_is_fetched_again_and_the_write_repeated_once() {
 async fn updates_of_version_two_say_which_version_they_mean() {
     let steps = [
         CSRF,
-        Recorded("v2 patch good", NAME_PARTS),
-        Recorded("v2 patch stale", NAME_PARTS),
+        Parts(&[Recorded("v2 patch good", NAME_PARTS)]),
+        Parts(&[Recorded("v2 patch stale", NAME_PARTS)]),
     ];
     let Some(replay) = Replay::new(&steps).await else {
         return;
@@ -503,6 +555,150 @@ async fn updates_of_version_two_say_which_version_they_mean() {
         }
     }
     replay.compare();
+}
+
+#[tokio::test]
+async fn an_address_and_what_belongs_to_it_are_parts_of_one_request() {
+    let row = Recorded("v2 get", &[]);
+    let steps = [
+        CSRF,
+        row,
+        Parts(&[Recorded("v2 patch good", NAME_PARTS), Plain(""), Plain("")]),
+    ];
+    let Some(replay) = Replay::new(&steps).await else {
+        return;
+    };
+    let values = json!({"name": "Acme 2", "city": "Bonn", "email": "hello@acme.example"});
+    let batch = [versioned("1000001", values, Some(FIRST))];
+    let outcomes = replay.s4hana().write("A_BusinessPartner", &batch).await.unwrap();
+    let version = Some("W/\"2026-11-23T03:41:32.795Z\"");
+    assert_eq!(written(&outcomes[0]), ("1000001", false, version));
+    replay.compare();
+    let body = &replay.server.got()[2].body;
+    assert_eq!(
+        body.replace("\r\n", "\n"),
+        r#"--batch_interconnect
+Content-Type: multipart/mixed; boundary=changeset_0
+
+--changeset_0
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+Content-ID: 1
+
+PATCH A_BusinessPartner('1000001') HTTP/1.1
+Accept: application/json
+If-Match: W/"2026-11-23T03:41:32.503Z"
+Content-Type: application/json
+Content-Length: 107
+
+{"OrganizationBPName1":"Acme 2","OrganizationBPName2":"","OrganizationBPName3":"","OrganizationBPName4":""}
+--changeset_0--
+--batch_interconnect
+Content-Type: multipart/mixed; boundary=changeset_1
+
+--changeset_1
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+Content-ID: 2
+
+PATCH A_BusinessPartnerAddress(BusinessPartner='1000001',AddressID='1000002') HTTP/1.1
+Accept: application/json
+If-Match: *
+Content-Type: application/json
+Content-Length: 19
+
+{"CityName":"Bonn"}
+--changeset_1--
+--batch_interconnect
+Content-Type: multipart/mixed; boundary=changeset_2
+
+--changeset_2
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+Content-ID: 3
+
+POST A_BusinessPartnerAddress(BusinessPartner='1000001',AddressID='1000002')/to_EmailAddress HTTP/1.1
+Accept: application/json
+Content-Type: application/json
+Content-Length: 37
+
+{"EmailAddress":"hello@acme.example"}
+--changeset_2--
+--batch_interconnect--
+"#
+    );
+    assert_eq!(
+        body.matches('\n').count(),
+        body.matches("\r\n").count(),
+        "lines end with both"
+    );
+}
+
+#[tokio::test]
+async fn a_part_that_is_refused_is_sorted_like_any_answer() {
+    let row = json!({"d": {"results": [{"BusinessPartner": "1", "to_BusinessPartnerAddress": {"results": [
+        {"__metadata": {"uri": "x/API_BUSINESS_PARTNER/A_BusinessPartnerAddress(BusinessPartner='1',AddressID='2')"}}]}}]}});
+    let said =
+        |text: &str| json!({"error": {"code": "X/1", "message": {"lang": "en", "value": text}}}).to_string();
+    let locked = said("Business partner 1 is locked by JOHN");
+    for (answers, told) in [
+        (
+            vec![parts(&[
+                (204, &[], String::new()),
+                (400, &[], said("No such city")),
+            ])],
+            "Refused Validation No such city",
+        ),
+        (
+            vec![parts(&[
+                (204, &[], String::new()),
+                (412, &[], said("Precondition Failed")),
+            ])],
+            "Refused Conflict Precondition Failed",
+        ),
+        (
+            vec![parts(&[(403, &[], said("No authorization"))])],
+            "Refused Permission No authorization",
+        ),
+        (
+            vec![
+                parts(&[(400, &[], locked.clone())]),
+                parts(&[(204, &[], String::new()), (204, &[], String::new())]),
+            ],
+            "Written",
+        ),
+        (
+            vec![parts(&[(400, &[], said("Property 'Zip' does not exist"))])],
+            "NotSent SchemaDrift { field: Some(\"Zip\") }",
+        ),
+    ] {
+        let mut answers = VecDeque::from(answers);
+        let row = row.to_string();
+        let server = Server::start(
+            move |got| match got.headers.get("x-csrf-token").map(String::as_str) {
+                Some("Fetch") => Say::Header(200, "x-csrf-token", "t", "{}".to_owned()),
+                _ if got.line.starts_with("GET ") => ok(&row),
+                _ => answers.pop_front().unwrap(),
+            },
+        )
+        .await;
+        let config = json!({"base_url": server.url, "user": "hub"});
+        let clock = Arc::<ManualClock>::default();
+        let connection = connect(&shipped("s4hana"), config, &[("password", "pw")], &clock);
+        let batch = [versioned("1", json!({"name": "A", "city": "B"}), None)];
+        let outcome = connection
+            .write("A_BusinessPartner", &batch)
+            .await
+            .unwrap()
+            .remove(0);
+        let seen = match outcome {
+            Outcome::Written { .. } => "Written".to_owned(),
+            Outcome::Refused(error) => format!("Refused {:?} {}", error.class, error.message),
+            Outcome::NotSent(failure) => format!("NotSent {:?}", failure.class),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(seen, told);
+    }
 }
 
 #[tokio::test]
@@ -731,30 +927,85 @@ async fn a_deal_that_is_won_is_made_with_its_lookups_and_then_won() {
 }
 
 #[tokio::test]
-async fn an_account_is_upserted_by_our_key_and_changed_by_its_version() {
-    let made = json!({"@odata.etag": "W/\"7\"", "accountid": "a1", "modifiedon": "2026-11-23T10:00:00Z"});
+async fn accounts_are_upserted_by_our_key_and_changed_by_their_version_many_at_once() {
+    let row = |id: &str, version: u8| {
+        json!({"@odata.etag": format!("W/\"{version}\""), "accountid": id, "modifiedon": "2026-11-23T10:00:00Z"}).to_string()
+    };
     let other = json!({"error": {"code": "0x80060882", "message": "The version of the existing record doesn't match."}});
+    let doubled = json!({"error": {"code": "0x80040237", "message": "A record with matching key values already exists."}});
     let (server, connection) = dataverse(vec![
-        Say::Json(201, made.to_string()),
-        Say::Json(412, other.to_string()),
+        parts(&[
+            (201, &[], row("a1", 7)),
+            (
+                204,
+                &[(
+                    "OData-EntityId",
+                    "x/accounts(3f2a5c1e-7b0d-ee11-8f6e-000d3a2b4c5d)",
+                )],
+                String::new(),
+            ),
+            (412, &[], doubled.to_string()),
+        ]),
+        parts(&[
+            (412, &[], other.to_string()),
+            (200, &[], row("a2", 8)),
+            (404, &[], "{}".to_owned()),
+        ]),
     ])
     .await;
-    let new = [write(None, "ptn_1", json!({"name": "A"}))];
+    let name = |name: &str| json!({"name": name});
+    let new = [
+        write(None, "ptn_1", name("A")),
+        write(None, "ptn_2", name("B")),
+        write(None, "ptn_3", name("C")),
+    ];
     let outcomes = connection.write("accounts", &new).await.unwrap();
     assert_eq!(written(&outcomes[0]), ("a1", true, Some("W/\"7\"")));
-    let changed = [versioned("a1", json!({"name": "B"}), Some("W/\"7\""))];
+    assert_eq!(
+        written(&outcomes[1]),
+        ("3f2a5c1e-7b0d-ee11-8f6e-000d3a2b4c5d", false, None)
+    );
+    assert_eq!(refused(&outcomes[2]).0, &RecordClass::Duplicate);
+    let changed = [
+        Write {
+            key: "ptn_1".into(),
+            ..versioned("a1", name("D"), Some("W/\"7\""))
+        },
+        Write {
+            key: "ptn_2".into(),
+            ..versioned("a2", name("E"), None)
+        },
+        Write {
+            key: "ptn_3".into(),
+            ..versioned("a3", name("F"), Some("W/\"1\""))
+        },
+    ];
     let outcomes = connection.write("accounts", &changed).await.unwrap();
     assert_eq!(refused(&outcomes[0]).0, &RecordClass::Conflict);
+    assert_eq!(written(&outcomes[1]), ("a2", false, Some("W/\"8\"")));
+    assert_eq!(outcomes[2], Outcome::Gone);
+
     let got = &server.got()[1..];
-    let asked = got
+    assert_eq!(got.len(), 2);
+    for got in got {
+        assert_eq!(got.line, "POST /api/data/v9.2/$batch");
+        assert_eq!(got.headers["prefer"], "odata.continue-on-error");
+    }
+    let asked: Vec<(String, Option<String>)> = got
         .iter()
-        .map(|got| (got.line.as_str(), got.headers.get("if-match").map(String::as_str)));
-    let by_key = "PATCH /api/data/v9.2/accounts(ic_recordid='ptn_1')?$select=accountid,modifiedon";
-    let by_id = "PATCH /api/data/v9.2/accounts(a1)?$select=accountid,modifiedon";
-    assert_eq!(
-        asked.collect::<Vec<_>>(),
-        [(by_key, None), (by_id, Some("W/\"7\""))]
-    );
+        .flat_map(Got::parts)
+        .map(|part| (part.line.clone(), part.headers.get("if-match").cloned()))
+        .collect();
+    let line = |which: &str| format!("PATCH /api/data/v9.2/accounts({which})?$select=accountid,modifiedon");
+    let expected = [
+        (line("ic_recordid='ptn_1'"), None),
+        (line("ic_recordid='ptn_2'"), None),
+        (line("ic_recordid='ptn_3'"), None),
+        (line("a1"), Some("W/\"7\"".to_owned())),
+        (line("a2"), Some("*".to_owned())),
+        (line("a3"), Some("W/\"1\"".to_owned())),
+    ];
+    assert_eq!(asked, expected);
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub(crate) struct Write {
     pub(crate) strategy: Strategy,
     pub(crate) update: Step,
     pub(crate) create_only: Vec<CreateOnly>,
+    /// An update of one of these fields is given the object as it is.
+    pub(crate) row_for: Vec<String>,
     pub(crate) transitions: Option<Transitions>,
     /// How many objects are written at once.
     pub(crate) bulk: Option<Box<WriteJob>>,
@@ -92,6 +94,8 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
     };
     let update = step(reader, "update", size, &mut fields, report);
     let create_only = read_create_only(&mut fields, report);
+    let row_for = fields.texts("row_for", report).into_iter().map(str::to_owned);
+    let row_for = row_for.collect();
     let transitions = fields
         .optional("transitions")
         .map(|n| read_transitions(reader, n, report));
@@ -122,6 +126,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         strategy: strategy?,
         update: update?,
         create_only,
+        row_for,
         transitions: match transitions {
             Some(transitions) => Some(transitions?),
             None => None,
