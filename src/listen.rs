@@ -9,7 +9,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use connector::{Class, Connection, Failure, Hint};
@@ -32,6 +32,8 @@ const BACKOFF_BASE_MS: u64 = 1_000;
 const BACKOFF_MAX_MS: u64 = 300_000;
 /// How long until a topic that cannot be listened to is tried again.
 const REFUSED_MS: u64 = 3_600_000;
+/// How long until a stream with refused credentials is tried again, if they did not stop the connection meanwhile.
+const REVOKED_MS: u64 = 10_000;
 /// Added to the lag of an object before what was not named is looked for once more.
 const VISIBLE_MS: u64 = 5_000;
 
@@ -74,6 +76,7 @@ enum Ended {
 }
 
 /// Listens to a topic.
+#[derive(Clone)]
 pub(crate) struct Listener {
     connection: Arc<Connection>,
     object: String,
@@ -83,8 +86,8 @@ pub(crate) struct Listener {
     ledger: Arc<dyn Ledger>,
     /// This process, in leases.
     holder: String,
-    /// Whether it is on its way already to look once more.
-    looking_again: Arc<AtomicBool>,
+    /// Changes without a name that are to be looked for once more.
+    unnamed: Arc<AtomicU64>,
 }
 
 /// One listener for each object that is read and has a topic.
@@ -109,7 +112,7 @@ pub(crate) fn listeners(
                 queue: queue.clone(),
                 ledger: ledger.clone(),
                 holder: holder.to_owned(),
-                looking_again: Arc::default(),
+                unnamed: Arc::default(),
             }),
             Ok(None) => {}
             Err(error) => {
@@ -235,21 +238,31 @@ impl Listener {
         let name = self.connection.name();
         crate::hints::take(&self.engine, &self.queue, name, hints).await?;
         let unnamed = hints.iter().any(|hint| hint.id.is_empty());
-        if unnamed && !self.looking_again.swap(true, Ordering::Relaxed) {
-            let wait_ms = self.connection.lag_ms(&self.object).saturating_add(VISIBLE_MS);
-            let (engine, queue, name) = (self.engine.clone(), self.queue.clone(), name.to_owned());
-            let (object, looking_again) = (self.object.clone(), self.looking_again.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                looking_again.store(false, Ordering::Relaxed);
-                let hint = Hint::of_something(&object);
-                if let Err(error) = crate::hints::take(&engine, &queue, &name, &[hint]).await {
-                    // The schedule reads it all the same.
-                    tracing::warn!(%error, "the queue did not take a nudge");
-                }
-            });
+        if unnamed && self.unnamed.fetch_add(1, Ordering::Relaxed) == 0 {
+            tokio::spawn(self.clone().look_again());
         }
         Ok(())
+    }
+
+    /// Looks for what was not named once more when it must be visible, until nothing came meanwhile.
+    async fn look_again(self) {
+        let wait_ms = self.connection.lag_ms(&self.object).saturating_add(VISIBLE_MS);
+        loop {
+            let seen = self.unnamed.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            let hint = Hint::of_something(&self.object);
+            let name = self.connection.name();
+            if let Err(error) = crate::hints::take(&self.engine, &self.queue, name, &[hint]).await {
+                // The schedule reads it all the same.
+                tracing::warn!(%error, "the queue did not take a nudge");
+            }
+            let done = self
+                .unnamed
+                .compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
+            if done.is_ok() {
+                return;
+            }
+        }
     }
 
     /// What to do about a stream that ended: after how long to try again.
@@ -264,12 +277,17 @@ impl Listener {
             }
             Class::RateLimited { until } => (false, until_ms(until)),
             Class::QuotaExhausted { until } => (true, until_ms(until)),
-            Class::Permission
-            | Class::NotFound
-            | Class::Settings
-            | Class::Protocol
-            | Class::AuthRevoked
-            | Class::Validation => (true, REFUSED_MS),
+            Class::Permission | Class::NotFound | Class::Settings | Class::Protocol | Class::Validation => {
+                (true, REFUSED_MS)
+            }
+            // A pull finds out the same, and stops the connection.
+            Class::AuthRevoked => {
+                let hint = Hint::of_something(&self.object);
+                if let Err(error) = self.take(&[hint]).await {
+                    tracing::warn!(%error, "the queue did not take a nudge");
+                }
+                (false, REVOKED_MS)
+            }
             _ => (false, backoff_ms(broken)),
         };
         let (connection, topic) = (self.connection.name(), self.topic.as_str());

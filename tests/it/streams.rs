@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Folder, Hub, Sandbox, eventually, expect, get, interconnect, json_of, post, send};
+use crate::harness::{
+    Folder, Hub, Redis, Sandbox, database, eventually, expect, get, interconnect, json_of, post, send,
+};
 
 const TOPIC: &str = "/data/OpportunityChangeEvent";
 
@@ -19,10 +21,17 @@ struct Stage {
 impl Stage {
     /// `lag` is how far behind the present changes of Salesforce are asked for.
     fn new(lag: &str) -> Stage {
-        let (folder, sandbox) = (Folder::new(), Sandbox::start(&[]));
+        let folder = Folder::new();
+        let ledger = format!("ledger: sqlite:{}", folder.path("hub.db").display());
+        Stage::on(folder, &ledger, lag)
+    }
+
+    /// The same on these stores.
+    fn on(folder: Folder, stores: &str, lag: &str) -> Stage {
+        let sandbox = Sandbox::start(&[]);
         let text = format!(
             "listen: 127.0.0.1:0
-ledger: sqlite:{ledger}
+{stores}
 outbound: {{ allow: [127.0.0.0/8] }}
 connections:
   crm:
@@ -46,7 +55,6 @@ syncs:
   - {{ connection: crm, record: lead, every: 1h }}
   - {{ connection: marketing, record: deal, every: 1h }}
 ",
-            ledger = folder.path("hub.db").display(),
             salesforce = sandbox.url("salesforce"),
             stream = sandbox.said["salesforce"]["stream_url"]
                 .as_str()
@@ -96,6 +104,15 @@ syncs:
             let stands = self.stream("Opportunity");
             expect(open && stands.is_some(), format!("{shown} {stands:?}"))
         });
+    }
+
+    /// How many streams of deals are open.
+    fn open(&self) -> usize {
+        let shown = get(&self.control("stream"));
+        let streams = shown["subscriptions"].as_array().expect("a list").iter();
+        streams
+            .filter(|stream| stream["topic"] == TOPIC && stream["open"] == true)
+            .count()
     }
 
     /// How the last stream of deals began: `latest` or `custom`.
@@ -235,4 +252,26 @@ fn what_is_not_told_is_found_by_reading_what_changed() {
     assert!(refused.contains("topic.not.found"), "{refused}");
     let deal = stage.stream("Opportunity").expect("it stands somewhere");
     assert_eq!(deal["refused"], "");
+}
+
+#[test]
+fn one_node_listens_and_another_goes_on_when_it_is_gone() {
+    let folder = Folder::new();
+    let redis = Redis::start(&folder);
+    let stores = format!("ledger: {}\nqueue: {}", database("streams"), redis.url);
+    let stage = Stage::on(folder, &stores, "0ms");
+    let first = stage.hub();
+    stage.listening();
+    let _second = stage.hub();
+    let id = stage.deal("Robots");
+    stage.arrives("Robots", 1);
+    assert_eq!((stage.open(), stage.began()), (1, "latest".to_owned()));
+    first.running.kill();
+    eventually("nobody listens", || expect(stage.open() == 0, stage.open()));
+    stage.change(&id, &json!({"Amount": 2}));
+    eventually("the other node listens", || {
+        expect(stage.open() == 1, stage.open())
+    });
+    assert_eq!(stage.began(), "custom");
+    stage.arrives("Robots", 2);
 }
