@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::codec;
 use crate::failure::{RecordClass, RecordError};
+use crate::lookup::Found;
 use crate::manifest::{Child, Object};
 
 /// The fields to ask for on the wire, so that these fields can be told.
@@ -118,7 +119,7 @@ pub(crate) fn wired(
     suffix: &str,
     values: &Map<String, Json>,
     row: Option<&Json>,
-    found: &dyn Fn(&str, &str) -> Option<Json>,
+    found: &dyn Fn(&str, &str) -> Found,
 ) -> Result<(Map<String, Json>, Vec<String>), RecordError> {
     let mut wire = Map::new();
     let mut left_out = Vec::new();
@@ -132,12 +133,12 @@ pub(crate) fn wired(
         let value = match (&flat.lookup, value.as_str()) {
             (Some(_), _) if value.is_null() || value.as_str() == Some("") => Json::Null,
             (Some(lookup), Some(text)) => match found(lookup, text) {
-                Some(id) => id,
-                None if object.lookups.get(lookup).is_some_and(|l| l.leave_out) => {
+                Found::Id(id) => id,
+                Found::Nothing if object.lookups.get(lookup).is_some_and(|l| l.leave_out) => {
                     left_out.push(name.clone());
                     continue;
                 }
-                None => return Err(missing(object, lookup, name, text)),
+                found => return Err(missing(object, lookup, name, text, &found)),
             },
             _ => encoded(object, class_key, name, &flat.field, value)?,
         };
@@ -207,10 +208,27 @@ fn encoded(
     }
 }
 
-fn missing(object: &Object, lookup: &str, name: &str, text: &str) -> RecordError {
+fn missing(object: &Object, lookup: &str, name: &str, text: &str, found: &Found) -> RecordError {
     let what = object.lookups.get(lookup).map_or(lookup, |l| l.what.as_str());
-    let message = format!("`{name}`: the system has no {what} `{text}`, add it there or correct the value");
-    let mut error = RecordError::new(RecordClass::Validation, "not_found", message);
+    let (code, message) = match found {
+        Found::Several(ids) => (
+            "several_found",
+            format!(
+                "`{name}`: the system has {} of {what} `{text}` ({}), so that it names none: make the names differ there",
+                ids.len(),
+                ids.join(", ")
+            ),
+        ),
+        Found::Refused(why) => (
+            "not_made",
+            format!("`{name}`: the system has no {what} `{text}`, and refuses a new one: {why}"),
+        ),
+        Found::Nothing | Found::Id(_) => (
+            "not_found",
+            format!("`{name}`: the system has no {what} `{text}`, add it there or correct the value"),
+        ),
+    };
+    let mut error = RecordError::new(RecordClass::Validation, code, message);
     error.fields.push(name.to_owned());
     error
 }

@@ -29,6 +29,7 @@ mod jwt;
 mod lane;
 mod limiter;
 mod lint;
+mod lookup;
 mod manifest;
 mod multipart;
 mod names;

@@ -235,6 +235,7 @@ impl Linter {
             "write" => self.written(sample, &self.unwrapped(body)),
             "find" => self.found(text("object"), &self.unwrapped(body)),
             "lookup" => self.looked_up(text("object"), text("lookup"), &self.unwrapped(body)),
+            "lookup_create" => self.made_for_lookup(text("object"), text("lookup"), &self.unwrapped(body)),
             other => Err(format!(
                 "`{other}` is not something a sample can be about{}",
                 if rpc { " at a system of remote calls" } else { "" }
@@ -519,6 +520,13 @@ impl Linter {
         Ok(Json::Array(self.run(&lookup.pairs, body, &names)?))
     }
 
+    fn made_for_lookup(&self, object: &str, name: &str, body: &Json) -> Made {
+        let (kind, names) = self.object(object)?;
+        let create = kind.lookups.get(name).and_then(|lookup| lookup.create.as_ref());
+        let create = create.ok_or(format!("the object has no lookup `{name}` that creates"))?;
+        self.first(&create.value, body, &names)
+    }
+
     fn request(&self, sample: &Json) -> Made {
         let object = sample["object"].as_str().unwrap_or_default();
         let of = sample["of"].as_str().unwrap_or_default();
@@ -551,6 +559,10 @@ impl Linter {
             kind.associations.get(name).ok_or_else(none)
         };
         let write = || kind.write.as_ref().ok_or_else(none);
+        let lookup = || {
+            let name = sample["lookup"].as_str().unwrap_or_default();
+            kind.lookups.get(name).ok_or_else(none)
+        };
         Ok(match of {
             "changes" => kind.changes.as_ref().ok_or_else(none)?.request(),
             "by_ids" => &kind.by_ids.as_ref().ok_or_else(none)?.request,
@@ -560,6 +572,8 @@ impl Linter {
                 let step = sample["step"].as_str().unwrap_or_default();
                 bulk.part(step).map_or(&bulk.results, |part| &part.request)
             }
+            "lookup" => &lookup()?.request,
+            "lookup_create" => &lookup()?.create.as_ref().ok_or_else(none)?.request,
             "association" => &association()?.request,
             "set" => &association()?.write.as_ref().ok_or_else(none)?.set,
             "clear" => association()?

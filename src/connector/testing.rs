@@ -239,6 +239,24 @@ pub(crate) fn connect(
     .unwrap()
 }
 
+/// A connection that signs in by a way of this name.
+pub(crate) fn connect_by(
+    connector: &Arc<Connector>,
+    config: Json,
+    secrets: &[(&str, &str)],
+    auth: &str,
+) -> Connection {
+    let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
+    let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
+    let Json::Object(config) = config else {
+        panic!("config is an object")
+    };
+    let mut settings = Settings::new("test", config, secrets.iter().copied().collect());
+    settings.auth = Some(auth.to_owned());
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+    Connection::open(Arc::clone(connector), settings, client, clock).unwrap()
+}
+
 /// One of the connectors of this repository.
 pub(crate) fn shipped(system: &str) -> Arc<Connector> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -226,17 +226,10 @@ impl Connection {
             .iter()
             .flat_map(|i| flat::wanted(work.kind, &i.values))
             .collect();
-        self.look_up(work, wanted).await?;
+        let texts = self.look_up(work, wanted).await?;
         let rpc = self.caller.manifest().rpc.as_ref();
         let class_key = rpc.and_then(|rpc| rpc.class_key.as_deref());
-        let looked_up = self
-            .looked_up
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let found = |lookup: &str, text: &str| {
-            let key = (work.object.to_owned(), lookup.to_owned(), text.to_owned());
-            looked_up.get(&key).cloned()
-        };
+        let found = |lookup: &str, text: &str| texts.get(lookup, text);
         for (at, item) in items.iter_mut().enumerate() {
             if outcomes[at].is_some() {
                 continue;
@@ -314,48 +307,6 @@ impl Connection {
                     error.class = RecordClass::Validation;
                 }
                 gone => *gone = Some(Outcome::Gone),
-            }
-        }
-        Ok(())
-    }
-
-    async fn look_up(&self, work: &Work<'_>, mut wanted: Vec<(String, String)>) -> Result<(), Failure> {
-        wanted.sort_unstable();
-        wanted.dedup();
-        let object = work.object.to_owned();
-        {
-            let known = self
-                .looked_up
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            wanted.retain(|(lookup, text)| {
-                !known.contains_key(&(object.clone(), lookup.clone(), text.clone()))
-            });
-        }
-        for (name, lookup) in &work.kind.lookups {
-            let keys: Vec<String> = wanted
-                .iter()
-                .filter(|(l, _)| l == name)
-                .map(|(_, t)| t.clone())
-                .collect();
-            if keys.is_empty() {
-                continue;
-            }
-            let names = work.names.clone().with("keys", keys);
-            let reply = self
-                .caller
-                .call(&lookup.request, names.clone(), Repeat::Safe)
-                .await?;
-            let names = reply.names(names);
-            let pairs = lookup.pairs.run(&reply.body, &|name| names.get(name))?;
-            let mut known = self
-                .looked_up
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            for pair in pairs {
-                if let Some(text) = scalar(&pair["key"]) {
-                    known.insert((object.clone(), name.clone(), text), pair["id"].clone());
-                }
             }
         }
         Ok(())

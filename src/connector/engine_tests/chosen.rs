@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use ring::hmac;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use crate::testing::{Got, ManualClock, Say, Server, connect, ok, shipped, write};
-use crate::{Clock, Connection, Incoming, Outcome, Received, Refusal, Settings};
+use crate::testing::{Got, ManualClock, Say, Server, connect, connect_by, ok, shipped, write};
+use crate::{Connection, Incoming, Outcome, Received, Refusal, Settings};
 
 const SECRETS: [(&str, &str); 5] = [
     ("token", "t0ken"),
@@ -18,15 +18,10 @@ const SECRETS: [(&str, &str); 5] = [
     ("client_secret", "s3cret"),
 ];
 
-fn tool(server: &Server, clock: &Arc<ManualClock>, config: &Json, auth: &str) -> Connection {
-    let mut config: Map<String, Json> = config.as_object().unwrap().clone();
-    config.insert("base_url".into(), json!(server.url));
-    let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
-    let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
-    let mut settings = Settings::new("tool", config, SECRETS.into_iter().collect());
-    settings.auth = Some(auth.to_owned());
-    let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    Connection::open(shipped("rest"), settings, client, clock).unwrap()
+fn tool(server: &Server, config: &Json, auth: &str) -> Connection {
+    let mut config = config.clone();
+    config["base_url"] = json!(server.url);
+    connect_by(&shipped("rest"), config, &SECRETS, auth)
 }
 
 /// The value of a parameter of the query.
@@ -88,21 +83,13 @@ async fn every_way_to_sign_in_is_chosen_by_name() {
         .await;
         let mut config = config;
         config["token_url"] = json!(format!("{}/token", server.url));
-        tool(&server, &Arc::default(), &config, auth)
-            .check()
-            .await
-            .unwrap();
+        tool(&server, &config, auth).check().await.unwrap();
         let got = server.got().pop().unwrap();
         assert_eq!(got.line, "GET /deals", "{auth}");
         assert_eq!(got.headers.get(header).map(String::as_str), Some(value), "{auth}");
     }
     let server = Server::start(|_| ok(json!({"data": []}))).await;
-    let by_query = tool(
-        &server,
-        &Arc::default(),
-        &json!({"key_name": "apikey"}),
-        "api_key_query",
-    );
+    let by_query = tool(&server, &json!({"key_name": "apikey"}), "api_key_query");
     by_query.check().await.unwrap();
     assert_eq!(server.lines(), ["GET /deals?apikey=k3y"; 2]);
 }
@@ -178,7 +165,7 @@ async fn every_way_from_page_to_page_reads_all_of_five() {
         let server = Server::start(answer).await;
         config["paging"] = json!(paging);
         config["page_param"] = json!("p");
-        let connection = tool(&server, &Arc::default(), &config, "bearer");
+        let connection = tool(&server, &config, "bearer");
         let read = round(&connection, &mut None).await;
         assert_eq!(read, ["0", "1", "2", "3", "4"], "{paging}");
         assert_eq!(server.got().len(), calls, "{paging}: {:?}", server.lines());
@@ -201,7 +188,7 @@ async fn a_later_round_asks_for_what_changed_where_the_tool_can_be_asked() {
         let server = Server::start(|_| ok(json!({"data": deals(0..1)}))).await;
         let mut config = config;
         config["deals_path"] = json!("/crm/deals");
-        let connection = tool(&server, &Arc::default(), &config, "bearer");
+        let connection = tool(&server, &config, "bearer");
         let mut cursor = None;
         round(&connection, &mut cursor).await;
         round(&connection, &mut cursor).await;
@@ -209,7 +196,7 @@ async fn a_later_round_asks_for_what_changed_where_the_tool_can_be_asked() {
     }
     // An answer of another shape is no empty list.
     let server = Server::start(|_| ok(json!({"items": []}))).await;
-    let connection = tool(&server, &Arc::default(), &json!({}), "bearer");
+    let connection = tool(&server, &json!({}), "bearer");
     let failure = connection.changes("deals", &[], None).await.unwrap_err();
     assert!(
         failure.detail.contains("config.records says where it lies"),
@@ -228,7 +215,7 @@ async fn an_object_is_found_by_our_id_before_it_is_made() {
         _ => ok(json!({"deal": {"id": 7}})),
     })
     .await;
-    let connection = tool(&server, &Arc::default(), &json!({"record": "deal"}), "bearer");
+    let connection = tool(&server, &json!({"record": "deal"}), "bearer");
     let values = json!({"name": "Roof", "customer.name": "Solarhof"});
     let outcomes = connection
         .write(
@@ -279,7 +266,7 @@ async fn a_tool_that_does_not_filter_is_written_nothing() {
         json!([{"id": 1}]),
     ] {
         let server = Server::start(move |_| ok(json!({"data": listed.clone()}))).await;
-        let connection = tool(&server, &Arc::default(), &json!({}), "bearer");
+        let connection = tool(&server, &json!({}), "bearer");
         let outcomes = connection
             .write("deals", &[write(None, "dea_c", json!({"name": "Roof"}))])
             .await;
@@ -303,7 +290,7 @@ async fn an_address_with_nothing_behind_it_is_an_object_that_is_gone() {
         _ => Say::Json(404, "{}".to_owned()),
     })
     .await;
-    let connection = tool(&server, &Arc::default(), &json!({}), "bearer");
+    let connection = tool(&server, &json!({}), "bearer");
     let found = connection
         .by_ids("deals", &[], &["6".into(), "7".into()])
         .await

@@ -8,6 +8,7 @@ mod findings;
 mod forecasts;
 mod jobs;
 mod paging;
+mod parties;
 mod proofs;
 mod read_jobs;
 mod reading;

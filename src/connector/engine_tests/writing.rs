@@ -540,6 +540,133 @@ async fn what_the_system_does_not_know_refuses_its_record_or_is_left_out_as_the_
 }
 
 #[tokio::test]
+async fn a_text_that_several_objects_have_names_none_of_them() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        "POST /regions" => ok(json!([{"key": "North", "id": 4}, {"key": "South", "id": 6}, {"key": "North", "id": 5}, {"key": "South", "id": 6}])),
+        _ => ok(json!({"id": "1"})),
+    })
+    .await;
+    let connection = one_by_one(&server, &[REGION]);
+    let batch = ["North", "South"].map(|region| write(None, region, json!({"region": region})));
+    for _ in 0..2 {
+        let outcomes = connection.write("deals", &batch).await.unwrap();
+        assert_eq!(kinds(&outcomes), "rw");
+        let Outcome::Refused(error) = &outcomes[0] else {
+            panic!()
+        };
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            (
+                "several_found",
+                "`region`: the system has 2 of region `North` (4, 5), so that it names none: make the names differ there"
+            )
+        );
+    }
+    let asked: Vec<Json> = server
+        .got()
+        .iter()
+        .filter(|got| got.line == "POST /regions")
+        .map(Got::json)
+        .collect();
+    assert_eq!(
+        asked,
+        [json!(["North", "South"]), json!(["North"])],
+        "what was found is remembered, what was not is not"
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_is_made_once_where_the_connection_wants_it() {
+    let made = REGION.1.replace(
+        "what: region,",
+        "what: region, create: { when: \"{{ config.base_url != '' }}\", request: { method: POST, path: /region, body: { jq: '{name: $key}' } }, value: .id },",
+    );
+    let never = made.replace("!= ''", "== ''");
+    // Answered, refused, and lost on its way.
+    for (region, answer, expected, calls) in [
+        (&made, ok(json!({"id": 7})), "wwr", 3),
+        (
+            &made,
+            Say::Json(422, r#"{"message": "no more regions"}"#.to_owned()),
+            "wrr",
+            3,
+        ),
+        (&never, ok(json!({"id": 7})), "wrr", 0),
+    ] {
+        let answer = std::sync::Mutex::new(answer);
+        let server = Server::start(move |got| match got.line.as_str() {
+            "POST /find" => ok("[]"),
+            "POST /regions" => ok(json!([{"key": "GB-BST", "id": 4}])),
+            "POST /region" if got.json()["name"] == "GB-YYY" => {
+                Say::Json(422, r#"{"message": "no"}"#.to_owned())
+            }
+            "POST /region" => answer.lock().unwrap().clone(),
+            _ => ok(json!({"id": "1"})),
+        })
+        .await;
+        let connection = one_by_one(&server, &[(REGION.0, region.as_str())]);
+        let batch =
+            ["GB-BST", "GB-XXX", "GB-YYY"].map(|region| write(None, region, json!({"region": region})));
+        let outcomes = connection.write("deals", &batch).await.unwrap();
+        assert_eq!(kinds(&outcomes), expected, "{outcomes:?}");
+        let Outcome::Refused(error) = &outcomes[2] else {
+            panic!()
+        };
+        let refused = calls > 0;
+        assert_eq!(error.code, if refused { "not_made" } else { "not_found" });
+        assert_eq!(
+            error.message.contains("refuses a new one: no"),
+            refused,
+            "{error:?}"
+        );
+        // A second write makes the one that is there no more.
+        connection.write("deals", &batch[..2]).await.unwrap();
+        let made = server
+            .got()
+            .iter()
+            .filter(|got| got.line == "POST /region")
+            .count();
+        assert_eq!(made, calls.min(if expected == "wwr" { 2 } else { 3 }));
+    }
+}
+
+#[tokio::test]
+async fn a_creation_that_is_lost_on_its_way_is_not_repeated() {
+    let made = REGION.1.replace(
+        "what: region,",
+        "what: region, create: { request: { method: POST, path: /region, body: { jq: '{name: $key}' } }, value: .id },",
+    );
+    let mut there = false;
+    let server = Server::start(move |got| match got.line.as_str() {
+        "POST /find" => ok("[]"),
+        "POST /regions" if there => ok(json!([{"key": "GB-XXX", "id": 7}])),
+        "POST /regions" => ok("[]"),
+        "POST /region" => {
+            there = true;
+            Say::Drop
+        }
+        _ => ok(got.body.clone()),
+    })
+    .await;
+    let connection = one_by_one(&server, &[(REGION.0, made.as_str())]);
+    let batch = [write(None, "a", json!({"region": "GB-XXX"}))];
+    let failure = connection.write("deals", &batch).await.unwrap_err();
+    assert!(failure.ambiguous, "{failure:?}");
+    connection.write("deals", &batch).await.unwrap();
+    let count = |line: &str| server.lines().iter().filter(|asked| *asked == line).count();
+    assert_eq!(
+        (
+            count("POST /regions"),
+            count("POST /region"),
+            count("POST /create")
+        ),
+        (2, 1, 1)
+    );
+    assert_eq!(server.got().last().unwrap().json()[0]["values"]["region_id"], 7);
+}
+
+#[tokio::test]
 async fn each_step_of_writing_has_its_own_batch_or_that_of_all() {
     let server = Server::start(|got| match got.line.as_str() {
         "POST /find" => ok("[]"),

@@ -81,6 +81,16 @@ pub(crate) struct Lookup {
     pub(crate) pairs: Program,
     /// A field whose text the system does not know is left out; otherwise its record is refused.
     pub(crate) leave_out: bool,
+    /// How an object is made for a text that the system does not know.
+    pub(crate) create: Option<Creation>,
+}
+
+pub(crate) struct Creation {
+    /// Whether the connection wants that: `true`.
+    pub(crate) when: Option<Template>,
+    pub(crate) request: Call,
+    /// The id of what was made.
+    pub(crate) value: Program,
 }
 
 /// References that the system keeps apart from the object.
@@ -372,12 +382,37 @@ fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<L
     let pairs = reader.program("pairs", &mut fields, &REPLY, report);
     let missing = [("refuse", false), ("leave_out", true)];
     let leave_out = fields.optional_choice("missing", &missing, report);
+    let create = fields
+        .optional("create")
+        .map(|node| creation(reader, node, report));
     fields.finish(report);
     Some(Lookup {
         what: what?,
         request: request?,
         pairs: pairs?,
         leave_out: leave_out.unwrap_or(false),
+        create: match create {
+            Some(create) => Some(create?),
+            None => None,
+        },
+    })
+}
+
+fn creation(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Creation> {
+    let mut fields = Fields::open(node, "making what is missing", reader.source, report)?;
+    let when = fields
+        .optional("when")
+        .map(|node| reader.template(node, &["config"], report));
+    let request = reader.call("request", &mut fields, &["key"], report);
+    let value = reader.program("value", &mut fields, &REPLY, report);
+    fields.finish(report);
+    Some(Creation {
+        when: match when {
+            Some(when) => Some(when?),
+            None => None,
+        },
+        request: request?,
+        value: value?,
     })
 }
 
