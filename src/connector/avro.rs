@@ -10,8 +10,8 @@ use serde_json::{Map, Value as Json};
 
 /// How deep a schema and a datum may be nested.
 const DEPTH_MAX: usize = 16;
-/// Entries of all lists and maps of a datum together.
-const ENTRIES_MAX: usize = 100_000;
+/// Values that are read of a datum, those inside others counted too: a schema may ask for many that take no bytes.
+const VALUES_MAX: usize = 100_000;
 
 /// A schema that cannot be used, or a datum that is not of its schema.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +103,7 @@ impl Schema {
         let mut reader = Reader {
             schema: self,
             left: datum,
-            entries: 0,
+            values: 0,
         };
         for known in &self.fields {
             let value = reader.value(&known.kind, 0)?;
@@ -200,7 +200,7 @@ fn primitive(name: &str) -> Option<Type> {
 struct Reader<'s, 'd> {
     schema: &'s Schema,
     left: &'d [u8],
-    entries: usize,
+    values: usize,
 }
 
 impl<'d> Reader<'_, 'd> {
@@ -208,6 +208,10 @@ impl<'d> Reader<'_, 'd> {
     fn value(&mut self, kind: &Type, depth: usize) -> Result<Json, Unreadable> {
         if depth > DEPTH_MAX {
             return unreadable(format!("the datum is nested more than {DEPTH_MAX} deep"));
+        }
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return unreadable(format!("the datum has more than {VALUES_MAX} values"));
         }
         Ok(match kind {
             Type::Null => Json::Null,
@@ -283,10 +287,6 @@ impl<'d> Reader<'_, 'd> {
             self.long()?;
         }
         let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-        self.entries = self.entries.saturating_add(count);
-        if self.entries > ENTRIES_MAX {
-            return unreadable(format!("the datum has more than {ENTRIES_MAX} entries"));
-        }
         Ok((count > 0).then_some(count))
     }
 
@@ -378,11 +378,25 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_nothings_cannot_be_endless() {
+    fn a_datum_of_nothings_cannot_be_endless() {
         let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "l", "type": {"type": "array", "items": "null"}}]}"#;
-        let schema = Schema::parse(schema).unwrap();
         let endless = [0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
-        schema.read(&endless, "l").unwrap_err();
+        Schema::parse(schema).unwrap().read(&endless, "l").unwrap_err();
+
+        // Each record holds the next one ten times.
+        let nested = (0..6).fold(json!("null"), |inner, depth| {
+            let fields = (0..10).map(|n| match n {
+                0 => json!({"name": "f0", "type": inner}),
+                n => json!({"name": format!("f{n}"), "type": inner["name"].as_str().unwrap_or("null")}),
+            });
+            json!({"type": "record", "name": format!("R{depth}"), "fields": fields.collect::<Vec<_>>()})
+        });
+        let schema = Schema::parse(&nested.to_string()).unwrap();
+        let told = schema.read(&[], "f9").unwrap_err();
+        assert!(told.to_string().contains("more than 100000 values"), "{told}");
+
+        let itself = r#"{"type": "record", "name": "R", "fields": [{"name": "r", "type": "R"}]}"#;
+        Schema::parse(itself).unwrap().read(&[], "r").unwrap_err();
         let deep = format!("{}\"null\"{}", "[".repeat(100), "]".repeat(100));
         assert!(parse(&serde_json::from_str(&deep).unwrap(), &mut HashMap::new(), 0).is_err());
     }

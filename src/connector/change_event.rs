@@ -91,6 +91,14 @@ impl ChangeEvent {
     }
 }
 
+impl Hint {
+    /// What a change event in Avro says; nothing when it cannot be read by its schema.
+    pub fn of_change_event(schema: &str, payload: &[u8]) -> Option<Vec<Hint>> {
+        let schema = Schema::parse(schema).ok()?;
+        Some(ChangeEvent::read(&schema, payload).ok()?.hints)
+    }
+}
+
 /// The names of the fields that bitmaps stand for; of a compound that changed as a whole all parts, too.
 pub(crate) fn names(schema: &Schema, bitmaps: &[String]) -> Vec<String> {
     let mut names = Vec::new();
