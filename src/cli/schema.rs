@@ -4,6 +4,8 @@
 //! everywhere. Only what the readers look up elsewhere is added: systems, fields of records, steps of a lens, and with
 //! `--live` the fields of the connections' objects.
 
+mod overlay;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -25,7 +27,7 @@ const SCHEMAS: &str = "schemas";
 /// Which schema, and where it goes.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  interconnect schema mapping\n  \
-    interconnect schema --write                 all three, into schemas/ beside the configuration\n  \
+    interconnect schema --write                 all of them, into schemas/ beside the configuration\n  \
     interconnect schema mapping --live          with the fields that the connections have now\n\n\
     An editor uses one by a line at the top of a file:\n  \
     # yaml-language-server: $schema=../../schemas/mapping.schema.json")]
@@ -50,6 +52,10 @@ enum File {
     Mapping,
     /// `interconnect.yaml`.
     Config,
+    /// `connectors/<system>/connector.yaml` with `kind: Overlay`.
+    ConnectorOverlay,
+    /// `mappings/<system>/<record>.yaml` with `kind: Overlay`.
+    MappingOverlay,
 }
 
 impl File {
@@ -58,6 +64,8 @@ impl File {
             File::Connector => "connector",
             File::Mapping => "mapping",
             File::Config => "config",
+            File::ConnectorOverlay => "connector-overlay",
+            File::MappingOverlay => "mapping-overlay",
         }
     }
 }
@@ -77,8 +85,10 @@ pub(crate) async fn run(args: &SchemaArgs, common: &Common, out: &Out) -> Exit {
         (Some(folder), one) => {
             let beside = common.config.parent().unwrap_or(Path::new(""));
             let folder = folder.clone().unwrap_or_else(|| beside.join(SCHEMAS));
-            let all = [File::Connector, File::Mapping, File::Config];
-            let chosen = all.into_iter().filter(|file| one.is_none_or(|one| one == *file));
+            let chosen = File::value_variants()
+                .iter()
+                .copied()
+                .filter(|file| one.is_none_or(|one| one == *file));
             let written = chosen.map(|file| write(&folder, file, &schema(file)));
             match written.collect::<Result<Vec<String>, String>>() {
                 Ok(written) => {
@@ -150,6 +160,8 @@ fn schema(file: File, systems: &[String], live: &[Live]) -> Json {
         File::Connector => connector(),
         File::Mapping => mapping(systems, live),
         File::Config => config(systems),
+        File::ConnectorOverlay => overlay::over(connector(), "overlay over a connector.yaml of Interconnect"),
+        File::MappingOverlay => overlay::over(any_mapping(), "overlay over a mapping of Interconnect"),
     }
 }
 
@@ -177,15 +189,38 @@ fn config(systems: &[String]) -> Json {
 }
 
 fn mapping(systems: &[String], live: &[Live]) -> Json {
+    let mut schema = mapping_of_anything();
+    schema["$defs"]["a-mapping"]["properties"]["system"] = json!({"enum": systems});
+    let by_kind = Kind::ALL.into_iter().map(fields_of_record);
+    schema["$defs"]["a-mapping"]["allOf"] = by_kind.chain(live.iter().map(fields_of_object)).collect();
+    schema
+}
+
+/// A mapping of which nobody knows what kind of record it is about: an overlay does not say it.
+fn any_mapping() -> Json {
+    let mut schema = mapping_of_anything();
+    let mut paths: Vec<&str> = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| kind.fields().map(|field| field.path))
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    schema["$defs"]["a-field"]["properties"]["record"] = one_or_several(&json!({"enum": paths}));
+    schema
+}
+
+/// A path, or a list of paths.
+fn one_or_several(path: &Json) -> Json {
+    json!({"anyOf": [path, {"type": "array", "items": path}]})
+}
+
+fn mapping_of_anything() -> Json {
     let source = Source::new("mapping.yaml", include_str!("schema/mapping.yaml"));
     let grammar = Grammar::of(|| {
         Mapping::compile(&source, &mut Report::new());
     });
     let mut schema = grammar.schema("mapping of Interconnect");
-    schema["$defs"]["a-mapping"]["properties"]["system"] = json!({"enum": systems});
     schema["$defs"]["a-field"]["properties"]["lens"] = lens();
-    let by_kind = Kind::ALL.into_iter().map(fields_of_record);
-    schema["$defs"]["a-mapping"]["allOf"] = by_kind.chain(live.iter().map(fields_of_object)).collect();
     schema
 }
 
@@ -218,7 +253,7 @@ fn fields_of_record(kind: Kind) -> Json {
     let paths: Vec<&str> = kind.fields().map(|field| field.path).collect();
     let docs: Vec<&str> = kind.fields().map(|field| field.doc).collect();
     let path = json!({"enum": paths, "enumDescriptions": docs});
-    let record = json!({"anyOf": [path, {"type": "array", "items": path}]});
+    let record = one_or_several(&path);
     json!({
         "if": {"properties": {"record": {"const": kind.name()}}, "required": ["record"]},
         "then": {"properties": {"fields": {"items": {"properties": {"record": record}}}}},

@@ -137,6 +137,75 @@ fn what_the_readers_refuse_is_refused() {
     }
 }
 
+#[test]
+fn an_overlay_is_taken_as_the_reader_of_overlays_takes_it() {
+    let mapping = "\
+apiVersion: interconnect/v1
+kind: Overlay
+remove:
+  fields: [{ record: next_steps }]
+  constants: [LeadSource]
+change:
+  constants: { Region__c: EMEA }
+  when: \"StageName != 'Draft'\"
+add:
+  fields: [{ record: lost_reason, object: Reason__c, lens: [ truncate: 40 ], coarse: true }]
+  examples: [{ object: {}, record: {} }]
+";
+    let connector = "\
+apiVersion: interconnect/v1
+kind: Overlay
+remove:
+  objects: { Lead: { write: [bulk] } }
+  limits: [{ name: daily }]
+  templates: [row]
+change:
+  objects: { Account: { read: { changes: { page: 500 } } } }
+first:
+  errors: [{ when: { status: 418 }, class: transient, wait: 5s }]
+add:
+  objects: { Team__c: { extends: sobject } }
+";
+    for (of, text, mistakes) in [
+        (
+            "mapping-overlay",
+            mapping,
+            &[
+                ("kind: Overlay", "kind: Mapping"),
+                ("apiVersion: interconnect/v1\n", ""),
+                ("record: next_steps", "record: next_step"),
+                ("record: lost_reason", "record: lost_raeson"),
+                ("fields: [{ record: next", "feilds: [{ record: next"),
+                ("coarse: true", "coarse: maybe"),
+                ("[LeadSource]", "LeadSource"),
+                ("add:", "append:"),
+            ][..],
+        ),
+        (
+            "connector-overlay",
+            connector,
+            &[
+                ("write: [bulk]", "write: [bulc]"),
+                ("write: [bulk]", "write: { batch: 5 }"),
+                ("page: 500", "pages: 500"),
+                ("class: transient", "class: transitory"),
+                ("extends: sobject", "extend: sobject"),
+                ("templates: [row]", "templates: row"),
+            ][..],
+        ),
+    ] {
+        let schema = schema(of);
+        assert_eq!(wrong(&schema, text), Vec::<String>::new(), "{of}");
+        for (good, bad) in mistakes {
+            assert_eq!(text.matches(good).count(), 1, "{good}");
+            assert!(
+                !wrong(&schema, &text.replacen(good, bad, 1)).is_empty(),
+                "{of}: {bad}"
+            );
+        }
+    }
+}
+
 /// Keys that a reader's source asks for: the first text behind `(` of a call with `report` or `fields` in it.
 fn asked_in(text: &str) -> BTreeSet<String> {
     const READS: [&str; 24] = [
@@ -249,7 +318,8 @@ fn schemas_are_written_for_an_editor() {
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(
         stdout,
-        "schemas/connector.schema.json\nschemas/mapping.schema.json\nschemas/config.schema.json\n"
+        "schemas/connector.schema.json\nschemas/mapping.schema.json\nschemas/config.schema.json\n\
+         schemas/connector-overlay.schema.json\nschemas/mapping-overlay.schema.json\n"
     );
     let text = std::fs::read_to_string(folder.path("schemas/mapping.schema.json")).expect("it is written");
     assert_eq!(
