@@ -259,8 +259,21 @@ impl Subscription {
         let request = request(message, &self.headers)?;
         let path = "/eventbus.v1.PubSub/GetSchema".parse().expect("a path");
         let codec: ProstCodec<SchemaRequest, SchemaInfo> = ProstCodec::default();
-        let answer = bounded(ANSWER_MAX_MS, clock, self.grpc.unary(request, path, codec)).await?;
-        let Ok(schema) = Schema::parse(&answer.into_inner().schema_json) else {
+        let answer = bounded(ANSWER_MAX_MS, clock, self.grpc.unary(request, path, codec)).await;
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            // One event that nobody can read must not hold up the others.
+            Err(refused)
+                if matches!(
+                    refused.class,
+                    Class::NotFound | Class::Permission | Class::Protocol
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let Ok(schema) = Schema::parse(&answer.schema_json) else {
             return Ok(None);
         };
         if self.schemas.len() >= SCHEMAS_MAX {

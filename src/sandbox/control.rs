@@ -101,6 +101,7 @@ enum Kind {
     Overflow,
     NoTopic,
     ReplayExpired,
+    NoSchema,
     Status,
 }
 
@@ -157,6 +158,7 @@ impl SwitchForm {
             Kind::Overflow => Fault::Overflow { object: self.object },
             Kind::NoTopic => Fault::NoTopic { object: self.object },
             Kind::ReplayExpired => Fault::ReplayExpired,
+            Kind::NoSchema => Fault::NoSchema,
             Kind::Slow => Fault::Slow {
                 delay_ms: need(self.delay_ms, "slow", "delay_ms")?,
             },
@@ -212,6 +214,7 @@ impl SwitchForm {
             Fault::Overflow { object } => (form.kind, form.object) = (Kind::Overflow, object.clone()),
             Fault::NoTopic { object } => (form.kind, form.object) = (Kind::NoTopic, object.clone()),
             Fault::ReplayExpired => form.kind = Kind::ReplayExpired,
+            Fault::NoSchema => form.kind = Kind::NoSchema,
             Fault::Slow { delay_ms } => (form.kind, form.delay_ms) = (Kind::Slow, Some(*delay_ms)),
             Fault::Status {
                 status,
@@ -353,6 +356,7 @@ mod tests {
             Fault::Overflow { object: None },
             Fault::NoTopic { object: None },
             Fault::ReplayExpired,
+            Fault::NoSchema,
             Fault::Slow { delay_ms: 9 },
             Fault::Status {
                 status: 410,

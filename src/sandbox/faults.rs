@@ -61,7 +61,7 @@ pub enum Fault {
         /// How long to wait.
         delay_ms: u64,
     },
-    /// Tell changes as gaps, by their headers alone. Streams of Salesforce only, as are the next three.
+    /// Tell changes as gaps, by their headers alone. Streams of Salesforce only, as are the next four.
     Gap {
         /// The object whose changes; any object when absent.
         object: Option<String>,
@@ -78,6 +78,8 @@ pub enum Fault {
     },
     /// Refuse to go on from a replay id.
     ReplayExpired,
+    /// Know no schema of an event.
+    NoSchema,
     /// Answer with this status and do nothing.
     Status {
         /// The HTTP status.
@@ -226,7 +228,8 @@ impl FaultBook {
                 | Fault::Gap { .. }
                 | Fault::Overflow { .. }
                 | Fault::NoTopic { .. }
-                | Fault::ReplayExpired => continue,
+                | Fault::ReplayExpired
+                | Fault::NoSchema => continue,
                 Fault::Slow { delay_ms } => due.delay_ms = due.delay_ms.max((*delay_ms).min(DELAY_MS_MAX)),
                 Fault::DropConnection => due.cut = true,
                 refusal => {

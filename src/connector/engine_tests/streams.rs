@@ -167,6 +167,18 @@ async fn gaps_are_read_by_their_ids_and_overflows_among_the_changes() {
 }
 
 #[tokio::test]
+async fn an_event_that_nobody_can_read_says_that_something_changed_and_holds_up_no_other() {
+    let stage = Stage::new().await;
+    let place = stage.begin().await;
+    stage.fault(Fault::NoSchema);
+    let mut listening = stage.listen(Some(&place)).await.unwrap();
+    stage.deal("Unreadable");
+    assert_eq!(next(&mut listening).await, ["update "]);
+    let id = stage.deal("Readable");
+    assert_eq!(next(&mut listening).await, [format!("create {id}")]);
+}
+
+#[tokio::test]
 async fn credit_is_renewed_so_that_more_comes_than_was_asked_for_at_first() {
     let stage = Stage::new().await;
     let place = stage.begin().await;

@@ -217,7 +217,8 @@ async fn get_schema(State(system): State<Arc<System>>, request: Request) -> Resp
         authorised(&system, request.metadata())?;
         let wanted = &request.get_ref().schema_id;
         let mut schemas = SELECTED.iter().map(|object| schema(Objects::get().at(object)));
-        match schemas.find(|schema| schema.id == *wanted) {
+        let missing = system.faults.meets(|fault| *fault == Fault::NoSchema);
+        match schemas.find(|schema| schema.id == *wanted && !missing) {
             Some(schema) => Ok(SchemaInfo {
                 schema_json: schema.json.clone(),
                 schema_id: schema.id.clone(),
