@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use connector::{Connection, Connector, Incoming, Received, Secrets, Settings, SystemClock};
+use connector::{Connection, Connector, Incoming, Received, Refusal, Secrets, Settings, SystemClock};
 use diagnostic::{Report, Source};
 use interconnect_fuzz::{headed, shipped};
 use jiff::Timestamp;
@@ -20,14 +20,14 @@ const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 /// When every request arrives: the seconds in the corpus are near it.
 const NOW_S: i64 = 1_800_000_000;
 
-/// A system that proves itself by one preset.
+/// A system that proves itself by one preset; the secret's name says whether it is a key that everybody may know.
 const PRESET: &str = "apiVersion: interconnect/v1
 kind: Connector
 metadata: { name: preset, version: 1.0.0, title: Preset }
 connection:
-  secrets: { key: here }
+  secrets: { SECRET: here }
   base_url: https://preset.example
-  auth: [{ kind: bearer, needs: [key], header: x }]
+  auth: [{ kind: bearer, needs: [SECRET], header: x }]
   identity: { request: { method: GET, path: /x }, tenant: .id }
 templates: {}
 objects:
@@ -35,7 +35,7 @@ objects:
     id: .id
     read: { by_ids: { batch: 1, request: { method: GET, path: /x }, records: .items } }
 webhooks:
-  verify: [{ preset: PRESET, secret: key }]
+  verify: [{ preset: PRESET, secret: SECRET }]
   events: '{object: \"x\", id: \"1\", op: \"update\"}'
 ";
 
@@ -44,11 +44,27 @@ static CONNECTIONS: LazyLock<Vec<Connection>> = LazyLock::new(|| {
     let presets = signatures.lines().filter_map(|line| line.strip_suffix(':'));
     let presets = presets.filter(|name| !name.starts_with([' ', '#']));
     let presets: Vec<Source> = presets
-        .map(|name| Source::new(name, PRESET.replace("PRESET", name)))
+        .map(|name| {
+            let secret = if name.ends_with("_public") {
+                "public_key"
+            } else {
+                "key"
+            };
+            Source::new(name, PRESET.replace("PRESET", name).replace("SECRET", secret))
+        })
         .collect();
     assert!(presets.len() > 3, "the presets were found");
     let sources = shipped("connectors", "connector.yaml").into_iter().chain(presets);
-    sources.filter_map(|source| opened(&source)).collect()
+    let connections: Vec<Connection> = sources.filter_map(|source| opened(&source)).collect();
+    // A secret that cannot be used would refuse everything, and nothing would be tried.
+    let now = Timestamp::from_second(NOW_S).expect("a moment");
+    let nothing = request("POST https://hub.example/hook\n\n").expect("a request");
+    for connection in &connections {
+        let refused = connection.receive(&nothing, now);
+        let usable = !matches!(refused, Err(Refusal::CannotVerify(_)));
+        assert!(usable, "{}: {refused:?}", connection.connector().system());
+    }
+    connections
 });
 
 /// A connection with every secret set; none for systems that send no webhooks.
@@ -56,8 +72,14 @@ fn opened(source: &Source) -> Option<Connection> {
     let mut report = Report::new();
     let compiled = Connector::compile(source, &mut report);
     let connector = Arc::new(compiled.unwrap_or_else(|| panic!("{}", report.render(false))));
-    let config = connector.config().into_keys();
-    let config = config.map(|name| (name.to_owned(), Value::from("x-set")));
+    let config = connector.config().into_keys().map(|name| {
+        let first = connector.config_options(name).first();
+        (
+            name.to_owned(),
+            Value::from(first.map_or("x-set", String::as_str)),
+        )
+    });
+    let config = config.collect();
     let secrets: Secrets = connector
         .secrets()
         .into_keys()
@@ -72,7 +94,7 @@ fn opened(source: &Source) -> Option<Connection> {
             )
         })
         .collect();
-    let settings = Settings::new("fuzzed", config.collect(), secrets);
+    let settings = Settings::new("fuzzed", config, secrets);
     let http = outbound::Client::new(outbound::Limits::default(), outbound::Guard::public_only());
     let http = http.expect("a client that is never used");
     let has_webhooks = connector.has_webhooks();

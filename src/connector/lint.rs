@@ -30,7 +30,7 @@ use crate::zone::Zone;
 use program::Program;
 
 /// What a part of a manifest made of a sample, or why it could not.
-type Made = Result<Json, String>;
+pub(crate) type Made = Result<Json, String>;
 
 impl Connector {
     /// Runs the samples; every difference is a finding at the sample's `expect`, and an expression that no sample
@@ -38,86 +38,28 @@ impl Connector {
     pub fn lint(self: &Arc<Connector>, manifest: &Source, samples: &[Source]) -> Report {
         let mut report = Report::new();
         report.source(manifest);
-        let Some(linter) = Linter::new(self, &Map::new()) else {
+        let Some(linter) = Linter::new(self) else {
             return report;
         };
         for sample in samples {
-            let Some(root) = Node::parse(sample, &mut report) else {
-                continue;
-            };
-            match set(&root).and_then(|set| Linter::new(self, &set)) {
-                Some(other) => {
-                    other.one(sample, &root, &mut report);
-                    linter.reached.borrow_mut().extend(other.reached.take());
-                }
-                None => linter.one(sample, &root, &mut report),
-            }
+            linter.run(sample, &mut report);
         }
         linter.unreached(manifest, &mut report);
         report
     }
 }
 
-/// An object as a sample's answer holds it.
-#[derive(Clone, Debug)]
-pub struct Sampled {
-    /// The object, as the manifest names it.
-    pub object: String,
-    /// The file of the sample.
-    pub file: Arc<str>,
-    /// What a mapping is given of it.
-    pub body: Json,
-}
-
-impl Connector {
-    /// The objects in the samples of answers; samples that do not hold are passed over, [`Connector::lint`] tells them.
-    pub fn sampled(self: &Arc<Connector>, samples: &[Source]) -> Vec<Sampled> {
-        let mut sampled = Vec::new();
-        for source in samples {
-            let Some(root) = Node::parse(source, &mut Report::new()) else {
-                continue;
-            };
-            let Some(linter) = Linter::new(self, &set(&root).unwrap_or_default()) else {
-                continue;
-            };
-            let sample = root.to_json();
-            linter.sample.replace(sample.clone());
-            let (about, object) = (sample["about"].as_str(), sample["object"].as_str());
-            let body = linter.unwrapped(&sample["body"]);
-            let made = match (about, object) {
-                (Some("changes"), Some(object)) => linter.changes(object, &body),
-                (Some("by_ids"), Some(object)) => linter.by_ids(object, &body),
-                _ => continue,
-            };
-            let Ok(mut made) = made else { continue };
-            let objects = made["objects"].as_array_mut().into_iter().flatten();
-            sampled.extend(objects.map(|made| Sampled {
-                object: object.unwrap_or_default().to_owned(),
-                file: source.file.clone(),
-                body: made["body"].take(),
-            }));
-        }
-        sampled
-    }
-}
-
-/// The configuration that a sample says it is for.
-fn set(root: &Node) -> Option<Map<String, Json>> {
-    root.get("config")
-        .and_then(|node| node.to_json().as_object().cloned())
-}
-
-struct Linter {
-    connection: Connection,
+/// Runs samples, one after the other.
+pub struct Linter {
+    pub(crate) connection: Connection,
     reached: RefCell<BTreeSet<String>>,
     /// The sample at work.
     sample: RefCell<Json>,
 }
 
 impl Linter {
-    /// Nothing when the HTTP client cannot be built, which says nothing about the manifest. `set` is the configuration
-    /// that a sample is for; keys that it leaves out are as nobody sets them.
-    fn new(connector: &Arc<Connector>, set: &Map<String, Json>) -> Option<Linter> {
+    /// Nothing when the HTTP client cannot be built, which says nothing about the manifest.
+    pub fn new(connector: &Arc<Connector>) -> Option<Linter> {
         let manifest = &connector.manifest;
         let secrets: Secrets = manifest
             .secrets
@@ -125,17 +67,7 @@ impl Linter {
             .map(|name| (name.clone(), "sample"))
             .collect();
         let http = outbound::Client::new(outbound::Limits::default(), outbound::Guard::public_only()).ok()?;
-        let config: Map<String, Json> = manifest
-            .config
-            .iter()
-            .map(|(name, c)| {
-                let value = set.get(name).or(c.default.as_ref()).cloned();
-                (
-                    name.clone(),
-                    value.unwrap_or_else(|| json!("https://sample.example")),
-                )
-            })
-            .collect();
+        let config = configured(connector, &Map::new());
         let caller = Caller {
             connector: Arc::clone(connector),
             settings: Settings::new("sample", config.clone(), secrets),
@@ -147,7 +79,11 @@ impl Linter {
             held: Arc::default(),
             auth: 0,
         };
-        Some(Linter {
+        Some(Linter::of(caller))
+    }
+
+    fn of(caller: Caller) -> Linter {
+        Linter {
             connection: Connection {
                 caller,
                 looked_up: Arc::default(),
@@ -156,7 +92,38 @@ impl Linter {
             },
             reached: RefCell::default(),
             sample: RefCell::default(),
-        })
+        }
+    }
+
+    /// Runs a sample; every difference is a finding at its `expect`.
+    pub fn run(&self, source: &Source, report: &mut Report) {
+        let Some(root) = Node::parse(source, report) else {
+            return;
+        };
+        match self.configured(&root) {
+            Some(other) => {
+                other.one(source, &root, report);
+                self.reached.borrow_mut().extend(other.reached.take());
+            }
+            None => self.one(source, &root, report),
+        }
+    }
+
+    /// The same with the configuration that a sample says it is for, if it says one.
+    pub(crate) fn configured(&self, root: &Node) -> Option<Linter> {
+        let set = root.get("config")?.to_json();
+        let config = configured(&self.connection.caller.connector, set.as_object()?);
+        let mut caller = self.connection.caller.clone();
+        caller.settings.config.clone_from(&config);
+        caller.config = config;
+        Some(Linter::of(caller))
+    }
+
+    /// Takes up a sample, and gives what it is about, its object and its body.
+    pub(crate) fn take_up(&self, sample: &Json) -> (String, String, Json) {
+        self.sample.replace(sample.clone());
+        let text = |key: &str| sample[key].as_str().unwrap_or_default().to_owned();
+        (text("about"), text("object"), self.unwrapped(&sample["body"]))
     }
 
     fn one(&self, source: &Source, root: &Node, report: &mut Report) {
@@ -274,7 +241,7 @@ impl Linter {
     }
 
     /// Runs a program and remembers that a sample reached it.
-    fn run(&self, program: &Program, input: &Json, names: &Names) -> Result<Vec<Json>, String> {
+    fn ran(&self, program: &Program, input: &Json, names: &Names) -> Result<Vec<Json>, String> {
         self.reached.borrow_mut().insert(program.source().to_owned());
         program
             .run(input, &|name| names.get(name))
@@ -283,7 +250,7 @@ impl Linter {
 
     fn first(&self, program: &Program, input: &Json, names: &Names) -> Made {
         Ok(self
-            .run(program, input, names)?
+            .ran(program, input, names)?
             .into_iter()
             .next()
             .unwrap_or_default())
@@ -321,7 +288,7 @@ impl Linter {
     fn fields(&self, body: &Json, object: &str) -> Made {
         let discovery = self.connection.caller.manifest().discovery.as_ref();
         let discovery = discovery.ok_or("the manifest does not say how to list fields")?;
-        let items = self.run(&discovery.items, body, &self.names(object)?)?;
+        let items = self.ran(&discovery.items, body, &self.names(object)?)?;
         if let Some(bad) = items.iter().find(|item| field_info(item).is_none()) {
             return Err(format!("a field without a name: {bad}"));
         }
@@ -331,7 +298,7 @@ impl Linter {
     fn webhook(&self, body: &Json) -> Made {
         let webhooks = self.connection.caller.manifest().webhooks.as_ref();
         let webhooks = webhooks.ok_or("the manifest has no webhooks")?;
-        let events = self.run(&webhooks.events, body, &self.names("")?)?;
+        let events = self.ran(&webhooks.events, body, &self.names("")?)?;
         if let Some(bad) = events.iter().find(|event| hint(event).is_none()) {
             return Err(format!("an event without object or id: {bad}"));
         }
@@ -366,7 +333,7 @@ impl Linter {
                 return Err(format!("`{modified}` is not a moment"));
             }
             if let Some(merged) = &kind.merged {
-                let merges = self.run(merged, &row, names)?;
+                let merges = self.ran(merged, &row, names)?;
                 if let Some(bad) = merges
                     .iter()
                     .find(|merge| crate::read::merged_into(merge).is_none())
@@ -381,10 +348,10 @@ impl Linter {
         Ok(Json::Array(shown))
     }
 
-    fn changes(&self, object: &str, body: &Json) -> Made {
+    pub(crate) fn changes(&self, object: &str, body: &Json) -> Made {
         let (kind, names) = self.object(object)?;
         let changes = kind.changes.as_ref().ok_or("the object has no `read.changes`")?;
-        let rows = self.run(changes.records(), body, &names)?;
+        let rows = self.ran(changes.records(), body, &names)?;
         let mut made = json!({});
         match changes {
             Changes::Windows(changes) => {
@@ -423,7 +390,7 @@ impl Linter {
                 "`{step}` is not a step of a job: write create, state or results"
             ));
         }
-        let rows = self.run(&bulk.records, body, &names)?;
+        let rows = self.ran(&bulk.records, body, &names)?;
         let next = self.first(&bulk.next, body, &names)?;
         Ok(json!({"objects": self.rows(kind, &names, rows)?, "next": next}))
     }
@@ -454,13 +421,13 @@ impl Linter {
         let part = part.ok_or_else(|| {
             format!("`{step}` is not a step of a job: write find, create, state or results")
         })?;
-        Ok(Json::Array(self.run(&part.value, &sample["body"], &names)?))
+        Ok(Json::Array(self.ran(&part.value, &sample["body"], &names)?))
     }
 
-    fn by_ids(&self, object: &str, body: &Json) -> Made {
+    pub(crate) fn by_ids(&self, object: &str, body: &Json) -> Made {
         let (kind, names) = self.object(object)?;
         let by_ids = kind.by_ids.as_ref().ok_or("the object has no `read.by_ids`")?;
-        let rows = self.run(&by_ids.records, body, &names)?;
+        let rows = self.ran(&by_ids.records, body, &names)?;
         Ok(json!({"objects": self.rows(kind, &names, rows)?}))
     }
 
@@ -475,7 +442,7 @@ impl Linter {
 
     fn association(&self, object: &str, name: &str, body: &Json) -> Made {
         let (association, names) = self.associated(object, name)?;
-        let pairs = self.run(&association.pairs, body, &names)?;
+        let pairs = self.ran(&association.pairs, body, &names)?;
         let more = match &association.more {
             Some(more) => self.first(more, body, &names)?,
             None => json!({}),
@@ -487,7 +454,7 @@ impl Linter {
         let (association, names) = self.associated(object, name)?;
         let program = association.write.as_ref().and_then(|w| w.refused.as_ref());
         let program = program.ok_or("the association has no `write.refused`")?;
-        Ok(Json::Array(self.run(program, body, &names)?))
+        Ok(Json::Array(self.ran(program, body, &names)?))
     }
 
     fn writing(&self, object: &str) -> Result<(&Write, Names), String> {
@@ -500,13 +467,13 @@ impl Linter {
         let (write, names) = self.writing(sample["object"].as_str().unwrap_or_default())?;
         let step = step(write, sample["step"].as_str().unwrap_or_default())?;
         let names = names.with("batch", sample["batch"].clone());
-        Ok(Json::Array(self.run(&step.results, body, &names)?))
+        Ok(Json::Array(self.ran(&step.results, body, &names)?))
     }
 
     fn found(&self, object: &str, body: &Json) -> Made {
         let (write, names) = self.writing(object)?;
         match &write.strategy {
-            Strategy::FindThenWrite { find, .. } => Ok(Json::Array(self.run(&find.pairs, body, &names)?)),
+            Strategy::FindThenWrite { find, .. } => Ok(Json::Array(self.ran(&find.pairs, body, &names)?)),
             Strategy::Upsert(_) => Err("the object is upserted, nothing is looked for".to_owned()),
         }
     }
@@ -517,7 +484,7 @@ impl Linter {
             .lookups
             .get(name)
             .ok_or(format!("the object has no lookup `{name}`"))?;
-        Ok(Json::Array(self.run(&lookup.pairs, body, &names)?))
+        Ok(Json::Array(self.ran(&lookup.pairs, body, &names)?))
     }
 
     fn made_for_lookup(&self, object: &str, name: &str, body: &Json) -> Made {
@@ -607,6 +574,17 @@ impl Linter {
             );
         }
     }
+}
+
+/// What a connection is configured with: what is set, else what is usual, else an address of nobody.
+fn configured(connector: &Connector, set: &Map<String, Json>) -> Map<String, Json> {
+    let keys = connector.manifest.config.iter();
+    let value = |name: &String, usual: Option<&Json>| {
+        let value = set.get(name).or(usual).cloned();
+        value.unwrap_or_else(|| json!("https://sample.example"))
+    };
+    keys.map(|(name, key)| (name.clone(), value(name, key.default.as_ref())))
+        .collect()
 }
 
 fn step<'w>(write: &'w Write, name: &str) -> Result<&'w Step, String> {

@@ -4,6 +4,7 @@ mod census;
 mod held;
 mod hints;
 mod lanes;
+mod left_out;
 mod meeting;
 mod merges;
 mod shelf;

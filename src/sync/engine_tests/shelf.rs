@@ -99,6 +99,7 @@ struct Held {
     unwell: bool,
     silent: bool,
     tells_deletes: bool,
+    keeps_notes: bool,
     computed: Option<&'static str>,
     visible: usize,
     used: Option<u64>,
@@ -129,6 +130,7 @@ impl Shelf {
                 unwell: false,
                 silent: false,
                 tells_deletes: false,
+                keeps_notes: false,
                 computed: None,
                 visible: usize::MAX,
                 used: None,
@@ -150,12 +152,23 @@ impl Shelf {
             true => ", only: volatile",
             false => "",
         };
-        MANIFEST.replace("KEY", self.key.field()).replace(", ONLY", only)
+        let strategy = "strategy: find_then_write";
+        let kept = match self.lock().keeps_notes {
+            true => format!("{strategy}\n      create_only: [note]"),
+            false => strategy.to_owned(),
+        };
+        let manifest = MANIFEST.replace("KEY", self.key.field());
+        manifest.replace(", ONLY", only).replace(strategy, &kept)
     }
 
     /// It tells what was deleted, so that a census is about what it computes.
     pub(crate) fn tells_deletes(&self) {
         self.lock().tells_deletes = true;
+    }
+
+    /// A note can be written only with a new row.
+    pub(crate) fn keeps_notes(&self) {
+        self.lock().keeps_notes = true;
     }
 
     /// From now on a field is computed.

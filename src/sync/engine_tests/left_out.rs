@@ -1,0 +1,63 @@
+//! What a system was not written, because its manifest leaves it out, is not agreed on with it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::Depth;
+
+#[tokio::test]
+async fn the_old_value_of_what_was_left_out_is_no_change_of_theirs() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    there.keeps_notes();
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    let id = here.put(json!({"name": "Northwind", "note": "first"}));
+    let both_ways = || async {
+        for connection in ["here", "there", "here", "there"] {
+            engine.pull(connection, "things", Depth::All).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+        }
+        let partner = stage.partners().await.remove(0).fields;
+        let of = |shelf: &Shelf| shelf.rows()[0]["note"].clone();
+        let record = partner.text("description").map(str::to_owned);
+        (
+            record,
+            of(&here),
+            of(&there),
+            partner.text("display_name").map(str::to_owned),
+        )
+    };
+    let words = |record: &str, here: &str, there: &str, name: &str| {
+        (
+            Some(record.to_owned()),
+            json!(here),
+            json!(there),
+            Some(name.to_owned()),
+        )
+    };
+    assert_eq!(both_ways().await, words("first", "first", "first", "Northwind"));
+
+    // Alone, and beside a field that is written.
+    here.edit(&id, "note", json!("second"));
+    assert_eq!(both_ways().await, words("second", "second", "first", "Northwind"));
+    here.edit(&id, "note", json!("third"));
+    here.edit(&id, "name", json!("Northwind Traders"));
+    assert_eq!(
+        both_ways().await,
+        words("third", "third", "first", "Northwind Traders")
+    );
+    assert_eq!(there.rows()[0]["name"], "Northwind Traders");
+
+    // And nothing goes on writing it.
+    there.forget_calls();
+    both_ways().await;
+    assert!(
+        there.calls().iter().all(|call| call.starts_with("GET")),
+        "{:?}",
+        there.calls()
+    );
+}
