@@ -99,7 +99,7 @@ impl Connection {
             let (Some(text), id) = (scalar(&pair["key"]), pair["id"].clone()) else {
                 continue;
             };
-            let shown = |id: &Json| scalar(id).unwrap_or_default();
+            let shown = |id: &Json| scalar(id).unwrap_or_else(|| id.to_string());
             found
                 .entry(text)
                 .and_modify(|before| match before {

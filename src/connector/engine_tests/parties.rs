@@ -1,4 +1,4 @@
-//! Deals at systems that want a customer of theirs first: found by its name, or made where the connection wants that.
+//! Deals at systems that want something of theirs first: a customer, found by its name or made, or the currency of a company.
 
 use serde_json::{Value as Json, json};
 
@@ -155,4 +155,63 @@ async fn a_netsuite_opportunity_gets_the_customer_that_has_its_customers_name() 
             asked.body
         );
     }
+}
+
+#[tokio::test]
+async fn odoo_is_written_amounts_in_the_currency_of_its_company_alone() {
+    let server = Server::start(|got| match got.line.as_str() {
+        "POST /json/2/res.company/web_search_read" if got.json()["domain"][0][2] == json!(["EUR"]) => {
+            ok(json!({"records": [{"id": 1, "currency_id": {"id": 125, "name": "EUR"}}]}))
+        }
+        "POST /json/2/res.company/web_search_read" => ok(json!({"records": []})),
+        "POST /json/2/crm.lead/create" => ok("[7]"),
+        "POST /json/2/crm.lead/write" => ok("true"),
+        _ => ok("[]"),
+    })
+    .await;
+    let config = json!({"base_url": server.url, "database": "odoo"});
+    let odoo = connect(
+        &shipped("odoo"),
+        config,
+        &[("api_key", "k")],
+        &std::sync::Arc::default(),
+    );
+    let amount =
+        |currency: &str| json!({"name": "Roof", "expected_revenue": 5, "company_currency": currency});
+    let outcomes = odoo
+        .write("crm.lead", &[write(None, "dea_1", amount("EUR"))])
+        .await
+        .unwrap();
+    assert_eq!(told(&outcomes[0]), "7 true");
+    let made = json!({"vals_list": [{"name": "Roof", "expected_revenue": 5, "x_interconnect_id": "dea_1"}]});
+    let lines = || -> Vec<String> {
+        server
+            .lines()
+            .into_iter()
+            .filter(|line| line.contains("crm.lead/"))
+            .collect()
+    };
+    assert_eq!(server.got().last().unwrap().json(), made);
+
+    // In another currency nothing is written: neither a new one, nor one whose company has its own.
+    let before = lines().len();
+    let outcomes = odoo
+        .write(
+            "crm.lead",
+            &[
+                write(None, "dea_2", amount("USD")),
+                write(Some("7"), "dea_1", amount("EUR")),
+            ],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        told(&outcomes[0]),
+        "`company_currency`: the system has no company whose currency is `USD`, add it there or correct the value"
+    );
+    assert!(
+        told(&outcomes[1]).contains("the only one that Odoo keeps"),
+        "{outcomes:?}"
+    );
+    assert_eq!(lines()[before..], ["POST /json/2/crm.lead/search_read"]);
 }
