@@ -2,7 +2,7 @@
 # `make` alone lists what there is: the text behind `##` is the help.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check fuzz clean-services
+.PHONY: help demo test bench check fuzz simulate clean-services
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # nextest runs each test in a process of its own and stops one that hangs; plain `cargo test` is enough without it.
@@ -47,6 +47,10 @@ fuzz: ## throw inputs at what reads from outside, SECONDS=60 for each target; in
 	  $(FUZZ) run $(FUZZ_OPTIONS) $$target $(TARGET_DIR)/fuzz/found/$$target fuzz/corpus/$$target -- \
 	    -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
+
+# SEED=7 runs one seed alone and tells its story; SEEDS=1000 runs many. The release profile, for they are many.
+simulate: ## systems kept in agreement through everything that goes wrong, SEEDS=100 of it; a seed that fails is told
+	SEEDS=$(or $(SEEDS),100) $(if $(SEED),SEED=$(SEED)) cargo test -p interconnect-sync --release --lib -- --nocapture simulation::systems_agree
 
 clean-services: ## forget the installed Tryton and the client libraries; the next `make test` fetches them again
 	rm -rf $(TARGET_DIR)/services tests/clients/node_modules

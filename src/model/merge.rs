@@ -7,7 +7,7 @@
 //! Promised: the same inputs give the same result; merging the same again changes nothing; without a base a blank
 //! never overwrites a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -53,6 +53,9 @@ pub struct Theirs<'a> {
     pub fields: &'a Fields,
     /// What that connection and we last agreed on; nothing when the two meet for the first time.
     pub base: Option<&'a Fields>,
+    /// Fields whose value there is one that we had before and may have written there without hearing that it arrived: they
+    /// said nothing. It counts only where ours has changed, too.
+    pub echoed: &'a BTreeSet<&'static str>,
     /// When the object changed there.
     pub changed_at: Timestamp,
     /// When we saw it.
@@ -135,6 +138,9 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
         let base = theirs.base.and_then(|base| base.get(path));
         if base == Some(value) {
             continue; // They did not change it: ours goes to them with the next push.
+        }
+        if base != ours && ours.is_some() && theirs.echoed.contains(path) {
+            continue; // Nor did they here: it is what we wrote, and heard nothing of.
         }
         let verdict = decide(
             policies.of(path),
@@ -305,6 +311,7 @@ mod tests {
             external_id: "x",
             fields: &said,
             base: None,
+            echoed: &BTreeSet::new(),
             changed_at: at(changed),
             observed_at: at(changed),
         };
@@ -318,13 +325,46 @@ mod tests {
             external_id: "006",
             fields,
             base,
+            echoed: &NOTHING,
             changed_at: at(changed),
             observed_at: at(100),
         }
     }
 
+    static NOTHING: BTreeSet<&'static str> = BTreeSet::new();
+
     fn text(text: &str) -> Value {
         Value::text(text)
+    }
+
+    #[test]
+    fn what_we_wrote_before_is_not_their_word() {
+        let before = record(&[("name", text("new"))], "erp", 20);
+        let agreed = fields(&[("name", text("old"))]);
+        let said = fields(&[("name", text("ours of before"))]);
+        let heard = |echoed: &BTreeSet<&'static str>| {
+            let mut record = before.clone();
+            let theirs = Theirs {
+                echoed,
+                ..say(&said, Some(&agreed), 30)
+            };
+            let merged = merge(&mut record, &theirs, &Policies::default());
+            (
+                record.fields.text("name").map(str::to_owned),
+                merged.conflicts.len(),
+            )
+        };
+        assert_eq!(heard(&BTreeSet::from(["name"])), (Some("new".to_owned()), 0));
+        assert_eq!(heard(&NOTHING), (Some("ours of before".to_owned()), 1));
+        // Where nothing has changed here since, it is what a person wants again.
+        let mut record = record(&[("name", text("old"))], "erp", 10);
+        let echoed = BTreeSet::from(["name"]);
+        let theirs = Theirs {
+            echoed: &echoed,
+            ..say(&said, Some(&agreed), 30)
+        };
+        merge(&mut record, &theirs, &Policies::default());
+        assert_eq!(record.fields.text("name"), Some("ours of before"));
     }
 
     #[test]
@@ -486,7 +526,7 @@ mod tests {
         ) {
             let agreed = fields(&[("name", text("old"))]);
             let say_as = |connection, said, changed| Theirs {
-                connection, external_id: "1", fields: said, base: Some(&agreed), changed_at: at(changed), observed_at: at(100),
+                connection, external_id: "1", fields: said, base: Some(&agreed), echoed: &NOTHING, changed_at: at(changed), observed_at: at(100),
             };
             let (said_a, said_b) = (fields(&[("name", text(&a))]), fields(&[("name", text(&b))]));
             let mut first = record(&[("name", text("old"))], "old", 1);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,10 +130,26 @@ impl Error {
 #[error("the HTTP client cannot start: {0}")]
 pub struct NotBuilt(String);
 
+/// Takes requests in the place of the network.
+pub trait Exchange: Send + Sync {
+    /// Answers a request, or says why there is no answer.
+    fn exchange(
+        &self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, Error>> + Send + '_>>;
+}
+
+/// Where requests go.
+#[derive(Clone)]
+enum Wire {
+    Network(reqwest::Client),
+    Within(Arc<dyn Exchange>),
+}
+
 /// A pool of connections with bounds. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    wire: Wire,
     guard: Guard,
     limits: Arc<Limits>,
 }
@@ -164,10 +181,20 @@ impl Client {
             .build()
             .map_err(|e| NotBuilt(reason(&e)))?;
         Ok(Client {
-            http,
+            wire: Wire::Network(http),
             guard,
             limits: Arc::new(limits),
         })
+    }
+
+    /// A client whose requests never leave the process, for simulations: addresses may be anything, and the only bounds are
+    /// those of who answers.
+    pub fn within(exchange: Arc<dyn Exchange>) -> Client {
+        Client {
+            wire: Wire::Within(exchange),
+            guard: Guard::public_only(),
+            limits: Arc::new(Limits::default()),
+        }
     }
 
     /// A channel behind the same guard, for calls that go on.
@@ -181,19 +208,27 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub async fn call(&self, request: Request) -> Result<Response, Error> {
+        let http = match &self.wire {
+            Wire::Network(http) => http,
+            Wire::Within(exchange) => return exchange.exchange(request).await,
+        };
         self.guard.check(&request.url)?;
         let host = authority(&request.url);
         let timeout_ms = request.timeout_ms.unwrap_or(self.limits.call_timeout_ms);
-        let call = self.exchange(request, &host);
+        let call = self.exchange(http, request, &host);
         match tokio::time::timeout(Duration::from_millis(timeout_ms), call).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout { host, timeout_ms }),
         }
     }
 
-    async fn exchange(&self, request: Request, host: &str) -> Result<Response, Error> {
-        let answer = self
-            .http
+    async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        request: Request,
+        host: &str,
+    ) -> Result<Response, Error> {
+        let answer = http
             .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body)

@@ -18,7 +18,7 @@ mod guard;
 mod sender;
 
 pub use channel::Channel;
-pub use client::{Client, Error, Limits, NotBuilt, Request, Response};
+pub use client::{Client, Error, Exchange, Limits, NotBuilt, Request, Response};
 pub use connect::NoTls;
 pub use guard::{BadRule, Guard, NotAllowed, Rule};
 pub use reqwest::{Method, header};

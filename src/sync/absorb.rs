@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
-use connector::Object;
+use connector::{Connection, Object};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Cursor, Lease, LedgerError, Link, Linked, ParkedFilter, SyncCommit};
 use mapping::Forward;
@@ -37,8 +37,28 @@ pub(crate) struct Batch<'a> {
     pub(crate) objects: &'a [Object],
     /// Records that objects are known to belong to, whatever the identity rules say.
     pub(crate) adopt: &'a HashMap<String, RecordId>,
+    /// When they were asked for.
+    pub(crate) asked_at: Timestamp,
+    /// Whether they were read by their ids, and so are as they were at that moment; a listing may be behind.
+    pub(crate) by_id: bool,
     /// The cursor to store with them, and its name.
     pub(crate) cursor: Option<(&'a str, Cursor)>,
+}
+
+/// What an object is, beside what is known of it.
+enum News {
+    /// It may tell something new.
+    New,
+    /// Something newer is known already.
+    Old,
+    /// Only reading it by its id can tell.
+    Doubtful,
+}
+
+/// The cursor of a batch under its full name.
+fn named(place: Place<'_>, batch: &Batch<'_>) -> Option<(String, String, Cursor)> {
+    let (name, cursor) = batch.cursor.as_ref()?;
+    Some((place.connection.to_owned(), (*name).to_owned(), cursor.clone()))
 }
 
 /// One object on its way into the ledger.
@@ -51,13 +71,55 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Engine {
-    /// Absorbs a batch; merges again from the start when somebody else changed one of its records meanwhile.
+    /// Absorbs a batch. Objects that may be older than what is known of them are read by their ids before the cursor moves on.
     pub(crate) async fn absorb(
         &self,
+        system: &Connection,
         place: Place<'_>,
         batch: Batch<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        let fields = self.fields_of(system, place);
+        let mut doubtful = self.absorb_batch(place, &batch, report).await?;
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..STALE_TRIES_MAX {
+            let asked_at = self.world.now();
+            let objects = system.by_ids(place.object, &fields, &doubtful).await;
+            let objects = objects.map_err(|failure| SyncError::System {
+                connection: place.connection.to_owned(),
+                failure,
+            })?;
+            self.keep(place.lease).await?;
+            let again = Batch {
+                objects: &objects,
+                adopt: batch.adopt,
+                asked_at,
+                by_id: true,
+                cursor: None,
+            };
+            doubtful = self.absorb_batch(place, &again, report).await?;
+            if doubtful.is_empty() {
+                let commit = SyncCommit {
+                    lease: Some(place.lease.clone()),
+                    cursor: named(place, &batch),
+                    ..SyncCommit::default()
+                };
+                return Ok(self.ledger.commit(commit).await?);
+            }
+        }
+        Err(SyncError::Ledger(LedgerError::Stale(Vec::new())))
+    }
+
+    /// Absorbs a batch; merges again from the start when somebody else changed one of its records meanwhile. Gives the ids
+    /// of objects that are to be read again, and leaves the cursor where it is when there are any.
+    async fn absorb_batch(
+        &self,
+        place: Place<'_>,
+        batch: &Batch<'_>,
+        report: &mut Report,
+    ) -> Result<Vec<String>, SyncError> {
         let kinds: Vec<Kind> = self
             .plan
             .of(place.connection, place.object)
@@ -67,10 +129,10 @@ impl Engine {
         for _ in 0..STALE_TRIES_MAX {
             let _meeting = self.meeting(&kinds).await;
             let mut tried = Report::default();
-            match self.absorb_once(place, &batch, &mut tried).await {
+            match self.absorb_once(place, batch, &mut tried).await {
                 Err(SyncError::Ledger(LedgerError::Stale(_))) => {}
                 Err(error) => return Err(error),
-                Ok(()) => {
+                Ok(doubtful) => {
                     self.read.fetch_add(tried.counts.read, Ordering::Relaxed);
                     report.counts.add(&tried.counts);
                     report.owed.extend(tried.owed);
@@ -78,7 +140,7 @@ impl Engine {
                     if let Some(again) = tried.again {
                         report.look_again(again);
                     }
-                    return Ok(());
+                    return Ok(doubtful);
                 }
             }
         }
@@ -90,14 +152,11 @@ impl Engine {
         place: Place<'_>,
         batch: &Batch<'_>,
         report: &mut Report,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Vec<String>, SyncError> {
         let mut commit = SyncCommit {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
         };
-        if let Some((name, cursor)) = &batch.cursor {
-            commit.cursor = Some((place.connection.to_owned(), (*name).to_owned(), cursor.clone()));
-        }
         let mut ids = merged_ids(batch.objects);
         ids.extend(batch.objects.iter().map(|object| object.id.as_str()));
         let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
@@ -110,9 +169,20 @@ impl Engine {
         let parked = self.parked_keys(place).await?;
         report.counts.read += batch.objects.len() as u64;
 
-        let mut arrivals = Vec::new();
+        let (mut arrivals, mut doubtful) = (Vec::new(), Vec::new());
         for object in batch.objects {
             let known = linked.remove(&object.id);
+            match known.as_ref().map(|known| self.news(place, batch, object, known)) {
+                Some(News::Old) => {
+                    report.counts.unchanged += 1;
+                    continue;
+                }
+                Some(News::Doubtful) => {
+                    doubtful.push(object.id.clone());
+                    continue;
+                }
+                Some(News::New) | None => {}
+            }
             if let Some(arrival) = self.arrive(place, object, known, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);
                 arrivals.push(arrival);
@@ -144,7 +214,41 @@ impl Engine {
         report
             .endpoints
             .extend(endpoints.map(|delivery| delivery.endpoint.clone()));
-        Ok(self.ledger.commit(commit).await?)
+        if doubtful.is_empty() {
+            commit.cursor = named(place, batch);
+        }
+        self.ledger.commit(commit).await?;
+        Ok(doubtful)
+    }
+
+    /// Whether an object tells something that its link does not know yet.
+    fn news(&self, place: Place<'_>, batch: &Batch<'_>, object: &Object, known: &Linked) -> News {
+        let link = &known.link;
+        let by_id = self
+            .connections
+            .get(place.connection)
+            .is_some_and(|system| system.reads_by_id(place.object));
+        // A listing goes by an index that may be behind what was read by id, or what we wrote.
+        let before = match (batch.by_id, object.modified, link.modified) {
+            (false, Some(object), Some(known)) => object.cmp(&known),
+            _ => std::cmp::Ordering::Greater,
+        };
+        if before == std::cmp::Ordering::Less {
+            return News::Old;
+        }
+        let differs = || {
+            let current = self
+                .plan
+                .sync_for(place.connection, place.object, known.record.kind());
+            let wire = current.map(|sync| pick(&object.body, sync.mapping.object_fields().iter()));
+            object.deleted || wire.is_none_or(|wire| link.wire.as_ref() != Some(&wire))
+        };
+        // It was asked for before somebody wrote down what is known of it: either may be the newer one.
+        let crossed = link.seen_at > batch.asked_at;
+        match by_id && (crossed || before == std::cmp::Ordering::Equal) && differs() {
+            true => News::Doubtful,
+            false => News::New,
+        }
     }
 
     async fn parked_keys(&self, place: Place<'_>) -> Result<BTreeSet<String>, LedgerError> {
@@ -205,6 +309,15 @@ impl Engine {
             && !known.link.gone
         {
             report.counts.unchanged += 1;
+            // Something was changed that no mapping reads: who writes it next must name this version.
+            if object.version != known.link.external_version {
+                commit.links.push(Link {
+                    external_version: object.version.clone(),
+                    modified: object.modified,
+                    seen_at: self.world.now(),
+                    ..known.link.clone()
+                });
+            }
             return None;
         }
         Some(Arrival {

@@ -229,6 +229,7 @@ impl Engine {
             return Ok(None);
         };
         let fields = self.fields_of(system, place);
+        let asked_at = self.world.now();
         let objects = system
             .in_lane(Lane::Backfill)
             .by_ids(place.object, &fields, &ids)
@@ -254,9 +255,11 @@ impl Engine {
         let batch = Batch {
             objects: &objects,
             adopt: &HashMap::new(),
+            asked_at,
+            by_id: true,
             cursor: Some((&name(place), standing.write(self.world.now()))),
         };
-        self.absorb(place, batch, report).await?;
+        self.absorb(system, place, batch, report).await?;
         Ok(Some(standing))
     }
 

@@ -115,6 +115,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let names: Vec<String> = ids.keys().cloned().collect();
+        let asked_at = self.world.now();
         let objects = system.by_ids(place.object, fields, &names).await;
         let mut objects = objects.map_err(|failure| SyncError::System {
             connection: place.connection.to_owned(),
@@ -131,9 +132,11 @@ impl Engine {
         let batch = Batch {
             objects: &objects,
             adopt: &HashMap::new(),
+            asked_at,
+            by_id: true,
             cursor: None,
         };
-        self.absorb(place, batch, report).await
+        self.absorb(system, place, batch, report).await
     }
 
     fn hinted(&self) -> MutexGuard<'_, BTreeMap<(String, String), Named>> {

@@ -31,6 +31,8 @@ mod push;
 mod refs;
 mod report;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod standing;
 mod wire;
 

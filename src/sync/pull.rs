@@ -117,6 +117,7 @@ impl Engine {
             if page_number > LIVE_PAGES_MAX {
                 reading = system.in_lane(Lane::Backfill);
             }
+            let asked_at = self.world.now();
             let page = reading
                 .changes(place.object, &fields, position.as_ref())
                 .await
@@ -135,9 +136,11 @@ impl Engine {
                 let batch = Batch {
                     objects: &page.objects,
                     adopt: &HashMap::new(),
+                    asked_at,
+                    by_id: false,
                     cursor: Some((place.object, cursor)),
                 };
-                self.absorb(place, batch, report).await?;
+                self.absorb(system, place, batch, report).await?;
             }
             position = Some(page.cursor);
             if !page.more {
@@ -246,6 +249,7 @@ impl Engine {
         adopt: &HashMap<String, RecordId>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        let asked_at = self.world.now();
         let objects = system
             .by_ids(place.object, fields, ids)
             .await
@@ -254,15 +258,13 @@ impl Engine {
                 failure,
             })?;
         self.keep(place.lease).await?;
-        self.absorb(
-            place,
-            Batch {
-                objects: &objects,
-                adopt,
-                cursor: None,
-            },
-            report,
-        )
-        .await
+        let batch = Batch {
+            objects: &objects,
+            adopt,
+            asked_at,
+            by_id: true,
+            cursor: None,
+        };
+        self.absorb(system, place, batch, report).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connector::{Class, Connection, Lane, Outcome, RecordError, Write};
+use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId};
 
@@ -334,15 +334,17 @@ impl Engine {
                 id,
                 created,
                 version,
+                modified,
                 left_out,
-                ..
             } => {
                 report.counts.written += 1;
                 report.counts.created_there += u64::from(created);
                 // What was not written is not agreed on: the system's own value of it is no change of theirs.
                 let mut owed = owed;
                 owed.write.values.retain(|field, _| !left_out.contains(field));
-                commit.links.push(self.agreed(place, &owed, id, version, refs));
+                commit
+                    .links
+                    .push(self.agreed(place, &owed, (id, version, modified), refs));
                 self.unpark(place, &owed.record, commit);
                 commit.ended.push((owed.push, PushEnd::Done));
             }
@@ -363,8 +365,23 @@ impl Engine {
             }) if owed.link.is_none() => {
                 // The system has it already under another id: read it, meet, and push the difference afterwards.
                 adopt.insert(existing, owed.record.id);
-                commit.ended.push((owed.push, PushEnd::Done));
+                self.later(owed.push, commit, report);
             }
+            Outcome::Refused(RecordError {
+                class: RecordClass::Conflict,
+                ..
+            }) if owed.link.is_some() => {
+                // Somebody changed it since it was read: read that, merge, and push what is left.
+                if let Some(link) = owed.link {
+                    adopt.insert(link.external_id, owed.record.id);
+                }
+                self.later(owed.push, commit, report);
+            }
+            // Somebody else is at it for longer than was tried.
+            Outcome::Refused(RecordError {
+                class: RecordClass::Locked,
+                ..
+            }) => self.later(owed.push, commit, report),
             Outcome::Refused(error) => {
                 commit
                     .parked
@@ -372,11 +389,16 @@ impl Engine {
                 commit.ended.push((owed.push, PushEnd::Done));
             }
             Outcome::Unknown | Outcome::NotSent(_) => {
-                let wait = self.retry(&owed.push);
-                report.look_again(wait);
-                commit.ended.push((owed.push, PushEnd::Later(wait)));
+                self.later(owed.push, commit, report);
             }
         }
+    }
+
+    /// The push is still owed, and tried again after a while.
+    fn later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+        let wait = self.retry(&push);
+        report.look_again(wait);
+        commit.ended.push((push, PushEnd::Later(wait)));
     }
 
     /// The link after a write: what the system holds now is what both sides agree on.
@@ -384,8 +406,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         owed: &Owed<'_>,
-        external_id: String,
-        version: Option<String>,
+        (external_id, version, modified): (String, Option<String>, Option<jiff::Timestamp>),
         refs: &Refs,
     ) -> Link {
         // Of an object that was created only what was written is known: the system may have filled in the rest.
@@ -406,6 +427,8 @@ impl Engine {
             base: Some(base.fields),
             wire: Some(wire),
             external_version: version,
+            // A system that does not tell it has what it had, or something later.
+            modified: modified.or_else(|| owed.link.as_ref()?.modified),
             seen_at: self.world.now(),
             gone: false,
         }

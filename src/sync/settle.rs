@@ -20,6 +20,8 @@ const UNRESOLVED_RETRY_MS: i64 = 2_000;
 /// Behind the external id of a link whose object has become another kind of record.
 const SUPERSEDED: &str = "#superseded";
 
+static NOTHING: BTreeSet<&'static str> = BTreeSet::new();
+
 impl Engine {
     /// Finds the record of every arrival and merges it.
     #[expect(
@@ -51,6 +53,7 @@ impl Engine {
             .map(|known| &known.record.fields);
         let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
         refs.learn_records(&*self.ledger, place.connection, all).await?;
+        let echoed = self.echoes(place, &ready, &met).await?;
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
@@ -77,9 +80,61 @@ impl Engine {
                 }
                 (None, None) => continue,
             };
-            self.merge_one(place, arrival, record, refs, parked, commit, report);
+            let echoed = echoed.get(&arrival.object.id).unwrap_or(&NOTHING);
+            self.merge_one(place, arrival, (record, echoed), refs, parked, commit, report);
         }
         Ok(())
+    }
+
+    /// Fields of objects that hold what we had before and may have written there, by object: a write whose answer was lost,
+    /// with the hub perhaps, is in no link, and comes back as if it were theirs. Asked only where ours has changed, too.
+    async fn echoes(
+        &self,
+        place: Place<'_>,
+        arrivals: &[Arrival<'_>],
+        met: &HashMap<String, Met>,
+    ) -> Result<HashMap<String, BTreeSet<&'static str>>, SyncError> {
+        let mut echoes = HashMap::new();
+        for arrival in arrivals {
+            let record = match (&arrival.known, met.get(&arrival.object.id)) {
+                (Some(known), _) => &known.record,
+                // We made it, if it carries our key.
+                (None, Some(Met::Known(record)))
+                    if self.carried(place, arrival.object) == Some(record.id) =>
+                {
+                    &**record
+                }
+                _ => continue,
+            };
+            let base = base_of(arrival);
+            let contested = arrival.forward.fields.iter().filter(|(path, theirs)| {
+                let (base, ours) = (base.and_then(|base| base.get(path)), record.fields.get(path));
+                base != ours && ours.is_some() && base != Some(*theirs) && ours != Some(*theirs)
+            });
+            let contested: Vec<_> = contested.collect();
+            if contested.is_empty() {
+                continue;
+            }
+            let history = self.ledger.history(record.id).await?;
+            let had = |path: &str, value: &serde_json::Value| {
+                history.iter().any(|change| {
+                    change.path == path && change.connection != place.connection && change.after == *value
+                })
+            };
+            let echoed = contested
+                .into_iter()
+                .filter(|(path, theirs)| had(path, &stored::to_json(theirs)));
+            let echoed: BTreeSet<&'static str> = echoed.map(|(path, _)| path).collect();
+            echoes.insert(arrival.object.id.clone(), echoed);
+        }
+        Ok(echoes)
+    }
+
+    /// The record id that an object carries as our key.
+    fn carried(&self, place: Place<'_>, object: &connector::Object) -> Option<RecordId> {
+        let system = self.connections.get(place.connection)?;
+        let field = system.connector().key_field(place.object)?;
+        get(&object.body, field)?.as_str()?.parse().ok()
     }
 
     async fn meet_all(
@@ -88,17 +143,13 @@ impl Engine {
         arrivals: &[Arrival<'_>],
         adopt: &HashMap<String, RecordId>,
     ) -> Result<HashMap<String, Met>, SyncError> {
-        let system = self.connections.get(place.connection);
-        let key_field = system.and_then(|system| system.connector().key_field(place.object));
         let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             let own = adopt.get(&arrival.object.id).copied();
-            let carried =
-                || key_field.and_then(|field| get(&arrival.object.body, field)?.as_str()?.parse().ok());
             by_kind.entry(arrival.sync.kind()).or_default().push(Seeker {
                 external_id: &arrival.object.id,
                 fields: &arrival.forward.fields,
-                own: own.or_else(carried),
+                own: own.or_else(|| self.carried(place, arrival.object)),
             });
         }
         let mut met = HashMap::new();
@@ -116,7 +167,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrival: Arrival<'_>,
-        mut record: Record,
+        (mut record, echoed): (Record, &BTreeSet<&'static str>),
         refs: &Refs,
         parked: &BTreeSet<String>,
         commit: &mut SyncCommit,
@@ -129,6 +180,7 @@ impl Engine {
             external_id: &arrival.object.id,
             fields: &arrival.forward.fields,
             base: arrival.known.as_ref().and_then(|known| known.link.base.as_ref()),
+            echoed,
             changed_at: arrival.object.modified.unwrap_or(now),
             observed_at: now,
         };
@@ -172,6 +224,7 @@ impl Engine {
             base: Some(arrival.forward.fields),
             wire: Some(arrival.wire.clone()),
             external_version: arrival.object.version.clone(),
+            modified: arrival.object.modified,
             seen_at: now,
             gone: left,
         });

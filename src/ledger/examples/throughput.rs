@@ -144,6 +144,7 @@ fn a_page(round: u8, page: u64, version: u64) -> SyncCommit {
             "what the system holds, in its own terms",
         ))),
         external_version: Some(version.to_string()),
+        modified: None,
         seen_at: now(),
         gone: false,
     });

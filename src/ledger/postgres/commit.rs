@@ -234,14 +234,15 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
     let values: &Params<'_> = &[&kinds, &records, &connections, &objects, &external_ids];
     execute(transaction, sql, values).await?;
     let sql = "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \
-               seen_at, gone) \
+               seen_at, gone, modified) \
                SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], \
-               $7::text[], $8::text[], $9::bigint[], $10::boolean[]) \
+               $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[]) \
                AS n (kind, record, connection, object, external_id) \
                ORDER BY n.connection, n.object, n.external_id \
                ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
                record = excluded.record, base = excluded.base, wire = excluded.wire, \
-               external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone";
+               external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
+               modified = excluded.modified";
     execute(
         transaction,
         sql,
@@ -256,6 +257,7 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
             &column(links, |link| link.external_version.as_deref().map(text)),
             &column(links, |link| micros(link.seen_at)),
             &column(links, |link| link.gone),
+            &column(links, |link| link.modified.map(micros)),
         ],
     )
     .await

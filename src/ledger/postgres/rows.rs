@@ -47,9 +47,9 @@ pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
 
 /// The columns that [`link`] reads, of a table `l`.
 pub(super) const LINK_COLUMNS: &str = "l.connection, l.object, l.external_id, l.kind, l.record, l.base, l.wire, \
-                                       l.external_version, l.seen_at, l.gone";
+                                       l.external_version, l.seen_at, l.gone, l.modified";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 10;
+pub(super) const LINK_COLUMNS_COUNT: usize = 11;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
@@ -68,6 +68,7 @@ pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
         external_version: row.try_get(7)?,
         seen_at: moment(row.try_get(8)?)?,
         gone: row.try_get(9)?,
+        modified: moment_if(row.try_get(10)?)?,
     })
 }
 

@@ -119,10 +119,11 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
     )?;
     let mut upsert = connection.prepare_cached(
         "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, seen_at, \
-         gone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         gone, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
          record = excluded.record, base = excluded.base, wire = excluded.wire, \
-         external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone",
+         external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
+         modified = excluded.modified",
     )?;
     // First all that goes, then all that comes: two records may trade their objects.
     for link in links {
@@ -145,7 +146,8 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
             link.wire.as_ref().map(json_text),
             link.external_version,
             micros(link.seen_at),
-            link.gone
+            link.gone,
+            link.modified.map(micros)
         ])?;
     }
     Ok(())

@@ -94,9 +94,10 @@ pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> 
 
 /// The columns that [`link`] reads.
 pub(super) const LINK_COLUMNS: &str = "links.connection, links.object, links.external_id, links.kind, links.record, \
-     links.base, links.wire, links.external_version, links.seen_at, links.gone";
+     links.base, links.wire, links.external_version, links.seen_at, links.gone, \
+     links.modified";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 10;
+pub(super) const LINK_COLUMNS_COUNT: usize = 11;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
@@ -115,6 +116,7 @@ pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
         external_version: row.get(7)?,
         seen_at: moment(row.get(8)?)?,
         gone: row.get(9)?,
+        modified: moment_if(row.get(10)?)?,
     })
 }
 

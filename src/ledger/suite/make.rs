@@ -141,6 +141,7 @@ pub(super) fn link(connection: &str, external_id: &str, record: RecordId) -> Lin
         // Numbers as a system spells them must come back as they were.
         wire: Some(serde_json::from_str(r#"{"a":1.50,"b":1e5,"c":"\u0000","d":null}"#).unwrap()),
         external_version: Some("etag".into()),
+        modified: None,
         seen_at: at(5),
         gone: false,
     }

@@ -39,6 +39,7 @@ pub(super) async fn records_and_links_read_back_as_written(stand: &Stand) {
         base: None,
         wire: None,
         external_version: None,
+        modified: None,
         gone: true,
         ..link("sf", "007", deal(2))
     };

@@ -46,6 +46,7 @@ async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
             base: Some(record.fields.clone()),
             wire: None,
             external_version: None,
+            modified: None,
             seen_at: at,
             gone: false,
         });

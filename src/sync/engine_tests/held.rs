@@ -1,6 +1,8 @@
-//! [`Held`]: a ledger that passes everything on, and that a test can stop where it asks for links.
+//! [`Held`]: a ledger that passes everything on, that a test can stop where it asks for links, and that says when nobody
+//! asks it anything.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -13,6 +15,17 @@ pub(crate) struct Held {
     ledger: Arc<dyn Ledger>,
     gate: Semaphore,
     asked: Notify,
+    busy: AtomicUsize,
+    forgetful: bool,
+}
+
+/// A call that is under way.
+struct Busy<'h>(&'h AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Held {
@@ -21,7 +34,27 @@ impl Held {
             ledger,
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             asked: Notify::new(),
+            busy: AtomicUsize::new(0),
+            forgetful: false,
         }
+    }
+
+    /// A ledger that does not remember what was agreed on.
+    pub(crate) fn forgetful(ledger: Arc<dyn Ledger>) -> Held {
+        Held {
+            forgetful: true,
+            ..Held::over(ledger)
+        }
+    }
+
+    /// Whether a call is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) > 0
+    }
+
+    fn busy(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(&self.busy)
     }
 
     /// Whoever asks for links waits from now on.
@@ -45,6 +78,7 @@ macro_rules! pass_on {
         #[async_trait]
         impl $contract for Held {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, LedgerError> {
+                let _busy = self.busy();
                 self.ledger.$name($($argument),*).await
             })*
         }
@@ -65,16 +99,23 @@ impl Records for Held {
         object: &str,
         external_ids: &[String],
     ) -> Result<Vec<Linked>, LedgerError> {
-        self.ledger.linked(connection, object, external_ids).await
+        let _busy = self.busy();
+        let mut linked = self.ledger.linked(connection, object, external_ids).await?;
+        for known in linked.iter_mut().filter(|_| self.forgetful) {
+            (known.link.base, known.link.wire) = (None, None);
+        }
+        Ok(linked)
     }
 
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.records(ids).await
     }
 
     async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError> {
         self.asked.notify_one();
         let _passed = self.gate.acquire().await;
+        let _busy = self.busy();
         self.ledger.links(ids).await
     }
 
@@ -85,6 +126,7 @@ impl Records for Held {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.linked_ids(connection, object, after, limit).await
     }
 
@@ -93,6 +135,7 @@ impl Records for Held {
         kind: Kind,
         keys: &[MatchKey],
     ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.matching(kind, keys).await
     }
 
@@ -102,18 +145,22 @@ impl Records for Held {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.list_records(kind, after, limit).await
     }
 
     async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.history(id).await
     }
 
     async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.conflicts(id).await
     }
 
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
+        let _busy = self.busy();
         self.ledger.commit(commit).await
     }
 
@@ -123,6 +170,7 @@ impl Records for Held {
         object: &str,
         due_at: Timestamp,
     ) -> Result<u64, LedgerError> {
+        let _busy = self.busy();
         self.ledger.mark_linked(connection, object, due_at).await
     }
 
@@ -133,14 +181,17 @@ impl Records for Held {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Push>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.pushes(connection, object, now, limit).await
     }
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.cursor(connection, object).await
     }
 
     async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError> {
+        let _busy = self.busy();
         self.ledger.parked(filter, limit).await
     }
 }

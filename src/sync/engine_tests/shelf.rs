@@ -210,6 +210,8 @@ impl Shelf {
         let mut held = self.lock();
         let row = held.rows.iter_mut().find(|row| row["id"] == id).unwrap();
         row[field] = value;
+        let changed: jiff::Timestamp = row["changed"].as_str().unwrap().parse().unwrap();
+        row["changed"] = json!((changed + jiff::SignedDuration::from_mins(1)).to_string());
     }
 
     /// … and one that goes without a trace.

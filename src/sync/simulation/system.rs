@@ -1,0 +1,335 @@
+//! [`System`]: rows that people and the hub write, with an index that is late, and what it answers.
+//!
+//! Reading by id and writing see the rows as they are; reading what changed sees the index, in which a row appears some
+//! time after it was written. Its time of change has whole seconds, by a clock of its own. A row is only updated by who
+//! knows its latest edition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use outbound::header::HeaderMap;
+use outbound::{Request, Response};
+use serde_json::{Map, Value as Json, json};
+
+use super::network::Chance;
+
+/// How it is spoken to.
+const MANIFEST: &str = r#"
+apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: simulated, version: 1.0.0, title: Simulated, docs: "https://simulated.example" }
+connection:
+  config: { host: { help: its name } }
+  secrets: { client_id: of the hub, client_secret: beside it }
+  base_url: "http://{{ config.host }}.example"
+  auth: [ { kind: oauth2_client_credentials, token_url: "http://{{ config.host }}.example/token" } ]
+  identity: { request: { method: GET, path: /me }, tenant: .account }
+errors:
+  - { when: { status: 401 }, class: auth_expired, message: .says }
+  - { when: { status: 404 }, class: not_found, message: .says }
+  - { when: { status: 429 }, class: rate_limited, wait: 2s, message: .says }
+  - { when: { status: [500, 503] }, class: transient, message: .says }
+record_errors:
+  - { codes: [LOCKED], class: locked, retry: true }
+  - { codes: [GONE], class: gone }
+  - { codes: [CHANGED], class: conflict }
+objects:
+  things:
+    id: .id
+    modified: .changed
+    version: .edition
+    deleted: .deleted
+    read:
+      changes:
+        strategy: window_keyset
+        passes: PASSES
+        precision: 1s
+        page: 3
+        id_order: text
+        request: { method: GET, path: /changes, query: { from: "{{ window.from_ms }}", to: "{{ window.to_ms }}", last: "{{ last_id | default('', true) }}", limit: "{{ limit }}" } }
+        records: .rows[]
+      by_ids: { batch: 4, request: { method: GET, path: /ids, query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
+    write:
+      key: key
+      batch: 4
+      strategy: upsert
+      upsert: { request: { method: POST, path: /upsert, body: { jq: "[$batch[] | {key, values}]" } }, results: &results "to_entries[] | .key as $i | .value | {index: $i, ok, id, created, code, message, version: .edition, modified: .changed}" }
+      update: { request: { method: POST, path: /update, body: { jq: "[$batch[] | {id, version, values}]" } }, results: *results }
+"#;
+
+/// The fields that people edit, as the systems name them.
+pub(crate) const EDITED: [&str; 3] = ["name", "note", "industry"];
+
+const MAPPING: &str = "
+apiVersion: interconnect/v1
+kind: Mapping
+system: simulated
+object: things
+record: partner
+fields:
+  - { record: display_name, object: name }
+  - { record: domain, object: domain }
+  - { record: description, object: note }
+  - { record: industry, object: industry }
+";
+
+/// The passes of reading that a system needs whose index is up to a minute late, and what is not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passes {
+    Both,
+    OnlyFast,
+}
+
+/// How late the index is at most.
+const INDEX_LAG_MAX_MS: i64 = 40_000;
+/// How far a system's clock is from ours at most.
+const SKEW_MAX_MS: i64 = 3_000;
+
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) values: Map<String, Json>,
+    pub(crate) deleted: bool,
+    changed_ms: i64,
+    /// Counts what was done to it.
+    edition: u64,
+}
+
+pub(crate) struct System {
+    pub(crate) name: &'static str,
+    pub(crate) rows: BTreeMap<String, Row>,
+    index: BTreeMap<String, Row>,
+    /// What is on its way into the index: when it is there.
+    coming: Vec<(i64, String, Row)>,
+    tokens: BTreeSet<String>,
+    given: u64,
+    skew_ms: i64,
+    /// Rows that the hub has written, whatever it was told of it.
+    pub(crate) written: u64,
+}
+
+impl System {
+    pub(crate) fn new(name: &'static str, chance: &mut Chance) -> System {
+        System {
+            name,
+            rows: BTreeMap::new(),
+            index: BTreeMap::new(),
+            coming: Vec::new(),
+            tokens: BTreeSet::new(),
+            given: 0,
+            skew_ms: chance.ms(2 * SKEW_MAX_MS) - SKEW_MAX_MS,
+            written: 0,
+        }
+    }
+
+    pub(crate) fn manifest(passes: Passes) -> String {
+        let passes = match passes {
+            Passes::Both => {
+                "[ { mode: best_effort, lag: 4s }, { mode: authoritative, lag: 1m, every: 30s } ]"
+            }
+            Passes::OnlyFast => "[ { mode: authoritative, lag: 4s } ]",
+        };
+        MANIFEST.replace("PASSES", passes)
+    }
+
+    pub(crate) fn mapping() -> &'static str {
+        MAPPING
+    }
+
+    /// Writes a row; it comes into the index later.
+    fn put(&mut self, id: &str, row: Row, now_ms: i64, chance: &mut Chance) {
+        let mut row = row;
+        row.changed_ms = (now_ms + self.skew_ms).div_euclid(1_000) * 1_000;
+        row.edition += 1;
+        let visible = now_ms + chance.ms(INDEX_LAG_MAX_MS);
+        self.coming.push((visible, id.to_owned(), row.clone()));
+        self.rows.insert(id.to_owned(), row);
+    }
+
+    fn new_id(&mut self) -> String {
+        format!("{}{:05}", self.name, self.rows.len() + 1)
+    }
+
+    /// What a person does there.
+    pub(crate) fn make(&mut self, values: Json, now_ms: i64, chance: &mut Chance) -> String {
+        let id = self.new_id();
+        let Json::Object(values) = values else {
+            panic!("values are an object")
+        };
+        let row = Row {
+            values,
+            deleted: false,
+            changed_ms: 0,
+            edition: 0,
+        };
+        self.put(&id, row, now_ms, chance);
+        id
+    }
+
+    pub(crate) fn edit(&mut self, id: &str, field: &str, value: Json, now_ms: i64, chance: &mut Chance) {
+        let mut row = self.rows[id].clone();
+        row.values.insert(field.to_owned(), value);
+        self.put(id, row, now_ms, chance);
+    }
+
+    pub(crate) fn delete(&mut self, id: &str, now_ms: i64, chance: &mut Chance) {
+        let mut row = self.rows[id].clone();
+        row.deleted = true;
+        self.put(id, row, now_ms, chance);
+    }
+
+    pub(crate) fn expire_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// Rows that are there, by their domain.
+    pub(crate) fn living(&self) -> BTreeMap<String, Vec<String>> {
+        let mut living: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (id, row) in self.rows.iter().filter(|(_, row)| !row.deleted) {
+            let domain = row.values["domain"].as_str().unwrap().to_owned();
+            living.entry(domain).or_default().push(id.clone());
+        }
+        living
+    }
+
+    /// Carries a request out. `faulty` lets one row of a batch be locked.
+    pub(crate) fn answer(
+        &mut self,
+        request: &Request,
+        now_ms: i64,
+        faulty: bool,
+        chance: &mut Chance,
+    ) -> Response {
+        let asked: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
+        let path = request.url.path();
+        if path == "/token" {
+            self.given += 1;
+            let token = format!("token-{}", self.given);
+            self.tokens.insert(token.clone());
+            return said(200, &json!({"access_token": token, "token_type": "Bearer"}));
+        }
+        let proof = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let token = proof
+            .and_then(|proof| proof.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        if !self.tokens.contains(token) {
+            return said(401, &json!({"says": "who are you?"}));
+        }
+        match path {
+            "/me" => said(200, &json!({"account": self.name})),
+            "/changes" => said(200, &json!({"rows": self.changes(&asked, now_ms)})),
+            "/ids" => {
+                let ids = asked["ids"].split(',');
+                let rows = ids.filter_map(|id| Some(shown(id, self.rows.get(id)?)));
+                let rows: Vec<Json> = rows.filter(|row| row["deleted"] == false).collect();
+                said(200, &json!({"rows": rows}))
+            }
+            "/upsert" | "/update" => {
+                let batch: Vec<Json> = serde_json::from_slice(&request.body).unwrap();
+                let locked = (faulty && chance.percent(15)).then(|| chance.below(batch.len()));
+                let mut results = Vec::new();
+                for (index, one) in batch.iter().enumerate() {
+                    results.push(match locked == Some(index) {
+                        true => json!({"ok": false, "code": "LOCKED", "message": "somebody else is at it"}),
+                        false => self.write(one, now_ms, chance),
+                    });
+                }
+                said(200, &Json::Array(results))
+            }
+            _ => said(404, &json!({"says": format!("there is no {path}")})),
+        }
+    }
+
+    fn changes(&mut self, asked: &BTreeMap<String, String>, now_ms: i64) -> Vec<Json> {
+        let (there, coming) = std::mem::take(&mut self.coming)
+            .into_iter()
+            .partition(|(visible, _, _)| *visible <= now_ms);
+        self.coming = coming;
+        for (_, id, row) in there {
+            let newer = self
+                .index
+                .get(&id)
+                .is_none_or(|old: &Row| old.edition < row.edition);
+            if newer {
+                self.index.insert(id, row);
+            }
+        }
+        // Windows are told in milliseconds of the hub's time, which begins where ours does.
+        let number = |name: &str| asked[name].parse::<i64>().unwrap() - beginning_ms();
+        let (from, to, last) = (number("from"), number("to"), asked["last"].as_str());
+        let limit: usize = asked["limit"].parse().unwrap();
+        let found = self
+            .index
+            .iter()
+            .filter(|(id, row)| (from..to).contains(&row.changed_ms) && id.as_str() > last);
+        found.take(limit).map(|(id, row)| shown(id, row)).collect()
+    }
+
+    fn write(&mut self, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
+        let values = one["values"].as_object().unwrap();
+        let known = match (one["id"].as_str(), one["key"].as_str()) {
+            (Some(id), _) => Some(id.to_owned()),
+            (None, Some(key)) => {
+                let ours = |row: &Row| !row.deleted && row.values.get("key").is_some_and(|k| k == key);
+                let found = self.rows.iter().find(|(_, row)| ours(row));
+                found.map(|(id, _)| id.clone())
+            }
+            _ => panic!("neither id nor key: {one}"),
+        };
+        let (id, created) = match known {
+            Some(id) => {
+                let Some(row) = self.rows.get(&id).filter(|row| !row.deleted) else {
+                    return json!({"ok": false, "code": "GONE", "message": "it was deleted"});
+                };
+                if one["version"]
+                    .as_str()
+                    .is_some_and(|version| version != row.edition.to_string())
+                {
+                    return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
+                }
+                let mut row = row.clone();
+                row.values.extend(values.clone());
+                self.put(&id, row, now_ms, chance);
+                (id, false)
+            }
+            None => {
+                let mut values = values.clone();
+                values.insert("key".to_owned(), one["key"].clone());
+                (self.make(Json::Object(values), now_ms, chance), true)
+            }
+        };
+        self.written += 1;
+        let row = shown(&id, &self.rows[&id]);
+        json!({"ok": true, "id": id, "created": created, "changed": row["changed"], "edition": row["edition"]})
+    }
+}
+
+fn beginning_ms() -> i64 {
+    let beginning: jiff::Timestamp = super::network::BEGINNING.parse().unwrap();
+    beginning.as_millisecond()
+}
+
+fn shown(id: &str, row: &Row) -> Json {
+    let mut shown = Json::Object(row.values.clone());
+    shown["id"] = json!(id);
+    shown["deleted"] = json!(row.deleted);
+    shown["edition"] = json!(row.edition.to_string());
+    let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
+    shown["changed"] = json!(changed.to_string());
+    // Every field is there, blank or not.
+    for field in EDITED.iter().chain(&["domain", "key"]) {
+        shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
+    }
+    shown
+}
+
+/// An answer.
+pub(crate) fn said(status: u16, body: &Json) -> Response {
+    Response {
+        status,
+        headers: HeaderMap::new(),
+        body: Bytes::from(body.to_string()),
+    }
+}
