@@ -25,7 +25,8 @@ pub struct Explained {
     pub value: Option<Json>,
     /// Why there is no value, or why it cannot be written back.
     pub issue: Option<String>,
-    /// What the value is written as on an empty object, by wire field; empty when it is blank or only read.
+    /// What the value is written as, by wire field, as if nothing were there but the parts of a name; empty when it is blank
+    /// or only read.
     pub back: Vec<(String, Json)>,
     /// Whether the value is read, and whether it is written.
     pub reads: bool,
