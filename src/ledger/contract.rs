@@ -165,6 +165,8 @@ pub struct Push {
     pub due_at: Timestamp,
     /// How often it was tried without success since it was last marked.
     pub attempts: u32,
+    /// What was written, each time that nobody heard what became of it: the fields in the system's own terms.
+    pub sent: Vec<Json>,
 }
 
 /// A push that is marked as owed, from a moment on. Marking resets the attempts; one that waits for a later moment comes
@@ -186,7 +188,7 @@ pub struct PushMark {
 pub enum PushEnd {
     /// Nothing is owed any more; unless it was marked again since it was read.
     Done,
-    /// Try again then.
+    /// Try again then. What was sent stays: a refusal tells nothing of what was sent before.
     Later(Timestamp),
 }
 
@@ -239,6 +241,8 @@ pub struct SyncCommit {
     pub conflicts: Vec<Conflict>,
     /// Pushes that are owed.
     pub marks: Vec<PushMark>,
+    /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done.
+    pub sending: Vec<Push>,
     /// Pushes that ended.
     pub ended: Vec<(Push, PushEnd)>,
     /// What is parked; replaces what was parked under the same connection, object, key and direction.
@@ -326,6 +330,14 @@ pub trait Records: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Push>, LedgerError>;
+    /// What was written of records to an object of a connection without being heard of; records of which there is nothing
+    /// are left out.
+    async fn sent(
+        &self,
+        connection: &str,
+        object: &str,
+        records: &[RecordId],
+    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError>;
     /// Where the reading of an object stands.
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError>;
     /// What is parked, oldest first. At most `limit`.

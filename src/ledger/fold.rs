@@ -26,6 +26,7 @@ pub(crate) struct Folded {
     /// By connection, object and record.
     pub(crate) marks: Vec<PushMark>,
     /// By connection, object and record.
+    pub(crate) sending: Vec<Push>,
     pub(crate) ended: Vec<(Push, PushEnd)>,
     /// By key.
     pub(crate) parked: Vec<Parked>,
@@ -57,6 +58,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         links: fold_links(commit.links),
         conflicts: fold_conflicts(commit.conflicts),
         marks: fold_marks(commit.marks),
+        sending: commit.sending,
         ended: fold_ended(commit.ended),
         parked: fold_parked(commit.parked),
         unparked: commit

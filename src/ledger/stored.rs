@@ -31,6 +31,15 @@ pub(crate) fn moment_if(micros: Option<i64>) -> Result<Option<Timestamp>, Ledger
     micros.map(moment).transpose()
 }
 
+/// What was sent, from a row.
+pub(crate) fn sent(text: Option<&str>) -> Result<Vec<Json>, LedgerError> {
+    match text.map(json).transpose()? {
+        None => Ok(Vec::new()),
+        Some(Json::Array(sent)) => Ok(sent),
+        Some(other) => Err(damaged("what was sent", &other.to_string())),
+    }
+}
+
 /// A count as rows keep it; both databases have signed numbers only.
 pub(crate) fn big(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)

@@ -68,6 +68,7 @@ macro_rules! everywhere {
                 done_is_done_only_up_to_the_mark_that_was_read
                 all_that_is_linked_can_be_marked_at_once
                 later_counts_an_attempt_and_waits
+                what_was_sent_is_kept_until_it_is_heard_of
                 pushes_come_oldest_due_first;
             accepting:
                 what_a_source_says_twice_is_a_duplicate

@@ -53,8 +53,8 @@ pub struct Theirs<'a> {
     pub fields: &'a Fields,
     /// What that connection and we last agreed on; nothing when the two meet for the first time.
     pub base: Option<&'a Fields>,
-    /// Fields whose value there is one that we had before and may have written there without hearing that it arrived: they
-    /// said nothing. It counts only where ours has changed, too.
+    /// Fields whose value there is one that we wrote, or may have written, without hearing that it arrived: they said
+    /// nothing.
     pub echoed: &'a BTreeSet<&'static str>,
     /// When the object changed there.
     pub changed_at: Timestamp,
@@ -139,7 +139,7 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
         if base == Some(value) {
             continue; // They did not change it: ours goes to them with the next push.
         }
-        if base != ours && ours.is_some() && theirs.echoed.contains(path) {
+        if theirs.echoed.contains(path) {
             continue; // Nor did they here: it is what we wrote, and heard nothing of.
         }
         let verdict = decide(
@@ -356,15 +356,6 @@ mod tests {
         };
         assert_eq!(heard(&BTreeSet::from(["name"])), (Some("new".to_owned()), 0));
         assert_eq!(heard(&NOTHING), (Some("ours of before".to_owned()), 1));
-        // Where nothing has changed here since, it is what a person wants again.
-        let mut record = record(&[("name", text("old"))], "erp", 10);
-        let echoed = BTreeSet::from(["name"]);
-        let theirs = Theirs {
-            echoed: &echoed,
-            ..say(&said, Some(&agreed), 30)
-        };
-        merge(&mut record, &theirs, &Policies::default());
-        assert_eq!(record.fields.text("name"), Some("ours of before"));
     }
 
     #[test]

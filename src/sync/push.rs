@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
-use model::{Record, RecordId, RunId};
+use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
 use crate::engine::SyncError;
@@ -19,6 +19,8 @@ use crate::{Engine, Report, Sync};
 const BATCHES_MAX: u32 = 200;
 /// Batches after which a push has so much to write that it lets those pass who have little.
 const LIVE_BATCHES_MAX: u32 = 5;
+/// How much of what was sent of a record, and not heard of, is remembered; the newest is.
+const SENT_MAX: usize = 8;
 /// The shortest and the longest wait before something that could not be written is tried again.
 const RETRY_MS: (u64, u64) = (1_000, 600_000);
 /// How long a connection that has not been read completely yet waits before it is looked at again.
@@ -38,6 +40,26 @@ struct Owed<'a> {
 struct Out<'a> {
     writes: Vec<Owed<'a>>,
     commit: SyncCommit,
+}
+
+/// The first record that a record refers to.
+fn parent(record: &Record) -> Option<RecordId> {
+    record.fields.iter().find_map(|(_, value)| match value {
+        Value::Reference(id) => Some(*id),
+        _ => None,
+    })
+}
+
+/// A push with what is about to be sent of it, beside what was sent before.
+fn sent(push: &Push, write: &Write) -> Push {
+    let mut push = push.clone();
+    let values = serde_json::Value::Object(write.values.clone());
+    if push.sent.last() != Some(&values) {
+        push.sent.push(values);
+    }
+    let over = push.sent.len().saturating_sub(SENT_MAX);
+    push.sent.drain(..over);
+    push
 }
 
 impl Engine {
@@ -157,6 +179,17 @@ impl Engine {
             true => self.creating(place.connection, place.object).await,
             false => None,
         };
+        // Written down before it is sent: if nobody hears of it, it will come back like a change of theirs.
+        let sending = out.writes.iter().filter(|owed| owed.link.is_some());
+        let sending: Vec<Push> = sending.map(|owed| sent(&owed.push, &owed.write)).collect();
+        if !sending.is_empty() {
+            let commit = SyncCommit {
+                lease: Some(place.lease.clone()),
+                sending,
+                ..SyncCommit::default()
+            };
+            self.ledger.commit(commit).await?;
+        }
         let outcomes = if writes.is_empty() {
             Vec::new()
         } else {
@@ -238,6 +271,8 @@ impl Engine {
             let link = links.remove(&push.record);
             self.prepare_one(place, push, record, link, &refs, &mut out, report);
         }
+        // Side by side, those of one parent lock it once.
+        out.writes.sort_by_key(|owed| parent(&owed.record));
         Ok(out)
     }
 
@@ -388,9 +423,7 @@ impl Engine {
                     .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
                 commit.ended.push((owed.push, PushEnd::Done));
             }
-            Outcome::Unknown | Outcome::NotSent(_) => {
-                self.later(owed.push, commit, report);
-            }
+            Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),
         }
     }
 
@@ -480,5 +513,24 @@ impl Engine {
             false,
         );
         commit.unparked.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Kind, uuid_from};
+
+    fn id(kind: Kind, number: u8) -> RecordId {
+        RecordId::new(kind, uuid_from(jiff::Timestamp::UNIX_EPOCH, [number; 10]))
+    }
+
+    #[test]
+    fn a_deal_has_its_partner_for_a_parent_and_a_partner_has_none() {
+        let mut deal = Record::empty(id(Kind::Deal, 1), jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(parent(&deal), None);
+        deal.fields.set("name", Value::text("Rollout"));
+        deal.fields.set("partner", Value::Reference(id(Kind::Partner, 2)));
+        assert_eq!(parent(&deal), Some(id(Kind::Partner, 2)));
     }
 }

@@ -12,7 +12,7 @@ use crate::absorb::{Arrival, Place};
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
-use crate::wire::get;
+use crate::wire::{get, overlay};
 use crate::{Engine, Report, Sync};
 
 /// After how long an object that waits for another one is read again.
@@ -20,7 +20,13 @@ const UNRESOLVED_RETRY_MS: i64 = 2_000;
 /// Behind the external id of a link whose object has become another kind of record.
 const SUPERSEDED: &str = "#superseded";
 
-static NOTHING: BTreeSet<&'static str> = BTreeSet::new();
+/// What was written of a record without being heard of.
+enum Unheard {
+    /// Values of an object, each time in the system's terms.
+    Values(Vec<serde_json::Value>),
+    /// The whole object, when the record was what its history tells.
+    Whole(Vec<ledger::Change>),
+}
 
 impl Engine {
     /// Finds the record of every arrival and merges it.
@@ -53,7 +59,7 @@ impl Engine {
             .map(|known| &known.record.fields);
         let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
         refs.learn_records(&*self.ledger, place.connection, all).await?;
-        let echoed = self.echoes(place, &ready, &met).await?;
+        let unheard = self.unheard(place, &ready, &met).await?;
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
@@ -80,54 +86,74 @@ impl Engine {
                 }
                 (None, None) => continue,
             };
-            let echoed = echoed.get(&arrival.object.id).unwrap_or(&NOTHING);
-            self.merge_one(place, arrival, (record, echoed), refs, parked, commit, report);
+            let echoed = unheard
+                .get(&record.id)
+                .map(|unheard| self.echoed(&arrival, unheard, refs));
+            let record = (record, echoed.unwrap_or_default());
+            self.merge_one(place, arrival, record, refs, parked, commit, report);
         }
         Ok(())
     }
 
-    /// Fields of objects that hold what we had before and may have written there, by object: a write whose answer was lost,
-    /// with the hub perhaps, is in no link, and comes back as if it were theirs. Asked only where ours has changed, too.
-    async fn echoes(
+    /// What was written there without being heard of, by record, as far as it may come back with these objects.
+    async fn unheard(
         &self,
         place: Place<'_>,
         arrivals: &[Arrival<'_>],
         met: &HashMap<String, Met>,
-    ) -> Result<HashMap<String, BTreeSet<&'static str>>, SyncError> {
-        let mut echoes = HashMap::new();
-        for arrival in arrivals {
-            let record = match (&arrival.known, met.get(&arrival.object.id)) {
-                (Some(known), _) => &known.record,
-                // We made it, if it carries our key.
-                (None, Some(Met::Known(record)))
-                    if self.carried(place, arrival.object) == Some(record.id) =>
-                {
-                    &**record
-                }
-                _ => continue,
-            };
-            let base = base_of(arrival);
-            let contested = arrival.forward.fields.iter().filter(|(path, theirs)| {
-                let (base, ours) = (base.and_then(|base| base.get(path)), record.fields.get(path));
-                base != ours && ours.is_some() && base != Some(*theirs) && ours != Some(*theirs)
-            });
-            let contested: Vec<_> = contested.collect();
-            if contested.is_empty() {
-                continue;
+    ) -> Result<HashMap<RecordId, Unheard>, SyncError> {
+        let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
+        let linked: Vec<RecordId> = known.map(|known| known.record.id).collect();
+        let sent = self.ledger.sent(place.connection, place.object, &linked).await?;
+        let sent = sent
+            .into_iter()
+            .map(|(record, values)| (record, Unheard::Values(values)));
+        let mut unheard: HashMap<RecordId, Unheard> = sent.collect();
+        for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
+            // We made it, if it carries our key: it holds what the record was then.
+            if let Some(Met::Known(record)) = met.get(&arrival.object.id)
+                && self.carried(place, arrival.object) == Some(record.id)
+            {
+                let mut history = self.ledger.history(record.id).await?;
+                history.retain(|change| change.connection != place.connection);
+                unheard.insert(record.id, Unheard::Whole(history));
             }
-            let history = self.ledger.history(record.id).await?;
-            let had = |path: &str, value: &serde_json::Value| {
-                history.iter().any(|change| {
-                    change.path == path && change.connection != place.connection && change.after == *value
-                })
-            };
-            let echoed = contested
-                .into_iter()
-                .filter(|(path, theirs)| had(path, &stored::to_json(theirs)));
-            let echoed: BTreeSet<&'static str> = echoed.map(|(path, _)| path).collect();
-            echoes.insert(arrival.object.id.clone(), echoed);
         }
-        Ok(echoes)
+        Ok(unheard)
+    }
+
+    /// Fields of an object that hold what we wrote without hearing of it: it comes back as if it were theirs.
+    fn echoed(&self, arrival: &Arrival<'_>, unheard: &Unheard, refs: &Refs) -> BTreeSet<&'static str> {
+        let said = arrival.forward.fields.iter();
+        match unheard {
+            Unheard::Values(attempts) => {
+                let held = arrival.known.as_ref().and_then(|known| known.link.wire.as_ref());
+                let attempts = attempts.iter().filter_map(serde_json::Value::as_object);
+                let written = attempts.map(|values| self.said_by(arrival, &overlay(held, values), refs));
+                let written: Vec<Fields> = written.collect();
+                let ours = said.filter(|(path, value)| {
+                    let mut all = written.iter();
+                    all.any(|fields| fields.get(path) == Some(*value))
+                });
+                ours.map(|(path, _)| path).collect()
+            }
+            Unheard::Whole(history) => {
+                let ours = said.filter(|(path, value)| {
+                    let value = stored::to_json(value);
+                    history
+                        .iter()
+                        .any(|change| change.path == *path && change.after == value)
+                });
+                ours.map(|(path, _)| path).collect()
+            }
+        }
+    }
+
+    /// What an object would say if it held these values.
+    fn said_by(&self, arrival: &Arrival<'_>, wire: &serde_json::Value, refs: &Refs) -> Fields {
+        let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
+        let (mapping, context) = (&arrival.sync.mapping, arrival.sync.context());
+        mapping.forward(wire, base_of(arrival), context, &resolve).fields
     }
 
     /// The record id that an object carries as our key.
@@ -167,7 +193,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrival: Arrival<'_>,
-        (mut record, echoed): (Record, &BTreeSet<&'static str>),
+        (mut record, echoed): (Record, BTreeSet<&'static str>),
         refs: &Refs,
         parked: &BTreeSet<String>,
         commit: &mut SyncCommit,
@@ -180,7 +206,7 @@ impl Engine {
             external_id: &arrival.object.id,
             fields: &arrival.forward.fields,
             base: arrival.known.as_ref().and_then(|known| known.link.base.as_ref()),
-            echoed,
+            echoed: &echoed,
             changed_at: arrival.object.modified.unwrap_or(now),
             observed_at: now,
         };

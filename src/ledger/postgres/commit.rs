@@ -42,6 +42,7 @@ impl Work for Commit {
         write_match_keys(&transaction, &commit.records).await?;
         write_links(&transaction, &commit.links).await?;
         write_conflicts(&transaction, &commit.conflicts).await?;
+        write_sending(&transaction, &commit.sending).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
@@ -298,7 +299,27 @@ async fn write_conflicts(transaction: &Transaction<'_>, conflicts: &[Conflict]) 
     .await
 }
 
-/// A push that was marked again since it was read is left as it is.
+async fn write_sending(transaction: &Transaction<'_>, sending: &[Push]) -> Result<(), Failure> {
+    if sending.is_empty() {
+        return Ok(());
+    }
+    let sql = "UPDATE pushes p SET sent = n.sent \
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[]) \
+               AS n (connection, object, kind, record, sent) \
+               WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
+               AND p.record = n.record";
+    let sent = |push: &Push| json_text(&serde_json::Value::Array(push.sent.clone()));
+    let values: &Params<'_> = &[
+        &column(sending, |push| text(&push.connection)),
+        &column(sending, |push| text(&push.object)),
+        &column(sending, |push| push.record.kind.name()),
+        &column(sending, |push| push.record.uuid),
+        &column(sending, sent),
+    ];
+    execute(transaction, sql, values).await
+}
+
+/// A push that was marked again since it was read is left as it is, but for what was sent: that was heard of.
 async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -> Result<(), Failure> {
     let done: Vec<&(Push, PushEnd)> = ended.iter().filter(|(_, end)| *end == PushEnd::Done).collect();
     let later: Vec<(&Push, i64)> = ended
@@ -323,6 +344,13 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
             &column(pushes(), |push| big(push.mark)),
         ];
         execute(transaction, sql, values).await?;
+        // Marked again since: still owed, but what was sent of it was heard of.
+        let sql = "UPDATE pushes p SET sent = NULL \
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) \
+                   AS n (connection, object, kind, record) \
+                   WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
+                   AND p.record = n.record AND p.sent IS NOT NULL";
+        execute(transaction, sql, &values[..4]).await?;
     }
     if !later.is_empty() {
         let sql = "UPDATE pushes p SET due_at = n.due_at, attempts = p.attempts + 1 \

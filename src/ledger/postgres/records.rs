@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::PostgresLedger;
 use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if};
+use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if, sent};
 use crate::{
     Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
 };
@@ -174,7 +175,7 @@ impl Records for PostgresLedger {
         now: Timestamp,
         at_most: usize,
     ) -> Result<Vec<Push>, LedgerError> {
-        let sql = "SELECT kind, record, mark, due_at, attempts FROM pushes \
+        let sql = "SELECT kind, record, mark, due_at, attempts, sent FROM pushes \
                    WHERE connection = $1 AND object = $2 AND due_at <= $3 ORDER BY due_at, record, kind LIMIT $4";
         let rows = self
             .database
@@ -191,8 +192,26 @@ impl Records for PostgresLedger {
                 mark: count(row.try_get(2)?)?,
                 due_at: moment(row.try_get(3)?)?,
                 attempts: count(row.try_get(4)?)?,
+                sent: sent(row.try_get(5)?)?,
             })
         })
+    }
+
+    async fn sent(
+        &self,
+        connection: &str,
+        object: &str,
+        records: &[RecordId],
+    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError> {
+        let sql = "SELECT p.kind, p.record, p.sent FROM unnest($3::text[], $4::uuid[]) AS asked (kind, id) \
+                   JOIN pushes p ON p.connection = $1 AND p.object = $2 AND p.kind = asked.kind \
+                   AND p.record = asked.id WHERE p.sent IS NOT NULL";
+        let (kinds, ids) = named(records);
+        let rows = self
+            .database
+            .query(sql, &[&text(connection), &text(object), &kinds, &ids])
+            .await?;
+        all(&rows, |row| Ok((rows::id(row, 0)?, sent(row.try_get(2)?)?)))
     }
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {

@@ -18,6 +18,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     }
     write_links(connection, &commit.links)?;
     write_conflicts(connection, &commit.conflicts)?;
+    write_sending(connection, &commit.sending)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
@@ -180,6 +181,24 @@ fn write_conflicts(connection: &Connection, conflicts: &[Conflict]) -> Result<()
 }
 
 /// A push that was marked again since it was read is left as it is.
+fn write_sending(connection: &Connection, sending: &[Push]) -> Result<(), LedgerError> {
+    let mut keep = connection.prepare_cached(
+        "UPDATE pushes SET sent = ?5 WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4",
+    )?;
+    for push in sending {
+        let (kind, record) = (push.record.kind.name(), push.record.uuid);
+        let sent = json_text(&serde_json::Value::Array(push.sent.clone()));
+        keep.execute(params![
+            push.connection,
+            push.object,
+            kind,
+            record.as_bytes(),
+            sent
+        ])?;
+    }
+    Ok(())
+}
+
 fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(), LedgerError> {
     let mut done = connection.prepare_cached(
         "DELETE FROM pushes WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 AND mark = ?5",
@@ -187,6 +206,10 @@ fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(),
     let mut later = connection.prepare_cached(
         "UPDATE pushes SET due_at = ?6, attempts = attempts + 1 \
          WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 AND mark = ?5",
+    )?;
+    let mut heard = connection.prepare_cached(
+        "UPDATE pushes SET sent = NULL WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 \
+         AND sent IS NOT NULL",
     )?;
     for (push, end) in ended {
         let (kind, record, mark) = (push.record.kind.name(), push.record.uuid, big(push.mark));
@@ -202,6 +225,9 @@ fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(),
                 micros(*at)
             ])?,
         };
+        if *end == PushEnd::Done {
+            heard.execute(params![push.connection, push.object, kind, record])?;
+        }
     }
     Ok(())
 }

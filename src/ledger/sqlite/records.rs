@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
 use rusqlite::params;
+use serde_json::Value as Json;
 
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if};
+use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if, sent};
 use crate::{
     Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
 };
@@ -204,7 +205,7 @@ impl Records for SqliteLedger {
         at_most: usize,
     ) -> Result<Vec<Push>, LedgerError> {
         let (at, object) = (connection.to_owned(), object.to_owned());
-        let sql = "SELECT kind, record, mark, due_at, attempts FROM pushes \
+        let sql = "SELECT kind, record, mark, due_at, attempts, sent FROM pushes \
                    WHERE connection = ?1 AND object = ?2 AND due_at <= ?3 ORDER BY due_at, record, kind LIMIT ?4";
         self.read(move |connection| {
             let due = params![at, object, micros(now), limit(at_most)];
@@ -216,8 +217,33 @@ impl Records for SqliteLedger {
                     mark: count(row.get(2)?)?,
                     due_at: moment(row.get(3)?)?,
                     attempts: count(row.get(4)?)?,
+                    sent: sent(row.get::<_, Option<String>>(5)?.as_deref())?,
                 })
             })
+        })
+        .await
+    }
+
+    async fn sent(
+        &self,
+        connection: &str,
+        object: &str,
+        records: &[RecordId],
+    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError> {
+        let (at, object, ids) = (connection.to_owned(), object.to_owned(), records.to_vec());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT sent FROM pushes WHERE connection = ?1 AND object = ?2 AND kind = ?3 AND record = ?4 \
+                 AND sent IS NOT NULL",
+            )?;
+            let mut found = Vec::new();
+            for id in &ids {
+                let key = params![at, object, id.kind.name(), id.uuid.as_bytes()];
+                extend(&mut found, &mut statement, key, |row| {
+                    Ok((*id, sent(row.get::<_, Option<String>>(0)?.as_deref())?))
+                })?;
+            }
+            Ok(found)
         })
         .await
     }

@@ -193,6 +193,7 @@ fn commit(
             mark: *mark,
             due_at: make::at(0),
             attempts: 0,
+            sent: Vec::new(),
         };
         let end = if *done {
             PushEnd::Done

@@ -85,6 +85,52 @@ pub(super) async fn later_counts_an_attempt_and_waits(stand: &Stand) {
     assert_eq!(due(&*ledger, 5).await[0].attempts, 0);
 }
 
+pub(super) async fn what_was_sent_is_kept_until_it_is_heard_of(stand: &Stand) {
+    let ledger = stand.open().await;
+    let marks = (1..=3).map(|number| mark("hs", deal(number), 1)).collect();
+    commit(&*ledger, vec![], marks).await;
+    let values = [
+        serde_json::json!({"name": "a"}),
+        serde_json::json!({"name": null}),
+    ];
+    let mut pushes = due(&*ledger, 1).await;
+    for push in &mut pushes {
+        push.sent = values.to_vec();
+    }
+    let sending = SyncCommit {
+        sending: pushes,
+        ..SyncCommit::default()
+    };
+    ledger.commit(sending).await.unwrap();
+    let all = [deal(1), deal(2), deal(3), deal(4)];
+    let sent = async || {
+        let mut sent = ledger.sent("hs", "deals", &all).await.unwrap();
+        sent.sort_by_key(|(record, _)| *record);
+        sent
+    };
+    let kept = |number| (deal(number), values.to_vec());
+    assert_eq!(sent().await, [kept(1), kept(2), kept(3)]);
+    let pushes = due(&*ledger, 1).await;
+    assert_eq!(pushes[0].sent, values);
+    // Marked again since: it is still owed, and what was sent of it was heard of all the same.
+    commit(&*ledger, vec![], vec![mark("hs", deal(2), 1)]).await;
+    let [first, second, third] = [0, 1, 2].map(|at| pushes[at].clone());
+    let ended = vec![
+        (first, PushEnd::Later(at(9))),
+        (second, PushEnd::Done),
+        (third, PushEnd::Done),
+    ];
+    commit(&*ledger, ended, vec![]).await;
+    assert_eq!(sent().await, [kept(1)]);
+    let owed: Vec<_> = due(&*ledger, 9)
+        .await
+        .into_iter()
+        .map(|push| push.record)
+        .collect();
+    assert_eq!(owed, [deal(2), deal(1)]);
+    assert!(ledger.sent("sf", "deals", &all).await.unwrap().is_empty());
+}
+
 pub(super) async fn pushes_come_oldest_due_first(stand: &Stand) {
     let ledger = stand.open().await;
     let marks = [(1, 30), (2, 10), (3, 20), (4, 99)];

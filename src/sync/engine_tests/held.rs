@@ -185,6 +185,16 @@ impl Records for Held {
         self.ledger.pushes(connection, object, now, limit).await
     }
 
+    async fn sent(
+        &self,
+        connection: &str,
+        object: &str,
+        records: &[RecordId],
+    ) -> Result<Vec<(RecordId, Vec<serde_json::Value>)>, LedgerError> {
+        let _busy = self.busy();
+        self.ledger.sent(connection, object, records).await
+    }
+
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
         let _busy = self.busy();
         self.ledger.cursor(connection, object).await
