@@ -66,6 +66,15 @@ impl Connection {
                 continue;
             }
             let found = self.found(work, lookup, &keys).await?;
+            {
+                // What the system told beside what was asked need not be asked for either.
+                let ids = found.iter().filter_map(|(text, found)| match found {
+                    Found::Id(id) => Some(((work.object.to_owned(), name.clone(), text.clone()), id.clone())),
+                    _ => None,
+                });
+                let mut known = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+                known.extend(ids);
+            }
             for key in keys {
                 let found = match found.get(&key).cloned() {
                     None => self.made(work, lookup, &key).await?,
