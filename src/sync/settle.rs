@@ -104,7 +104,10 @@ impl Engine {
     ) -> Result<HashMap<RecordId, Unheard>, SyncError> {
         let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
         let linked: Vec<RecordId> = known.map(|known| known.record.id).collect();
-        let sent = self.ledger.sent(place.connection, place.object, &linked).await?;
+        let sent = match linked.is_empty() {
+            true => Vec::new(),
+            false => self.ledger.sent(place.connection, place.object, &linked).await?,
+        };
         let sent = sent
             .into_iter()
             .map(|(record, values)| (record, Unheard::Values(values)));
