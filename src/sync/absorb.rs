@@ -233,9 +233,6 @@ impl Engine {
             (false, Some(object), Some(known)) => object.cmp(&known),
             _ => std::cmp::Ordering::Greater,
         };
-        if before == std::cmp::Ordering::Less {
-            return News::Old;
-        }
         let differs = || {
             let current = self
                 .plan
@@ -245,9 +242,12 @@ impl Engine {
         };
         // It was asked for before somebody wrote down what is known of it: either may be the newer one.
         let crossed = link.seen_at > batch.asked_at;
-        match by_id && (crossed || before == std::cmp::Ordering::Equal) && differs() {
-            true => News::Doubtful,
-            false => News::New,
+        let late = before != std::cmp::Ordering::Greater;
+        match (late || crossed) && differs() {
+            // A clock may have been put back, too, so that what looks old is new.
+            true if by_id => News::Doubtful,
+            true if before == std::cmp::Ordering::Less => News::Old,
+            _ => News::New,
         }
     }
 
