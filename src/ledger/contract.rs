@@ -11,8 +11,10 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::{DeliveryId, EventId, Fields, Kind, MatchKey, Record, RecordId, RunId};
+use model::{ActionId, DeliveryId, EventId, Fields, Kind, MatchKey, Record, RecordId, RunId};
 use serde_json::Value as Json;
+
+use crate::{Action, Journal};
 
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum LedgerError {
     /// The lease was given to somebody else; stop, they go on.
     #[error("the lease on `{0}` was lost to another worker")]
     LeaseLost(String),
+    /// What was to be undone is undone already.
+    #[error("{0} was undone already")]
+    Undone(ActionId),
     /// The store takes no more work just now; answer 503 and let the caller come back.
     #[error("the ledger has {waiting} writes waiting, its limit `writes_waiting_max`; try again shortly")]
     Busy {
@@ -87,6 +92,9 @@ pub struct Link {
     pub seen_at: Timestamp,
     /// Whether the object is deleted or archived there.
     pub gone: bool,
+    /// Whether a person said that the object is to be left alone: it is neither read nor written, and what refers to it
+    /// means the record.
+    pub ignored: bool,
 }
 
 /// One field of one record that changed: a row of its history.
@@ -100,7 +108,7 @@ pub struct Change {
     pub before: Json,
     /// After, in its stored JSON form.
     pub after: Json,
-    /// Why: a word of `model::merge::Reason`.
+    /// Why: a word of `model::merge::Reason`, or what a person did ([`Action::verb`]).
     pub reason: String,
     /// The connection that said so.
     pub connection: String,
@@ -207,6 +215,8 @@ pub struct Parked {
     pub code: String,
     /// The reason, for a person.
     pub reason: String,
+    /// Records between which a person is to decide.
+    pub records: Vec<RecordId>,
     /// Since when.
     pub since: Timestamp,
     /// When to look again without being asked.
@@ -253,6 +263,9 @@ pub struct SyncCommit {
     pub events: Vec<NewEvent>,
     /// The new position of a connection's object.
     pub cursor: Option<(String, String, Cursor)>,
+    /// What a person did that all this comes from. Refused as [`LedgerError::Undone`] when it undoes what is undone
+    /// already.
+    pub action: Option<Action>,
 }
 
 /// A record together with one of its links.
@@ -289,7 +302,7 @@ pub trait Records: Send + Sync {
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError>;
     /// All links of records, at every connection.
     async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError>;
-    /// The external ids of an object's links that are not gone, in bytewise order, after an id. At most `limit`.
+    /// The external ids of an object's links that are neither gone nor ignored, in bytewise order, after an id. At most `limit`.
     async fn linked_ids(
         &self,
         connection: &str,
@@ -297,7 +310,8 @@ pub trait Records: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, LedgerError>;
-    /// Records of a kind that have one of the keys and are not deleted: (key, record), ordered by key then record.
+    /// Records of a kind that have one of the keys and are not deleted, but for those that were merged into another one:
+    /// (key, record), ordered by key then record.
     async fn matching(&self, kind: Kind, keys: &[MatchKey])
     -> Result<Vec<(MatchKey, RecordId)>, LedgerError>;
     /// One page of records of a kind, by id, after an id; newest last. At most `limit`.
@@ -672,6 +686,6 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// The whole contract.
-pub trait Ledger: Leases + Records + Deliveries + Upkeep {}
+pub trait Ledger: Leases + Records + Journal + Deliveries + Upkeep {}
 
-impl<T: Leases + Records + Deliveries + Upkeep> Ledger for T {}
+impl<T: Leases + Records + Journal + Deliveries + Upkeep> Ledger for T {}

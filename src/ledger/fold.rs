@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use model::{Record, RecordId};
 
 use crate::{
-    Change, Conflict, Cursor, Lease, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark,
+    Action, Change, Conflict, Cursor, Lease, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark,
     RecordWrite, SyncCommit,
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct Folded {
     /// As given.
     pub(crate) events: Vec<NewEvent>,
     pub(crate) cursor: Option<(String, String, Cursor)>,
+    pub(crate) action: Option<Action>,
 }
 
 /// A record as it is after all its writes of the commit.
@@ -69,6 +70,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
             .collect(),
         events: commit.events,
         cursor: commit.cursor,
+        action: commit.action,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The one source of truth, in SQLite or PostgreSQL.
 //!
 //! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
-//! ([`Deliveries`]), *records* with links, history, conflicts, and what sync owes ([`Records`]), who may work on what
-//! ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives a store that keeps it.
+//! ([`Deliveries`]), *records* with links, history, conflicts, and what sync owes ([`Records`]), what persons did with them
+//! ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives a store that keeps it.
 //!
 //! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one
 //! bad one takes back only itself; a write with a lost lease or against an old version writes nothing at all; two
@@ -12,6 +12,7 @@
 
 mod contract;
 mod fold;
+mod journal;
 mod open;
 mod postgres;
 mod sqlite;
@@ -21,10 +22,11 @@ mod stored;
 mod suite;
 
 pub use contract::*;
+pub use journal::{Action, ActionFilter, Journal};
 pub use open::{Durability, OpenError, Settings, open};
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "records",
     "history",
     "match_keys",
@@ -39,4 +41,5 @@ const TABLES: [&str; 14] = [
     "refusals",
     "runs",
     "leases",
+    "actions",
 ];

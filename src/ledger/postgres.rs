@@ -10,6 +10,7 @@ mod batcher;
 mod commit;
 mod database;
 mod deliveries;
+mod journal;
 mod leases;
 mod migrate;
 mod records;

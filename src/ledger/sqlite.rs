@@ -8,6 +8,7 @@ mod accept;
 mod commit;
 mod connect;
 mod deliveries;
+mod journal;
 mod leases;
 mod readers;
 mod records;

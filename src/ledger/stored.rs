@@ -99,6 +99,19 @@ pub(crate) fn delivery_columns(attempt: &crate::Attempt) -> (&'static str, i64) 
     }
 }
 
+/// Ids of records as rows keep them; none are nothing.
+pub(crate) fn ids_text(ids: &[RecordId]) -> Option<String> {
+    (!ids.is_empty()).then(|| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+}
+
+/// Ids of records from a row.
+pub(crate) fn ids(text: Option<&str>) -> Result<Vec<RecordId>, LedgerError> {
+    let words = text.unwrap_or_default().split_whitespace();
+    words
+        .map(|word| word.parse().map_err(|_| damaged("the id of a record", word)))
+        .collect()
+}
+
 /// A row that says what cannot be.
 pub(crate) fn damaged(what: &str, found: &str) -> LedgerError {
     LedgerError::Store(format!(

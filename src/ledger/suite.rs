@@ -7,6 +7,7 @@ mod agree;
 mod commits;
 mod crash;
 mod delivering;
+mod journal;
 mod leases;
 mod make;
 mod opening;
@@ -70,6 +71,13 @@ macro_rules! everywhere {
                 later_counts_an_attempt_and_waits
                 what_was_sent_is_kept_until_it_is_heard_of
                 pushes_come_oldest_due_first;
+            journal:
+                what_was_done_is_listed_newest_first
+                an_action_is_undone_once
+                what_a_refused_commit_did_is_not_in_the_journal
+                who_refers_to_a_record_is_found
+                a_record_that_was_merged_away_is_still_found_by_its_keys
+                what_is_ignored_is_not_asked_for_nor_owed;
             accepting:
                 what_a_source_says_twice_is_a_duplicate
                 the_same_thing_twice_in_one_batch_is_a_duplicate

@@ -41,6 +41,12 @@ macro_rules! typed_id {
 typed_id!(EventTag, "evt", EventId, "The id of an event, `evt_…`.");
 typed_id!(DeliveryTag, "dlv", DeliveryId, "The id of a delivery, `dlv_…`.");
 typed_id!(RunTag, "run", RunId, "The id of a run, `run_…`.");
+typed_id!(
+    ActionTag,
+    "act",
+    ActionId,
+    "The id of what a person did, `act_…`."
+);
 
 /// How many characters of what is no id an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;

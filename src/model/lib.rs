@@ -25,7 +25,7 @@ mod value;
 
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};
 pub use field::{Field, FieldType, Kind};
-pub use id::{DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
+pub use id::{ActionId, DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
 pub use identity::{MatchKey, default_match_rules, match_keys};
 pub use merge::merge;
 pub use money::{Currency, Money};

@@ -96,6 +96,8 @@ pub struct Record {
     pub updated_at: Timestamp,
     /// When it was deleted; the row stays as a tombstone.
     pub deleted_at: Option<Timestamp>,
+    /// The record of the same kind that stands for it since a person made the two one; it is deleted then, too.
+    pub merged_into: Option<RecordId>,
     /// Its values; blank ones are kept as [`Value::Null`], so that a cleared field is known to be clear.
     pub fields: Fields,
     /// Who said each value; one entry for each path in `fields`.
@@ -116,6 +118,7 @@ impl Record {
             created_at: at,
             updated_at: at,
             deleted_at: None,
+            merged_into: None,
             fields: Fields::new(),
             provenance: BTreeMap::new(),
         }

@@ -464,6 +464,7 @@ impl Engine {
             modified: modified.or_else(|| owed.link.as_ref()?.modified),
             seen_at: self.world.now(),
             gone: false,
+            ignored: false,
         }
     }
 
@@ -500,6 +501,7 @@ impl Engine {
             inbound: false,
             code: code.to_owned(),
             reason,
+            records: Vec::new(),
             since: self.world.now(),
             retry_at: None,
         }

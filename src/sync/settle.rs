@@ -256,6 +256,7 @@ impl Engine {
             modified: arrival.object.modified,
             seen_at: now,
             gone: left,
+            ignored: false,
         });
         self.owe(
             place,
@@ -413,6 +414,7 @@ impl Engine {
             inbound: true,
             code: code.to_owned(),
             reason,
+            records: Vec::new(),
             since: self.world.now(),
             retry_at,
         }

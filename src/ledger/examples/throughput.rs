@@ -147,6 +147,7 @@ fn a_page(round: u8, page: u64, version: u64) -> SyncCommit {
         modified: None,
         seen_at: now(),
         gone: false,
+        ignored: false,
     });
     let marks = records.iter().map(|write| PushMark {
         connection: "hs".into(),
@@ -202,6 +203,7 @@ fn a_record(id: RecordId, version: u64) -> RecordWrite {
             created_at: now(),
             updated_at: now(),
             deleted_at: None,
+            merged_into: None,
             provenance: fields.iter().map(|(path, _)| (path, said.clone())).collect(),
             fields,
         },

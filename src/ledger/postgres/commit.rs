@@ -11,13 +11,13 @@ use deadpool_postgres::{Client, GenericClient, Transaction};
 use model::RecordId;
 use model::stored::{encode_fields, encode_provenance};
 
-use super::Params;
 use super::accept::accept;
 use super::database::{Failure, Work, finish};
 use super::leases::held;
 use super::rows::{self, column, text};
+use super::{Params, journal};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, json_text, micros};
+use crate::stored::{big, encode_history, ids_text, json_text, micros};
 use crate::{Conflict, Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
 
 /// A commit to be written.
@@ -48,6 +48,9 @@ impl Work for Commit {
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
         let events: Vec<&NewEvent> = commit.events.iter().collect();
         accept(&transaction, &events).await?;
+        if let Some(action) = &commit.action {
+            journal::write(&transaction, action).await?;
+        }
         if let Some((at, object, cursor)) = &commit.cursor {
             write_cursor(&transaction, at, object, cursor).await?;
         }
@@ -55,7 +58,11 @@ impl Work for Commit {
     }
 }
 
-async fn execute(transaction: &Transaction<'_>, sql: &str, params: &Params<'_>) -> Result<(), Failure> {
+pub(super) async fn execute(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    params: &Params<'_>,
+) -> Result<(), Failure> {
     let statement = transaction.prepare_cached(sql).await?;
     transaction.execute(&statement, params).await?;
     Ok(())
@@ -86,9 +93,10 @@ async fn write_records(transaction: &Transaction<'_>, records: &[Written]) -> Re
         found.extend(ids(transaction, sql, &[&kinds, &uuids, &versions]).await?);
     }
     if !new.is_empty() {
-        let sql = "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
+        let sql = "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance, \
+                   merged_into) \
                    SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], \
-                   $6::bigint[], $7::text[], $8::text[]) AS n (kind, id) ORDER BY n.kind, n.id \
+                   $6::bigint[], $7::text[], $8::text[], $9::uuid[]) AS n (kind, id) ORDER BY n.kind, n.id \
                    ON CONFLICT DO NOTHING RETURNING kind, id";
         found.extend(with_columns(transaction, sql, &new).await?);
     }
@@ -102,10 +110,11 @@ async fn write_records(transaction: &Transaction<'_>, records: &[Written]) -> Re
     }
     if !old.is_empty() {
         let sql = "UPDATE records r SET version = n.version, created_at = n.created_at, updated_at = n.updated_at, \
-                   deleted_at = n.deleted_at, fields = n.fields, provenance = n.provenance \
+                   deleted_at = n.deleted_at, fields = n.fields, provenance = n.provenance, \
+                   merged_into = n.merged_into \
                    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
-                   $7::text[], $8::text[]) \
-                   AS n (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
+                   $7::text[], $8::text[], $9::uuid[]) \
+                   AS n (kind, id, version, created_at, updated_at, deleted_at, fields, provenance, merged_into) \
                    WHERE r.kind = n.kind AND r.id = n.id RETURNING r.kind, r.id";
         with_columns(transaction, sql, &old).await?;
     }
@@ -130,6 +139,7 @@ async fn with_columns(
             &column(records(), |record| record.deleted_at.map(micros)),
             &column(records(), |record| encode_fields(&record.fields)),
             &column(records(), |record| encode_provenance(&record.provenance)),
+            &column(records(), |record| record.merged_into.map(|into| into.uuid)),
         ],
     )
     .await
@@ -235,15 +245,15 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
     let values: &Params<'_> = &[&kinds, &records, &connections, &objects, &external_ids];
     execute(transaction, sql, values).await?;
     let sql = "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \
-               seen_at, gone, modified) \
+               seen_at, gone, modified, ignored) \
                SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], \
-               $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[]) \
+               $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::boolean[]) \
                AS n (kind, record, connection, object, external_id) \
                ORDER BY n.connection, n.object, n.external_id \
                ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
                record = excluded.record, base = excluded.base, wire = excluded.wire, \
                external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-               modified = excluded.modified";
+               modified = excluded.modified, ignored = excluded.ignored";
     execute(
         transaction,
         sql,
@@ -259,6 +269,7 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
             &column(links, |link| micros(link.seen_at)),
             &column(links, |link| link.gone),
             &column(links, |link| link.modified.map(micros)),
+            &column(links, |link| link.ignored),
         ],
     )
     .await
@@ -411,12 +422,12 @@ async fn write_parked(
     if parked.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at) \
+    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records) \
                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
-               $7::bigint[], $8::bigint[]) AS n (connection, object, key, inbound) \
+               $7::bigint[], $8::bigint[], $9::text[]) AS n (connection, object, key, inbound) \
                ORDER BY n.connection, n.object, n.key, n.inbound \
                ON CONFLICT (connection, object, key, inbound) DO UPDATE SET code = excluded.code, \
-               reason = excluded.reason, since = excluded.since, retry_at = excluded.retry_at";
+               reason = excluded.reason, since = excluded.since, retry_at = excluded.retry_at, records = excluded.records";
     let values: &Params<'_> = &[
         &column(parked, |item| text(&item.connection)),
         &column(parked, |item| text(&item.object)),
@@ -426,6 +437,7 @@ async fn write_parked(
         &column(parked, |item| text(&item.reason)),
         &column(parked, |item| micros(item.since)),
         &column(parked, |item| item.retry_at.map(micros)),
+        &column(parked, |item| ids_text(&item.records)),
     ];
     execute(transaction, sql, values).await
 }

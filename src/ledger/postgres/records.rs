@@ -10,7 +10,7 @@ use super::PostgresLedger;
 use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if, sent};
+use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
 use crate::{
     Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
 };
@@ -74,7 +74,7 @@ impl Records for PostgresLedger {
         at_most: usize,
     ) -> Result<Vec<String>, LedgerError> {
         let sql = "SELECT external_id FROM links WHERE connection = $1 AND object = $2 AND external_id > $3 \
-                   AND NOT gone ORDER BY external_id LIMIT $4";
+                   AND NOT gone AND NOT ignored ORDER BY external_id LIMIT $4";
         let after = text(after.unwrap_or_default());
         let rows = self
             .database
@@ -89,7 +89,7 @@ impl Records for PostgresLedger {
         keys: &[MatchKey],
     ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
         let sql = "SELECT m.key, m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
-                   WHERE m.kind = $1 AND m.key = ANY($2) AND r.deleted_at IS NULL ORDER BY m.key, m.record";
+                   WHERE m.kind = $1 AND m.key = ANY($2) AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) ORDER BY m.key, m.record";
         let keys = column(keys, |key| text(&key.0));
         let rows = self.database.query(sql, &[&kind.name(), &keys]).await?;
         all(&rows, |row| {
@@ -158,7 +158,7 @@ impl Records for PostgresLedger {
         let sql = "WITH marked AS (\
                    INSERT INTO pushes AS p (connection, object, kind, record, mark, due_at, attempts) \
                    SELECT connection, object, kind, record, 1, $3::bigint, 0 FROM links \
-                   WHERE connection = $1 AND object = $2 AND NOT gone ORDER BY kind, record \
+                   WHERE connection = $1 AND object = $2 AND NOT gone AND NOT ignored ORDER BY kind, record \
                    ON CONFLICT (connection, object, kind, record) \
                    DO UPDATE SET mark = p.mark + 1, attempts = 0, due_at = least(p.due_at, excluded.due_at) \
                    RETURNING 1) SELECT count(*) FROM marked";
@@ -231,7 +231,7 @@ impl Records for PostgresLedger {
     }
 
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
-        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at FROM parked \
+        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
                    WHERE ($1::text IS NULL OR connection = $1) AND ($2::text IS NULL OR object = $2) \
                    AND ($3::boolean IS NULL OR inbound = $3) AND ($4::bigint IS NULL OR retry_at <= $4) \
                    ORDER BY since, connection, object, key, inbound LIMIT $5";
@@ -254,6 +254,7 @@ impl Records for PostgresLedger {
                 reason: row.try_get(5)?,
                 since: moment(row.try_get(6)?)?,
                 retry_at: moment_if(row.try_get(7)?)?,
+                records: ids(row.try_get(8)?)?,
             })
         })
     }

@@ -28,10 +28,10 @@ pub(super) fn id(row: &Row, column: usize) -> Result<RecordId, LedgerError> {
 }
 
 /// The columns that [`record`] reads, of a table `r`.
-pub(super) const RECORD_COLUMNS: &str =
-    "r.kind, r.id, r.version, r.created_at, r.updated_at, r.deleted_at, r.fields, r.provenance";
+pub(super) const RECORD_COLUMNS: &str = "r.kind, r.id, r.version, r.created_at, r.updated_at, r.deleted_at, r.fields, r.provenance, \
+     r.merged_into";
 
-/// A record from eight columns, the first of which is `from`.
+/// A record from nine columns, the first of which is `from`.
 pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
     let id = id(row, from)?;
     Ok(Record {
@@ -40,6 +40,9 @@ pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
         created_at: moment(row.try_get(from + 3)?)?,
         updated_at: moment(row.try_get(from + 4)?)?,
         deleted_at: moment_if(row.try_get(from + 5)?)?,
+        merged_into: row
+            .try_get::<_, Option<uuid::Uuid>>(from + 8)?
+            .map(|uuid| RecordId::new(id.kind, uuid)),
         fields: model::stored::decode_fields(id.kind, row.try_get(from + 6)?)?,
         provenance: model::stored::decode_provenance(id.kind, row.try_get(from + 7)?)?,
     })
@@ -47,9 +50,9 @@ pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
 
 /// The columns that [`link`] reads, of a table `l`.
 pub(super) const LINK_COLUMNS: &str = "l.connection, l.object, l.external_id, l.kind, l.record, l.base, l.wire, \
-                                       l.external_version, l.seen_at, l.gone, l.modified";
+                                       l.external_version, l.seen_at, l.gone, l.modified, l.ignored";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 11;
+pub(super) const LINK_COLUMNS_COUNT: usize = 12;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
@@ -69,6 +72,7 @@ pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
         seen_at: moment(row.try_get(8)?)?,
         gone: row.try_get(9)?,
         modified: moment_if(row.try_get(10)?)?,
+        ignored: row.try_get(11)?,
     })
 }
 

@@ -3,9 +3,9 @@
 use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
-use super::{accept, leases, rows};
+use super::{accept, journal, leases, rows};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, json_text, micros};
+use crate::stored::{big, encode_history, ids_text, json_text, micros};
 use crate::{Conflict, Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark};
 
 /// Writes all of a commit. On an error the caller takes everything back.
@@ -23,6 +23,9 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     write_marks(connection, &commit.marks)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
     accept::accept(connection, &commit.events)?;
+    if let Some(action) = &commit.action {
+        journal::write(connection, action)?;
+    }
     if let Some((at, object, cursor)) = &commit.cursor {
         write_cursor(connection, at, object, cursor)?;
     }
@@ -32,12 +35,12 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
 /// Every record must be there at the version it was read at, or not be there when it is new.
 fn write_records(connection: &Connection, records: &[Written]) -> Result<(), LedgerError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        "INSERT INTO records (kind, id, version, created_at, updated_at, deleted_at, fields, provenance, merged_into) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
     )?;
     let mut update = connection.prepare_cached(
         "UPDATE records SET version = ?3, created_at = ?4, updated_at = ?5, deleted_at = ?6, fields = ?7, \
-         provenance = ?8 WHERE kind = ?1 AND id = ?2 AND version = ?9",
+         provenance = ?8, merged_into = ?9 WHERE kind = ?1 AND id = ?2 AND version = ?10",
     )?;
     let mut stale = Vec::new();
     for Written {
@@ -53,14 +56,16 @@ fn write_records(connection: &Connection, records: &[Written]) -> Result<(), Led
             encode_fields(&record.fields),
             encode_provenance(&record.provenance),
         );
+        let into = record.merged_into.map(|into| into.uuid);
+        let into = into.as_ref().map(uuid::Uuid::as_bytes);
         let written = if *read_version == 0 {
             insert.execute(params![
-                kind, id, version, created, updated, deleted, fields, provenance
+                kind, id, version, created, updated, deleted, fields, provenance, into
             ])?
         } else {
             let read = big(*read_version);
             update.execute(params![
-                kind, id, version, created, updated, deleted, fields, provenance, read
+                kind, id, version, created, updated, deleted, fields, provenance, into, read
             ])?
         };
         if written == 0 {
@@ -120,11 +125,11 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
     )?;
     let mut upsert = connection.prepare_cached(
         "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, seen_at, \
-         gone, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+         gone, modified, ignored) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
          ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
          record = excluded.record, base = excluded.base, wire = excluded.wire, \
          external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-         modified = excluded.modified",
+         modified = excluded.modified, ignored = excluded.ignored",
     )?;
     // First all that goes, then all that comes: two records may trade their objects.
     for link in links {
@@ -148,7 +153,8 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
             link.external_version,
             micros(link.seen_at),
             link.gone,
-            link.modified.map(micros)
+            link.modified.map(micros),
+            link.ignored
         ])?;
     }
     Ok(())
@@ -262,10 +268,10 @@ fn write_parked(
         remove.execute(params![at, object, key, inbound])?;
     }
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (connection, object, key, inbound) \
+        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connection, object, key, inbound) \
          DO UPDATE SET code = excluded.code, reason = excluded.reason, since = excluded.since, \
-         retry_at = excluded.retry_at",
+         retry_at = excluded.retry_at, records = excluded.records",
     )?;
     for item in parked {
         upsert.execute(params![
@@ -276,7 +282,8 @@ fn write_parked(
             item.code,
             item.reason,
             micros(item.since),
-            item.retry_at.map(micros)
+            item.retry_at.map(micros),
+            ids_text(&item.records)
         ])?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, json, limit, micros, moment, moment_if, sent};
+use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
 use crate::{
     Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
 };
@@ -88,7 +88,7 @@ impl Records for SqliteLedger {
         let after = after.unwrap_or_default().to_owned();
         self.read(move |connection| {
             let sql = "SELECT external_id FROM links WHERE connection = ?1 AND object = ?2 AND external_id > ?3 \
-                       AND gone = 0 ORDER BY external_id LIMIT ?4";
+                       AND gone = 0 AND ignored = 0 ORDER BY external_id LIMIT ?4";
             all(connection, sql, params![at, object, after, limit(at_most)], |row| Ok(row.get(0)?))
         })
         .await
@@ -103,7 +103,7 @@ impl Records for SqliteLedger {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
-                 WHERE m.kind = ?1 AND m.key = ?2 AND r.deleted_at IS NULL ORDER BY m.record",
+                 WHERE m.kind = ?1 AND m.key = ?2 AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) ORDER BY m.record",
             )?;
             let mut found = Vec::new();
             for key in &keys {
@@ -186,7 +186,7 @@ impl Records for SqliteLedger {
         self.write(1, move |connection| {
             let sql = "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
                        SELECT connection, object, kind, record, 1, ?3, 0 FROM links \
-                       WHERE connection = ?1 AND object = ?2 AND gone = 0 \
+                       WHERE connection = ?1 AND object = ?2 AND gone = 0 AND ignored = 0 \
                        ON CONFLICT (connection, object, kind, record) \
                        DO UPDATE SET mark = mark + 1, attempts = 0, due_at = min(due_at, excluded.due_at)";
             let marked = connection
@@ -267,7 +267,7 @@ impl Records for SqliteLedger {
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
         let (connection, object) = filter.of.clone().unzip();
         let (inbound, retry_by) = (filter.inbound, filter.retry_by.map(micros));
-        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at FROM parked \
+        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
                    WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR object = ?2) \
                    AND (?3 IS NULL OR inbound = ?3) AND (?4 IS NULL OR retry_at <= ?4) \
                    ORDER BY since, connection, object, key, inbound LIMIT ?5";
@@ -283,6 +283,7 @@ impl Records for SqliteLedger {
                     reason: row.get(5)?,
                     since: moment(row.get(6)?)?,
                     retry_at: moment_if(row.get(7)?)?,
+                    records: ids(row.get::<_, Option<String>>(8)?.as_deref())?,
                 })
             })
         })

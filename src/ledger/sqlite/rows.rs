@@ -42,6 +42,11 @@ pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, LedgerError> {
     Ok(Uuid::from_bytes(row.get(column)?))
 }
 
+/// A UUID from a column of 16 bytes that may be empty.
+pub(super) fn uuid_if(row: &Row<'_>, column: usize) -> Result<Option<Uuid>, LedgerError> {
+    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+}
+
 /// A text column without a copy.
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, LedgerError> {
     let text = row.get_ref(column)?.as_str();
@@ -72,13 +77,15 @@ macro_rules! record_columns {
             $table,
             ".fields, ",
             $table,
-            ".provenance"
+            ".provenance, ",
+            $table,
+            ".merged_into"
         )
     };
 }
 pub(super) use record_columns;
 
-/// A record from eight columns, the first of which is `from`.
+/// A record from nine columns, the first of which is `from`.
 pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> {
     let id = id(row, from)?;
     Ok(Record {
@@ -87,6 +94,7 @@ pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> 
         created_at: moment(row.get(from + 3)?)?,
         updated_at: moment(row.get(from + 4)?)?,
         deleted_at: moment_if(row.get(from + 5)?)?,
+        merged_into: uuid_if(row, from + 8)?.map(|uuid| RecordId::new(id.kind, uuid)),
         fields: model::stored::decode_fields(id.kind, text(row, from + 6)?)?,
         provenance: model::stored::decode_provenance(id.kind, text(row, from + 7)?)?,
     })
@@ -95,9 +103,9 @@ pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> 
 /// The columns that [`link`] reads.
 pub(super) const LINK_COLUMNS: &str = "links.connection, links.object, links.external_id, links.kind, links.record, \
      links.base, links.wire, links.external_version, links.seen_at, links.gone, \
-     links.modified";
+     links.modified, links.ignored";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 11;
+pub(super) const LINK_COLUMNS_COUNT: usize = 12;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
@@ -117,6 +125,7 @@ pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
         seen_at: moment(row.get(8)?)?,
         gone: row.get(9)?,
         modified: moment_if(row.get(10)?)?,
+        ignored: row.get(11)?,
     })
 }
 

@@ -101,6 +101,7 @@ pub(super) fn record(id: RecordId, version: u64) -> Record {
         created_at: at(0),
         updated_at: at(i64::try_from(version).unwrap()),
         deleted_at: None,
+        merged_into: None,
         fields,
         provenance,
     }
@@ -144,6 +145,7 @@ pub(super) fn link(connection: &str, external_id: &str, record: RecordId) -> Lin
         modified: None,
         seen_at: at(5),
         gone: false,
+        ignored: false,
     }
 }
 
@@ -178,6 +180,7 @@ pub(super) fn parked(key: &str, inbound: bool, since: i64, retry_at: Option<i64>
         inbound,
         code: "mapping".into(),
         reason: "no currency".into(),
+        records: Vec::new(),
         since: at(since),
         retry_at: retry_at.map(at),
     }

@@ -49,6 +49,7 @@ async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
             modified: None,
             seen_at: at,
             gone: false,
+            ignored: false,
         });
         let change = Change {
             version: 1,

@@ -91,6 +91,11 @@ pass_on! { Leases {
     release(lease: &Lease) -> ();
 } }
 
+pass_on! { Journal {
+    actions(filter: &ActionFilter, limit: usize) -> Vec<Action>;
+    referring(to: RecordId, limit: usize) -> Vec<Record>;
+} }
+
 #[async_trait]
 impl Records for Held {
     async fn linked(
