@@ -231,6 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn the_larger_value_of_what_has_no_order_is_a_finding() {
+        let right = "records:\n  deal: { policies: { amount: max, expected_close_date: min } }\n";
+        let mut report = Report::new();
+        let config = Config::read(&Source::new("interconnect.yaml", right), &mut report).unwrap();
+        assert!(report.is_empty(), "{}", report.render(false));
+        let policies = &config.records[&model::Kind::Deal].policies;
+        assert_eq!(policies["amount"], model::merge::Policy::Max);
+        assert_eq!(policies["expected_close_date"], model::merge::Policy::Min);
+        assert_snapshot!(findings("records:\n  deal:\n    policies:\n      name: max\n"), @r"
+        error[IC0116]: `max` needs values of which one is larger, and `name` has none
+         --> interconnect.yaml:4:13
+          |
+        4 |       name: max
+          |             ^^^
+          |
+          = help: numbers, amounts, days and moments have an order; write `most_recent` or an owner for others
+        ");
+    }
+
+    #[test]
     fn the_commented_examples_are_valid_too() {
         // Every example line of the shipped file with its comment sign taken off must be accepted as it stands.
         let mut text = String::new();

@@ -5,6 +5,7 @@
 
 mod account;
 mod check;
+mod conflict;
 mod connection;
 mod delivery;
 mod demo;

@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 
 use clap::Subcommand;
-use ledger::{Change, Conflict, Link};
+use ledger::{Change, Conflict, ConflictFilter, Link};
 use model::{Kind, Record, RecordId, stored};
 use serde_json::{Map, Value as Json, json};
 
 use super::out::table;
-use super::{Common, Exit, Out};
+use super::{Common, Exit, Out, conflict};
 use crate::hub;
+
+/// Conflicts of one record that are shown.
+const CONFLICTS_MAX: usize = 1_000;
 
 /// What to do with records.
 #[derive(Subcommand)]
@@ -101,12 +104,22 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, out: &Out) -> Result<Exit, 
     let fails = |error: ledger::LedgerError| error.to_string();
     let links = ledger.links(&[record.id]).await.map_err(fails)?;
     let history = ledger.history(record.id).await.map_err(fails)?;
-    let conflicts = ledger.conflicts(record.id).await.map_err(fails)?;
+    let filter = ConflictFilter {
+        record: Some(record.id),
+        ..ConflictFilter::default()
+    };
+    let conflicts = ledger
+        .list_conflicts(&filter, None, CONFLICTS_MAX)
+        .await
+        .map_err(fails)?;
     let mut json = document(&record);
     if let Json::Object(map) = &mut json {
         map.insert("links".into(), links.iter().map(link_json).collect());
         map.insert("history".into(), history.iter().map(change_json).collect());
-        map.insert("conflicts".into(), conflicts.iter().map(conflict_json).collect());
+        map.insert(
+            "conflicts".into(),
+            conflicts.iter().map(conflict::document).collect(),
+        );
     }
     out.data(json, || text(&record, &links, &history, &conflicts));
     Ok(Exit::Ok)
@@ -162,12 +175,6 @@ fn change_json(change: &Change) -> Json {
         "changed_at": change.changed_at.to_string(), "run": change.run.to_string()})
 }
 
-fn conflict_json(conflict: &Conflict) -> Json {
-    json!({"field": conflict.path, "connection": conflict.connection, "base": conflict.base, "ours": conflict.ours,
-        "theirs": conflict.theirs, "kept": conflict.kept, "open": conflict.open,
-        "found_at": conflict.found_at.to_string()})
-}
-
 fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Conflict]) -> String {
     let mut text = format!(
         "{}  version {}, changed {}\n\n",
@@ -216,16 +223,7 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
         table(&["version", "field", "change", "by", "changed there"], &rows)
     );
     for conflict in conflicts {
-        let state = if conflict.open {
-            "waits for a decision"
-        } else {
-            "settled"
-        };
-        let _ = write!(
-            text,
-            "\n\nconflict on {} with {}: ours {}, theirs {}, kept {} ({state})",
-            conflict.path, conflict.connection, conflict.ours, conflict.theirs, conflict.kept
-        );
+        let _ = write!(text, "\n\n{}", conflict::line(conflict));
     }
     text
 }

@@ -224,7 +224,7 @@ pub(super) fn records(
         let policies = policies
             .filter_map(|(path, place, node)| {
                 let path = field(kind, path, *place, source, report)?;
-                Some((path, policy(node, source, connections, report)?))
+                Some((path, policy(node, (kind, path), source, connections, report)?))
             })
             .collect();
         inner.finish(report);
@@ -266,6 +266,7 @@ fn field(kind: Kind, path: &str, place: Place, source: &Source, report: &mut Rep
 
 fn policy(
     node: &Node,
+    (kind, path): (Kind, &str),
     source: &Source,
     connections: &BTreeMap<String, ConnectionConfig>,
     report: &mut Report,
@@ -274,6 +275,22 @@ fn policy(
         Some("most_recent") => return Some(Policy::MostRecent),
         Some("merge_set") => return Some(Policy::MergeSet),
         Some("manual") => return Some(Policy::Manual),
+        Some(word @ ("max" | "min")) => {
+            if kind
+                .field(path)
+                .is_some_and(|field| field.field_type.is_ordered())
+            {
+                return Some(if word == "max" { Policy::Max } else { Policy::Min });
+            }
+            report.error(
+                "IC0116",
+                source,
+                node.place,
+                format!("`{word}` needs values of which one is larger, and `{path}` has none"),
+                "numbers, amounts, days and moments have an order; write `most_recent` or an owner for others",
+            );
+            return None;
+        }
         Some(other) => {
             report.error(
                 "IC0114",
@@ -282,7 +299,15 @@ fn policy(
                 format!("`{other}` is not a policy"),
                 suggestion(
                     other,
-                    ["most_recent", "merge_set", "manual", "{ owner: <connection> }"].into_iter(),
+                    [
+                        "most_recent",
+                        "merge_set",
+                        "max",
+                        "min",
+                        "manual",
+                        "{ owner: <connection> }",
+                    ]
+                    .into_iter(),
                 ),
             );
             return None;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use model::{ActionId, DeliveryId, EventId, Fields, Kind, MatchKey, Record, RecordId, RunId};
 use serde_json::Value as Json;
 
-use crate::{Action, Journal};
+use crate::{Action, Conflict, Conflicts, Journal};
 
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -122,29 +122,6 @@ pub struct Change {
     pub run: RunId,
 }
 
-/// Two sides changed the same field.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conflict {
-    /// The record.
-    pub record: RecordId,
-    /// The field.
-    pub path: String,
-    /// The connection that differs from us.
-    pub connection: String,
-    /// What both last agreed on, ours, theirs and what was kept, in stored JSON form.
-    pub base: Json,
-    /// Ours.
-    pub ours: Json,
-    /// Theirs.
-    pub theirs: Json,
-    /// What was kept.
-    pub kept: Json,
-    /// Whether a person must decide.
-    pub open: bool,
-    /// When it was found.
-    pub found_at: Timestamp,
-}
-
 /// A record to write, with all that explains it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordWrite {
@@ -247,7 +224,8 @@ pub struct SyncCommit {
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
     /// connection and object: a link that would be a second one replaces the first.
     pub links: Vec<Link>,
-    /// Conflicts found; an open one replaces an older open one of the same record, field and connection.
+    /// Conflicts that are new, or that replace what is known under their id while that is open. One that was closed
+    /// meanwhile, and a second open one of the same record, field, connection and object, make the whole commit stale.
     pub conflicts: Vec<Conflict>,
     /// Pushes that are owed.
     pub marks: Vec<PushMark>,
@@ -323,11 +301,9 @@ pub trait Records: Send + Sync {
     ) -> Result<Vec<Record>, LedgerError>;
     /// The history of a record, oldest version first, within a version as it was written.
     async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError>;
-    /// The conflicts of a record, oldest first.
-    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError>;
     /// Writes a page or a batch: all of it or nothing. Refused as [`LedgerError::Stale`] with the ids of all records that
-    /// are not at the version they were read at (or exist, when they were read at 0), and as
-    /// [`LedgerError::LeaseLost`].
+    /// are not at the version they were read at (or exist, when they were read at 0) or whose conflicts were closed or
+    /// opened meanwhile, and as [`LedgerError::LeaseLost`].
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
     /// Marks every record that has a link at an object which is not gone as owed to it; answers how many.
     async fn mark_linked(
@@ -686,6 +662,6 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// The whole contract.
-pub trait Ledger: Leases + Records + Journal + Deliveries + Upkeep {}
+pub trait Ledger: Leases + Records + Conflicts + Journal + Deliveries + Upkeep {}
 
-impl<T: Leases + Records + Journal + Deliveries + Upkeep> Ledger for T {}
+impl<T: Leases + Records + Conflicts + Journal + Deliveries + Upkeep> Ledger for T {}

@@ -21,7 +21,7 @@ pub(crate) struct Folded {
     pub(crate) records: Vec<Written>,
     /// By connection, object and external id; also unique by connection, object and record.
     pub(crate) links: Vec<Link>,
-    /// As found, but of the open ones of the same record, field and connection only the last.
+    /// Those that are closed first, so that another may take their place; then by id.
     pub(crate) conflicts: Vec<Conflict>,
     /// By connection, object and record.
     pub(crate) marks: Vec<PushMark>,
@@ -126,15 +126,9 @@ fn fold_links(links: Vec<Link>) -> Vec<Link> {
 }
 
 fn fold_conflicts(conflicts: Vec<Conflict>) -> Vec<Conflict> {
-    let mut open = HashSet::new();
-    let mut kept: Vec<Conflict> = conflicts
-        .into_iter()
-        .rev()
-        .filter(|found| {
-            !found.open || open.insert((found.record, found.path.clone(), found.connection.clone()))
-        })
-        .collect();
-    kept.reverse();
+    let by_id = conflicts.into_iter().map(|conflict| (conflict.id, conflict));
+    let mut kept: Vec<Conflict> = by_id.collect::<BTreeMap<_, _>>().into_values().collect();
+    kept.sort_by_key(Conflict::is_open);
     kept
 }
 

@@ -1,8 +1,9 @@
 //! The one source of truth, in SQLite or PostgreSQL.
 //!
 //! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
-//! ([`Deliveries`]), *records* with links, history, conflicts, and what sync owes ([`Records`]), what persons did with them
-//! ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives a store that keeps it.
+//! ([`Deliveries`]), *records* with links, history, and what sync owes ([`Records`]), their *conflicts* ([`Conflicts`]),
+//! what persons did with them ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives
+//! a store that keeps it.
 //!
 //! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one
 //! bad one takes back only itself; a write with a lost lease or against an old version writes nothing at all; two
@@ -10,6 +11,7 @@
 //! Not promised: order among writes that wait at the same moment, but for events: who was answered before another
 //! began comes first.
 
+mod conflict;
 mod contract;
 mod fold;
 mod journal;
@@ -21,6 +23,7 @@ mod stored;
 #[cfg(test)]
 mod suite;
 
+pub use conflict::*;
 pub use contract::*;
 pub use journal::{Action, ActionFilter, Journal};
 pub use open::{Durability, OpenError, Settings, open};

@@ -8,6 +8,7 @@
 mod accept;
 mod batcher;
 mod commit;
+mod conflicts;
 mod database;
 mod deliveries;
 mod journal;

@@ -6,6 +6,7 @@
 
 mod accept;
 mod commit;
+mod conflicts;
 mod connect;
 mod deliveries;
 mod journal;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Change, LedgerError, Next};
+use crate::{Change, ConflictState, LedgerError, Next};
 
 /// The version of the history's form that is written.
 const HISTORY_VERSION: u8 = 1;
@@ -110,6 +110,11 @@ pub(crate) fn ids(text: Option<&str>) -> Result<Vec<RecordId>, LedgerError> {
     words
         .map(|word| word.parse().map_err(|_| damaged("the id of a record", word)))
         .collect()
+}
+
+/// How a conflict stands, from a row.
+pub(crate) fn conflict_state(word: &str) -> Result<ConflictState, LedgerError> {
+    ConflictState::parse(word).ok_or_else(|| damaged("the state of a conflict", word))
 }
 
 /// A row that says what cannot be.

@@ -5,6 +5,7 @@
 mod accepting;
 mod agree;
 mod commits;
+mod conflicts;
 mod crash;
 mod delivering;
 mod journal;
@@ -53,7 +54,6 @@ macro_rules! everywhere {
                 linked_ids_are_listed_page_by_page
                 two_records_may_trade_their_objects
                 history_is_told_oldest_first
-                an_open_conflict_replaces_an_older_one
                 what_is_parked_is_listed_until_it_is_not
                 a_cursor_is_where_reading_stands
                 text_with_a_nul_breaks_nothing;
@@ -64,6 +64,12 @@ macro_rules! everywhere {
                 commits_that_meet_end_one_way_or_the_other
                 a_commit_with_a_lost_lease_writes_nothing
                 a_commit_leaves_out_events_that_are_known;
+            conflicts:
+                conflicts_read_back_as_written
+                an_open_conflict_is_replaced_and_a_closed_one_is_not
+                of_two_open_conflicts_about_the_same_one_stays
+                conflicts_are_listed_oldest_first_page_by_page
+                the_open_conflicts_of_records_are_told;
             pushes:
                 marking_counts_and_starts_again
                 done_is_done_only_up_to_the_mark_that_was_read

@@ -60,6 +60,16 @@ pub enum FieldType {
     Reference(Kind),
 }
 
+impl FieldType {
+    /// Whether one value of it can be larger than another.
+    pub fn is_ordered(self) -> bool {
+        matches!(
+            self,
+            FieldType::Money | FieldType::Decimal | FieldType::Integer | FieldType::Date | FieldType::Instant
+        )
+    }
+}
+
 /// One field of a kind of record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {

@@ -25,9 +25,9 @@ mod value;
 
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};
 pub use field::{Field, FieldType, Kind};
-pub use id::{ActionId, DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
+pub use id::{ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
 pub use identity::{MatchKey, default_match_rules, match_keys};
 pub use merge::merge;
 pub use money::{Currency, Money};
-pub use record::{Fields, Provenance, Record};
+pub use record::{BY_HAND, Fields, Provenance, Record};
 pub use value::{Invalid, Value};

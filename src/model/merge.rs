@@ -2,11 +2,13 @@
 //!
 //! A value that equals the base is no change, whoever wrote it: that is how our own writes end, instead of coming
 //! back as changes. Only where both sides left the base does a [`Policy`] decide, and every such decision is told
-//! as a [`Conflict`].
+//! as a [`Conflict`]: with both values, the base, the [`Rule`] that decided and who won.
 //!
-//! Promised: the same inputs give the same result; merging the same again changes nothing; without a base a blank
-//! never overwrites a value.
+//! Promised: the same inputs give the same result; merging the same again changes nothing; two systems told in either
+//! order come to the same values, unless a person is to decide; without a base a blank never overwrites a value; no value
+//! is invented: what comes out is the base, ours, theirs, or a set of their members.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -27,8 +29,70 @@ pub enum Policy {
     },
     /// Sets: what either side added is in, what either side removed is out. Other values: the later change.
     MergeSet,
+    /// The larger of the two: numbers, days, moments, and amounts of one currency; a blank is smaller than anything. What
+    /// has no order is the later change.
+    Max,
+    /// The smaller of the two, as [`Policy::Max`] orders them; here, too, a value wins over a blank.
+    Min,
     /// A person decides; until then ours stays.
     Manual,
+}
+
+/// What decided between two values: the policy that applied. A policy that cannot tell two values apart (the union of what
+/// is no set, the larger of two currencies) leaves it to [`Rule::MostRecent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// [`Policy::MostRecent`].
+    MostRecent,
+    /// [`Policy::Owner`].
+    Owner,
+    /// [`Policy::MergeSet`].
+    MergeSet,
+    /// [`Policy::Max`].
+    Max,
+    /// [`Policy::Min`].
+    Min,
+    /// [`Policy::Manual`].
+    Manual,
+}
+
+impl Rule {
+    /// The rule as one word: how its policy is spelled in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rule::MostRecent => "most_recent",
+            Rule::Owner => "owner",
+            Rule::MergeSet => "merge_set",
+            Rule::Max => "max",
+            Rule::Min => "min",
+            Rule::Manual => "manual",
+        }
+    }
+}
+
+/// Whose value was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Winner {
+    /// Ours.
+    Ours,
+    /// Theirs.
+    Theirs,
+    /// A set of both.
+    Both,
+    /// Nobody yet: a person decides.
+    Nobody,
+}
+
+impl Winner {
+    /// The winner as one word, for rows.
+    pub fn word(self) -> &'static str {
+        match self {
+            Winner::Ours => "ours",
+            Winner::Theirs => "theirs",
+            Winner::Both => "both",
+            Winner::Nobody => "nobody",
+        }
+    }
 }
 
 /// Policies by field path; a path that is not named has [`Policy::MergeSet`], which is the later change for
@@ -73,6 +137,12 @@ pub enum Reason {
     Owner,
     /// Both changed a set; this is the union of the changes.
     Merged,
+    /// Both changed it and theirs is larger.
+    Max,
+    /// Both changed it and theirs is smaller.
+    Min,
+    /// A person decided a conflict.
+    ByHand,
 }
 
 impl Reason {
@@ -83,6 +153,9 @@ impl Reason {
             Reason::MostRecent => "most_recent",
             Reason::Owner => "owner",
             Reason::Merged => "merged",
+            Reason::Max => "max",
+            Reason::Min => "min",
+            Reason::ByHand => "by_hand",
         }
     }
 }
@@ -109,12 +182,23 @@ pub struct Conflict {
     pub base: Option<Value>,
     /// What we have.
     pub ours: Value,
+    /// The connection that said ours, or [`crate::BY_HAND`]; nothing while nobody is known.
+    pub ours_by: Option<String>,
     /// What they have.
     pub theirs: Value,
     /// What was kept, or stays until a person decides.
     pub kept: Value,
+    /// What decided, or hands it to a person.
+    pub rule: Rule,
+    /// Whose value was kept; [`Winner::Nobody`] while a person must decide.
+    pub winner: Winner,
+}
+
+impl Conflict {
     /// Whether a person must decide.
-    pub open: bool,
+    pub fn is_open(&self) -> bool {
+        self.winner == Winner::Nobody
+    }
 }
 
 /// What a merge comes to.
@@ -150,7 +234,9 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
             theirs,
             record.provenance.get(path),
         );
-        if let Some(conflict) = verdict.conflict(path, base, ours, value) {
+        if let Some(mut conflict) = verdict.conflict(path, base, ours, value) {
+            let said = record.provenance.get(path);
+            conflict.ours_by = said.map(|said| said.connection.clone());
             merged.conflicts.push(conflict);
         }
         if let Verdict::Take(after, reason, _) = verdict
@@ -187,11 +273,12 @@ fn apply(record: &mut Record, changes: &[Change], theirs: &Theirs<'_>) {
     }
 }
 
+/// What becomes of one field; with the rule that decided where both sides had changed it.
 enum Verdict {
-    /// Take this value; the flag says that both sides had changed.
-    Take(Value, Reason, bool),
-    /// Keep ours; the flags say that both sides had changed, and that a person must decide.
-    Keep { both: bool, open: bool },
+    /// Take this value.
+    Take(Value, Reason, Option<Rule>),
+    /// Keep ours.
+    Keep(Option<Rule>),
 }
 
 impl Verdict {
@@ -203,18 +290,25 @@ impl Verdict {
         theirs: &Value,
     ) -> Option<Conflict> {
         let ours = ours.cloned().unwrap_or(Value::Null);
-        let (kept, open) = match self {
-            Verdict::Take(value, _, true) => (value.clone(), false),
-            Verdict::Keep { both: true, open } => (ours.clone(), *open),
-            _ => return None,
+        let (kept, rule) = match self {
+            Verdict::Take(value, _, rule) => (value, (*rule)?),
+            Verdict::Keep(rule) => (&ours, (*rule)?),
+        };
+        let winner = match rule {
+            Rule::Manual => Winner::Nobody,
+            _ if *kept == ours => Winner::Ours,
+            _ if kept == theirs => Winner::Theirs,
+            _ => Winner::Both,
         };
         Some(Conflict {
             path,
             base: base.cloned(),
+            kept: kept.clone(),
             ours,
+            ours_by: None,
             theirs: theirs.clone(),
-            kept,
-            open,
+            rule,
+            winner,
         })
     }
 }
@@ -228,7 +322,11 @@ fn decide(
     said: Option<&Provenance>,
 ) -> Verdict {
     let Some(ours) = ours else {
-        return Verdict::Take(value.clone(), Reason::Theirs, false);
+        return Verdict::Take(value.clone(), Reason::Theirs, None);
+    };
+    let we_changed = match base {
+        Some(base) => base != ours,
+        None => !ours.is_blank(),
     };
     if let Policy::Owner {
         connection,
@@ -236,50 +334,73 @@ fn decide(
     } = policy
     {
         return if connection == theirs.connection {
-            Verdict::Take(value.clone(), Reason::Owner, false)
+            Verdict::Take(value.clone(), Reason::Owner, we_changed.then_some(Rule::Owner))
         } else if *unless_blank && ours.is_blank() {
-            Verdict::Take(value.clone(), Reason::Theirs, false)
+            Verdict::Take(value.clone(), Reason::Theirs, None)
         } else {
-            Verdict::Keep {
-                both: true,
-                open: false,
-            }
+            Verdict::Keep(Some(Rule::Owner))
         };
     }
     if base == Some(ours) {
-        return Verdict::Take(value.clone(), Reason::Theirs, false);
+        return Verdict::Take(value.clone(), Reason::Theirs, None);
     }
     if base.is_none() && value.is_blank() {
-        return Verdict::Keep {
-            both: false,
-            open: false,
-        };
+        return Verdict::Keep(None);
     }
     if base.is_none() && ours.is_blank() {
-        return Verdict::Take(value.clone(), Reason::Theirs, false);
+        return Verdict::Take(value.clone(), Reason::Theirs, None);
     }
-    match (policy, ours, value) {
-        (Policy::Manual, _, _) => Verdict::Keep {
-            both: true,
-            open: true,
-        },
-        (Policy::MergeSet, Value::Set(o), Value::Set(t)) => {
-            let empty = std::collections::BTreeSet::new();
-            let b = if let Some(Value::Set(b)) = base { b } else { &empty };
-            let kept = o.iter().filter(|item| t.contains(*item) || !b.contains(*item));
-            let added = t.iter().filter(|item| !b.contains(*item));
-            Verdict::Take(
-                Value::Set(kept.chain(added).cloned().collect()),
-                Reason::Merged,
-                true,
-            )
+    let extreme = |wanted, reason, rule| {
+        let order = order(value, ours, wanted)?;
+        Some(match order == wanted {
+            true => Verdict::Take(value.clone(), reason, Some(rule)),
+            false => Verdict::Keep(Some(rule)),
+        })
+    };
+    let decided = match (policy, ours, value) {
+        (Policy::Manual, ..) => Some(Verdict::Keep(Some(Rule::Manual))),
+        (Policy::MergeSet, Value::Set(ours), Value::Set(theirs)) => {
+            let union = Value::Set(merge_sets(base, ours, theirs));
+            Some(Verdict::Take(union, Reason::Merged, Some(Rule::MergeSet)))
         }
-        _ if later(theirs, said) => Verdict::Take(value.clone(), Reason::MostRecent, true),
-        _ => Verdict::Keep {
-            both: true,
-            open: false,
-        },
+        (Policy::Max, ..) => extreme(Ordering::Greater, Reason::Max, Rule::Max),
+        (Policy::Min, ..) => extreme(Ordering::Less, Reason::Min, Rule::Min),
+        _ => None,
+    };
+    decided.unwrap_or_else(|| match later(theirs, said) {
+        true => Verdict::Take(value.clone(), Reason::MostRecent, Some(Rule::MostRecent)),
+        false => Verdict::Keep(Some(Rule::MostRecent)),
+    })
+}
+
+/// How two values of a field stand to each other; nothing where they have no order. Whatever is wanted, a blank is not it.
+fn order(one: &Value, other: &Value, wanted: Ordering) -> Option<Ordering> {
+    match (one, other) {
+        (Value::Integer(one), Value::Integer(other)) => Some(one.cmp(other)),
+        (Value::Decimal(one), Value::Decimal(other)) => Some(one.cmp(other)),
+        (Value::Date(one), Value::Date(other)) => Some(one.cmp(other)),
+        (Value::Instant(one), Value::Instant(other)) => Some(one.cmp(other)),
+        (Value::Money(one), Value::Money(other)) if one.currency == other.currency => {
+            Some(one.amount.cmp(&other.amount))
+        }
+        (Value::Null, other) if !other.is_blank() => Some(wanted.reverse()),
+        (one, Value::Null) if !one.is_blank() => Some(wanted),
+        _ => None,
     }
+}
+
+/// What either side added is in, what either side removed is out.
+fn merge_sets(base: Option<&Value>, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> BTreeSet<String> {
+    let nothing = BTreeSet::new();
+    let base = match base {
+        Some(Value::Set(base)) => base,
+        _ => &nothing,
+    };
+    let kept = ours
+        .iter()
+        .filter(|item| theirs.contains(*item) || !base.contains(*item));
+    let added = theirs.iter().filter(|item| !base.contains(*item));
+    kept.chain(added).cloned().collect()
 }
 
 fn later(theirs: &Theirs<'_>, said: Option<&Provenance>) -> bool {
@@ -398,8 +519,12 @@ mod tests {
             assert_eq!(known.fields.text("name"), Some(wins));
             assert_eq!(merged.conflicts.len(), 1);
             assert_eq!(
-                (&merged.conflicts[0].kept, merged.conflicts[0].open),
-                (&text(wins), false)
+                (
+                    &merged.conflicts[0].kept,
+                    merged.conflicts[0].winner.word(),
+                    merged.conflicts[0].rule
+                ),
+                (&text(wins), wins, Rule::MostRecent)
             );
         }
     }
@@ -444,7 +569,8 @@ mod tests {
             fields(&[("name", text("theirs"))]),
         );
         let merged = merge(&mut known, &say(&said, Some(&base), 50), &manual);
-        assert!(merged.conflicts[0].open && merged.changes.is_empty());
+        assert!(merged.conflicts[0].is_open() && merged.changes.is_empty());
+        assert_eq!(merged.conflicts[0].rule, Rule::Manual);
     }
 
     #[test]
@@ -470,39 +596,144 @@ mod tests {
         assert_eq!(known.fields.get("name"), Some(&Value::Null), "cleared there");
     }
 
-    fn any_value() -> impl Strategy<Value = Value> {
+    #[test]
+    fn an_owners_change_over_ours_is_told() {
+        let policies = Policies(
+            [(
+                "name",
+                Policy::Owner {
+                    connection: "crm".into(),
+                    unless_blank: false,
+                },
+            )]
+            .into(),
+        );
+        let said = fields(&[("name", text("theirs"))]);
+        let told = |base: &str| {
+            let (base, mut known) = (
+                fields(&[("name", text(base))]),
+                record(&[("name", text("ours"))], "erp", 90),
+            );
+            let merged = merge(&mut known, &say(&said, Some(&base), 50), &policies);
+            assert_eq!(known.fields.text("name"), Some("theirs"));
+            merged.conflicts.into_iter().next()
+        };
+        let both = told("old").unwrap();
+        assert_eq!((both.rule, both.winner), (Rule::Owner, Winner::Theirs));
+        assert_eq!(told("ours"), None, "only they changed it");
+    }
+
+    #[test]
+    fn the_larger_or_the_smaller_of_what_has_an_order_wins() {
+        let money = |amount, code| {
+            let currency = crate::Currency::parse(code).unwrap();
+            Value::Money(crate::Money::parse(amount, currency).unwrap())
+        };
+        let day = |day: i8| Value::Date(jiff::civil::date(2026, 11, day));
+        let merged = |policy: &Policy, path, base: Value, ours: Value, theirs: Value| {
+            let policies = Policies([(path, policy.clone())].into());
+            // Ours is later, so that the time alone would keep it.
+            let mut known = record(&[(path, ours)], "erp", 90);
+            let (base, said) = (fields(&[(path, base)]), fields(&[(path, theirs)]));
+            let conflict = merge(&mut known, &say(&said, Some(&base), 50), &policies)
+                .conflicts
+                .remove(0);
+            assert_eq!(known.fields.get(path), Some(&conflict.kept));
+            (conflict.rule.word(), conflict.winner.word())
+        };
+        let (max, min) = (&Policy::Max, &Policy::Min);
+        let eur = |amount| money(amount, "EUR");
+        for (policy, path, base, ours, theirs, expected) in [
+            (max, "amount", eur("1"), eur("10"), eur("9.99"), ("max", "ours")),
+            (max, "amount", eur("1"), eur("9.99"), eur("10"), ("max", "theirs")),
+            (min, "amount", eur("1"), eur("9.99"), eur("10"), ("min", "ours")),
+            (
+                min,
+                "expected_close_date",
+                day(1),
+                day(9),
+                day(2),
+                ("min", "theirs"),
+            ),
+            (max, "amount", eur("1"), eur("3"), Value::Null, ("max", "ours")),
+            (min, "amount", eur("1"), Value::Null, eur("3"), ("min", "theirs")),
+            // A dollar is neither more nor less than a euro.
+            (
+                max,
+                "amount",
+                eur("1"),
+                eur("3"),
+                money("4", "USD"),
+                ("most_recent", "ours"),
+            ),
+        ] {
+            let shown = format!("{policy:?} of {ours:?} and {theirs:?}");
+            assert_eq!(merged(policy, path, base, ours, theirs), expected, "{shown}");
+        }
+    }
+
+    /// Values of one field: all of one sort, or blank.
+    fn any_values() -> impl Strategy<Value = [Value; 3]> {
+        fn three(value: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = [Value; 3]> {
+            let value = prop_oneof![1 => Just(Value::Null), 5 => value].boxed();
+            [value.clone(), value.clone(), value]
+        }
+        let money = (0i64..4, prop_oneof![Just("EUR"), Just("USD")]).prop_map(|(cents, code)| {
+            Value::Money(crate::Money {
+                amount: rust_decimal::Decimal::new(cents, 2),
+                currency: crate::Currency::parse(code).unwrap(),
+            })
+        });
+        let set = proptest::collection::btree_set("[abcd]", 0..4).prop_map(Value::Set);
         prop_oneof![
-            Just(Value::Null),
-            "[ab]".prop_map(Value::text),
-            Just(Value::Set(["a".into()].into()))
+            three("[abc]".prop_map(Value::text)),
+            three((0i64..4).prop_map(Value::Integer)),
+            three((1i8..5).prop_map(|day| Value::Date(jiff::civil::date(2026, 11, day)))),
+            three(money),
+            three(set),
         ]
     }
 
     fn any_policy() -> impl Strategy<Value = Policy> {
+        let owner = |connection: &'static str| {
+            any::<bool>().prop_map(move |unless_blank| Policy::Owner {
+                connection: connection.into(),
+                unless_blank,
+            })
+        };
+        prop_oneof![
+            any_common_policy(),
+            Just(Policy::Manual),
+            owner("crm"),
+            owner("erp")
+        ]
+    }
+
+    /// The policies under which it does not matter who was heard first.
+    fn any_common_policy() -> impl Strategy<Value = Policy> {
         prop_oneof![
             Just(Policy::MostRecent),
             Just(Policy::MergeSet),
-            Just(Policy::Manual),
-            any::<bool>().prop_map(|unless_blank| Policy::Owner {
-                connection: "crm".into(),
-                unless_blank
-            }),
-            any::<bool>().prop_map(|unless_blank| Policy::Owner {
-                connection: "erp".into(),
-                unless_blank
-            }),
+            Just(Policy::Max),
+            Just(Policy::Min),
         ]
+    }
+
+    fn members(value: &Value) -> BTreeSet<String> {
+        match value {
+            Value::Set(items) => items.clone(),
+            _ => BTreeSet::new(),
+        }
     }
 
     proptest! {
         #[test]
         fn merging_again_changes_nothing(
-            ours in any_value(), theirs in any_value(), base in proptest::option::of(any_value()),
-            policy in any_policy(), changed in 0i64..20,
+            [ours, theirs, base] in any_values(), met in any::<bool>(), policy in any_policy(), changed in 0i64..20,
         ) {
             let mut known = record(&[("name", ours)], "erp", 10);
             let said = fields(&[("name", theirs)]);
-            let base = base.map(|value| fields(&[("name", value)]));
+            let base = met.then(|| fields(&[("name", base)]));
             let policies = Policies([("name", policy)].into());
             merge(&mut known, &say(&said, base.as_ref(), changed), &policies);
             // What was said is the new base, and saying it once more is no news.
@@ -512,20 +743,45 @@ mod tests {
         }
 
         #[test]
-        fn the_order_in_which_two_systems_are_heard_does_not_matter(
-            a in "[ab]", b in "[cd]", at_a in 11i64..20, at_b in 11i64..20,
+        fn no_value_is_invented(
+            [ours, theirs, base] in any_values(), met in any::<bool>(), policy in any_policy(), changed in 0i64..20,
         ) {
-            let agreed = fields(&[("name", text("old"))]);
+            let mut known = record(&[("name", ours.clone())], "erp", 10);
+            let (said, agreed) = (fields(&[("name", theirs.clone())]), fields(&[("name", base.clone())]));
+            let policies = Policies([("name", policy.clone())].into());
+            let merged = merge(&mut known, &say(&said, met.then_some(&agreed), changed), &policies);
+            let kept = known.fields.get("name").unwrap();
+            let all: BTreeSet<String> = members(&ours).union(&members(&theirs)).cloned().collect();
+            let made_of_both = policy == Policy::MergeSet && matches!(kept, Value::Set(_)) && members(kept).is_subset(&all);
+            prop_assert!(*kept == ours || *kept == theirs || made_of_both, "{:?}", kept);
+            for conflict in &merged.conflicts {
+                prop_assert_eq!(&conflict.kept, kept);
+                let of = match conflict.winner {
+                    Winner::Ours | Winner::Nobody => Some(&ours),
+                    Winner::Theirs => Some(&theirs),
+                    Winner::Both => None,
+                };
+                prop_assert!(of.is_none_or(|of| of == kept));
+                prop_assert_eq!(conflict.is_open(), policy == Policy::Manual);
+            }
+        }
+
+        #[test]
+        fn the_order_in_which_two_systems_are_heard_does_not_matter(
+            [old, a, b] in any_values(), policy in any_common_policy(), at_a in 11i64..20, at_b in 11i64..20,
+        ) {
+            let agreed = fields(&[("name", old.clone())]);
+            let policies = Policies([("name", policy)].into());
             let say_as = |connection, said, changed| Theirs {
                 connection, external_id: "1", fields: said, base: Some(&agreed), echoed: &NOTHING, changed_at: at(changed), observed_at: at(100),
             };
-            let (said_a, said_b) = (fields(&[("name", text(&a))]), fields(&[("name", text(&b))]));
-            let mut first = record(&[("name", text("old"))], "old", 1);
+            let (said_a, said_b) = (fields(&[("name", a)]), fields(&[("name", b)]));
+            let mut first = record(&[("name", old)], "old", 1);
             let mut second = first.clone();
-            merge(&mut first, &say_as("a", &said_a, at_a), &Policies::default());
-            merge(&mut first, &say_as("b", &said_b, at_b), &Policies::default());
-            merge(&mut second, &say_as("b", &said_b, at_b), &Policies::default());
-            merge(&mut second, &say_as("a", &said_a, at_a), &Policies::default());
+            merge(&mut first, &say_as("a", &said_a, at_a), &policies);
+            merge(&mut first, &say_as("b", &said_b, at_b), &policies);
+            merge(&mut second, &say_as("b", &said_b, at_b), &policies);
+            merge(&mut second, &say_as("a", &said_a, at_a), &policies);
             prop_assert_eq!(first.fields, second.fields);
         }
     }

@@ -70,7 +70,11 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// Which connection said a value, and when.
+/// In place of a connection's name, where a person said a value; the object's id is the person's name then. No connection
+/// can be called so: their names have no underscores.
+pub const BY_HAND: &str = "by_hand";
+
+/// Which connection said a value, and when; or which person, see [`BY_HAND`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
     /// The connection's name.

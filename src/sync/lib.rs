@@ -34,6 +34,7 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod standing;
+mod waiting;
 mod wire;
 
 pub use census::GONE_MAX_PERCENT;

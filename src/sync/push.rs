@@ -265,6 +265,16 @@ impl Engine {
             }
         }
         let refs = self.refs_of(place, records.values()).await?;
+        // What a person is to decide first is written as it is there, which is not at all.
+        let waiting = self.waiting(&ids).await?;
+        for (id, link) in &links {
+            if let Some(record) = records.get_mut(id)
+                && let Some(seen) = &link.base
+                && let Some(fields) = waiting.held_back(record, place, seen)
+            {
+                record.fields = fields;
+            }
+        }
         let mut out = Out::default();
         for push in pushes {
             let record = records.remove(&push.record);

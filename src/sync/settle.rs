@@ -12,6 +12,7 @@ use crate::absorb::{Arrival, Place};
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
+use crate::waiting::Waiting;
 use crate::wire::{get, overlay};
 use crate::{Engine, Report, Sync};
 
@@ -60,6 +61,7 @@ impl Engine {
         let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
         refs.learn_records(&*self.ledger, place.connection, all).await?;
         let unheard = self.unheard(place, &ready, &met).await?;
+        let mut waiting = self.waiting(&records_of(&ready, &met)).await?;
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
@@ -90,7 +92,14 @@ impl Engine {
                 .get(&record.id)
                 .map(|unheard| self.echoed(&arrival, unheard, refs));
             let record = (record, echoed.unwrap_or_default());
-            self.merge_one(place, arrival, record, refs, parked, commit, report);
+            self.merge_one(
+                place,
+                arrival,
+                record,
+                (refs, parked, &mut waiting),
+                commit,
+                report,
+            );
         }
         Ok(())
     }
@@ -188,27 +197,24 @@ impl Engine {
         Ok(met)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one page's worth of state, used nowhere else"
-    )]
     fn merge_one(
         &self,
         place: Place<'_>,
         arrival: Arrival<'_>,
         (mut record, echoed): (Record, BTreeSet<&'static str>),
-        refs: &Refs,
-        parked: &BTreeSet<String>,
+        (refs, parked, waiting): (&Refs, &BTreeSet<String>, &mut Waiting),
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
         let now = self.world.now();
         let (read_version, kind) = (record.version, record.kind());
+        let seen = base_of(&arrival);
+        let base = waiting.base(record.id, place, seen);
         let theirs = Theirs {
             connection: place.connection,
             external_id: &arrival.object.id,
             fields: &arrival.forward.fields,
-            base: arrival.known.as_ref().and_then(|known| known.link.base.as_ref()),
+            base: base.as_ref().or(seen),
             echoed: &echoed,
             changed_at: arrival.object.modified.unwrap_or(now),
             observed_at: now,
@@ -243,6 +249,8 @@ impl Engine {
             (_, false) => report.counts.updated += 1,
             (_, true) => report.counts.unchanged += 1,
         }
+        self.note_conflicts(place, &arrival, &record, &merged, waiting, commit);
+        let held_back = waiting.held_back(&record, place, &arrival.forward.fields);
         let left = self.moved_on(place, &arrival).is_some();
         let superseded = if left { SUPERSEDED } else { "" };
         commit.links.push(Link {
@@ -261,7 +269,7 @@ impl Engine {
         self.owe(
             place,
             arrival.sync,
-            &record,
+            (record.id, held_back.as_ref().unwrap_or(&record.fields)),
             &arrival.wire,
             arrival.known.is_none(),
             &merged,
@@ -279,7 +287,7 @@ impl Engine {
         );
     }
 
-    /// Marks what others, and this connection itself, are owed now.
+    /// Marks what others, and this connection itself, are owed now; the fields are those to be written here.
     #[expect(
         clippy::too_many_arguments,
         reason = "one page's worth of state, used nowhere else"
@@ -288,7 +296,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         here: &Sync,
-        record: &Record,
+        (record, fields): (RecordId, &Fields),
         wire: &serde_json::Value,
         first: bool,
         merged: &Merged,
@@ -296,13 +304,11 @@ impl Engine {
         commit: &mut SyncCommit,
     ) {
         let now = self.world.now();
-        for sync in self.plan.owed(record.kind()) {
+        for sync in self.plan.owed(record.kind) {
             let is_here = sync.connection == place.connection && sync.object() == place.object;
             let owed = if is_here {
                 let refer = |id: RecordId, object: &str| refs.external(id, object);
-                let back = here
-                    .mapping
-                    .backward(&record.fields, Some(wire), here.context(), &refer);
+                let back = here.mapping.backward(fields, Some(wire), here.context(), &refer);
                 !back.values.is_empty()
             } else {
                 first || !merged.changes.is_empty()
@@ -311,14 +317,14 @@ impl Engine {
                 commit.marks.push(PushMark {
                     connection: sync.connection.clone(),
                     object: sync.object().to_owned(),
-                    record: record.id,
+                    record,
                     due_at: now,
                 });
             }
         }
     }
 
-    /// Writes down the record with its history, conflicts and event, if it changed.
+    /// Writes down the record with its history and event, if it changed.
     #[expect(
         clippy::too_many_arguments,
         reason = "one page's worth of state, used nowhere else"
@@ -334,19 +340,6 @@ impl Engine {
         commit: &mut SyncCommit,
     ) {
         let json = |value: Option<&model::Value>| value.map_or(serde_json::Value::Null, stored::to_json);
-        for conflict in &merged.conflicts {
-            commit.conflicts.push(ledger::Conflict {
-                record: record.id,
-                path: conflict.path.to_owned(),
-                connection: place.connection.to_owned(),
-                base: json(conflict.base.as_ref()),
-                ours: json(Some(&conflict.ours)),
-                theirs: json(Some(&conflict.theirs)),
-                kept: json(Some(&conflict.kept)),
-                open: conflict.open,
-                found_at: now,
-            });
-        }
         if merged.changes.is_empty() {
             return;
         }
@@ -419,6 +412,17 @@ impl Engine {
             retry_at,
         }
     }
+}
+
+/// The records that arrivals belong to, as far as they are there already.
+fn records_of(arrivals: &[Arrival<'_>], met: &HashMap<String, Met>) -> Vec<RecordId> {
+    let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
+    let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
+    ids.extend(met.values().filter_map(|met| match met {
+        Met::Known(record) => Some(record.id),
+        Met::New(_) | Met::Several(_) => None,
+    }));
+    ids
 }
 
 pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {

@@ -12,13 +12,14 @@ use model::RecordId;
 use model::stored::{encode_fields, encode_provenance};
 
 use super::accept::accept;
+use super::conflicts;
 use super::database::{Failure, Work, finish};
 use super::leases::held;
 use super::rows::{self, column, text};
 use super::{Params, journal};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros};
-use crate::{Conflict, Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
+use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
 
 /// A commit to be written.
 pub(super) struct Commit(pub(super) Folded);
@@ -41,7 +42,7 @@ impl Work for Commit {
         write_history(&transaction, &commit.records).await?;
         write_match_keys(&transaction, &commit.records).await?;
         write_links(&transaction, &commit.links).await?;
-        write_conflicts(&transaction, &commit.conflicts).await?;
+        conflicts::write(&transaction, &commit.conflicts).await?;
         write_sending(&transaction, &commit.sending).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
@@ -270,41 +271,6 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
             &column(links, |link| link.gone),
             &column(links, |link| link.modified.map(micros)),
             &column(links, |link| link.ignored),
-        ],
-    )
-    .await
-}
-
-async fn write_conflicts(transaction: &Transaction<'_>, conflicts: &[Conflict]) -> Result<(), Failure> {
-    if conflicts.is_empty() {
-        return Ok(());
-    }
-    let kinds = column(conflicts, |found| found.record.kind.name());
-    let records = column(conflicts, |found| found.record.uuid);
-    let paths = column(conflicts, |found| text(&found.path));
-    let connections = column(conflicts, |found| text(&found.connection));
-    let open = column(conflicts, |found| found.open);
-    let sql = "INSERT INTO conflicts (kind, record, path, connection, open, base, ours, theirs, kept, found_at) \
-               SELECT kind, record, path, connection, open, base, ours, theirs, kept, found_at \
-               FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], \
-               $8::text[], $9::text[], $10::bigint[]) WITH ORDINALITY \
-               AS n (kind, record, path, connection, open, base, ours, theirs, kept, found_at, n) ORDER BY n.n \
-               ON CONFLICT (kind, record, path, connection) WHERE open DO UPDATE SET base = excluded.base, \
-               ours = excluded.ours, theirs = excluded.theirs, kept = excluded.kept, found_at = excluded.found_at";
-    execute(
-        transaction,
-        sql,
-        &[
-            &kinds,
-            &records,
-            &paths,
-            &connections,
-            &open,
-            &column(conflicts, |found| json_text(&found.base)),
-            &column(conflicts, |found| json_text(&found.ours)),
-            &column(conflicts, |found| json_text(&found.theirs)),
-            &column(conflicts, |found| json_text(&found.kept)),
-            &column(conflicts, |found| micros(found.found_at)),
         ],
     )
     .await

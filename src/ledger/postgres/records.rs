@@ -11,9 +11,7 @@ use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
 use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
-use crate::{
-    Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
-};
+use crate::{Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit};
 
 /// Records that are asked for, as two columns.
 fn named(ids: &[RecordId]) -> (Vec<&'static str>, Vec<Uuid>) {
@@ -122,25 +120,6 @@ impl Records for PostgresLedger {
             decode_history(count(row.try_get(0)?)?, row.try_get(1)?)
         })?;
         Ok(versions.into_iter().flatten().collect())
-    }
-
-    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
-        let sql = "SELECT path, connection, base, ours, theirs, kept, open, found_at FROM conflicts \
-                   WHERE kind = $1 AND record = $2 ORDER BY found_at, seq";
-        let rows = self.database.query(sql, &[&id.kind.name(), &id.uuid]).await?;
-        all(&rows, |row| {
-            Ok(Conflict {
-                record: id,
-                path: row.try_get(0)?,
-                connection: row.try_get(1)?,
-                base: json(row.try_get(2)?)?,
-                ours: json(row.try_get(3)?)?,
-                theirs: json(row.try_get(4)?)?,
-                kept: json(row.try_get(5)?)?,
-                open: row.try_get(6)?,
-                found_at: moment(row.try_get(7)?)?,
-            })
-        })
     }
 
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {

@@ -3,10 +3,10 @@
 use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
-use super::{accept, journal, leases, rows};
+use super::{accept, conflicts, journal, leases, rows};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros};
-use crate::{Conflict, Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark};
+use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark};
 
 /// Writes all of a commit. On an error the caller takes everything back.
 pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
@@ -17,7 +17,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
         write_match_keys(connection, written)?;
     }
     write_links(connection, &commit.links)?;
-    write_conflicts(connection, &commit.conflicts)?;
+    conflicts::write(connection, &commit.conflicts)?;
     write_sending(connection, &commit.sending)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
@@ -155,32 +155,6 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
             link.gone,
             link.modified.map(micros),
             link.ignored
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_conflicts(connection: &Connection, conflicts: &[Conflict]) -> Result<(), LedgerError> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO conflicts (kind, record, path, connection, base, ours, theirs, kept, open, found_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-         ON CONFLICT (kind, record, path, connection) WHERE open = 1 DO UPDATE SET base = excluded.base, \
-         ours = excluded.ours, theirs = excluded.theirs, kept = excluded.kept, found_at = excluded.found_at",
-    )?;
-    for found in conflicts {
-        let (kind, record) = (found.record.kind.name(), found.record.uuid);
-        let record = record.as_bytes();
-        insert.execute(params![
-            kind,
-            record,
-            found.path,
-            found.connection,
-            json_text(&found.base),
-            json_text(&found.ours),
-            json_text(&found.theirs),
-            json_text(&found.kept),
-            found.open,
-            micros(found.found_at)
         ])?;
     }
     Ok(())

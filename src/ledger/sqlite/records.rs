@@ -10,9 +10,7 @@ use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_co
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
 use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
-use crate::{
-    Change, Conflict, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit,
-};
+use crate::{Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit};
 
 #[async_trait]
 impl Records for SqliteLedger {
@@ -143,28 +141,6 @@ impl Records for SqliteLedger {
                 decode_history(count(row.get(0)?)?, rows::text(row, 1)?)
             })?;
             Ok(versions.into_iter().flatten().collect())
-        })
-        .await
-    }
-
-    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
-        let sql = "SELECT path, connection, base, ours, theirs, kept, open, found_at FROM conflicts \
-                   WHERE kind = ?1 AND record = ?2 ORDER BY found_at, seq";
-        self.read(move |connection| {
-            let key = params![id.kind.name(), id.uuid.as_bytes()];
-            all(connection, sql, key, |row| {
-                Ok(Conflict {
-                    record: id,
-                    path: row.get(0)?,
-                    connection: row.get(1)?,
-                    base: json(rows::text(row, 2)?)?,
-                    ours: json(rows::text(row, 3)?)?,
-                    theirs: json(rows::text(row, 4)?)?,
-                    kept: json(rows::text(row, 5)?)?,
-                    open: row.get(6)?,
-                    found_at: moment(row.get(7)?)?,
-                })
-            })
         })
         .await
     }

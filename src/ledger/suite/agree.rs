@@ -8,8 +8,8 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use super::make;
 use super::stand::{Stand, Store, keep};
 use crate::{
-    DeliveryFilter, DeliveryState, Lease, Ledger, LedgerError, Next, ParkedFilter, PushEnd, RecordWrite,
-    SyncCommit,
+    ConflictFilter, DeliveryFilter, DeliveryState, Lease, Ledger, LedgerError, Next, ParkedFilter, PushEnd,
+    RecordWrite, SyncCommit,
 };
 
 /// Few cases: each is some dozens of transactions on a server. A failure is made small by proptest.
@@ -209,10 +209,12 @@ fn commit(
             .iter()
             .map(|(number, external)| make::link("sf", &external.to_string(), make::deal(*number)))
             .collect(),
+        // One that was decided cannot be written again, which would make most commits stale.
         conflicts: links
             .iter()
+            .filter(|(_, external)| *external < 2)
             .map(|(number, external)| {
-                make::conflict(make::deal(*number), i64::from(*external), external % 2 == 0)
+                make::conflict(make::deal(*number), u32::from(*external), *external == 0)
             })
             .collect(),
         marks: marked.collect(),
@@ -239,6 +241,7 @@ async fn view(ledger: &dyn Ledger) -> Vec<String> {
         told(ledger.stopped_endpoints().await),
         told(ledger.list_records(Kind::Deal, None, 100).await),
         told(ledger.pushes("hs", "deals", make::at(15), 100).await),
+        told(ledger.list_conflicts(&ConflictFilter::default(), None, 100).await),
         told(ledger.parked(&ParkedFilter::default(), 100).await),
         told(
             ledger
@@ -259,7 +262,9 @@ async fn view(ledger: &dyn Ledger) -> Vec<String> {
     lines.push(told(ledger.matching(Kind::Deal, &keys).await));
     for number in 0..6 {
         lines.push(told(ledger.history(make::deal(number)).await));
-        lines.push(told(ledger.conflicts(make::deal(number)).await));
+        lines.push(sorted(
+            &ledger.open_conflicts(&[make::deal(number)]).await.unwrap(),
+        ));
         lines.push(told(ledger.event(make::event_id(number)).await));
         let of_first: DeliveryId = make::delivery_id(number, ENDPOINTS[0]);
         lines.push(told(ledger.attempts(of_first).await));

@@ -10,7 +10,8 @@ use model::{
 use serde_json::json;
 
 use crate::{
-    Attempt, Change, Conflict, Link, NewDelivery, NewEvent, Next, Parked, PushMark, RecordWrite, Refusal, Run,
+    Attempt, Change, Conflict, ConflictState, Link, NewDelivery, NewEvent, Next, Parked, PushMark,
+    RecordWrite, Refusal, Run,
 };
 
 /// A moment, so many seconds after the start of the tests' time.
@@ -149,17 +150,36 @@ pub(super) fn link(connection: &str, external_id: &str, record: RecordId) -> Lin
     }
 }
 
-pub(super) fn conflict(record: RecordId, second: i64, open: bool) -> Conflict {
+/// A conflict about a record's name, found at its second; its id is of that second and the record.
+pub(super) fn conflict(record: RecordId, second: u32, open: bool) -> Conflict {
+    let mut random = [5; 10];
+    random[..6].copy_from_slice(&record.uuid.as_bytes()[10..]);
     Conflict {
+        id: uuid_from(at(i64::from(second)), random).into(),
         record,
         path: "name".into(),
         connection: "sf".into(),
+        object: "deals".into(),
+        external_id: "006".into(),
         base: json!(null),
         ours: json!("a"),
         theirs: json!({"n": second}),
         kept: json!("a"),
-        open,
-        found_at: at(second),
+        ours_by: "hs".into(),
+        theirs_at: Some(at(0)),
+        rule: if open { "manual" } else { "most_recent" }.into(),
+        winner: if open { "nobody" } else { "ours" }.into(),
+        run: Some(run_id(second)),
+        trace: "trace".into(),
+        found_at: at(i64::from(second)),
+        revision: 1,
+        state: if open {
+            ConflictState::Open
+        } else {
+            ConflictState::Decided
+        },
+        closed_at: (!open).then(|| at(i64::from(second))),
+        closed_by: String::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{Kind, MatchKey, Value};
 use serde_json::json;
 
-use super::make::{at, change, conflict, deal, link, parked, record, record_id, run_id, write};
+use super::make::{at, change, deal, link, parked, record, record_id, run_id, write};
 use super::stand::Stand;
 use crate::{Cursor, Ledger, Link, Parked, ParkedFilter, RecordWrite, SyncCommit};
 
@@ -262,28 +262,6 @@ pub(super) async fn history_is_told_oldest_first(stand: &Stand) {
     assert_eq!(history.len(), 22);
     assert_eq!(history[20..], [change(11, "name"), second]);
     assert!(history.is_sorted_by_key(|change| change.version));
-}
-
-pub(super) async fn an_open_conflict_replaces_an_older_one(stand: &Stand) {
-    let ledger = stand.open().await;
-    let found = |conflicts| SyncCommit {
-        conflicts,
-        ..SyncCommit::default()
-    };
-    let closed = conflict(deal(1), 1, false);
-    ledger
-        .commit(found(vec![closed.clone(), conflict(deal(1), 2, true)]))
-        .await
-        .unwrap();
-    let mut elsewhere = conflict(deal(1), 3, true);
-    elsewhere.connection = "hubspot".into();
-    let last = conflict(deal(1), 5, true);
-    let again = vec![elsewhere.clone(), conflict(deal(1), 4, true), last.clone()];
-    ledger.commit(found(again)).await.unwrap();
-    assert_eq!(
-        ledger.conflicts(deal(1)).await.unwrap(),
-        [closed, elsewhere, last]
-    );
 }
 
 pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {

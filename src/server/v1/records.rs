@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::Path;
 use jiff::Timestamp;
-use ledger::{Change, Conflict, Link};
+use ledger::{Change, ConflictFilter, Link};
 use model::{Fields, Kind, Record, RecordId, stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Problem;
 use crate::key::Admin;
-use crate::query::{Asked, Page, limit};
+use crate::query::{Asked, LIMIT_MAX, Page, limit};
+use crate::v1::conflicts::ConflictView;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,39 +138,12 @@ impl From<Change> for ChangeView {
 }
 
 #[derive(Serialize)]
-pub(crate) struct ConflictView {
-    path: String,
-    connection: String,
-    base: Value,
-    ours: Value,
-    theirs: Value,
-    kept: Value,
-    open: bool,
-    found_at: Timestamp,
-}
-
-impl From<Conflict> for ConflictView {
-    fn from(conflict: Conflict) -> ConflictView {
-        ConflictView {
-            path: conflict.path,
-            connection: conflict.connection,
-            base: conflict.base,
-            ours: conflict.ours,
-            theirs: conflict.theirs,
-            kept: conflict.kept,
-            open: conflict.open,
-            found_at: conflict.found_at,
-        }
-    }
-}
-
-#[derive(Serialize)]
 pub(crate) struct RecordPage {
     record: RecordView,
     links: Vec<LinkView>,
     /// Oldest first.
     history: Vec<ChangeView>,
-    /// Oldest first.
+    /// Oldest first, the first 200; `/v1/conflicts?record=` gives all.
     conflicts: Vec<ConflictView>,
 }
 
@@ -200,7 +174,11 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
     let record = found.ok_or_else(|| Problem::not_found(format!("there is no record {id}")))?;
     let links = hub.ledger.links(&[id]).await?;
     let history = hub.ledger.history(id).await?;
-    let conflicts = hub.ledger.conflicts(id).await?;
+    let filter = ConflictFilter {
+        record: Some(id),
+        ..ConflictFilter::default()
+    };
+    let conflicts = hub.ledger.list_conflicts(&filter, None, LIMIT_MAX).await?;
     Ok(Json(RecordPage {
         record: record.into(),
         links: links.into_iter().map(LinkView::from).collect(),

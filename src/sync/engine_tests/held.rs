@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ledger::*;
-use model::{DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
+use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
 use tokio::sync::{Notify, Semaphore};
 
 /// The ledger and the gate before [`Records::links`].
@@ -159,11 +159,6 @@ impl Records for Held {
         self.ledger.history(id).await
     }
 
-    async fn conflicts(&self, id: RecordId) -> Result<Vec<Conflict>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.conflicts(id).await
-    }
-
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
         let _busy = self.busy();
         self.ledger.commit(commit).await
@@ -210,6 +205,12 @@ impl Records for Held {
         self.ledger.parked(filter, limit).await
     }
 }
+
+pass_on! { Conflicts {
+    list_conflicts(filter: &ConflictFilter, after: Option<ConflictId>, limit: usize) -> Vec<Conflict>;
+    count_conflicts(filter: &ConflictFilter) -> u64;
+    open_conflicts(records: &[RecordId]) -> Vec<Conflict>;
+} }
 
 pass_on! { Deliveries {
     accept(events: Vec<NewEvent>) -> Vec<Accepted>;

@@ -9,3 +9,4 @@ mod meeting;
 mod merges;
 mod shelf;
 mod stage;
+mod waiting;

@@ -9,6 +9,7 @@ use connector::{Clock, Connection, Connector, Secrets, Settings};
 use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
 use mapping::Mapping;
+use model::merge::{Policies, Policy};
 use model::{Kind, Record};
 use serde_json::json;
 
@@ -65,6 +66,7 @@ impl World for Counting {
 pub(crate) struct Stage {
     pub(crate) ledger: Arc<dyn Ledger>,
     shelves: Vec<(&'static str, Shelf)>,
+    policies: Policies,
     world: Arc<Counting>,
 }
 
@@ -77,6 +79,7 @@ impl Stage {
                 .iter()
                 .map(|(name, shelf)| (*name, (*shelf).clone()))
                 .collect(),
+            policies: Policies::default(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
                 number: AtomicU64::new(0),
@@ -84,11 +87,19 @@ impl Stage {
         }
     }
 
+    /// From now on, engines follow a policy for a field of partners.
+    pub(crate) fn rule(&mut self, path: &'static str, policy: Policy) {
+        self.policies.0.insert(path, policy);
+    }
+
     /// An engine over a ledger, which is the stage's own or one that passes its calls on to it.
     pub(crate) fn node(&self, name: &str, ledger: Arc<dyn Ledger>) -> Arc<Engine> {
         let mut plan = Plan {
             syncs: Vec::new(),
-            rules: Rules::default(),
+            rules: Rules {
+                policies: [(Kind::Partner, self.policies.clone())].into(),
+                ..Rules::default()
+            },
         };
         let mut connections = BTreeMap::new();
         for (connection, shelf) in &self.shelves {

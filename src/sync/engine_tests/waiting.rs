@@ -1,0 +1,203 @@
+//! While a person is to decide about a field, each side keeps its value of it, and everything else flows.
+
+use std::sync::Arc;
+
+use ledger::{Conflict, ConflictFilter, ConflictState};
+use model::merge::Policy;
+use serde_json::{Value as Json, json};
+
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::{Depth, Engine};
+
+/// Two systems with one partner, whose note a person is to decide about: `first` was agreed on, and now both changed it.
+struct Dispute {
+    stage: Stage,
+    engine: Arc<Engine>,
+    here: Shelf,
+    there: Shelf,
+    id_here: String,
+    id_there: String,
+}
+
+impl Dispute {
+    async fn begin() -> Dispute {
+        let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+        let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+        stage.rule("description", Policy::Manual);
+        let engine = stage.node("first", Arc::clone(&stage.ledger));
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+        let id_here = here.put(json!({"name": "Northwind", "note": "first"}));
+        let mut dispute = Dispute {
+            stage,
+            engine,
+            here,
+            there,
+            id_here,
+            id_there: String::new(),
+        };
+        dispute.sync().await;
+        dispute.id_there = dispute.there.rows()[0]["id"].as_str().unwrap().to_owned();
+        dispute.here.edit(&dispute.id_here, "note", json!("ours"));
+        dispute.there.edit(&dispute.id_there, "note", json!("theirs"));
+        dispute.engine.pull("here", "things", Depth::All).await.unwrap();
+        dispute.engine.pull("there", "things", Depth::All).await.unwrap();
+        dispute.sync().await;
+        dispute
+    }
+
+    /// Reads and writes until nothing is left to do.
+    async fn sync(&self) {
+        for connection in ["here", "there", "here", "there"] {
+            self.engine.pull(connection, "things", Depth::All).await.unwrap();
+            self.engine.push(connection, "things").await.unwrap();
+        }
+    }
+
+    async fn conflicts(&self) -> Vec<Conflict> {
+        let all = ConflictFilter::default();
+        self.stage.ledger.list_conflicts(&all, None, 100).await.unwrap()
+    }
+
+    /// The one conflict about the note.
+    async fn conflict(&self) -> Conflict {
+        let mut conflicts = self.conflicts().await;
+        assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+        conflicts.remove(0)
+    }
+
+    /// The note here, ours, and there.
+    async fn notes(&self) -> [Json; 3] {
+        let record = self.stage.partners().await.remove(0);
+        [
+            self.here.rows()[0]["note"].clone(),
+            json!(record.fields.text("description")),
+            self.there.rows()[0]["note"].clone(),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn each_side_keeps_its_value_and_everything_else_flows() {
+    let dispute = Dispute::begin().await;
+    let found = dispute.conflict().await;
+    assert_eq!(
+        (&found.base, &found.ours, &found.theirs, &found.kept),
+        (&json!("first"), &json!("ours"), &json!("theirs"), &json!("ours"))
+    );
+    assert_eq!(
+        (
+            found.connection.as_str(),
+            found.ours_by.as_str(),
+            found.rule.as_str(),
+            found.winner.as_str()
+        ),
+        ("there", "here", "manual", "nobody")
+    );
+    assert!(found.is_open() && found.run.is_some());
+    assert_eq!(dispute.notes().await, ["ours", "ours", "theirs"]);
+
+    // A name from either side arrives at the other.
+    dispute
+        .here
+        .edit(&dispute.id_here, "name", json!("Northwind Traders"));
+    dispute.sync().await;
+    assert_eq!(dispute.there.rows()[0]["name"], "Northwind Traders");
+    dispute
+        .there
+        .edit(&dispute.id_there, "name", json!("Northwind Inc"));
+    dispute.sync().await;
+    assert_eq!(dispute.here.rows()[0]["name"], "Northwind Inc");
+    assert_eq!(dispute.notes().await, ["ours", "ours", "theirs"]);
+    assert_eq!(dispute.conflict().await, found, "nobody has moved");
+
+    // And when nothing moves, nothing is written.
+    dispute.there.forget_calls();
+    dispute.sync().await;
+    assert!(!dispute.there.calls().contains(&"PATCH".to_owned()));
+}
+
+#[tokio::test]
+async fn a_newer_value_of_either_side_replaces_the_older_one() {
+    let dispute = Dispute::begin().await;
+    let found = dispute.conflict().await;
+    dispute
+        .there
+        .edit(&dispute.id_there, "note", json!("theirs, again"));
+    dispute.sync().await;
+    dispute.here.edit(&dispute.id_here, "note", json!("ours, again"));
+    dispute.sync().await;
+    let moved = dispute.conflict().await;
+    assert_eq!(
+        (&moved.base, &moved.ours, &moved.theirs, &moved.kept),
+        (
+            &json!("first"),
+            &json!("ours, again"),
+            &json!("theirs, again"),
+            &json!("ours, again")
+        )
+    );
+    assert_eq!(
+        (moved.id, moved.found_at, moved.revision),
+        (found.id, found.found_at, 3)
+    );
+    assert_ne!(moved.run, found.run, "another run brought it");
+    assert_eq!(
+        dispute.notes().await,
+        ["ours, again", "ours, again", "theirs, again"]
+    );
+}
+
+#[tokio::test]
+async fn it_closes_when_both_come_to_the_same_value() {
+    for (at_their_side, note) in [(true, "ours"), (false, "theirs")] {
+        let dispute = Dispute::begin().await;
+        match at_their_side {
+            true => dispute.there.edit(&dispute.id_there, "note", json!(note)),
+            false => dispute.here.edit(&dispute.id_here, "note", json!(note)),
+        }
+        dispute.there.forget_calls();
+        dispute.sync().await;
+        let closed = dispute.conflict().await;
+        assert_eq!((closed.state, closed.kept), (ConflictState::Agreed, json!(note)));
+        assert!(closed.closed_at.is_some() && closed.closed_by.is_empty());
+        assert_eq!(dispute.notes().await, [note, note, note]);
+        assert!(!dispute.there.calls().contains(&"PATCH".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn it_closes_when_they_take_their_change_back() {
+    let dispute = Dispute::begin().await;
+    dispute.there.edit(&dispute.id_there, "note", json!("first"));
+    dispute.sync().await;
+    let closed = dispute.conflict().await;
+    assert_eq!(
+        (closed.state, closed.winner.as_str()),
+        (ConflictState::Withdrawn, "ours")
+    );
+    assert_eq!(dispute.notes().await, ["ours", "ours", "ours"]);
+}
+
+#[tokio::test]
+async fn a_rule_that_is_made_meanwhile_decides_when_the_object_is_next_heard_of() {
+    let mut dispute = Dispute::begin().await;
+    dispute.stage.rule(
+        "description",
+        Policy::Owner {
+            connection: "there".into(),
+            unless_blank: false,
+        },
+    );
+    dispute.engine = dispute.stage.node("second", Arc::clone(&dispute.stage.ledger));
+    dispute
+        .there
+        .edit(&dispute.id_there, "name", json!("Northwind Inc"));
+    dispute.sync().await;
+    let closed = dispute.conflict().await;
+    assert_eq!(
+        (closed.state, closed.rule.as_str(), closed.winner.as_str()),
+        (ConflictState::Decided, "owner", "theirs")
+    );
+    assert_eq!(dispute.notes().await, ["theirs", "theirs", "theirs"]);
+}

@@ -1,0 +1,268 @@
+//! Conflicts that wait for a person.
+//!
+//! While one is open, each side keeps its value: the field is neither written to the system that differs nor taken from it,
+//! and all other fields flow. What either side says meanwhile moves the conflict on. It closes by itself when both sides
+//! come to the same value, when the system goes back to what was agreed on, or when a rule decides that did not before.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use ledger::{Conflict, ConflictState, LedgerError, SyncCommit};
+use model::merge::{Merged, Winner};
+use model::{ConflictId, Fields, Record, RecordId, Value, stored, uuid_from};
+use serde_json::Value as Json;
+
+use crate::Engine;
+use crate::absorb::{Arrival, Place};
+
+/// Open conflicts by record.
+#[derive(Default)]
+pub(crate) struct Waiting(HashMap<RecordId, Vec<Conflict>>);
+
+fn json(value: Option<&Value>) -> Json {
+    value.map_or(Json::Null, stored::to_json)
+}
+
+fn is_here(conflict: &Conflict, place: Place<'_>) -> bool {
+    conflict.connection == place.connection && conflict.object == place.object
+}
+
+/// The field of a conflict, unless this version of the program has it no more.
+fn path_of(conflict: &Conflict) -> Option<&'static model::Field> {
+    conflict.record.kind.field(&conflict.path)
+}
+
+impl Waiting {
+    fn here<'w>(&'w self, record: RecordId, place: Place<'w>) -> impl Iterator<Item = &'w Conflict> {
+        let of_record = self.0.get(&record).into_iter().flatten();
+        of_record.filter(move |conflict| is_here(conflict, place))
+    }
+
+    /// What a record and an object last agreed on: in fields that wait, that is older than what was last seen. Nothing when
+    /// no field waits.
+    pub(crate) fn base(&self, record: RecordId, place: Place<'_>, seen: Option<&Fields>) -> Option<Fields> {
+        let mut waits = self.here(record, place).peekable();
+        waits.peek()?;
+        let mut base = seen?.clone();
+        for conflict in waits {
+            if let Some(field) = path_of(conflict)
+                && let Some(value) = stored::from_json(field.field_type, &conflict.base)
+            {
+                base.set(field.path, value);
+            }
+        }
+        Some(base)
+    }
+
+    /// The values to write to an object: in fields that wait those that it was last seen to have. Nothing when no field
+    /// waits, and the record's own values are to be written.
+    pub(crate) fn held_back(&self, record: &Record, place: Place<'_>, seen: &Fields) -> Option<Fields> {
+        let mut waits = self.here(record.id, place).peekable();
+        waits.peek()?;
+        let mut fields = record.fields.clone();
+        for field in waits.filter_map(path_of) {
+            match seen.get(field.path) {
+                Some(value) => fields.set(field.path, value.clone()),
+                None => drop(fields.remove(field.path)),
+            }
+        }
+        Some(fields)
+    }
+
+    fn take(&mut self, record: RecordId, wanted: impl Fn(&Conflict) -> bool) -> Option<Conflict> {
+        let waits = self.0.get_mut(&record)?;
+        let found = waits.iter().position(wanted)?;
+        Some(waits.swap_remove(found))
+    }
+
+    /// Puts a conflict into a commit, and back if it still waits.
+    fn note(&mut self, conflict: Conflict, commit: &mut SyncCommit) {
+        if conflict.is_open() {
+            self.0.entry(conflict.record).or_default().push(conflict.clone());
+        }
+        commit.conflicts.push(conflict);
+    }
+
+    fn close(&mut self, conflict: Conflict, state: ConflictState, now: Timestamp, commit: &mut SyncCommit) {
+        let kept = match state {
+            ConflictState::Withdrawn => Winner::Ours,
+            _ => Winner::Both,
+        };
+        let closed = Conflict {
+            winner: kept.word().to_owned(),
+            state,
+            closed_at: Some(now),
+            ..conflict
+        };
+        self.note(closed, commit);
+    }
+}
+
+impl Engine {
+    /// The conflicts of records that wait for a person.
+    pub(crate) async fn waiting(&self, records: &[RecordId]) -> Result<Waiting, LedgerError> {
+        let mut waiting = Waiting::default();
+        if records.is_empty() {
+            return Ok(waiting);
+        }
+        for conflict in self.ledger.open_conflicts(records).await? {
+            waiting.0.entry(conflict.record).or_default().push(conflict);
+        }
+        Ok(waiting)
+    }
+
+    /// Writes down what a merge decided or left to a person, and what it means for conflicts that wait already.
+    pub(crate) fn note_conflicts(
+        &self,
+        place: Place<'_>,
+        arrival: &Arrival<'_>,
+        record: &Record,
+        merged: &Merged,
+        waiting: &mut Waiting,
+        commit: &mut SyncCommit,
+    ) {
+        for conflict in &merged.conflicts {
+            let known = waiting.take(record.id, |known| {
+                is_here(known, place) && known.path == conflict.path
+            });
+            let found = self.found(place, arrival, record.id, conflict);
+            match known.map(|known| moved_on(known, found.clone())) {
+                None => waiting.note(found, commit),
+                Some((conflict, true)) => waiting.note(conflict, commit),
+                // Nothing new: it goes on waiting as it is.
+                Some((conflict, false)) => waiting.0.entry(record.id).or_default().push(conflict),
+            }
+        }
+        self.close_here(place, arrival, record, merged, waiting, commit);
+        let now = self.world.now();
+        for change in &merged.changes {
+            let ours = stored::to_json(&change.after);
+            let others: Vec<(String, String)> = waiting
+                .0
+                .get(&record.id)
+                .into_iter()
+                .flatten()
+                .filter(|known| !is_here(known, place) && known.path == change.path)
+                .map(|known| (known.connection.clone(), known.object.clone()))
+                .collect();
+            for (connection, object) in others {
+                let known = waiting.take(record.id, |known| {
+                    known.path == change.path && known.connection == connection && known.object == object
+                });
+                let Some(known) = known else { continue };
+                let agreed = known.theirs == ours;
+                let moved = Conflict {
+                    kept: ours.clone(),
+                    ours: ours.clone(),
+                    ours_by: place.connection.to_owned(),
+                    revision: known.revision + 1,
+                    ..known
+                };
+                match agreed {
+                    true => waiting.close(moved, ConflictState::Agreed, now, commit),
+                    false => waiting.note(moved, commit),
+                }
+            }
+        }
+    }
+
+    /// Closes conflicts with an object that has nothing against our value any more.
+    fn close_here(
+        &self,
+        place: Place<'_>,
+        arrival: &Arrival<'_>,
+        record: &Record,
+        merged: &Merged,
+        waiting: &mut Waiting,
+        commit: &mut SyncCommit,
+    ) {
+        let still = |path: &str| merged.conflicts.iter().any(|conflict| conflict.path == path);
+        let over: Vec<(String, Json, ConflictState)> = waiting
+            .here(record.id, place)
+            .filter(|known| !still(&known.path))
+            .filter_map(|known| {
+                let theirs = arrival.forward.fields.get(&known.path)?;
+                let state = match json(Some(theirs)) {
+                    _ if record.fields.get(&known.path) == Some(theirs) => ConflictState::Agreed,
+                    theirs if theirs == known.base => ConflictState::Withdrawn,
+                    _ => return None,
+                };
+                Some((known.path.clone(), json(Some(theirs)), state))
+            })
+            .collect();
+        for (path, theirs, state) in over {
+            if let Some(known) = waiting.take(record.id, |known| is_here(known, place) && known.path == path)
+            {
+                let kept = json(record.fields.get(&path));
+                let revision = known.revision + 1;
+                let last = Conflict {
+                    theirs,
+                    kept,
+                    revision,
+                    ..known
+                };
+                waiting.close(last, state, self.world.now(), commit);
+            }
+        }
+    }
+
+    /// A conflict as it is written down when it is found.
+    fn found(
+        &self,
+        place: Place<'_>,
+        arrival: &Arrival<'_>,
+        record: RecordId,
+        conflict: &model::merge::Conflict,
+    ) -> Conflict {
+        let now = self.world.now();
+        let open = conflict.is_open();
+        Conflict {
+            id: ConflictId::from_uuid(uuid_from(now, self.world.random())),
+            record,
+            path: conflict.path.to_owned(),
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            external_id: arrival.object.id.clone(),
+            base: json(conflict.base.as_ref()),
+            ours: json(Some(&conflict.ours)),
+            theirs: json(Some(&conflict.theirs)),
+            kept: json(Some(&conflict.kept)),
+            ours_by: conflict.ours_by.clone().unwrap_or_default(),
+            theirs_at: Some(arrival.object.modified.unwrap_or(now)),
+            rule: conflict.rule.word().to_owned(),
+            winner: conflict.winner.word().to_owned(),
+            run: Some(place.run),
+            trace: String::new(),
+            found_at: now,
+            revision: 1,
+            state: if open {
+                ConflictState::Open
+            } else {
+                ConflictState::Decided
+            },
+            closed_at: (!open).then_some(now),
+            closed_by: String::new(),
+        }
+    }
+}
+
+/// A conflict that waits, found once more; and whether that says anything new.
+fn moved_on(known: Conflict, found: Conflict) -> (Conflict, bool) {
+    let theirs_moved = known.theirs != found.theirs;
+    let moved = theirs_moved || known.ours != found.ours;
+    if !moved && found.is_open() {
+        return (known, false);
+    }
+    let cause = if theirs_moved { &found } else { &known };
+    let conflict = Conflict {
+        theirs_at: cause.theirs_at,
+        run: cause.run,
+        trace: cause.trace.clone(),
+        id: known.id,
+        base: known.base,
+        found_at: known.found_at,
+        revision: known.revision + u64::from(moved),
+        ..found
+    };
+    (conflict, true)
+}
