@@ -315,7 +315,8 @@ impl Listener {
     async fn store(&self, lease: &Lease, stand: &Stand) -> Result<(), LedgerError> {
         let cursor = Cursor {
             position: stand.position(),
-            primed: false,
+            complete_at: None,
+            round_at: None,
             stored_at: Timestamp::now(),
         };
         let commit = SyncCommit {
@@ -370,7 +371,8 @@ mod tests {
         ] {
             let cursor = Cursor {
                 position: stand.position(),
-                primed: false,
+                complete_at: None,
+                round_at: None,
                 stored_at: Timestamp::UNIX_EPOCH,
             };
             assert_eq!(Stand::of(&cursor), stand);

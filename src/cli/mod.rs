@@ -193,7 +193,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Try(args) => trial::run(&args, common, out).await,
         Command::Schema(args) => schema::run(&args, common, out).await,
         Command::Map(command) => map::run(&command, common, out).await,
-        Command::Sync(command) => sync::run(&command, common, out).await,
+        Command::Sync(command) => Box::pin(sync::run(&command, common, out)).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,

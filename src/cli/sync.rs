@@ -284,7 +284,7 @@ async fn pull_round(
 /// Whether everything of an object was read once.
 async fn is_primed(hub: &Hub, connection: &str, object: &str) -> bool {
     let cursor = hub.ledger.cursor(connection, object).await;
-    cursor.is_ok_and(|cursor| cursor.is_some_and(|cursor| cursor.primed))
+    cursor.is_ok_and(|cursor| cursor.is_some_and(|cursor| cursor.complete_at.is_some()))
 }
 
 /// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.
@@ -406,7 +406,7 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
     let mut rows = Vec::new();
     for sync in &hub.engine.plan().syncs {
         let cursor = hub.ledger.cursor(&sync.connection, sync.object()).await?;
-        let primed = cursor.as_ref().is_some_and(|cursor| cursor.primed);
+        let primed = cursor.as_ref().is_some_and(|cursor| cursor.complete_at.is_some());
         let read = cursor.as_ref().map(|cursor| cursor.stored_at.to_string());
         let directions = match (sync.pull, sync.push) {
             (true, true) => "both ways",

@@ -110,7 +110,7 @@ async fn settle(demo: &Demo) -> Result<(), String> {
         let mut primed = true;
         for (connection, object) in plan.objects() {
             let cursor = demo.hub.ledger.cursor(connection, object).await.map_err(fails)?;
-            primed &= cursor.is_some_and(|cursor| cursor.primed);
+            primed &= cursor.is_some_and(|cursor| cursor.complete_at.is_some());
         }
         let quiet_since = last.map_or(began, |last| last.max(began));
         let quiet = Timestamp::now().duration_since(quiet_since) > SignedDuration::from_millis(QUIET_MS);

@@ -8,11 +8,14 @@
 //! their digits. PostgreSQL refuses keys (a source with its `dedupe`, an external id, a match key) that are longer than
 //! about 2,600 bytes together: bound them where they come in.
 
+mod deliveries;
+
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
-use model::{ActionId, DeliveryId, EventId, Fields, Kind, MatchKey, Record, RecordId, RunId};
+use model::{ActionId, Fields, Kind, MatchKey, Record, RecordId, RunId};
 use serde_json::Value as Json;
+
+pub use deliveries::*;
 
 use crate::{Action, Conflict, Conflicts, Journal};
 
@@ -95,6 +98,8 @@ pub struct Link {
     /// Whether a person said that the object is to be left alone: it is neither read nor written, and what refers to it
     /// means the record.
     pub ignored: bool,
+    /// Whether we made the object; else it was there when the record met it.
+    pub made: bool,
 }
 
 /// One field of one record that changed: a row of its history.
@@ -205,10 +210,24 @@ pub struct Parked {
 pub struct Cursor {
     /// The connector's own cursor.
     pub position: Json,
-    /// Whether the first complete read is done; before, nothing is created at this connection.
-    pub primed: bool,
+    /// Everything that was there at this moment has been read; nothing before the first complete read, and while it is
+    /// nothing, nothing is created at this connection.
+    pub complete_at: Option<Timestamp>,
+    /// When the reading that is under way began.
+    pub round_at: Option<Timestamp>,
     /// When it was stored.
     pub stored_at: Timestamp,
+}
+
+/// What was found under a key when it was decided that there is no record for an object yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The kind.
+    pub kind: Kind,
+    /// The key.
+    pub key: MatchKey,
+    /// The records that had it, in order.
+    pub found: Vec<RecordId>,
 }
 
 /// All that a pulled page or a pushed batch comes to; one transaction.
@@ -219,6 +238,9 @@ pub struct Cursor {
 pub struct SyncCommit {
     /// The right to do it.
     pub lease: Option<Lease>,
+    /// Keys under which new records were looked for. Refused as [`LedgerError::Stale`] when another record has one of
+    /// them by now: two systems may tell the same news at the same moment, to two nodes.
+    pub sought: Vec<Sought>,
     /// Records that are new or changed. One may be written several times, each time reading what was written before.
     pub records: Vec<RecordWrite>,
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
@@ -302,8 +324,8 @@ pub trait Records: Send + Sync {
     /// The history of a record, oldest version first, within a version as it was written.
     async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError>;
     /// Writes a page or a batch: all of it or nothing. Refused as [`LedgerError::Stale`] with the ids of all records that
-    /// are not at the version they were read at (or exist, when they were read at 0) or whose conflicts were closed or
-    /// opened meanwhile, and as [`LedgerError::LeaseLost`].
+    /// are not at the version they were read at (or exist, when they were read at 0), whose conflicts were closed or
+    /// opened meanwhile, or that came under a key that was [`SyncCommit::sought`], and as [`LedgerError::LeaseLost`].
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
     /// Marks every record that has a link at an object which is not gone as owed to it; answers how many.
     async fn mark_linked(
@@ -332,230 +354,6 @@ pub trait Records: Send + Sync {
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError>;
     /// What is parked, oldest first. At most `limit`.
     async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError>;
-}
-
-/// Something that happened, to be kept and sent on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewEvent {
-    /// Its id.
-    pub id: EventId,
-    /// Its type, a name of `model::EventType`.
-    pub event_type: String,
-    /// Who said it: a partner's name, or `interconnect` for what we found ourselves.
-    pub source: String,
-    /// What makes it the same event when it is said twice: the source's own id for it.
-    pub dedupe: String,
-    /// The event as it is sent on, before it is projected by policy.
-    pub body: Bytes,
-    /// When it was received; its deliveries are due from then on.
-    pub received_at: Timestamp,
-    /// Ties together what belongs to one journey.
-    pub trace: String,
-    /// Whom it is for.
-    pub deliveries: Vec<NewDelivery>,
-}
-
-/// One event for one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// Its id.
-    pub id: DeliveryId,
-    /// The endpoint's name.
-    pub endpoint: String,
-}
-
-/// What became of an event that was handed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// It is on disk, with its deliveries.
-    New,
-    /// The source had said it before; this is the id it got then.
-    Duplicate(EventId),
-}
-
-/// A delivery that is due, with all that sending needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Due {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// Its event.
-    pub event: EventId,
-    /// The event's type.
-    pub event_type: String,
-    /// Who said it.
-    pub source: String,
-    /// The event as kept.
-    pub body: Bytes,
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// Ties together what belongs to one journey.
-    pub trace: String,
-}
-
-/// What becomes of a delivery after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It arrived.
-    Delivered,
-    /// It is tried again then.
-    Retry(Timestamp),
-    /// It is not tried again by itself.
-    Dead,
-}
-
-/// One HTTP try of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// 1 for the first.
-    pub number: u32,
-    /// When it began.
-    pub at: Timestamp,
-    /// How long it took.
-    pub duration_ms: u32,
-    /// The status that came back, if one came.
-    pub status: Option<u16>,
-    /// What went wrong, for a person; empty when nothing did.
-    pub error: String,
-    /// What becomes of the delivery.
-    pub next: Next,
-}
-
-/// How a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// To be sent, now or later.
-    Due,
-    /// Arrived.
-    Delivered,
-    /// Given up; can be retried by hand.
-    Dead,
-}
-
-impl DeliveryState {
-    /// The state's word in rows, API and command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            DeliveryState::Due => "due",
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::Dead => "dead",
-        }
-    }
-
-    /// The state of a word.
-    pub fn parse(word: &str) -> Option<DeliveryState> {
-        [DeliveryState::Due, DeliveryState::Delivered, DeliveryState::Dead]
-            .into_iter()
-            .find(|s| s.word() == word)
-    }
-}
-
-/// A delivery as it is shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Delivery {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Its event.
-    pub event: EventId,
-    /// The event's type.
-    pub event_type: String,
-    /// Who said it.
-    pub source: String,
-    /// The endpoint.
-    pub endpoint: String,
-    /// How it stands.
-    pub state: DeliveryState,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When the event was received.
-    pub received_at: Timestamp,
-    /// When it is tried next, while it is due.
-    pub next_at: Option<Timestamp>,
-    /// The last status, if any came back.
-    pub last_status: Option<u16>,
-    /// The last error; empty when there was none.
-    pub last_error: String,
-}
-
-/// Which deliveries to list or to retry. Everything that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeliveryFilter {
-    /// These ids only.
-    pub ids: Vec<DeliveryId>,
-    /// This endpoint only.
-    pub endpoint: Option<String>,
-    /// This state only.
-    pub state: Option<DeliveryState>,
-    /// Received at or after.
-    pub since: Option<Timestamp>,
-}
-
-/// An incoming webhook that was refused: its trace. No body, no headers: they are not trustworthy and may be secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// When.
-    pub at: Timestamp,
-    /// The partner or connection it was addressed to, as named in the path, cut to 100 characters.
-    pub addressed_to: String,
-    /// The status that was answered.
-    pub status: u16,
-    /// The code of the problem: `signature_missing`, `stale`, …
-    pub code: String,
-    /// The peer's claimed webhook id, cut to 100 characters; empty when there was none.
-    pub webhook_id: String,
-    /// The body's length, as far as it was read.
-    pub body_bytes: u64,
-}
-
-/// How many refusals are kept; the oldest go first, so that a flood of bad requests cannot fill the disk.
-pub const REFUSALS_MAX: u64 = 10_000;
-
-/// Events, their deliveries and attempts.
-#[async_trait]
-pub trait Deliveries: Send + Sync {
-    /// Takes events in, grouped with whatever else arrives at the same moment; one answer an event, in order, given
-    /// when they are on disk. This is the hot path of the relay.
-    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, LedgerError>;
-    /// Due deliveries of an endpoint, in the order in which their events were accepted. At most `limit`.
-    async fn due(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError>;
-    /// Writes attempts down, and what becomes of their deliveries; all or nothing. The same attempt (delivery, moment and
-    /// number) is written once; a delivery that arrived stays so, whatever is said later; attempts of deliveries that
-    /// are not known (any more) are left out.
-    async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError>;
-    /// Endpoints with deliveries to be sent, and when the first of them is due; ordered by that. The first of those never
-    /// tried is the one accepted first, the first of the others the one with the earliest moment.
-    async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError>;
-    /// Deliveries, newest first, after an id. At most `limit`.
-    async fn list_deliveries(
-        &self,
-        filter: &DeliveryFilter,
-        after: Option<DeliveryId>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, LedgerError>;
-    /// The attempts of a delivery, oldest first.
-    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
-    /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.
-    /// Those that arrived already stay as they are. The attempts that were made stay written.
-    async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
-    /// An event with its deliveries, if it is known.
-    async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;
-    /// Notes that a webhook was refused; see [`REFUSALS_MAX`]. Answered when it is written.
-    async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError>;
-    /// Refusals, newest first. At most `limit`.
-    async fn refusals(&self, limit: usize) -> Result<Vec<Refusal>, LedgerError>;
-    /// Stops an endpoint (410 Gone, or by hand), with the reason; `None` lets it go on.
-    async fn stop_endpoint(
-        &self,
-        endpoint: &str,
-        reason: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), LedgerError>;
-    /// Endpoints that are stopped, and why. They are left out of
-    /// [`Deliveries::endpoints_due`] and [`Deliveries::due`].
-    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError>;
 }
 
 /// One execution of a sync.

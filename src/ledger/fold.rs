@@ -10,13 +10,15 @@ use model::{Record, RecordId};
 
 use crate::{
     Action, Change, Conflict, Cursor, Lease, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark,
-    RecordWrite, SyncCommit,
+    RecordWrite, Sought, SyncCommit,
 };
 
 /// A commit whose rows are each named once.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
     pub(crate) lease: Option<Lease>,
+    /// By kind and key, each once.
+    pub(crate) sought: Vec<Sought>,
     /// By id.
     pub(crate) records: Vec<Written>,
     /// By connection, object and external id; also unique by connection, object and record.
@@ -55,6 +57,7 @@ pub(crate) struct Written {
 pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
     Ok(Folded {
         lease: commit.lease,
+        sought: fold_sought(commit.sought),
         records: fold_records(commit.records)?,
         links: fold_links(commit.links),
         conflicts: fold_conflicts(commit.conflicts),
@@ -72,6 +75,13 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         cursor: commit.cursor,
         action: commit.action,
     })
+}
+
+/// By kind and key, so that concurrent commits look in one order.
+fn fold_sought(mut sought: Vec<Sought>) -> Vec<Sought> {
+    sought.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+    sought.dedup();
+    sought
 }
 
 fn fold_records(writes: Vec<RecordWrite>) -> Result<Vec<Written>, LedgerError> {

@@ -62,6 +62,8 @@ macro_rules! everywhere {
                 a_record_may_be_written_twice_in_a_chain
                 of_many_who_change_a_record_at_once_one_wins
                 commits_that_meet_end_one_way_or_the_other
+                nobody_may_come_under_a_key_meanwhile
+                of_new_records_that_fit_alike_one_is_made
                 a_commit_with_a_lost_lease_writes_nothing
                 a_commit_leaves_out_events_that_are_known;
             conflicts:
@@ -122,7 +124,8 @@ macro_rules! on_disk {
             leases:
                 tokens_survive_a_restart;
             commits:
-                after_a_lease_was_given_on_no_late_commit_succeeds;
+                after_a_lease_was_given_on_no_late_commit_succeeds
+                two_nodes_make_one_of_new_records_that_fit_alike;
             accepting:
                 what_was_answered_is_there_after_a_restart
                 two_nodes_give_a_racing_duplicate_one_id

@@ -7,7 +7,7 @@ use connector::{Connection, Object};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Cursor, Lease, LedgerError, Link, Linked, ParkedFilter, SyncCommit};
 use mapping::Forward;
-use model::{Kind, RecordId, RunId};
+use model::{RecordId, RunId};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::merges::merged_ids;
@@ -120,14 +120,8 @@ impl Engine {
         batch: &Batch<'_>,
         report: &mut Report,
     ) -> Result<Vec<String>, SyncError> {
-        let kinds: Vec<Kind> = self
-            .plan
-            .of(place.connection, place.object)
-            .map(Sync::kind)
-            .collect();
         let _creating = self.creating(place.connection, place.object).await;
         for _ in 0..STALE_TRIES_MAX {
-            let _meeting = self.meeting(&kinds).await;
             let mut tried = Report::default();
             match self.absorb_once(place, batch, &mut tried).await {
                 Err(SyncError::Ledger(LedgerError::Stale(_))) => {}

@@ -68,7 +68,8 @@ impl Standing {
         let began = self.began.to_string();
         Cursor {
             position: json!({"began": began, "after": self.after, "asked": self.asked, "gone": self.gone}),
-            primed: false,
+            complete_at: None,
+            round_at: None,
             stored_at: now,
         }
     }
@@ -77,7 +78,8 @@ impl Standing {
     fn ended(&self, now: Timestamp) -> Cursor {
         Cursor {
             position: json!({"asked": self.asked, "gone": self.gone}),
-            primed: true,
+            complete_at: Some(now),
+            round_at: None,
             stored_at: now,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use connector::{Connection, Failure};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Lease, Ledger, LedgerError};
-use model::{Kind, RunId, uuid_from};
+use model::{RunId, uuid_from};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Plan, Report};
@@ -71,9 +71,6 @@ pub struct Engine {
     pub(crate) connections: BTreeMap<String, Arc<Connection>>,
     pub(crate) world: Arc<dyn World>,
     pub(crate) fan_out: FanOut,
-    /// Finding the record of an object that is not linked yet and committing it must not run twice at once for a
-    /// kind, or two systems that tell us the same news at the same moment would make two records.
-    meeting: BTreeMap<Kind, Mutex<()>>,
     /// What is being created at an object of a connection can be read there before its link is committed: a pull that
     /// looked at it in between would take it for a stranger.
     creating: BTreeMap<(String, String), Mutex<()>>,
@@ -99,7 +96,6 @@ impl Engine {
         fan_out: FanOut,
         holder: String,
     ) -> Engine {
-        let meeting = Kind::ALL.into_iter().map(|kind| (kind, Mutex::new(()))).collect();
         let creating = plan
             .objects()
             .into_iter()
@@ -111,7 +107,6 @@ impl Engine {
             connections,
             world,
             fan_out,
-            meeting,
             creating,
             expected: std::sync::Mutex::default(),
             resting: std::sync::Mutex::default(),
@@ -162,20 +157,7 @@ impl Engine {
         self.world.now().checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
-    /// Holds the meeting of a kind for as long as the guard lives.
-    pub(crate) async fn meeting(&self, kinds: &[Kind]) -> Vec<MutexGuard<'_, ()>> {
-        let mut guards = Vec::new();
-        // Kinds are taken in one order, so that two pages never wait for each other.
-        for (kind, mutex) in &self.meeting {
-            if kinds.contains(kind) {
-                guards.push(mutex.lock().await);
-            }
-        }
-        guards
-    }
-
-    /// Holds creating and meeting at an object apart for as long as the guard lives. Who also holds [`Engine::meeting`]
-    /// takes this first.
+    /// Holds creating and meeting at an object apart for as long as the guard lives.
     pub(crate) async fn creating(&self, connection: &str, object: &str) -> Option<MutexGuard<'_, ()>> {
         let mutex = self.creating.get(&(connection.to_owned(), object.to_owned()))?;
         Some(mutex.lock().await)

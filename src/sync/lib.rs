@@ -1,13 +1,14 @@
 //! Systems kept in agreement: pull, map, merge, commit, push.
 //!
 //! A *sync* ties one object of one connection to one kind of record ([`Sync`]); all of them together are the
-//! [`Plan`]. The [`Engine`] carries it out in two movements that never call each other:
+//! [`Plan`]. The [`Engine`] carries it out in two movements:
 //!
 //! * **Pull** ([`Engine::pull`]) reads what changed at a connection since its cursor, maps it forward, finds the record
 //!   each object belongs to, merges it against the base, and commits records, links, history, conflicts, events,
 //!   what other connections are now owed, and the cursor in one transaction.
 //! * **Push** ([`Engine::push`]) takes what a connection is owed, maps it backward against what the system was last seen
-//!   to hold, and writes only the difference, in the largest batch the system takes.
+//!   to hold, and writes only the difference, in the largest batch the system takes. Before it creates anything it pulls,
+//!   unless that was done since the record came to be: somebody may have made the same there.
 //!
 //! Promised: every step can be interrupted anywhere and done again; what the system holds already is never written;
 //! our own write, when it is pulled again, equals the base and is no change; a record that cannot be mapped or that a

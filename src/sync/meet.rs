@@ -2,14 +2,16 @@
 //!
 //! In this order: the record whose id the object carries (we wrote it and did not hear back); the one record that an
 //! identity rule finds and that has no other object at this connection; otherwise a new record. Two records that fit
-//! alike are not guessed between: the object is parked for a person.
+//! alike are not guessed between: the object is parked for a person. So is a *duplicate*: an object that fits a record for
+//! which we have made another object there, because this one was not seen in time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ledger::{LedgerError, Link};
+use ledger::{LedgerError, Link, Sought};
 use model::{Fields, Kind, MatchKey, Record, RecordId, uuid_from};
 
 use crate::Engine;
+use crate::settle::SUPERSEDED;
 
 /// An object that looks for its record.
 pub(crate) struct Seeker<'a> {
@@ -25,14 +27,16 @@ pub(crate) struct Seeker<'a> {
 pub(crate) enum Met {
     /// A record that other systems know.
     Known(Box<Record>),
-    /// A new record, still empty.
-    New(Box<Record>),
+    /// A new record, still empty, and what was found under its keys: none that it can be.
+    New(Box<Record>, Vec<Sought>),
+    /// The record for which we have made an object here already, and the id of that.
+    Duplicate(RecordId, String),
     /// Several records that fit alike.
     Several(Vec<RecordId>),
 }
 
 impl Engine {
-    /// Finds the record of each seeker. The caller holds [`Engine::meeting`] of the kind until it has committed.
+    /// Finds the record of each seeker. What it comes to holds when it is committed with what was sought, or not at all.
     pub(crate) async fn meet(
         &self,
         connection: &str,
@@ -60,17 +64,26 @@ impl Engine {
         );
         candidates.sort_unstable();
         candidates.dedup();
-        let here = self.linked_here(connection, object, &candidates).await?;
+        let links = self.ledger.links(&candidates).await?;
+        let is_here = |link: &&Link| link.connection == connection && link.object == object;
         // A push of another node, or a job's, has linked one of them since it was looked up: it is no stranger any more.
         let meanwhile = |link: &&Link| {
             seekers
                 .iter()
                 .any(|seeker| seeker.external_id == link.external_id)
         };
-        if let Some(link) = here.iter().find(meanwhile) {
+        if let Some(link) = links.iter().filter(is_here).find(meanwhile) {
             return Err(LedgerError::Stale(vec![link.record]));
         }
-        let mut taken: BTreeSet<RecordId> = here.into_iter().map(|link| link.record).collect();
+        let mut taken = taken(&links, is_here);
+        // Where we made one, its record is not looked for among people's own ones.
+        let ours = links
+            .iter()
+            .filter(is_here)
+            .filter(|link| link.made && !link.gone);
+        let ours: HashMap<RecordId, &str> = ours
+            .map(|link| (link.record, link.external_id.as_str()))
+            .collect();
         let mut records: HashMap<RecordId, Record> = self
             .ledger
             .records(&candidates)
@@ -82,14 +95,26 @@ impl Engine {
         let mut met = HashMap::new();
         for (seeker, keys) in seekers.iter().zip(&keys) {
             let fits = fitting(seeker, keys, &found, &taken, &records);
+            let new = || {
+                let found = |key: &MatchKey| found.get(key).cloned().unwrap_or_default();
+                let sought = keys.iter().map(|key| Sought {
+                    kind,
+                    key: key.clone(),
+                    found: found(key),
+                });
+                Met::New(Box::new(self.new_record(kind)), sought.collect())
+            };
+            let made_for = |key: &MatchKey| found.get(key)?.iter().find_map(|id| ours.get_key_value(id));
             let outcome = match fits.as_slice() {
-                [] => Met::New(Box::new(self.new_record(kind))),
+                [] => match keys.iter().find_map(made_for) {
+                    Some((record, made)) => Met::Duplicate(*record, (*made).to_owned()),
+                    None => new(),
+                },
                 [id] => {
                     taken.insert(*id);
-                    match records.remove(id) {
-                        Some(record) => Met::Known(Box::new(record)),
-                        None => Met::New(Box::new(self.new_record(kind))),
-                    }
+                    records
+                        .remove(id)
+                        .map_or_else(new, |record| Met::Known(Box::new(record)))
                 }
                 _ => Met::Several(fits),
             };
@@ -102,17 +127,20 @@ impl Engine {
         let now = self.world.now();
         Record::empty(RecordId::new(kind, uuid_from(now, self.world.random())), now)
     }
+}
 
-    async fn linked_here(
-        &self,
-        connection: &str,
-        object: &str,
-        ids: &[RecordId],
-    ) -> Result<Vec<Link>, LedgerError> {
-        let mut links = self.ledger.links(ids).await?;
-        links.retain(|link| link.connection == connection && link.object == object);
-        Ok(links)
-    }
+/// Records that an object here cannot be: those that have another one, and those that are nowhere any more.
+fn taken(links: &[Link], is_here: impl Fn(&&Link) -> bool) -> BTreeSet<RecordId> {
+    // What was deleted here and made again is the same; what went on as another kind of record is not.
+    let holds = |link: &&Link| is_here(link) && (!link.gone || link.external_id.ends_with(SUPERSEDED));
+    let holding = links.iter().filter(holds).map(|link| link.record);
+    let living = links.iter().filter(|link| !link.gone).map(|link| link.record);
+    let living: BTreeSet<RecordId> = living.collect();
+    let nowhere = links
+        .iter()
+        .map(|link| link.record)
+        .filter(|record| !living.contains(record));
+    holding.chain(nowhere).collect()
 }
 
 /// The records that a seeker can be, by the surest rule that finds any.

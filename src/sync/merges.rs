@@ -42,6 +42,14 @@ impl Engine {
                     ..lost.link
                 };
                 commit.links.push(link.clone());
+                // Whatever it waited for as a stranger.
+                let key = (
+                    place.connection.to_owned(),
+                    place.object.to_owned(),
+                    to.clone(),
+                    true,
+                );
+                commit.unparked.push(key);
                 let record = lost.record;
                 linked.insert(to.clone(), Linked { link, record });
                 continue;

@@ -93,9 +93,12 @@ impl Engine {
     ) -> Result<(), SyncError> {
         let fields = self.fields_of(system, place);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
-        let mut primed = stored.as_ref().is_some_and(|cursor| cursor.primed);
+        let mut complete_at = stored.as_ref().and_then(|cursor| cursor.complete_at);
+        // What is edited while everything is read for the first time may have moved out of its way; what reads behind it
+        // finds that.
+        let mut rounds_left = if complete_at.is_some() { 1 } else { 2 };
         // Who reads everything lets those pass who have news.
-        let lane = match primed && depth != Depth::All {
+        let lane = match complete_at.is_some() && depth != Depth::All {
             true => Lane::Live,
             false => Lane::Backfill,
         };
@@ -110,14 +113,15 @@ impl Engine {
         {
             return Ok(());
         }
-        let mut position = stored
-            .filter(|_| depth != Depth::All)
-            .map(|cursor| cursor.position);
+        let goes_on = stored.filter(|_| depth != Depth::All);
+        let mut round_at = goes_on.as_ref().and_then(|cursor| cursor.round_at);
+        let mut position = goes_on.map(|cursor| cursor.position);
         for page_number in 1.. {
             if page_number > LIVE_PAGES_MAX {
                 reading = system.in_lane(Lane::Backfill);
             }
             let asked_at = self.world.now();
+            let began = *round_at.get_or_insert(asked_at);
             let page = reading
                 .changes(place.object, &fields, position.as_ref())
                 .await
@@ -125,12 +129,21 @@ impl Engine {
                     connection: place.connection.to_owned(),
                     failure,
                 })?;
-            primed |= !page.more;
+            if !page.more {
+                round_at = None;
+                rounds_left -= 1;
+                complete_at = if rounds_left == 0 {
+                    Some(began)
+                } else {
+                    complete_at
+                };
+            }
             let moved = position.as_ref() != Some(&page.cursor);
-            if moved || !page.objects.is_empty() {
+            if moved || !page.objects.is_empty() || !page.more {
                 let cursor = Cursor {
                     position: page.cursor.clone(),
-                    primed,
+                    complete_at,
+                    round_at,
                     stored_at: self.world.now(),
                 };
                 let batch = Batch {
@@ -143,7 +156,7 @@ impl Engine {
                 self.absorb(system, place, batch, report).await?;
             }
             position = Some(page.cursor);
-            if !page.more {
+            if rounds_left == 0 {
                 break;
             }
             if page_number == PAGES_MAX {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
+use jiff::Timestamp;
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
@@ -13,7 +14,7 @@ use crate::absorb::Place;
 use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::wire::overlay;
-use crate::{Engine, Report, Sync};
+use crate::{Depth, Engine, Report, Sync};
 
 /// Batches that one push writes at most before it lets others work.
 const BATCHES_MAX: u32 = 200;
@@ -25,6 +26,8 @@ const SENT_MAX: usize = 8;
 const RETRY_MS: (u64, u64) = (1_000, 600_000);
 /// How long a connection that has not been read completely yet waits before it is looked at again.
 const UNPRIMED_MS: u64 = 1_000;
+/// How long it waits for somebody else who is reading it.
+const UNREAD_MS: u64 = 250;
 
 /// One record that is to be written.
 struct Owed<'a> {
@@ -33,6 +36,24 @@ struct Owed<'a> {
     link: Option<Link>,
     sync: &'a Sync,
     write: Write,
+}
+
+/// Pushes with all that they are about.
+struct Loaded {
+    pushes: Vec<Push>,
+    records: BTreeMap<RecordId, Record>,
+    /// The links to the object that is written.
+    links: HashMap<RecordId, Link>,
+}
+
+/// What became of looking whether something is there already.
+enum Look {
+    /// Everything that can be there is known.
+    Enough,
+    /// It was read just now: what is owed may have changed.
+    Again,
+    /// Somebody is reading it, or there is more to read.
+    Later(Timestamp),
 }
 
 /// A batch on its way out: what is to be written, and what is settled without writing.
@@ -70,13 +91,15 @@ impl Engine {
         let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "push"), started, &result)
             .await?;
-        result
+        let mut report = result?;
+        report.counts.add(&std::mem::take(&mut report.beside));
+        Ok(report)
     }
 
     async fn push_leased(&self, connection: &str, object: &str, run: RunId) -> Result<Report, SyncError> {
         self.known(connection, object)?;
         let mut report = Report::default();
-        if !self.primed(connection, object).await? {
+        if self.complete_at(connection, object).await?.is_none() {
             report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
             return Ok(report);
         }
@@ -100,16 +123,14 @@ impl Engine {
         }
     }
 
-    /// Whether an object has been read completely once: before, what looks new there may be there already.
-    async fn primed(&self, connection: &str, object: &str) -> Result<bool, SyncError> {
+    /// Until when everything that came to be at an object is known; nothing before it was read completely once: what
+    /// looks new there may be there already.
+    async fn complete_at(&self, connection: &str, object: &str) -> Result<Option<Timestamp>, SyncError> {
         if !self.plan.of(connection, object).any(|sync| sync.pull) {
-            return Ok(true);
+            return Ok(Some(Timestamp::MAX));
         }
-        Ok(self
-            .ledger
-            .cursor(connection, object)
-            .await?
-            .is_some_and(|cursor| cursor.primed))
+        let cursor = self.ledger.cursor(connection, object).await?;
+        Ok(cursor.and_then(|cursor| cursor.complete_at))
     }
 
     async fn push_batches(
@@ -130,13 +151,22 @@ impl Engine {
             }
             let tried = pushes.len();
             self.keep(place.lease).await?;
+            let owed = self.load(place, pushes).await?;
+            match self.look_before_creating(place, &owed, report).await? {
+                Look::Enough => {}
+                Look::Again => continue,
+                Look::Later(when) => {
+                    report.look_again(when);
+                    return Ok(());
+                }
+            }
             // One that is new takes those along that were tried before.
-            let lane = match pushes.iter().all(|push| push.attempts > 0) {
+            let lane = match owed.pushes.iter().all(|push| push.attempts > 0) {
                 _ if number > LIVE_BATCHES_MAX => Lane::Backfill,
                 true => Lane::Retry,
                 false => Lane::Live,
             };
-            self.push_batch(system, place, (pushes, lane), report).await?;
+            self.push_batch(system, place, (owed, lane), report).await?;
             self.pushed.fetch_add(tried as u64, Ordering::Relaxed);
             if tried < limit {
                 return Ok(());
@@ -167,10 +197,10 @@ impl Engine {
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,
-        (pushes, lane): (Vec<Push>, Lane),
+        (owed, lane): (Loaded, Lane),
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let mut out = self.prepare(place, pushes, report).await?;
+        let mut out = self.prepare(place, owed, report).await?;
         out.commit.lease = Some(place.lease.clone());
         let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();
         // A job may take minutes, and finds objects by the key that they carry; so does a pull that reads them meanwhile.
@@ -243,29 +273,67 @@ impl Engine {
         Ok(refs)
     }
 
+    /// Pushes with all that they are about.
+    async fn load(&self, place: Place<'_>, pushes: Vec<Push>) -> Result<Loaded, LedgerError> {
+        let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
+        let records = self.ledger.records(&ids).await?.into_iter();
+        let mut links = self.ledger.links(&ids).await?;
+        links.retain(|link| link.connection == place.connection && link.object == place.object);
+        Ok(Loaded {
+            pushes,
+            records: records.map(|record| (record.id, record)).collect(),
+            links: links.into_iter().map(|link| (link.record, link)).collect(),
+        })
+    }
+
+    /// Reads what came to be at an object, if it was not read since the records were made that are about to be created
+    /// there: the same may have been made there by hand.
+    async fn look_before_creating(
+        &self,
+        place: Place<'_>,
+        owed: &Loaded,
+        report: &mut Report,
+    ) -> Result<Look, SyncError> {
+        let rules = &self.plan.rules;
+        let is_new = |record: &&Record| !owed.links.contains_key(&record.id);
+        // What no rule could meet cannot be there already as far as anybody can tell.
+        let can_be_met = |record: &&Record| !rules.match_keys(record.id.kind, &record.fields).is_empty();
+        let created = owed.records.values().filter(is_new).filter(can_be_met);
+        let Some(newest) = created.map(|record| record.created_at).max() else {
+            return Ok(Look::Enough);
+        };
+        if self.complete_at(place.connection, place.object).await? > Some(newest) {
+            return Ok(Look::Enough);
+        }
+        let pulled = Box::pin(self.pull(place.connection, place.object, Depth::Changed));
+        match pulled.await {
+            Ok(pulled) => report.add_beside(pulled),
+            Err(SyncError::Taken) => return Ok(Look::Later(self.after(Duration::from_millis(UNREAD_MS)))),
+            Err(error) => return Err(error),
+        }
+        let is_read = self.complete_at(place.connection, place.object).await? > Some(newest);
+        Ok(if is_read {
+            Look::Again
+        } else {
+            Look::Later(self.world.now())
+        })
+    }
+
     /// Maps every owed record backward and sorts out what needs no writing.
     async fn prepare(
         &self,
         place: Place<'_>,
-        pushes: Vec<Push>,
+        owed: Loaded,
         report: &mut Report,
     ) -> Result<Out<'_>, SyncError> {
-        let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
-        let mut records: BTreeMap<RecordId, Record> = self
-            .ledger
-            .records(&ids)
-            .await?
-            .into_iter()
-            .map(|record| (record.id, record))
-            .collect();
-        let mut links: HashMap<RecordId, Link> = HashMap::new();
-        for link in self.ledger.links(&ids).await? {
-            if link.connection == place.connection && link.object == place.object {
-                links.insert(link.record, link);
-            }
-        }
+        let Loaded {
+            pushes,
+            mut records,
+            mut links,
+        } = owed;
         let refs = self.refs_of(place, records.values()).await?;
         // What a person is to decide first is written as it is there, which is not at all.
+        let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
         let waiting = self.waiting(&ids).await?;
         for (id, link) in &links {
             if let Some(record) = records.get_mut(id)
@@ -449,7 +517,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         owed: &Owed<'_>,
-        (external_id, version, modified): (String, Option<String>, Option<jiff::Timestamp>),
+        (external_id, version, modified): (String, Option<String>, Option<Timestamp>),
         refs: &Refs,
     ) -> Link {
         // Of an object that was created only what was written is known: the system may have filled in the rest.
@@ -475,6 +543,7 @@ impl Engine {
             seen_at: self.world.now(),
             gone: false,
             ignored: false,
+            made: owed.link.as_ref().is_none_or(|link| link.made),
         }
     }
 
@@ -495,7 +564,7 @@ impl Engine {
             .await
     }
 
-    fn retry(&self, push: &Push) -> jiff::Timestamp {
+    fn retry(&self, push: &Push) -> Timestamp {
         let wait = RETRY_MS
             .0
             .saturating_mul(1 << push.attempts.min(20))

@@ -82,10 +82,22 @@ pub struct Report {
     pub endpoints: BTreeSet<String>,
     /// When to look again, if there is a moment that is known already.
     pub again: Option<Timestamp>,
+    /// What was read on the way, as a run of its own.
+    pub(crate) beside: Counts,
 }
 
 impl Report {
     pub(crate) fn look_again(&mut self, at: Timestamp) {
         self.again = Some(self.again.map_or(at, |again| again.min(at)));
+    }
+
+    /// Takes in what a run came to that was made on the way.
+    pub(crate) fn add_beside(&mut self, other: Report) {
+        self.beside.add(&other.counts);
+        self.owed.extend(other.owed);
+        self.endpoints.extend(other.endpoints);
+        if let Some(again) = other.again {
+            self.look_again(again);
+        }
     }
 }

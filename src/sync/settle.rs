@@ -18,8 +18,10 @@ use crate::{Engine, Report, Sync};
 
 /// After how long an object that waits for another one is read again.
 const UNRESOLVED_RETRY_MS: i64 = 2_000;
+/// After how long an object is read again that waits for a person to make two objects of its system one.
+const DUPLICATE_RETRY_MS: i64 = 600_000;
 /// Behind the external id of a link whose object has become another kind of record.
-const SUPERSEDED: &str = "#superseded";
+pub(crate) const SUPERSEDED: &str = "#superseded";
 
 /// What was written of a record without being heard of.
 enum Unheard {
@@ -73,7 +75,23 @@ impl Engine {
                     arrival.forward = forward(&arrival, Some(&record.fields), refs);
                     *record
                 }
-                (None, Some(Met::New(record))) => *record,
+                (None, Some(Met::New(record, sought))) => {
+                    commit.sought.extend(sought);
+                    *record
+                }
+                (None, Some(Met::Duplicate(of, made))) => {
+                    let reason = format!(
+                        "fits {of}, for which {made} was made at {}: make the two one there, or make them differ",
+                        place.connection
+                    );
+                    let retry = self.in_ms(DUPLICATE_RETRY_MS);
+                    let parked = self.parks(place, &arrival.object.id, "duplicate", reason, Some(retry));
+                    commit.parked.push(Parked {
+                        records: vec![of],
+                        ..parked
+                    });
+                    continue;
+                }
                 (None, Some(Met::Several(ids))) => {
                     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     let reason = format!(
@@ -252,6 +270,11 @@ impl Engine {
         self.note_conflicts(place, &arrival, &record, &merged, waiting, commit);
         let held_back = waiting.held_back(&record, place, &arrival.forward.fields);
         let left = self.moved_on(place, &arrival).is_some();
+        let known = arrival.known.as_ref();
+        let made = known.map_or_else(
+            || self.carried(place, arrival.object) == Some(record.id),
+            |known| known.link.made,
+        );
         let superseded = if left { SUPERSEDED } else { "" };
         commit.links.push(Link {
             connection: place.connection.to_owned(),
@@ -265,6 +288,7 @@ impl Engine {
             seen_at: now,
             gone: left,
             ignored: false,
+            made,
         });
         self.owe(
             place,
@@ -420,7 +444,7 @@ fn records_of(arrivals: &[Arrival<'_>], met: &HashMap<String, Met>) -> Vec<Recor
     let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
     ids.extend(met.values().filter_map(|met| match met {
         Met::Known(record) => Some(record.id),
-        Met::New(_) | Met::Several(_) => None,
+        Met::New(..) | Met::Duplicate(..) | Met::Several(_) => None,
     }));
     ids
 }

@@ -148,6 +148,7 @@ fn a_page(round: u8, page: u64, version: u64) -> SyncCommit {
         seen_at: now(),
         gone: false,
         ignored: false,
+        made: false,
     });
     let marks = records.iter().map(|write| PushMark {
         connection: "hs".into(),

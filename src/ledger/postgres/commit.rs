@@ -1,6 +1,6 @@
 //! Writing a page or a batch: one transaction, a statement a table.
 //!
-//! Locks are taken in one order: the lease, the records by id, then the tables in the order below, each by its key. Two
+//! Locks are taken in one order: the lease, the kinds that new records are of, the records by id, then the tables in the order below, each by its key. Two
 //! commits that meet all the same (one ends a push that the other marks) are told apart by the database, and one of
 //! them runs again.
 
@@ -8,18 +8,19 @@ use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, GenericClient, Transaction};
-use model::RecordId;
 use model::stored::{encode_fields, encode_provenance};
+use model::{Kind, RecordId};
 
 use super::accept::accept;
 use super::conflicts;
 use super::database::{Failure, Work, finish};
 use super::leases::held;
+use super::records::MATCHING;
 use super::rows::{self, column, text};
 use super::{Params, journal};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros};
-use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark};
+use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
 pub(super) struct Commit(pub(super) Folded);
@@ -38,6 +39,7 @@ impl Work for Commit {
         {
             return Err(LedgerError::LeaseLost(lease.key.clone()).into());
         }
+        look_again(&transaction, &commit.sought).await?;
         write_records(&transaction, &commit.records).await?;
         write_history(&transaction, &commit.records).await?;
         write_match_keys(&transaction, &commit.records).await?;
@@ -78,6 +80,41 @@ async fn ids(
     let rows = transaction.query(&statement, params).await?;
     let ids = rows.iter().map(|row| rows::id(row, 0));
     Ok(ids.collect::<Result<_, LedgerError>>()?)
+}
+
+/// Names our locks on kinds among the database's advisory locks.
+const KIND_LOCKS: i32 = 0x1C_0001;
+
+/// Under every key must be what was found there. Who makes new records of a kind waits for whoever else does, until they
+/// have committed: two that look at the same time would not see each other.
+async fn look_again(transaction: &Transaction<'_>, sought: &[Sought]) -> Result<(), Failure> {
+    let mut stale = Vec::new();
+    for sought in sought.chunk_by(|one, next| one.kind == next.kind) {
+        let kind = sought[0].kind;
+        let number = Kind::ALL
+            .iter()
+            .position(|other| *other == kind)
+            .unwrap_or_default() as i32;
+        execute(
+            transaction,
+            "SELECT pg_advisory_xact_lock($1, $2)",
+            &[&KIND_LOCKS, &number],
+        )
+        .await?;
+        let keys = column(sought, |one| text(&one.key.0));
+        let statement = transaction.prepare_cached(MATCHING).await?;
+        for row in transaction.query(&statement, &[&kind.name(), &keys]).await? {
+            let (key, id): (&str, _) = (row.try_get(0)?, RecordId::new(kind, row.try_get(1)?));
+            let mut looked = sought.iter().filter(|one| text(&one.key.0) == key);
+            if looked.any(|one| !one.found.contains(&id)) {
+                stale.push(id);
+            }
+        }
+    }
+    match stale.is_empty() {
+        true => Ok(()),
+        false => Err(LedgerError::Stale(stale).into()),
+    }
 }
 
 /// Every record must be there at the version it was read at, or not be there when it is new.
@@ -246,15 +283,16 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
     let values: &Params<'_> = &[&kinds, &records, &connections, &objects, &external_ids];
     execute(transaction, sql, values).await?;
     let sql = "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \
-               seen_at, gone, modified, ignored) \
+               seen_at, gone, modified, ignored, made) \
                SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], \
-               $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::boolean[]) \
-               AS n (kind, record, connection, object, external_id) \
+               $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::boolean[], \
+               $13::boolean[]) AS n (kind, record, connection, object, external_id) \
                ORDER BY n.connection, n.object, n.external_id \
                ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
                record = excluded.record, base = excluded.base, wire = excluded.wire, \
                external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-               modified = excluded.modified, ignored = excluded.ignored";
+               modified = excluded.modified, ignored = excluded.ignored, \
+               made = excluded.made";
     execute(
         transaction,
         sql,
@@ -271,6 +309,7 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
             &column(links, |link| link.gone),
             &column(links, |link| link.modified.map(micros)),
             &column(links, |link| link.ignored),
+            &column(links, |link| link.made),
         ],
     )
     .await
@@ -414,15 +453,17 @@ async fn write_cursor(
     object: &str,
     cursor: &Cursor,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO cursors (connection, object, position, primed, stored_at) VALUES ($1, $2, $3, $4, $5) \
+    let sql = "INSERT INTO cursors (connection, object, position, complete_at, round_at, stored_at) \
+               VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
-               primed = excluded.primed, stored_at = excluded.stored_at";
+               complete_at = excluded.complete_at, round_at = excluded.round_at, stored_at = excluded.stored_at";
     let position = json_text(&cursor.position);
     let values: &Params<'_> = &[
         &text(at),
         &text(object),
         &position,
-        &cursor.primed,
+        &cursor.complete_at.map(micros),
+        &cursor.round_at.map(micros),
         &micros(cursor.stored_at),
     ];
     execute(transaction, sql, values).await

@@ -18,6 +18,11 @@ fn named(ids: &[RecordId]) -> (Vec<&'static str>, Vec<Uuid>) {
     (column(ids, |id| id.kind.name()), column(ids, |id| id.uuid))
 }
 
+/// Who of a kind has one of some keys.
+pub(super) const MATCHING: &str = "SELECT m.key, m.record FROM match_keys m \
+     JOIN records r ON r.kind = m.kind AND r.id = m.record WHERE m.kind = $1 AND m.key = ANY($2) AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) \
+     ORDER BY m.key, m.record";
+
 #[async_trait]
 impl Records for PostgresLedger {
     async fn linked(
@@ -86,10 +91,8 @@ impl Records for PostgresLedger {
         kind: Kind,
         keys: &[MatchKey],
     ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
-        let sql = "SELECT m.key, m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
-                   WHERE m.kind = $1 AND m.key = ANY($2) AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) ORDER BY m.key, m.record";
         let keys = column(keys, |key| text(&key.0));
-        let rows = self.database.query(sql, &[&kind.name(), &keys]).await?;
+        let rows = self.database.query(MATCHING, &[&kind.name(), &keys]).await?;
         all(&rows, |row| {
             Ok((MatchKey(row.try_get(0)?), RecordId::new(kind, row.try_get(1)?)))
         })
@@ -194,7 +197,8 @@ impl Records for PostgresLedger {
     }
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
-        let sql = "SELECT position, primed, stored_at FROM cursors WHERE connection = $1 AND object = $2";
+        let sql = "SELECT position, complete_at, round_at, stored_at FROM cursors \
+                   WHERE connection = $1 AND object = $2";
         let rows = self
             .database
             .query(sql, &[&text(connection), &text(object)])
@@ -202,8 +206,9 @@ impl Records for PostgresLedger {
         let read = |row: &tokio_postgres::Row| {
             Ok(Cursor {
                 position: json(row.try_get(0)?)?,
-                primed: row.try_get(1)?,
-                stored_at: moment(row.try_get(2)?)?,
+                complete_at: moment_if(row.try_get(1)?)?,
+                round_at: moment_if(row.try_get(2)?)?,
+                stored_at: moment(row.try_get(3)?)?,
             })
         };
         rows.first().map(read).transpose()

@@ -50,9 +50,10 @@ pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
 
 /// The columns that [`link`] reads, of a table `l`.
 pub(super) const LINK_COLUMNS: &str = "l.connection, l.object, l.external_id, l.kind, l.record, l.base, l.wire, \
-                                       l.external_version, l.seen_at, l.gone, l.modified, l.ignored";
+                                       l.external_version, l.seen_at, l.gone, l.modified, \
+                                       l.ignored, l.made";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 12;
+pub(super) const LINK_COLUMNS_COUNT: usize = 13;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
@@ -73,6 +74,7 @@ pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
         gone: row.try_get(9)?,
         modified: moment_if(row.try_get(10)?)?,
         ignored: row.try_get(11)?,
+        made: row.try_get(12)?,
     })
 }
 

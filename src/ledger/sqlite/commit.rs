@@ -3,14 +3,15 @@
 use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
-use super::{accept, conflicts, journal, leases, rows};
+use super::{accept, conflicts, journal, leases, records, rows};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros};
-use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark};
+use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
 pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
     leases::fence(connection, commit.lease.as_ref())?;
+    look_again(connection, &commit.sought)?;
     write_records(connection, &commit.records)?;
     for written in &commit.records {
         write_history(connection, written)?;
@@ -30,6 +31,19 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
         write_cursor(connection, at, object, cursor)?;
     }
     Ok(())
+}
+
+/// Under every key must be what was found there.
+fn look_again(connection: &Connection, sought: &[Sought]) -> Result<(), LedgerError> {
+    let mut stale = Vec::new();
+    for one in sought {
+        let found = records::matching_one(connection, one.kind, &one.key)?;
+        stale.extend(found.into_iter().filter(|id| !one.found.contains(id)));
+    }
+    match stale.is_empty() {
+        true => Ok(()),
+        false => Err(LedgerError::Stale(stale)),
+    }
 }
 
 /// Every record must be there at the version it was read at, or not be there when it is new.
@@ -125,11 +139,11 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
     )?;
     let mut upsert = connection.prepare_cached(
         "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, seen_at, \
-         gone, modified, ignored) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+         gone, modified, ignored, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
          ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
          record = excluded.record, base = excluded.base, wire = excluded.wire, \
          external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-         modified = excluded.modified, ignored = excluded.ignored",
+         modified = excluded.modified, ignored = excluded.ignored, made = excluded.made",
     )?;
     // First all that goes, then all that comes: two records may trade their objects.
     for link in links {
@@ -154,7 +168,8 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
             micros(link.seen_at),
             link.gone,
             link.modified.map(micros),
-            link.ignored
+            link.ignored,
+            link.made
         ])?;
     }
     Ok(())
@@ -266,15 +281,17 @@ fn write_parked(
 fn write_cursor(connection: &Connection, at: &str, object: &str, cursor: &Cursor) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO cursors (connection, object, position, primed, stored_at) VALUES (?1, ?2, ?3, ?4, ?5) \
+            "INSERT INTO cursors (connection, object, position, complete_at, round_at, stored_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
-             primed = excluded.primed, stored_at = excluded.stored_at",
+             complete_at = excluded.complete_at, round_at = excluded.round_at, stored_at = excluded.stored_at",
         )?
         .execute(params![
             at,
             object,
             json_text(&cursor.position),
-            cursor.primed,
+            cursor.complete_at.map(micros),
+            cursor.round_at.map(micros),
             micros(cursor.stored_at)
         ])?;
     Ok(())

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde_json::Value as Json;
 
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
@@ -11,6 +11,20 @@ use super::{SqliteLedger, commit};
 use crate::fold::fold;
 use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
 use crate::{Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit};
+
+/// Who of a kind has a key, in order.
+pub(super) fn matching_one(
+    connection: &Connection,
+    kind: Kind,
+    key: &MatchKey,
+) -> Result<Vec<RecordId>, LedgerError> {
+    let sql = "SELECT m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
+               WHERE m.kind = ?1 AND m.key = ?2 AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) \
+               ORDER BY m.record";
+    all(connection, sql, params![kind.name(), key.0], |row| {
+        Ok(RecordId::new(kind, rows::uuid(row, 0)?))
+    })
+}
 
 #[async_trait]
 impl Records for SqliteLedger {
@@ -99,15 +113,10 @@ impl Records for SqliteLedger {
     ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
         let keys: std::collections::BTreeSet<MatchKey> = keys.iter().cloned().collect();
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT m.record FROM match_keys m JOIN records r ON r.kind = m.kind AND r.id = m.record \
-                 WHERE m.kind = ?1 AND m.key = ?2 AND (r.deleted_at IS NULL OR r.merged_into IS NOT NULL) ORDER BY m.record",
-            )?;
             let mut found = Vec::new();
             for key in &keys {
-                extend(&mut found, &mut statement, params![kind.name(), key.0], |row| {
-                    Ok((key.clone(), RecordId::new(kind, rows::uuid(row, 0)?)))
-                })?;
+                let records = matching_one(connection, kind, key)?;
+                found.extend(records.into_iter().map(|record| (key.clone(), record)));
             }
             Ok(found)
         })
@@ -226,13 +235,15 @@ impl Records for SqliteLedger {
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
         let (at, object) = (connection.to_owned(), object.to_owned());
-        let sql = "SELECT position, primed, stored_at FROM cursors WHERE connection = ?1 AND object = ?2";
+        let sql = "SELECT position, complete_at, round_at, stored_at FROM cursors \
+                   WHERE connection = ?1 AND object = ?2";
         self.read(move |connection| {
             let found = all(connection, sql, params![at, object], |row| {
                 Ok(Cursor {
                     position: json(rows::text(row, 0)?)?,
-                    primed: row.get(1)?,
-                    stored_at: moment(row.get(2)?)?,
+                    complete_at: moment_if(row.get(1)?)?,
+                    round_at: moment_if(row.get(2)?)?,
+                    stored_at: moment(row.get(3)?)?,
                 })
             })?;
             Ok(found.into_iter().next())

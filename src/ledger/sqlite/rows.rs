@@ -103,9 +103,9 @@ pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> 
 /// The columns that [`link`] reads.
 pub(super) const LINK_COLUMNS: &str = "links.connection, links.object, links.external_id, links.kind, links.record, \
      links.base, links.wire, links.external_version, links.seen_at, links.gone, \
-     links.modified, links.ignored";
+     links.modified, links.ignored, links.made";
 /// How many they are.
-pub(super) const LINK_COLUMNS_COUNT: usize = 12;
+pub(super) const LINK_COLUMNS_COUNT: usize = 13;
 
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
@@ -126,6 +126,7 @@ pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
         gone: row.get(9)?,
         modified: moment_if(row.get(10)?)?,
         ignored: row.get(11)?,
+        made: row.get(12)?,
     })
 }
 

@@ -1,12 +1,13 @@
 //! Promises about commits: all or nothing, against what was read, by who may.
 
 use futures_util::future::join_all;
+use model::{Kind, MatchKey, RecordId};
 use serde_json::json;
 
 use super::make::{at, conflict, deal, event, link, mark, parked, record, write};
 use super::records::commit_records;
 use super::stand::Stand;
-use crate::{Cursor, LedgerError, RecordWrite, SyncCommit};
+use crate::{Cursor, Ledger, LedgerError, RecordWrite, Sought, SyncCommit};
 
 /// A commit that writes to every table.
 fn everything(number: u32) -> SyncCommit {
@@ -22,7 +23,8 @@ fn everything(number: u32) -> SyncCommit {
             "deals".into(),
             Cursor {
                 position: json!(number),
-                primed: true,
+                complete_at: Some(at(1)),
+                round_at: None,
                 stored_at: at(1),
             },
         )),
@@ -56,6 +58,52 @@ pub(super) async fn a_stale_commit_writes_nothing_and_names_all_that_is_stale(st
     assert_eq!(ledger.row_counts().await.unwrap(), before);
     assert_eq!(ledger.records(&[deal(3)]).await.unwrap()[0].version, 1);
     assert_eq!(ledger.cursor("sf", "deals").await.unwrap(), None);
+}
+
+/// A new record, for which everybody was found whom its shared key had then.
+fn new_beside(number: u32, found: &[RecordId]) -> SyncCommit {
+    SyncCommit {
+        sought: vec![Sought {
+            kind: Kind::Deal,
+            key: MatchKey("shared".to_owned()),
+            found: found.to_vec(),
+        }],
+        records: vec![write(deal(number), 1)],
+        ..SyncCommit::default()
+    }
+}
+
+pub(super) async fn nobody_may_come_under_a_key_meanwhile(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger.commit(new_beside(1, &[])).await.unwrap();
+    // Who knows of it may be new beside it; who looked before it came may not.
+    ledger.commit(new_beside(2, &[deal(1)])).await.unwrap();
+    let before = ledger.row_counts().await.unwrap();
+    let late = ledger.commit(new_beside(3, &[deal(1)])).await.unwrap_err();
+    assert!(matches!(late, LedgerError::Stale(ids) if ids == [deal(2)]));
+    assert_eq!(ledger.row_counts().await.unwrap(), before);
+    // Who was found and went since is nobody to wait for.
+    ledger
+        .commit(new_beside(3, &[deal(1), deal(2), deal(9)]))
+        .await
+        .unwrap();
+}
+
+async fn one_is_made(ledgers: &[std::sync::Arc<dyn Ledger>]) {
+    let commits = (1..=8).map(|number| {
+        let ledger = &ledgers[number as usize % ledgers.len()];
+        ledger.commit(new_beside(number, &[]))
+    });
+    let made = join_all(commits).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!(made, 1);
+}
+
+pub(super) async fn of_new_records_that_fit_alike_one_is_made(stand: &Stand) {
+    one_is_made(&[stand.open().await]).await;
+}
+
+pub(super) async fn two_nodes_make_one_of_new_records_that_fit_alike(stand: &Stand) {
+    one_is_made(&[stand.open().await, stand.open().await]).await;
 }
 
 pub(super) async fn a_record_may_be_written_twice_in_a_chain(stand: &Stand) {
@@ -196,7 +244,8 @@ pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &S
                 for number in 0..COMMITS_MAX {
                     let cursor = Cursor {
                         position: json!(number),
-                        primed: false,
+                        complete_at: None,
+                        round_at: Some(at(1)),
                         stored_at: at(0),
                     };
                     let commit = SyncCommit {

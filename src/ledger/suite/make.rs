@@ -147,6 +147,7 @@ pub(super) fn link(connection: &str, external_id: &str, record: RecordId) -> Lin
         seen_at: at(5),
         gone: false,
         ignored: false,
+        made: false,
     }
 }
 

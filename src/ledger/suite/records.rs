@@ -41,6 +41,7 @@ pub(super) async fn records_and_links_read_back_as_written(stand: &Stand) {
         external_version: None,
         modified: None,
         gone: true,
+        made: true,
         ..link("sf", "007", deal(2))
     };
     let commit = SyncCommit {
@@ -326,10 +327,11 @@ pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {
 
 pub(super) async fn a_cursor_is_where_reading_stands(stand: &Stand) {
     let ledger = stand.open().await;
-    for (n, primed) in [(1, false), (2, true)] {
+    for (n, complete_at, round_at) in [(1, None, Some(at(1))), (2, Some(at(1)), None)] {
         let cursor = Cursor {
             position: json!({"after": n}),
-            primed,
+            complete_at,
+            round_at,
             stored_at: at(n),
         };
         let commit = SyncCommit {

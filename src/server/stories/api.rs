@@ -50,6 +50,7 @@ async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
             seen_at: at,
             gone: false,
             ignored: false,
+            made: false,
         });
         let change = Change {
             version: 1,

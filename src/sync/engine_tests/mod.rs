@@ -1,6 +1,7 @@
 //! The engine against a system that answers as a test lets it, and a ledger that can be held between two calls.
 
 mod census;
+mod duplicates;
 pub(crate) mod held;
 mod hints;
 mod lanes;

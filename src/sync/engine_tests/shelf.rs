@@ -68,6 +68,7 @@ record: partner
 fields:
   - { record: display_name, object: name }
   - { record: description, object: note }
+  - { record: domain, object: domain }
 ";
 
 /// Rows of a page of changes, as in the manifest.
@@ -98,6 +99,7 @@ struct Held {
     refuse: Option<usize>,
     unwell: bool,
     silent: bool,
+    passes_over: bool,
     tells_deletes: bool,
     keeps_notes: bool,
     computed: Option<&'static str>,
@@ -129,6 +131,7 @@ impl Shelf {
                 refuse: None,
                 unwell: false,
                 silent: false,
+                passes_over: false,
                 tells_deletes: false,
                 keeps_notes: false,
                 computed: None,
@@ -184,6 +187,11 @@ impl Shelf {
     /// How much of its quota of 1,000 calls is used, as every answer tells from now on.
     pub(crate) fn tell_used(&self, calls: u64) {
         self.lock().used = Some(calls);
+    }
+
+    /// The next reading of what changed passes everything over.
+    pub(crate) fn pass_over_once(&self) {
+        self.lock().passes_over = true;
     }
 
     /// How many rows may be seen, in the order of their making.
@@ -306,10 +314,12 @@ async fn list(
         return Err((StatusCode::NOT_FOUND, Answer(json!({"says": "not now"}))));
     }
     let field = held.key.field();
+    let named = asked.ids.is_some() || asked.key.is_some();
+    let passed_over = !named && std::mem::take(&mut held.passes_over);
     let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
         (Some(ids), _) => ids.split(',').any(|id| row["id"] == id),
         (_, Some(key)) => row[field] == key.as_str(),
-        _ => !held.silent,
+        _ => !held.silent && !passed_over,
     };
     let rows: Vec<Json> = held
         .rows

@@ -16,9 +16,10 @@ use serde_json::json;
 use super::shelf::Shelf;
 use crate::{Engine, Plan, Rules, Sync, World};
 
-/// A clock that moves when it is told to, and randomness that counts.
+/// A clock that moves when it is told to, and by a microsecond when it is looked at; and randomness that counts.
 struct Counting {
     ms: AtomicI64,
+    looks: AtomicI64,
     number: AtomicU64,
 }
 
@@ -51,7 +52,7 @@ impl Clock for Counting {
 
 impl World for Counting {
     fn now(&self) -> Timestamp {
-        self.at()
+        self.at() + SignedDuration::from_micros(self.looks.fetch_add(1, Ordering::Relaxed))
     }
 
     fn random(&self) -> [u8; 10] {
@@ -82,6 +83,7 @@ impl Stage {
             policies: Policies::default(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
+                looks: AtomicI64::new(0),
                 number: AtomicU64::new(0),
             }),
         }

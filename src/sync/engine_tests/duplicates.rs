@@ -1,0 +1,172 @@
+//! The same partner, made at two systems before anybody told either of the other one.
+
+use std::sync::Arc;
+
+use ledger::ParkedFilter;
+use serde_json::{Value as Json, json};
+
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::{Depth, Engine};
+
+/// Two systems that were read completely and know nobody.
+async fn empty() -> (Stage, Shelf, Shelf, Arc<Engine>) {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    (stage, here, there, engine)
+}
+
+fn northwind() -> Json {
+    json!({"name": "Northwind", "domain": "northwind.example"})
+}
+
+async fn pull(engine: &Engine, connection: &str) -> crate::Counts {
+    let report = engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    report.counts
+}
+
+async fn push(engine: &Engine, connection: &str) -> crate::Counts {
+    engine.push(connection, "things").await.unwrap().counts
+}
+
+/// Reads and writes both until nobody has anything to say.
+async fn settle(engine: &Engine) {
+    for connection in ["here", "there", "here", "there"] {
+        pull(engine, connection).await;
+        push(engine, connection).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_at_both_within_one_look_is_one_record() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    pull(&engine, "here").await;
+    // Nobody has told us of this one yet.
+    there.put(northwind());
+    there.forget_calls();
+    let counts = push(&engine, "there").await;
+    assert_eq!((counts.met, counts.created_there), (1, 0));
+    assert!(!there.calls().contains(&"POST".to_owned()));
+    settle(&engine).await;
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 1));
+    assert_eq!(stage.partners().await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_has_looked_since_a_record_was_made_looks_no_more() {
+    let (_stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    pull(&engine, "here").await;
+    pull(&engine, "there").await;
+    there.forget_calls();
+    assert_eq!(push(&engine, "there").await.created_there, 1);
+    assert!(!there.calls().contains(&"GET changes".to_owned()));
+}
+
+#[tokio::test]
+async fn what_no_rule_can_meet_is_made_at_once() {
+    let (_stage, here, there, engine) = empty().await;
+    here.put(json!({"name": "Northwind"}));
+    pull(&engine, "here").await;
+    there.forget_calls();
+    assert_eq!(push(&engine, "there").await.created_there, 1);
+    assert!(!there.calls().contains(&"GET changes".to_owned()));
+}
+
+#[tokio::test]
+async fn a_duplicate_of_what_we_made_waits_for_a_person_and_goes_nowhere() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    settle(&engine).await;
+    let theirs = there.put(northwind());
+    settle(&engine).await;
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 2));
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!((parked.len(), &*parked[0].code), (1, "duplicate"));
+    assert_eq!(parked[0].key, theirs);
+
+    // People make the two one there: ours is the one that goes.
+    let links = stage.links("Northwind").await;
+    let made = &links.iter().find(|(at, ..)| at == "there").unwrap().1;
+    there.edit(made, "into", json!(theirs));
+    stage.pass_hours(1);
+    settle(&engine).await;
+    assert_eq!(
+        stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
+        []
+    );
+    assert!(
+        stage
+            .links("Northwind")
+            .await
+            .contains(&("there".to_owned(), theirs, false))
+    );
+    assert_eq!(stage.partners().await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_of_their_own_are_two() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    settle(&engine).await;
+    here.put(northwind());
+    settle(&engine).await;
+    assert_eq!((here.rows().len(), there.rows().len()), (2, 2));
+    assert_eq!(stage.partners().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_deleted_and_made_again_is_the_same() {
+    let (stage, here, there, engine) = empty().await;
+    let first = here.put(northwind());
+    settle(&engine).await;
+    here.edit(&first, "deleted", json!(true));
+    settle(&engine).await;
+    let again = here.put(northwind());
+    settle(&engine).await;
+    assert_eq!(there.rows().len(), 1);
+    assert_eq!(stage.partners().await.len(), 1);
+    assert!(
+        stage
+            .links("Northwind")
+            .await
+            .contains(&("here".to_owned(), again, false))
+    );
+}
+
+#[tokio::test]
+async fn what_was_deleted_everywhere_and_made_again_is_new() {
+    let (stage, here, there, engine) = empty().await;
+    let first = here.put(northwind());
+    settle(&engine).await;
+    here.edit(&first, "deleted", json!(true));
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    there.edit(&made, "deleted", json!(true));
+    settle(&engine).await;
+    here.put(northwind());
+    settle(&engine).await;
+    assert_eq!(stage.partners().await.len(), 2);
+    assert_eq!(there.rows().len(), 2);
+}
+
+/// What is edited while everything is read for the first time is passed over: only a second reading shows it.
+#[tokio::test]
+async fn nothing_is_made_before_a_second_reading_has_ended() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    here.put(northwind());
+    there.put(northwind());
+    there.pass_over_once();
+    pull(&engine, "here").await;
+    pull(&engine, "there").await;
+    push(&engine, "there").await;
+    settle(&engine).await;
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 1));
+    assert_eq!(stage.partners().await.len(), 1);
+}
