@@ -8,6 +8,7 @@
 mod limits;
 mod partners;
 mod paths;
+pub(crate) mod propose;
 mod secret;
 mod syncs;
 

@@ -7,7 +7,17 @@ use std::collections::BTreeSet;
 
 use connector::Hint;
 use queue::{Job, Nudge, Queue, QueueError};
-use sync::Engine;
+use sync::{Engine, Resolved};
+
+/// What a decision makes worth looking at.
+pub(crate) fn nudges_of(resolved: &Resolved) -> Vec<Nudge> {
+    let owed = resolved.owed.iter().cloned();
+    let pushes = owed.map(|(connection, object)| Nudge::now(Job::Push { connection, object }));
+    let endpoints = resolved.endpoints.iter().cloned();
+    pushes
+        .chain(endpoints.map(|endpoint| Nudge::now(Job::Deliver { endpoint })))
+        .collect()
+}
 
 /// Takes hints of a connection: when this returns, a pull that knows of them is on its way.
 pub(crate) async fn take(

@@ -409,7 +409,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Reads the configuration's text.
-fn read_config(path: &Path) -> Result<Source, String> {
+pub(crate) fn read_config(path: &Path) -> Result<Source, String> {
     let shown = path.display();
     let size = std::fs::metadata(path).map(|file| file.len());
     let size =

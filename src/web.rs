@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connector::{Incoming, Received, Refusal};
 use jiff::Timestamp;
+use ledger::Conflict;
 use queue::Queue;
-use server::{HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
-use sync::Engine;
+use server::{Decisions, HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use sync::{Decision, Engine, Unresolved};
 
 use crate::config::Limits;
 use crate::hub::{Hub, StartError};
@@ -53,6 +54,10 @@ pub(crate) async fn serve(
         ledger: hub.ledger.clone(),
         intake: hub.intake.clone(),
         systems: Arc::new(Hints {
+            engine: hub.engine.clone(),
+            queue: hub.queue.clone(),
+        }),
+        decisions: Arc::new(Desk {
             engine: hub.engine.clone(),
             queue: hub.queue.clone(),
         }),
@@ -114,6 +119,27 @@ impl SystemHooks for Hints {
         let taken = crate::hints::take(&self.engine, &self.queue, connection, &hints).await;
         taken.map_err(|error| HookRefusal::Failed(error.to_string()))?;
         Ok(None)
+    }
+}
+
+/// Decisions of persons: what they make owed is written at once.
+struct Desk {
+    engine: Arc<Engine>,
+    queue: Queue,
+}
+
+#[async_trait]
+impl Decisions for Desk {
+    async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved> {
+        let run = self.engine.begin_resolving();
+        let resolved = self.engine.resolve(decision, run).await?;
+        self.engine.note_resolved(run, 1).await?;
+        let nudges = crate::hints::nudges_of(&resolved);
+        if let Err(error) = self.queue.nudge(&nudges).await {
+            // The ledger knows what is owed; the next sweep nudges again.
+            tracing::warn!(%error, "the queue did not take a nudge");
+        }
+        Ok(resolved.conflict)
     }
 }
 

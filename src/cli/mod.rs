@@ -61,6 +61,7 @@ Examples:
   interconnect serve                        run the hub
   interconnect sync run --connection crm    bring one connection up to date now
   interconnect record show dea_01h2x…       a record, and who said each value
+  interconnect conflict list                what waits for a decision
   interconnect delivery list --state dead   webhooks that were given up
   interconnect help exit-codes              what the exit codes mean";
 
@@ -129,6 +130,9 @@ enum Command {
     /// Look at records.
     #[command(subcommand)]
     Record(record::RecordCommand),
+    /// What two sides changed alike: look at it, decide, make a rule of it.
+    #[command(subcommand)]
+    Conflict(conflict::ConflictCommand),
     /// Look at webhooks on their way out.
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
@@ -195,6 +199,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Map(command) => map::run(&command, common, out).await,
         Command::Sync(command) => Box::pin(sync::run(&command, common, out)).await,
         Command::Record(command) => record::run(&command, common, out).await,
+        Command::Conflict(command) => conflict::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),

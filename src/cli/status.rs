@@ -1,5 +1,6 @@
 //! `interconnect status`: what is owed, what ran, what was refused, what is listened to.
 
+use ledger::{ConflictFilter, ConflictState};
 use serde_json::{Value as Json, json};
 
 use super::out::table;
@@ -71,6 +72,11 @@ async fn show(
     let rows = ledger.row_counts().await?;
     let standings = ledger.standings(None).await?;
     let quarantined = ledger.quarantined(None).await?;
+    let open = ConflictFilter {
+        state: Some(ConflictState::Open),
+        ..ConflictFilter::default()
+    };
+    let open_conflicts = ledger.count_conflicts(&open).await?;
     let pushes: Vec<Json> = owed
         .pushes
         .iter()
@@ -148,7 +154,7 @@ async fn show(
         })
         .collect();
     let json = json!({
-        "missing_fields": missing,
+        "missing_fields": missing, "open_conflicts": open_conflicts,
         "connections": standings,
         "streams": streams.iter().map(|[connection, object, since, refused]| {
             json!({"connection": connection, "object": object, "since": since, "refused": refused})
@@ -163,7 +169,7 @@ async fn show(
             .map(|(name, n)| vec![name.clone(), n.to_string()])
             .collect();
         format!(
-            "{} objects and {} endpoints are owed something\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
+            "{} objects and {} endpoints are owed something; {open_conflicts} conflicts wait for a decision\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
             owed.pushes.len(),
             owed.endpoints.len(),
             table(

@@ -77,8 +77,10 @@ pub enum Winner {
     Ours,
     /// Theirs.
     Theirs,
-    /// A set of both.
+    /// A set of both, or both are the same.
     Both,
+    /// Another value, which a person gave.
+    Neither,
     /// Nobody yet: a person decides.
     Nobody,
 }
@@ -90,6 +92,7 @@ impl Winner {
             Winner::Ours => "ours",
             Winner::Theirs => "theirs",
             Winner::Both => "both",
+            Winner::Neither => "neither",
             Winner::Nobody => "nobody",
         }
     }
@@ -759,7 +762,7 @@ mod tests {
                 let of = match conflict.winner {
                     Winner::Ours | Winner::Nobody => Some(&ours),
                     Winner::Theirs => Some(&theirs),
-                    Winner::Both => None,
+                    Winner::Both | Winner::Neither => None,
                 };
                 prop_assert!(of.is_none_or(|of| of == kept));
                 prop_assert_eq!(conflict.is_open(), policy == Policy::Manual);

@@ -7,7 +7,7 @@ use ledger::Ledger;
 use relay::{Clock, Intake, Nudge, Random, Refusals};
 use tokio::sync::Semaphore;
 
-use crate::{ServerSettings, SystemHooks};
+use crate::{Decisions, ServerSettings, SystemHooks};
 
 /// The parts of the hub behind the HTTP surface. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct HubParts {
     pub intake: Arc<Intake>,
     /// Takes systems' webhooks.
     pub systems: Arc<dyn SystemHooks>,
+    /// Takes what persons decide about conflicts.
+    pub decisions: Arc<dyn Decisions>,
     /// Where refused webhooks leave their trace.
     pub refusals: Refusals,
     /// Asks for an endpoint to be looked at, after a delivery was retried by hand.

@@ -35,3 +35,4 @@ pub use problem::{ErrorStatus, Problem};
 pub use redirect::{Brought, Redirect};
 pub use router::router;
 pub use settings::{BadServerSetting, ServerSettings};
+pub use v1::conflicts::Decisions;

@@ -2,6 +2,7 @@
 
 mod api;
 mod bounds;
+mod conflicts;
 mod hooks;
 mod redirect;
 mod stage;

@@ -31,6 +31,7 @@ mod pull;
 mod push;
 mod refs;
 mod report;
+mod resolve;
 mod settle;
 #[cfg(test)]
 mod simulation;
@@ -43,4 +44,5 @@ pub use engine::{Engine, FanOut, SyncError, World};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;
 pub use report::{Counts, Report};
+pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};
 pub use standing::{OTHER_ACCOUNT, REVOKED};

@@ -8,6 +8,7 @@ mod bulk;
 mod census;
 mod check;
 mod clients;
+mod conflicts;
 mod demo;
 mod drift;
 mod findings;

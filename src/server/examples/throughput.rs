@@ -178,6 +178,7 @@ async fn serve(
         ledger,
         intake: Arc::new(intake),
         systems: Arc::new(NoSystems),
+        decisions: Arc::new(NoSystems),
         nudge,
         clock,
         random: random(3),
@@ -187,6 +188,13 @@ async fn serve(
     let address = listener.local_addr()?.to_string();
     tokio::spawn(async move { server::serve(listener, router, &settings, std::future::pending()).await });
     Ok((address, runs))
+}
+
+#[async_trait]
+impl server::Decisions for NoSystems {
+    async fn decide(&self, decision: &sync::Decision) -> Result<ledger::Conflict, sync::Unresolved> {
+        Err(sync::Unresolved::Unknown(decision.conflict))
+    }
 }
 
 /// Fast, and different each time; nobody attacks a measurement.

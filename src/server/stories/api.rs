@@ -18,7 +18,7 @@ fn uuid(byte: u8) -> uuid::Uuid {
     uuid_from("2026-11-23T05:00:00Z".parse().unwrap(), [byte; 10])
 }
 
-async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
+pub(crate) async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
     let mut commit = SyncCommit::default();
     for byte in 1..=count {
         let at: Timestamp = "2026-11-23T05:00:00Z".parse().unwrap();

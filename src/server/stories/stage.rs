@@ -1,16 +1,16 @@
 //! A hub on a free port, with a real ledger in a file and a real client.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::{HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use crate::{Decisions, HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::Ledger;
+use ledger::{Conflict, Ledger};
 use outbound::header::{HeaderMap, HeaderName};
 use outbound::{Client, Guard, Limits, Method, Request, Response, Sender, SenderLimits, Url};
 use relay::{
@@ -18,6 +18,7 @@ use relay::{
     RelaySettings, standard,
 };
 use serde_json::Value as Json;
+use sync::{Decision, Unresolved};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -62,6 +63,45 @@ impl SystemHooks for Systems {
             .unwrap()
             .push((connection.to_owned(), uri, body));
         Ok(self.asked.lock().unwrap().take())
+    }
+}
+
+/// Takes decisions as a hub without any sync does.
+struct Desk(sync::Engine);
+
+struct Still(Timestamp, Random);
+
+impl sync::World for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    fn random(&self) -> [u8; 10] {
+        (self.1)()
+    }
+}
+
+impl Desk {
+    fn over(ledger: Arc<dyn Ledger>, now: Timestamp) -> Desk {
+        let fan_out: sync::FanOut = Arc::new(|_| Vec::new());
+        let world = Arc::new(Still(now, random(4)));
+        let plan = sync::Plan::default();
+        Desk(sync::Engine::new(
+            ledger,
+            plan,
+            BTreeMap::new(),
+            world,
+            fan_out,
+            "desk".to_owned(),
+        ))
+    }
+}
+
+#[async_trait]
+impl Decisions for Desk {
+    async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved> {
+        let run = self.0.begin_resolving();
+        Ok(self.0.resolve(decision, run).await?.conflict)
     }
 }
 
@@ -139,6 +179,7 @@ impl Stage {
             ledger: ledger.clone(),
             intake: Arc::new(intake),
             systems: systems.clone(),
+            decisions: Arc::new(Desk::over(ledger.clone(), now)),
             refusals: refusals.clone(),
             nudge,
             clock,
@@ -180,6 +221,12 @@ impl Stage {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// Posts JSON.
+    pub(crate) async fn post_json(&self, path: &str, body: &Json) -> Answer {
+        let body = Bytes::from(body.to_string());
+        self.call(Method::POST, path, HeaderMap::new(), body).await
     }
 
     /// `acme` posts, signed now.

@@ -1,6 +1,7 @@
 //! The engine against a system that answers as a test lets it, and a ledger that can be held between two calls.
 
 mod census;
+mod dispute;
 mod duplicates;
 pub(crate) mod held;
 mod hints;
@@ -8,6 +9,7 @@ mod lanes;
 mod left_out;
 mod meeting;
 mod merges;
+mod resolving;
 mod shelf;
 mod stage;
 mod waiting;
