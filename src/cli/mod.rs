@@ -4,6 +4,7 @@
 //! How a command ended is its exit code, see [`Exit`].
 
 mod account;
+mod action;
 mod check;
 mod conflict;
 mod connection;
@@ -127,12 +128,15 @@ enum Command {
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
-    /// Look at records.
+    /// Records, and which objects are theirs.
     #[command(subcommand)]
     Record(record::RecordCommand),
     /// What two sides changed alike: look at it, decide, make a rule of it.
     #[command(subcommand)]
     Conflict(conflict::ConflictCommand),
+    /// What persons did with records, and taking it back.
+    #[command(subcommand)]
+    Action(action::ActionCommand),
     /// Look at webhooks on their way out.
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
@@ -200,6 +204,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sync(command) => Box::pin(sync::run(&command, common, out)).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Conflict(command) => conflict::run(&command, common, out).await,
+        Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),

@@ -166,6 +166,10 @@ impl Engine {
         let (mut arrivals, mut doubtful) = (Vec::new(), Vec::new());
         for object in batch.objects {
             let known = linked.remove(&object.id);
+            if known.as_ref().is_some_and(|known| known.link.ignored) {
+                report.counts.skipped += 1;
+                continue;
+            }
             match known.as_ref().map(|known| self.news(place, batch, object, known)) {
                 Some(News::Old) => {
                     report.counts.unchanged += 1;

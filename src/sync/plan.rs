@@ -41,6 +41,7 @@ impl Sync {
         Context {
             currency: self.currency,
             country: self.country.as_deref(),
+            agreed: None,
         }
     }
 }

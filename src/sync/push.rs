@@ -331,7 +331,10 @@ impl Engine {
             mut records,
             mut links,
         } = owed;
-        let refs = self.refs_of(place, records.values()).await?;
+        let mut refs = self.refs_of(place, records.values()).await?;
+        let agreed = links.values().filter_map(|link| link.base.as_ref());
+        refs.learn_records(&*self.ledger, place.connection, agreed)
+            .await?;
         // What a person is to decide first is written as it is there, which is not at all.
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
         let waiting = self.waiting(&ids).await?;
@@ -375,16 +378,21 @@ impl Engine {
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
-        let wanted = link.as_ref().map_or(sync.create, |link| !link.gone) && record.deleted_at.is_none();
+        let wanted = link
+            .as_ref()
+            .map_or(sync.create, |link| !link.gone && !link.ignored)
+            && record.deleted_at.is_none();
         if !wanted {
             report.counts.skipped += 1;
             return out.commit.ended.push((push, PushEnd::Done));
         }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
-        let mut back = sync
-            .mapping
-            .backward(&record.fields, held, sync.context(), &refer);
+        let context = mapping::Context {
+            agreed: link.as_ref().and_then(|link| link.base.as_ref()),
+            ..sync.context()
+        };
+        let mut back = sync.mapping.backward(&record.fields, held, context, &refer);
         back.values.retain(|field, _| !place.missing.has(field));
         if !back.unresolved.is_empty() {
             let waits = back
