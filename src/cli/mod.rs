@@ -4,7 +4,6 @@
 //! How a command ended is its exit code, see [`Exit`].
 
 mod account;
-mod action;
 mod check;
 mod conflict;
 mod connection;
@@ -17,8 +16,10 @@ mod fields;
 mod map;
 mod new;
 mod out;
+mod plan;
 mod progress;
 mod record;
+mod rounds;
 mod sandbox;
 mod schema;
 mod serve;
@@ -60,6 +61,7 @@ Examples:
   interconnect test acme                    do samples, examples and laws hold?
   interconnect try hubspot deal             what does a mapping make of an object, and back?
   interconnect serve                        run the hub
+  interconnect plan                         what would a sync do? nothing is written
   interconnect sync run --connection crm    bring one connection up to date now
   interconnect record show dea_01h2x…       a record, and who said each value
   interconnect conflict list                what waits for a decision
@@ -71,6 +73,7 @@ Exit codes:
     0  it went well
     1  it failed: a call, a test of a connector or a mapping, or the demo's systems disagree
     2  the command line, the configuration or a file that it names is wrong; nothing was started
+    3  there is something to do; `plan --detailed-exitcode` alone says so
     5  it went well in part: some records are parked, see `interconnect sync parked`
   130  it was interrupted";
 
@@ -125,18 +128,24 @@ enum Command {
     /// What a mapping leaves out, and what could fill it.
     #[command(subcommand)]
     Map(map::MapCommand),
+    /// What the next `sync run` would do: reads, and writes nothing anywhere.
+    ///
+    /// The engine itself decides, over a copy of what it would change: creations, updates, links, duplicates, conflicts and
+    /// what would be parked are those of the run. Calls of reading are made; those of writing are counted.
+    #[command(
+        after_help = "Examples:\n  interconnect plan\n  interconnect plan --connection crm --sample 10\n  \
+                      interconnect plan --detailed-exitcode     exit 3 when there is something to do"
+    )]
+    Plan(plan::PlanArgs),
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
-    /// Records, and which objects are theirs.
+    /// Look at records.
     #[command(subcommand)]
     Record(record::RecordCommand),
     /// What two sides changed alike: look at it, decide, make a rule of it.
     #[command(subcommand)]
     Conflict(conflict::ConflictCommand),
-    /// What persons did with records, and taking it back.
-    #[command(subcommand)]
-    Action(action::ActionCommand),
     /// Look at webhooks on their way out.
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
@@ -156,6 +165,8 @@ pub enum Exit {
     Failed = 1,
     /// Command line or configuration are wrong.
     Usage = 2,
+    /// It went well, and there is something to do.
+    Changes = 3,
     /// It went well in part.
     Partial = 5,
 }
@@ -174,7 +185,10 @@ pub fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let out = Out::new(cli.common.json);
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Sync(_));
+    let quiet = matches!(
+        cli.command,
+        Command::Demo(_) | Command::Plan(_) | Command::Sync(_)
+    );
     crate::telemetry::init(cli.common.log.as_deref(), quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -201,10 +215,10 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Try(args) => trial::run(&args, common, out).await,
         Command::Schema(args) => schema::run(&args, common, out).await,
         Command::Map(command) => map::run(&command, common, out).await,
-        Command::Sync(command) => Box::pin(sync::run(&command, common, out)).await,
+        Command::Plan(args) => plan::run(&args, common, out).await,
+        Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Conflict(command) => conflict::run(&command, common, out).await,
-        Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),

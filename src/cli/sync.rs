@@ -1,13 +1,13 @@
 //! `interconnect sync`: bring systems into agreement now, without a running hub.
 
 use clap::Subcommand;
-use jiff::Timestamp;
 use ledger::{Parked, ParkedFilter};
 use serde_json::{Map, Value as Json, json};
-use sync::{Counts, Depth, GONE_MAX_PERCENT, SyncError};
+use sync::{Counts, GONE_MAX_PERCENT};
 
 use super::out::table;
-use super::progress::{Far, Progress, span};
+use super::progress::{Progress, span};
+use super::rounds::{ROUNDS_MAX, Rounds, Tally, explain, pulled};
 use super::{Common, Exit, Out};
 use crate::hub::{self, Hub};
 
@@ -64,13 +64,6 @@ pub(crate) enum SyncCommand {
     },
 }
 
-/// Rounds of pulling and pushing after which the systems are said not to settle.
-const ROUNDS_MAX: u32 = 20;
-/// Owed pushes that are counted before they are written.
-const OWED_COUNTED_MAX: usize = 100_000;
-/// How long a push that has to wait is waited for.
-const WAIT_MS_MAX: i64 = 5_000;
-
 pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Exit {
     let hub = match hub::open(&common.config, out).await {
         Ok(hub) => hub,
@@ -101,54 +94,15 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
     }
 }
 
-/// What a run came to at one object.
-#[derive(Default)]
-struct Tally {
-    objects: std::collections::BTreeMap<(String, String), Counts>,
-    errors: Vec<String>,
-}
-
-impl Tally {
-    fn add(&mut self, connection: &str, object: &str, counts: &Counts) {
-        self.objects
-            .entry((connection.to_owned(), object.to_owned()))
-            .or_default()
-            .add(counts);
-    }
-
-    fn total(&self) -> Counts {
-        let mut total = Counts::default();
-        self.objects.values().for_each(|counts| total.add(counts));
-        total
-    }
-}
-
-async fn all(hub: &Hub, connection: Option<&str>, full: bool, out: &Out) -> Exit {
-    let mut tally = Tally::default();
-    let mut progress = Progress::begin();
-    let mut settled = false;
-    for round in 0..ROUNDS_MAX {
-        let first = round == 0;
-        let pulled = pull_round(hub, connection, full && first, &mut tally, &mut progress).await;
-        let (pushed, waits) = push_round(hub, &mut tally, &mut progress).await;
-        if !tally.errors.is_empty() {
-            break;
-        }
-        if !pulled && !pushed {
-            let Some(wait) = waits else {
-                settled = true;
-                break;
-            };
-            tokio::time::sleep(wait).await;
-        }
-    }
-    progress.end();
+async fn all(hub: &Hub, only: Option<&str>, full: bool, out: &Out) -> Exit {
+    let rounds = Rounds::over(&hub.engine, &*hub.ledger, only);
+    let (tally, settled) = rounds.run(full).await;
     report(hub, &tally, settled, out).await
 }
 
 async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
     let (mut json, mut rows, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for (connection, object) in pulled(hub, only) {
+    for (connection, object) in pulled(&hub.engine, only) {
         let forecast = match hub.engine.forecast(connection, object).await {
             Ok(forecast) => forecast,
             Err(error) => {
@@ -190,18 +144,8 @@ async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
     }
 }
 
-/// What is read of a connection, or of all of them.
-fn pulled<'h>(hub: &'h Hub, only: Option<&str>) -> Vec<(&'h str, &'h str)> {
-    let plan = hub.engine.plan();
-    let mut objects = plan.objects();
-    objects.retain(|(connection, object)| {
-        only.is_none_or(|only| only == *connection) && plan.of(connection, object).any(|sync| sync.pull)
-    });
-    objects
-}
-
 async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_percent: u8, out: &Out) -> Exit {
-    let mut objects = pulled(hub, Some(connection));
+    let mut objects = pulled(&hub.engine, Some(connection));
     objects.retain(|(_, of)| object.is_none_or(|object| object == *of));
     if objects.is_empty() {
         let what = object.map_or_else(|| "anything".to_owned(), |object| format!("`{object}`"));
@@ -229,111 +173,6 @@ async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_perc
     }
     progress.end();
     report(hub, &tally, true, out).await
-}
-
-/// Reads every object once; says whether anything changed.
-async fn pull_round(
-    hub: &Hub,
-    only: Option<&str>,
-    from_start: bool,
-    tally: &mut Tally,
-    progress: &mut Progress,
-) -> bool {
-    let mut changed = false;
-    let objects = pulled(hub, only);
-    for (index, (connection, object)) in objects.iter().enumerate() {
-        // How many rows an object has is known when a reading of everything has begun.
-        let what = format!(
-            "reading {object} of {connection} ({} of {})",
-            index + 1,
-            objects.len()
-        );
-        progress.step(what, None);
-        let before = hub.engine.read_so_far();
-        let primed = is_primed(hub, connection, object).await;
-        let mut depth = if from_start { Depth::All } else { Depth::Changed };
-        loop {
-            let pull = hub.engine.pull(connection, object, depth);
-            let everything = depth == Depth::All || !primed;
-            let far = || Far {
-                done: hub.engine.read_so_far() - before,
-                of: everything
-                    .then(|| hub.engine.expected_objects(connection, object))
-                    .flatten(),
-            };
-            match progress.during(pull, far).await {
-                Ok(report) => {
-                    tally.add(connection, object, &report.counts);
-                    let counts = report.counts;
-                    changed |= counts.created + counts.updated + counts.met + counts.gone > 0;
-                    if report.again.is_none_or(|again| again > Timestamp::now()) {
-                        break;
-                    }
-                    depth = Depth::Changed;
-                }
-                Err(error) => {
-                    tally.errors.push(explain(&error));
-                    break;
-                }
-            }
-        }
-    }
-    changed
-}
-
-/// Whether everything of an object was read once.
-async fn is_primed(hub: &Hub, connection: &str, object: &str) -> bool {
-    let cursor = hub.ledger.cursor(connection, object).await;
-    cursor.is_ok_and(|cursor| cursor.is_some_and(|cursor| cursor.complete_at.is_some()))
-}
-
-/// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.
-async fn push_round(
-    hub: &Hub,
-    tally: &mut Tally,
-    progress: &mut Progress,
-) -> (bool, Option<std::time::Duration>) {
-    let mut written = false;
-    let mut next: Option<Timestamp> = None;
-    for (connection, object) in hub.engine.plan().objects() {
-        let what = format!("writing {object} to {connection}");
-        progress.step(what, owed(hub, connection, object).await);
-        let before = hub.engine.pushed_so_far();
-        let push = hub.engine.push(connection, object);
-        match progress
-            .during(push, || hub.engine.pushed_so_far() - before)
-            .await
-        {
-            Ok(report) => {
-                tally.add(connection, object, &report.counts);
-                written |= report.counts.written > 0 || !report.owed.is_empty();
-                next = [next, report.again].into_iter().flatten().min();
-            }
-            Err(error) => tally.errors.push(explain(&error)),
-        }
-    }
-    let wait = next.map(|at| at.duration_since(Timestamp::now()).as_millis());
-    let soon = wait.filter(|wait| *wait <= i128::from(WAIT_MS_MAX));
-    let wait = soon.map(|wait| std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
-    (written, wait)
-}
-
-/// How many pushes an object is owed now; nothing when there are none, or too many to count.
-async fn owed(hub: &Hub, connection: &str, object: &str) -> Option<u64> {
-    let pushes = hub
-        .ledger
-        .pushes(connection, object, Timestamp::now(), OWED_COUNTED_MAX);
-    let count = pushes.await.ok()?.len();
-    (count > 0 && count < OWED_COUNTED_MAX).then_some(count as u64)
-}
-
-fn explain(error: &SyncError) -> String {
-    match error {
-        SyncError::Taken => {
-            format!("{error}: a hub is running on this ledger and keeps it up to date itself")
-        }
-        _ => error.to_string(),
-    }
 }
 
 async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
@@ -382,6 +221,12 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
             &rows,
         )
     });
+    for (connection, object) in &tally.unread {
+        out.note(&format!(
+            "nothing was written to {object} of {connection}: everything is read there first, with \
+             `interconnect sync run --connection {connection}`"
+        ));
+    }
     for error in &tally.errors {
         out.fails(error);
     }

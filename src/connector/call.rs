@@ -9,6 +9,7 @@ use outbound::{Method, Request, Url};
 use serde_json::{Map, Value as Json, json};
 
 use crate::auth::{Held, Session};
+use crate::calls::Calls;
 use crate::classify::classify;
 use crate::clock::{Clock, between, later};
 use crate::codec;
@@ -20,6 +21,7 @@ use crate::manifest::{Answer, Auth, Body, Call, Expr, Manifest, Tree, Verb};
 use crate::multipart;
 use crate::names::Names;
 use crate::proof::header_name;
+use crate::rehearsal::Rehearsal;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::template::Template;
@@ -88,6 +90,10 @@ pub(crate) struct Caller {
     pub(crate) held: Arc<tokio::sync::Mutex<Held>>,
     /// Which way to authorise, by its number in the manifest.
     pub(crate) auth: usize,
+    /// What was sent.
+    pub(crate) calls: Arc<Calls>,
+    /// Whether writes are only counted.
+    pub(crate) rehearsal: Option<Arc<Rehearsal>>,
 }
 
 impl Caller {
@@ -394,6 +400,7 @@ impl Caller {
     ) -> Result<Reply, (Failure, Option<u64>)> {
         let permit = self.limiter.acquire(group, lane, &*self.clock).await;
         let _permit = permit.map_err(|failure| (failure, None))?;
+        self.calls.count(lane, group);
         outgoing.request.timeout_ms = Some(between(self.clock.now(), deadline).clamp(1, CALL_DEADLINE_MS));
         let (remote, wanted) = (outgoing.remote, outgoing.answer);
         let answer = self.http.call(outgoing.request).await;

@@ -230,6 +230,8 @@ impl Connection {
                 lane: Lane::Live,
                 held: Arc::default(),
                 auth,
+                calls: Arc::default(),
+                rehearsal: None,
             },
             looked_up: Arc::default(),
             kinds: Arc::default(),

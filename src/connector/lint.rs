@@ -78,6 +78,8 @@ impl Linter {
             lane: crate::lane::Lane::Live,
             held: Arc::default(),
             auth: 0,
+            calls: Arc::default(),
+            rehearsal: None,
         };
         Some(Linter::of(caller))
     }

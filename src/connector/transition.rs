@@ -119,6 +119,7 @@ impl Connection {
     ) -> Result<(), Failure> {
         let to = &transitions.moves[number];
         let mut open: Vec<&[usize]> = ats.chunks(work.write.batch).rev().collect();
+        open.retain(|_| !self.rehearses(&to.request));
         while let Some(chunk) = open.pop() {
             let ids: Vec<String> = chunk.iter().filter_map(|at| id_of(&outcomes[*at])).collect();
             let names = work.names.clone().with("ids", ids);

@@ -173,7 +173,9 @@ impl Connection {
         let mut fields: Vec<String> = Vec::new();
         let mut ids: Vec<String> = Vec::new();
         for item in items.iter() {
-            let Some(id) = &item.id else { continue };
+            let Some(id) = item.id.as_ref().filter(|id| !self.is_made_up(id)) else {
+                continue;
+            };
             let compared = work
                 .write
                 .row_for
@@ -346,6 +348,13 @@ impl Connection {
         outcomes: &mut Outcomes,
     ) -> Result<Vec<usize>, Failure> {
         let mut open: Vec<&[usize]> = ats.chunks(step.batch).rev().collect();
+        open.retain(|chunk| {
+            let rehearsed = self.rehearses(&step.request);
+            if rehearsed {
+                self.take_as_written(chunk, items, outcomes);
+            }
+            !rehearsed
+        });
         let mut locked = Vec::new();
         let mut singled_out: HashMap<String, usize> = HashMap::new();
         while let Some(chunk) = open.pop() {

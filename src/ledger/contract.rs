@@ -246,8 +246,6 @@ pub struct SyncCommit {
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
     /// connection and object: a link that would be a second one replaces the first.
     pub links: Vec<Link>,
-    /// Links to delete, by connection, object and external id, before others are written.
-    pub forgotten: Vec<(String, String, String)>,
     /// Conflicts that are new, or that replace what is known under their id while that is open. One that was closed
     /// meanwhile, and a second open one of the same record, field, connection and object, make the whole commit stale.
     pub conflicts: Vec<Conflict>,
@@ -342,6 +340,15 @@ pub trait Records: Send + Sync {
         connection: &str,
         object: &str,
         now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Push>, LedgerError>;
+    /// Pushes owed to an object of a connection, due or not, in the order of their records, after a record. At most
+    /// `limit`.
+    async fn all_pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Push>, LedgerError>;
     /// What was written of records to an object of a connection without being heard of; records of which there is nothing

@@ -16,6 +16,7 @@ mod contract;
 mod fold;
 mod journal;
 mod open;
+mod overlay;
 mod postgres;
 mod sqlite;
 mod stored;
@@ -27,6 +28,7 @@ pub use conflict::*;
 pub use contract::*;
 pub use journal::{Action, ActionFilter, Journal};
 pub use open::{Durability, OpenError, Settings, open};
+pub use overlay::overlay;
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
 const TABLES: [&str; 15] = [

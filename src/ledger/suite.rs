@@ -12,6 +12,7 @@ mod journal;
 mod leases;
 mod make;
 mod opening;
+mod over;
 mod pushes;
 mod records;
 mod stand;
@@ -78,14 +79,18 @@ macro_rules! everywhere {
                 all_that_is_linked_can_be_marked_at_once
                 later_counts_an_attempt_and_waits
                 what_was_sent_is_kept_until_it_is_heard_of
-                pushes_come_oldest_due_first;
+                pushes_come_oldest_due_first
+                all_pushes_are_listed_page_by_page;
+            over:
+                an_overlay_shows_what_would_be_and_leaves_what_is
+                an_overlay_refuses_what_is_stale_below
+                an_overlay_takes_pushes_over_whole;
             journal:
                 what_was_done_is_listed_newest_first
                 an_action_is_undone_once
                 what_a_refused_commit_did_is_not_in_the_journal
                 who_refers_to_a_record_is_found
                 a_record_that_was_merged_away_is_still_found_by_its_keys
-                a_link_that_is_forgotten_is_nobodys
                 what_is_ignored_is_not_asked_for_nor_owed;
             accepting:
                 what_a_source_says_twice_is_a_duplicate
@@ -143,6 +148,7 @@ macro_rules! on_disk {
 
 everywhere!(in_memory = crate::suite::Store::Memory);
 everywhere!(on_sqlite = crate::suite::Store::Sqlite);
+everywhere!(in_an_overlay = crate::suite::Store::Overlay);
 everywhere!(on_postgres = crate::suite::Store::Postgres);
 on_disk!(on_sqlite_file = crate::suite::Store::Sqlite);
 on_disk!(on_postgres_server = crate::suite::Store::Postgres);

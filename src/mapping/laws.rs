@@ -41,7 +41,6 @@ pub fn context() -> Context<'static> {
     Context {
         currency: Currency::parse(CURRENCY).ok(),
         country: Some(COUNTRY),
-        agreed: None,
     }
 }
 

@@ -21,7 +21,6 @@ mod money;
 pub mod normalise;
 mod record;
 pub mod stored;
-pub mod unite;
 mod value;
 
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};

@@ -166,10 +166,6 @@ impl Engine {
         let (mut arrivals, mut doubtful) = (Vec::new(), Vec::new());
         for object in batch.objects {
             let known = linked.remove(&object.id);
-            if known.as_ref().is_some_and(|known| known.link.ignored) {
-                report.counts.skipped += 1;
-                continue;
-            }
             match known.as_ref().map(|known| self.news(place, batch, object, known)) {
                 Some(News::Old) => {
                     report.counts.unchanged += 1;
@@ -215,7 +211,11 @@ impl Engine {
         if doubtful.is_empty() {
             commit.cursor = named(place, batch);
         }
+        let written = self.rehearsal.as_ref().map(|_| commit.records.clone());
         self.ledger.commit(commit).await?;
+        if let Some(written) = written {
+            self.foresee_records(place, &written).await?;
+        }
         Ok(doubtful)
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{NewDelivery, NewEvent};
 use model::merge::Change;
-use model::{DeliveryId, EventId, EventType, Kind, Record, RecordId, stored, uuid_from};
+use model::{DeliveryId, EventId, EventType, Kind, Record, stored, uuid_from};
 use serde_json::{Map, Value as Json, json};
 
 use crate::Engine;
@@ -15,29 +15,9 @@ pub(crate) const SOURCE: &str = "interconnect";
 impl Engine {
     /// The event that a new or changed record causes.
     pub(crate) fn announce(&self, record: &Record, changes: &[Change], now: Timestamp) -> NewEvent {
-        self.event(&event_type(record, changes), record, &data(record, changes), now)
-    }
-
-    /// The event that a record has become one with another one (`merged`), or two again (`unmerged`).
-    pub(crate) fn announce_union(
-        &self,
-        record: &Record,
-        (what, other): (&str, RecordId),
-        changes: &[Change],
-        now: Timestamp,
-    ) -> NewEvent {
-        let (merged, unmerged) = record.kind().union_events();
-        let event_type = if what == "merged" { merged } else { unmerged };
-        let mut data = data(record, changes);
-        if let Json::Object(data) = &mut data {
-            data.insert(what.to_owned(), Json::String(other.to_string()));
-        }
-        self.event(&event_type, record, &data, now)
-    }
-
-    fn event(&self, event_type: &EventType, record: &Record, data: &Json, now: Timestamp) -> NewEvent {
+        let event_type = event_type(record, changes);
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
-        let deliveries = (self.fan_out)(event_type)
+        let deliveries = (self.fan_out)(&event_type)
             .into_iter()
             .map(|endpoint| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
@@ -47,7 +27,7 @@ impl Engine {
         let body = json!({
             "type": event_type.name(),
             "timestamp": now.to_string(),
-            "data": data,
+            "data": data(record, changes),
         });
         NewEvent {
             id,
@@ -123,7 +103,7 @@ fn place(document: &mut Map<String, Json>, path: &str, value: Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Value;
+    use model::{RecordId, Value};
 
     fn deal(version: u64, stage: &str) -> (Record, Vec<Change>) {
         let id = RecordId::new(Kind::Deal, uuid_from(Timestamp::UNIX_EPOCH, [0; 10]));

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::absorb::{Batch, Place};
 use crate::engine::SyncError;
+use crate::rehearsal::Way;
 use crate::{Engine, Report};
 
 /// Links of one page.
@@ -96,23 +97,41 @@ impl Engine {
         gone_max_percent: u8,
     ) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
+        let mut report = Report::default();
         let result = self
-            .census_leased(connection, object, gone_max_percent, run)
+            .census_counted(connection, object, gone_max_percent, run, &mut report)
             .await;
         let result = self.watched(connection, result).await;
-        self.note(run, (connection, object, "census"), started, &result)
+        self.note(run, (connection, object, "census"), started, &report, &result)
             .await?;
-        result
+        result.map(|()| report)
     }
 
-    async fn census_leased(
+    async fn census_counted(
         &self,
         connection: &str,
         object: &str,
         gone_max_percent: u8,
         run: model::RunId,
-    ) -> Result<Report, SyncError> {
-        let system = self.ready(connection, object).await?;
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let system = Arc::new(self.ready(connection, object).await?.counted());
+        let result = self
+            .census_leased(&system, object, gone_max_percent, run, report)
+            .await;
+        self.called(&system, object, Way::In, report);
+        result
+    }
+
+    async fn census_leased(
+        &self,
+        system: &Arc<Connection>,
+        object: &str,
+        gone_max_percent: u8,
+        run: model::RunId,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let connection = system.name();
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let missing = self.missing(connection, object).await?;
         let place = Place {
@@ -122,17 +141,16 @@ impl Engine {
             lease: &lease,
             missing: &missing,
         };
-        let mut report = Report::default();
         let mut standing = Some(Standing::begin(self.world.now()));
         let mut result = Ok(());
         while let (Some(at), Ok(())) = (standing.take(), &result) {
             result = self
-                .count_page(&system, place, at, gone_max_percent, &mut report)
+                .count_page(system, place, at, gone_max_percent, report)
                 .await
                 .map(|next| standing = next);
         }
         self.ledger.release(&lease).await?;
-        result.map(|()| report)
+        result
     }
 
     /// Goes on with a census that is due or under way. Where the system does not let it, it rests for a while: news must
@@ -162,7 +180,9 @@ impl Engine {
             Class::RateLimited { .. } | Class::QuotaExhausted { .. } => {}
             _ => {
                 let told = (place.connection, place.object, "census");
-                self.note(self.new_run(), told, now, &Err(error)).await?;
+                let nothing = Report::default();
+                self.note(self.new_run(), told, now, &nothing, &Err(error))
+                    .await?;
             }
         }
         self.resting().insert(key, self.after(REST));
@@ -225,13 +245,15 @@ impl Engine {
         let ids = self
             .ledger
             .linked_ids(place.connection, place.object, after, PAGE);
-        let ids = ids.await?;
+        let mut ids = ids.await?;
         let Some(last) = ids.last().cloned() else {
             self.end_census(place, &standing).await?;
             return Ok(None);
         };
         let fields = self.fields_of(system, place);
         let asked_at = self.world.now();
+        // What was only rehearsed to be there is not asked for.
+        ids.retain(|id| !system.is_made_up(id));
         let objects = system
             .in_lane(Lane::Backfill)
             .by_ids(place.object, &fields, &ids)

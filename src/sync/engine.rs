@@ -81,6 +81,8 @@ pub struct Engine {
     pub(crate) hinted: crate::hints::Hinted,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
+    /// What is foreseen, where nothing is to be written.
+    pub(crate) rehearsal: Option<crate::rehearsal::Rehearsal>,
     pub(crate) read: AtomicU64,
     pub(crate) pushed: AtomicU64,
     holder: String,
@@ -113,6 +115,7 @@ impl Engine {
             hinted: crate::hints::Hinted::default(),
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),
+            rehearsal: None,
             read: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
             holder,
@@ -182,15 +185,17 @@ impl Engine {
         run: RunId,
         (connection, object, direction): (&str, &str, &str),
         started_at: Timestamp,
-        result: &Result<Report, SyncError>,
+        report: &Report,
+        result: &Result<(), SyncError>,
     ) -> Result<(), SyncError> {
-        let (counts, error) = match result {
-            Ok(report) if !report.counts.changed_anything() => return Ok(()),
-            Ok(report) => (report.counts.to_json(), String::new()),
+        let error = match result {
+            Ok(()) if !report.counts.changed_anything() => return Ok(()),
+            Ok(()) => String::new(),
             // The standing of the connection tells it once, not every look a run.
             Err(SyncError::Taken | SyncError::Stopped { .. }) => return Ok(()),
-            Err(error) => (serde_json::json!({}), error.to_string()),
+            Err(error) => error.to_string(),
         };
+        let counts = report.counts.to_json();
         let run = ledger::Run {
             id: run,
             connection: connection.to_owned(),

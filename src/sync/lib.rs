@@ -17,16 +17,12 @@
 //! spelled (`mapping`).
 
 mod absorb;
-mod action;
-mod alias;
 mod announce;
 mod census;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod hints;
-mod kept;
-mod linking;
 mod meet;
 mod merges;
 mod missing;
@@ -34,22 +30,21 @@ mod plan;
 mod pull;
 mod push;
 mod refs;
+mod rehearsal;
 mod report;
 mod resolve;
 mod settle;
 #[cfg(test)]
 mod simulation;
 mod standing;
-mod union;
 mod waiting;
 mod wire;
 
-pub use action::{ActionError, Done, NotAnObject, ObjectAt};
 pub use census::GONE_MAX_PERCENT;
 pub use engine::{Engine, FanOut, SyncError, World};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;
+pub use rehearsal::{Foreseen, Sample, Way};
 pub use report::{Counts, Report};
 pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};
 pub use standing::{OTHER_ACCOUNT, REVOKED};
-pub use union::REFERENCES_MAX;

@@ -11,8 +11,6 @@ use ledger::{LedgerError, Link, Sought};
 use model::{Fields, Kind, MatchKey, Record, RecordId, uuid_from};
 
 use crate::Engine;
-use crate::alias::standing_for;
-use crate::linking::UNLINKED;
 use crate::settle::SUPERSEDED;
 
 /// An object that looks for its record.
@@ -66,21 +64,6 @@ impl Engine {
         );
         candidates.sort_unstable();
         candidates.dedup();
-        let mut records: HashMap<RecordId, Record> = by_id(self.ledger.records(&candidates).await?);
-        // What was merged away is met as what stands for it.
-        let standing = standing_for(&*self.ledger, records.values()).await?;
-        for ids in found.values_mut() {
-            let stand: Vec<RecordId> = ids.iter().filter_map(|id| Some(standing.get(id)?.id)).collect();
-            ids.extend(stand);
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        let stands: HashMap<RecordId, RecordId> = standing
-            .iter()
-            .map(|(merged, record)| (*merged, record.id))
-            .collect();
-        candidates.extend(stands.values());
-        records.extend(by_id(standing.into_values().collect()));
         let links = self.ledger.links(&candidates).await?;
         let is_here = |link: &&Link| link.connection == connection && link.object == object;
         // A push of another node, or a job's, has linked one of them since it was looked up: it is no stranger any more.
@@ -101,10 +84,17 @@ impl Engine {
         let ours: HashMap<RecordId, &str> = ours
             .map(|link| (link.record, link.external_id.as_str()))
             .collect();
+        let mut records: HashMap<RecordId, Record> = self
+            .ledger
+            .records(&candidates)
+            .await?
+            .into_iter()
+            .map(|r| (r.id, r))
+            .collect();
+
         let mut met = HashMap::new();
         for (seeker, keys) in seekers.iter().zip(&keys) {
-            let own = seeker.own.map(|own| stands.get(&own).copied().unwrap_or(own));
-            let fits = fitting(own, keys, &found, &taken, &records);
+            let fits = fitting(seeker, keys, &found, &taken, &records);
             let new = || {
                 let found = |key: &MatchKey| found.get(key).cloned().unwrap_or_default();
                 let sought = keys.iter().map(|key| Sought {
@@ -141,14 +131,8 @@ impl Engine {
 
 /// Records that an object here cannot be: those that have another one, and those that are nowhere any more.
 fn taken(links: &[Link], is_here: impl Fn(&&Link) -> bool) -> BTreeSet<RecordId> {
-    // What was deleted here and made again is the same; what went on as another kind of record is not, nor
-    // what a person has taken away.
-    let left = |link: &&Link| {
-        [SUPERSEDED, UNLINKED]
-            .iter()
-            .any(|mark| link.external_id.ends_with(mark))
-    };
-    let holds = |link: &&Link| is_here(link) && (!link.gone || left(link));
+    // What was deleted here and made again is the same; what went on as another kind of record is not.
+    let holds = |link: &&Link| is_here(link) && (!link.gone || link.external_id.ends_with(SUPERSEDED));
     let holding = links.iter().filter(holds).map(|link| link.record);
     let living = links.iter().filter(|link| !link.gone).map(|link| link.record);
     let living: BTreeSet<RecordId> = living.collect();
@@ -159,20 +143,16 @@ fn taken(links: &[Link], is_here: impl Fn(&&Link) -> bool) -> BTreeSet<RecordId>
     holding.chain(nowhere).collect()
 }
 
-fn by_id(records: Vec<Record>) -> HashMap<RecordId, Record> {
-    records.into_iter().map(|record| (record.id, record)).collect()
-}
-
-/// The records that a seeker can be: the one whose id it carries, or those that the surest rule finds that finds any.
+/// The records that a seeker can be, by the surest rule that finds any.
 fn fitting(
-    own: Option<RecordId>,
+    seeker: &Seeker<'_>,
     keys: &[MatchKey],
     found: &BTreeMap<MatchKey, Vec<RecordId>>,
     taken: &BTreeSet<RecordId>,
     records: &HashMap<RecordId, Record>,
 ) -> Vec<RecordId> {
     let free = |id: &RecordId| !taken.contains(id) && records.get(id).is_some_and(|r| r.deleted_at.is_none());
-    if let Some(own) = own.filter(|own| free(own)) {
+    if let Some(own) = seeker.own.filter(|own| free(own)) {
         return vec![own];
     }
     for key in keys {

@@ -30,11 +30,10 @@ impl Engine {
     ) {
         let merges = objects.iter().flat_map(|object| &object.merged);
         for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
-            let Some(lost) = linked.remove(from).filter(|lost| !lost.link.ignored) else {
+            let Some(lost) = linked.remove(from) else {
                 continue;
             };
-            // One that was left alone stands for both now: it is what the other one was.
-            let Some(kept) = linked.get(to).filter(|kept| !kept.link.ignored) else {
+            let Some(kept) = linked.get(to) else {
                 // What was agreed on with the one that is no more is what the other one differs from.
                 let link = Link {
                     external_id: to.clone(),

@@ -8,6 +8,7 @@ use model::merge::Policies;
 use model::{Currency, Kind, MatchKey, default_match_rules, match_keys};
 
 /// One object of one connection ↔ one kind of record.
+#[derive(Clone)]
 pub struct Sync {
     /// The connection.
     pub connection: String,
@@ -41,7 +42,6 @@ impl Sync {
         Context {
             currency: self.currency,
             country: self.country.as_deref(),
-            agreed: None,
         }
     }
 }
@@ -65,7 +65,7 @@ impl Rules {
 }
 
 /// Everything that is kept in agreement.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Plan {
     /// The syncs, in the order of the configuration.
     pub syncs: Vec<Sync>,

@@ -9,6 +9,7 @@ use model::{RecordId, RunId};
 
 use crate::absorb::{Batch, Place};
 use crate::engine::SyncError;
+use crate::rehearsal::Way;
 use crate::{Engine, Report};
 
 /// Pages that one pull reads at most before it lets others work; the cursor makes the next one go on.
@@ -33,26 +34,43 @@ impl Engine {
     /// Reads what changed at an object of a connection, page by page, each committed with its cursor.
     pub async fn pull(&self, connection: &str, object: &str, depth: Depth) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
-        let result = self.pull_leased(connection, object, depth, run).await;
+        let mut report = Report::default();
+        let result = self
+            .pull_counted(connection, object, depth, run, &mut report)
+            .await;
         let result = self.watched(connection, result).await;
-        self.note(run, (connection, object, "pull"), started, &result)
+        self.note(run, (connection, object, "pull"), started, &report, &result)
             .await?;
-        result
+        result.map(|()| report)
     }
 
-    async fn pull_leased(
+    async fn pull_counted(
         &self,
         connection: &str,
         object: &str,
         depth: Depth,
         run: RunId,
-    ) -> Result<Report, SyncError> {
-        let system = self.ready(connection, object).await?;
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let system = Arc::new(self.ready(connection, object).await?.counted());
+        let result = self.pull_leased(&system, object, depth, run, report).await;
+        self.called(&system, object, Way::In, report);
+        result
+    }
+
+    async fn pull_leased(
+        &self,
+        system: &Arc<Connection>,
+        object: &str,
+        depth: Depth,
+        run: RunId,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let connection = system.name();
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let mut missing = self.missing(connection, object).await?;
-        let mut report = Report::default();
         // What is back was not read for a while.
-        let back = self.look_again_for(&system, object, &mut missing).await;
+        let back = self.look_again_for(system, object, &mut missing).await;
         let mut depth = if back.is_empty() { depth } else { Depth::All };
         loop {
             let read = report.counts.read;
@@ -63,11 +81,11 @@ impl Engine {
                 lease: &lease,
                 missing: &missing,
             };
-            let mut result = self.pull_pages(&system, place, depth, &mut report).await;
+            let mut result = self.pull_pages(system, place, depth, report).await;
             // What changed comes first.
             let at_leisure = report.again.is_none_or(|again| again > self.world.now());
             if result.is_ok() && depth != Depth::Named && at_leisure {
-                result = self.take_census(&system, place, &mut report).await;
+                result = self.take_census(system, place, report).await;
             }
             match self.learn_missing(connection, object, &mut missing, result).await {
                 // What was read already is behind the stored cursor.
@@ -75,10 +93,10 @@ impl Engine {
                 Ok(false) => {}
                 done => {
                     if done.is_ok() {
-                        self.welcome_back(connection, object, &back, &mut report).await?;
+                        self.welcome_back(connection, object, &back, report).await?;
                     }
                     self.ledger.release(&lease).await?;
-                    return done.map(|_| report);
+                    return done.map(drop);
                 }
             }
         }

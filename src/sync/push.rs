@@ -13,6 +13,7 @@ use model::{Record, RecordId, RunId, Value};
 use crate::absorb::Place;
 use crate::engine::SyncError;
 use crate::refs::Refs;
+use crate::rehearsal::Way;
 use crate::wire::overlay;
 use crate::{Depth, Engine, Report, Sync};
 
@@ -30,12 +31,12 @@ const UNPRIMED_MS: u64 = 1_000;
 const UNREAD_MS: u64 = 250;
 
 /// One record that is to be written.
-struct Owed<'a> {
+pub(crate) struct Owed<'a> {
     push: Push,
-    record: Record,
-    link: Option<Link>,
+    pub(crate) record: Record,
+    pub(crate) link: Option<Link>,
     sync: &'a Sync,
-    write: Write,
+    pub(crate) write: Write,
 }
 
 /// Pushes with all that they are about.
@@ -87,23 +88,42 @@ impl Engine {
     /// Writes what an object of a connection is owed, batch by batch, each committed when the system has answered.
     pub async fn push(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
         let (run, started) = (self.new_run(), self.world.now());
-        let result = self.push_leased(connection, object, run).await;
+        let mut report = Report::default();
+        let result = self.push_counted(connection, object, run, &mut report).await;
         let result = self.watched(connection, result).await;
-        self.note(run, (connection, object, "push"), started, &result)
+        self.note(run, (connection, object, "push"), started, &report, &result)
             .await?;
-        let mut report = result?;
+        result?;
         report.counts.add(&std::mem::take(&mut report.beside));
         Ok(report)
     }
 
-    async fn push_leased(&self, connection: &str, object: &str, run: RunId) -> Result<Report, SyncError> {
+    async fn push_counted(
+        &self,
+        connection: &str,
+        object: &str,
+        run: RunId,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
         self.known(connection, object)?;
-        let mut report = Report::default();
         if self.complete_at(connection, object).await?.is_none() {
             report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
-            return Ok(report);
+            return Ok(());
         }
-        let system = self.ready(connection, object).await?;
+        let system = Arc::new(self.ready(connection, object).await?.counted());
+        let result = self.push_leased(&system, object, run, report).await;
+        self.called(&system, object, Way::Out, report);
+        result
+    }
+
+    async fn push_leased(
+        &self,
+        system: &Arc<Connection>,
+        object: &str,
+        run: RunId,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let connection = system.name();
         let lease = self.take(&format!("push:{connection}:{object}")).await?;
         let mut missing = self.missing(connection, object).await?;
         loop {
@@ -114,11 +134,11 @@ impl Engine {
                 lease: &lease,
                 missing: &missing,
             };
-            let result = self.push_batches(&system, place, &mut report).await;
+            let result = self.push_batches(system, place, report).await;
             let learned = self.learn_missing(connection, object, &mut missing, result).await;
             if !matches!(learned, Ok(false)) {
                 self.ledger.release(&lease).await?;
-                return learned.map(|_| report);
+                return learned.map(drop);
             }
         }
     }
@@ -242,6 +262,7 @@ impl Engine {
         let refs = self
             .refs_of(place, out.writes.iter().map(|owed| &owed.record))
             .await?;
+        self.foresee_writes(place, &out.writes, &outcomes);
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
         }
@@ -331,10 +352,7 @@ impl Engine {
             mut records,
             mut links,
         } = owed;
-        let mut refs = self.refs_of(place, records.values()).await?;
-        let agreed = links.values().filter_map(|link| link.base.as_ref());
-        refs.learn_records(&*self.ledger, place.connection, agreed)
-            .await?;
+        let refs = self.refs_of(place, records.values()).await?;
         // What a person is to decide first is written as it is there, which is not at all.
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
         let waiting = self.waiting(&ids).await?;
@@ -378,21 +396,16 @@ impl Engine {
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
-        let wanted = link
-            .as_ref()
-            .map_or(sync.create, |link| !link.gone && !link.ignored)
-            && record.deleted_at.is_none();
+        let wanted = link.as_ref().map_or(sync.create, |link| !link.gone) && record.deleted_at.is_none();
         if !wanted {
             report.counts.skipped += 1;
             return out.commit.ended.push((push, PushEnd::Done));
         }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
-        let context = mapping::Context {
-            agreed: link.as_ref().and_then(|link| link.base.as_ref()),
-            ..sync.context()
-        };
-        let mut back = sync.mapping.backward(&record.fields, held, context, &refer);
+        let mut back = sync
+            .mapping
+            .backward(&record.fields, held, sync.context(), &refer);
         back.values.retain(|field, _| !place.missing.has(field));
         if !back.unresolved.is_empty() {
             let waits = back

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use connector::{CallCount, Lane};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -32,6 +33,12 @@ pub struct Counts {
     pub created_there: u64,
     /// Pushes that had nothing to write.
     pub agreed: u64,
+    /// Requests that were sent to the system, each try, also for signing in.
+    pub calls: u64,
+    /// Those of them that tried something again that had not worked before.
+    pub calls_retry: u64,
+    /// Those of them that made room for news.
+    pub calls_backfill: u64,
 }
 
 impl Counts {
@@ -49,6 +56,20 @@ impl Counts {
         self.written += other.written;
         self.created_there += other.created_there;
         self.agreed += other.agreed;
+        self.calls += other.calls;
+        self.calls_retry += other.calls_retry;
+        self.calls_backfill += other.calls_backfill;
+    }
+
+    pub(crate) fn called(&mut self, calls: &CallCount) {
+        self.calls += calls.all();
+        self.calls_retry += calls.of(Lane::Retry);
+        self.calls_backfill += calls.of(Lane::Backfill);
+    }
+
+    /// Records and objects that were changed.
+    pub fn changes(&self) -> u64 {
+        self.created + self.updated + self.gone + self.written
     }
 
     /// Whether anything was changed, written or parked.
@@ -62,7 +83,8 @@ impl Counts {
             "read": self.read, "created": self.created, "updated": self.updated, "unchanged": self.unchanged,
             "skipped": self.skipped, "met": self.met, "gone": self.gone, "parked": self.parked,
             "conflicts": self.conflicts, "written": self.written, "created_there": self.created_there,
-            "agreed": self.agreed,
+            "agreed": self.agreed, "calls": self.calls, "calls_retry": self.calls_retry,
+            "calls_backfill": self.calls_backfill,
         });
         match all {
             Json::Object(map) => map.into_iter().filter(|(_, n)| n.as_u64() != Some(0)).collect(),

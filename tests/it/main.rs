@@ -4,7 +4,6 @@
 //! What is waited for is a condition with a generous deadline, never a span of time.
 
 mod accounts;
-mod actions;
 mod bulk;
 mod census;
 mod check;
@@ -19,6 +18,7 @@ mod invented;
 mod kill;
 mod map;
 mod partners;
+mod plan;
 mod scaffold;
 mod schema;
 mod standing;

@@ -434,3 +434,33 @@ async fn a_job_that_fails_of_a_field_names_it_and_one_that_fails_otherwise_sent_
         "{outcomes:?}"
     );
 }
+
+#[tokio::test]
+async fn a_rehearsed_write_sends_nothing_that_writes_and_counts_it() {
+    let stage = Stage::new(Org::default()).await;
+    let rehearsing = stage.connection().rehearsing().counted();
+    // Enough for a job, and too few.
+    for number in [3, 2] {
+        let writes: Vec<Write> = (0..number)
+            .map(|at| write(None, &format!("k{at}"), json!({"Name": "x"})))
+            .collect();
+        let outcomes = rehearsing.write("Account", &writes).await.unwrap();
+        let mut ids = BTreeMap::new();
+        for (at, outcome) in outcomes.iter().enumerate() {
+            let Outcome::Written {
+                id, created: true, ..
+            } = outcome
+            else {
+                panic!("{outcome:?}")
+            };
+            assert!(rehearsing.is_made_up(id));
+            ids.insert(id.clone(), at);
+        }
+        assert_eq!(ids.len(), number, "ids are made up once");
+    }
+    assert!(!rehearsing.is_made_up("001plain") && !rehearsing.is_made_up("9007199254740993"));
+    assert_eq!(stage.server.lines(), Vec::<String>::new());
+    // Looked for, made, given, handed over, asked about, three tables, removed; one request.
+    assert_eq!(rehearsing.calls().all(), 9 + 1);
+    assert_eq!(rehearsing.calls().of(crate::Lane::Live), 9 + 1);
+}

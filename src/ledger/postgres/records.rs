@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
 use serde_json::Value as Json;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::PostgresLedger;
@@ -166,17 +167,27 @@ impl Records for PostgresLedger {
                 &[&text(connection), &text(object), &micros(now), &limit(at_most)],
             )
             .await?;
-        all(&rows, |row| {
-            Ok(Push {
-                connection: connection.to_owned(),
-                object: object.to_owned(),
-                record: rows::id(row, 0)?,
-                mark: count(row.try_get(2)?)?,
-                due_at: moment(row.try_get(3)?)?,
-                attempts: count(row.try_get(4)?)?,
-                sent: sent(row.try_get(5)?)?,
-            })
-        })
+        all(&rows, |row| push(row, connection, object))
+    }
+
+    async fn all_pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        let (kind, after) = after.map_or(("", Uuid::nil()), |id| (id.kind.name(), id.uuid));
+        let sql = "SELECT kind, record, mark, due_at, attempts, sent FROM pushes \
+                   WHERE connection = $1 AND object = $2 AND (kind, record) > ($3, $4) ORDER BY kind, record LIMIT $5";
+        let rows = self
+            .database
+            .query(
+                sql,
+                &[&text(connection), &text(object), &kind, &after, &limit(at_most)],
+            )
+            .await?;
+        all(&rows, |row| push(row, connection, object))
     }
 
     async fn sent(
@@ -242,4 +253,16 @@ impl Records for PostgresLedger {
             })
         })
     }
+}
+
+fn push(row: &Row, connection: &str, object: &str) -> Result<Push, LedgerError> {
+    Ok(Push {
+        connection: connection.to_owned(),
+        object: object.to_owned(),
+        record: rows::id(row, 0)?,
+        mark: count(row.try_get(2)?)?,
+        due_at: moment(row.try_get(3)?)?,
+        attempts: count(row.try_get(4)?)?,
+        sent: sent(row.try_get(5)?)?,
+    })
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value as Json;
 
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
@@ -194,17 +194,27 @@ impl Records for SqliteLedger {
                    WHERE connection = ?1 AND object = ?2 AND due_at <= ?3 ORDER BY due_at, record, kind LIMIT ?4";
         self.read(move |connection| {
             let due = params![at, object, micros(now), limit(at_most)];
-            all(connection, sql, due, |row| {
-                Ok(Push {
-                    connection: at.clone(),
-                    object: object.clone(),
-                    record: rows::id(row, 0)?,
-                    mark: count(row.get(2)?)?,
-                    due_at: moment(row.get(3)?)?,
-                    attempts: count(row.get(4)?)?,
-                    sent: sent(row.get::<_, Option<String>>(5)?.as_deref())?,
-                })
-            })
+            all(connection, sql, due, |row| push(row, &at, &object))
+        })
+        .await
+    }
+
+    async fn all_pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<RecordId>,
+        at_most: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        let (at, object) = (connection.to_owned(), object.to_owned());
+        let (kind, after) = after.map_or(("", Vec::new()), |id| {
+            (id.kind.name(), id.uuid.as_bytes().to_vec())
+        });
+        let sql = "SELECT kind, record, mark, due_at, attempts, sent FROM pushes \
+                   WHERE connection = ?1 AND object = ?2 AND (kind, record) > (?3, ?4) ORDER BY kind, record LIMIT ?5";
+        self.read(move |connection| {
+            let owed = params![at, object, kind, after, limit(at_most)];
+            all(connection, sql, owed, |row| push(row, &at, &object))
         })
         .await
     }
@@ -276,4 +286,16 @@ impl Records for SqliteLedger {
         })
         .await
     }
+}
+
+fn push(row: &Row<'_>, connection: &str, object: &str) -> Result<Push, LedgerError> {
+    Ok(Push {
+        connection: connection.to_owned(),
+        object: object.to_owned(),
+        record: rows::id(row, 0)?,
+        mark: count(row.get(2)?)?,
+        due_at: moment(row.get(3)?)?,
+        attempts: count(row.get(4)?)?,
+        sent: sent(row.get::<_, Option<String>>(5)?.as_deref())?,
+    })
 }

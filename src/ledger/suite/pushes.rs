@@ -178,3 +178,18 @@ pub(super) async fn all_that_is_linked_can_be_marked_at_once(stand: &Stand) {
     assert_eq!(owed, [(deal(1), 1), (deal(2), 2)]);
     assert_eq!(ledger.mark_linked("hs", "leads", at(10)).await.unwrap(), 0);
 }
+
+pub(super) async fn all_pushes_are_listed_page_by_page(stand: &Stand) {
+    let ledger = stand.open().await;
+    let marks = [3, 1, 2].map(|number| mark("hs", deal(number), 10 - i64::from(number)));
+    commit(&*ledger, vec![], marks.into()).await;
+    commit(&*ledger, vec![], vec![mark("sf", deal(4), 1)]).await;
+    let listed = async |after, limit| {
+        let pushes = ledger.all_pushes("hs", "deals", after, limit).await.unwrap();
+        let pushes = pushes.into_iter().map(|push| (push.record, push.due_at));
+        pushes.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, 2).await, [(deal(1), at(9)), (deal(2), at(8))]);
+    assert_eq!(listed(Some(deal(2)), 2).await, [(deal(3), at(7))]);
+    assert_eq!(listed(Some(deal(3)), 2).await, []);
+}

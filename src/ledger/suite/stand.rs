@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::{Client, NoTls};
 
-use crate::{Ledger, Settings, open};
+use crate::{Ledger, Settings, open, overlay};
 
 /// The stores.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Store {
     Memory,
+    /// Over an empty ledger.
+    Overlay,
     Sqlite,
     Postgres,
 }
@@ -19,6 +21,7 @@ pub(super) enum Store {
 /// A place for one ledger.
 pub(super) struct Stand {
     address: String,
+    over: bool,
     folder: Option<tempfile::TempDir>,
     /// The server's address and the database's name.
     database: Option<(String, String)>,
@@ -27,8 +30,9 @@ pub(super) struct Stand {
 impl Stand {
     pub(super) async fn new(store: Store) -> Stand {
         match store {
-            Store::Memory => Stand {
+            Store::Memory | Store::Overlay => Stand {
                 address: "sqlite::memory:".into(),
+                over: matches!(store, Store::Overlay),
                 folder: None,
                 database: None,
             },
@@ -36,6 +40,7 @@ impl Stand {
                 let folder = tempfile::tempdir().unwrap();
                 Stand {
                     address: format!("sqlite:{}", folder.path().join("ledger.db").display()),
+                    over: false,
                     folder: Some(folder),
                     database: None,
                 }
@@ -54,6 +59,7 @@ impl Stand {
                 let (place, _) = server.rsplit_once('/').unwrap();
                 Stand {
                     address: format!("{place}/{name}"),
+                    over: false,
                     folder: None,
                     database: Some((server, name)),
                 }
@@ -75,13 +81,18 @@ impl Stand {
             connections_max: 6,
             ..settings
         };
-        open(&self.address, settings).await.unwrap()
+        let ledger = open(&self.address, settings).await.unwrap();
+        match self.over {
+            true => overlay(ledger).await.unwrap(),
+            false => ledger,
+        }
     }
 
     /// The same place once more; who made it first takes it away.
     pub(super) fn again(&self) -> Stand {
         Stand {
             address: self.address.clone(),
+            over: self.over,
             folder: None,
             database: None,
         }

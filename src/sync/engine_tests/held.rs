@@ -185,6 +185,17 @@ impl Records for Held {
         self.ledger.pushes(connection, object, now, limit).await
     }
 
+    async fn all_pushes(
+        &self,
+        connection: &str,
+        object: &str,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Push>, LedgerError> {
+        let _busy = self.busy();
+        self.ledger.all_pushes(connection, object, after, limit).await
+    }
+
     async fn sent(
         &self,
         connection: &str,

@@ -1,6 +1,5 @@
 //! The engine against a system that answers as a test lets it, and a ledger that can be held between two calls.
 
-mod actions;
 mod census;
 mod dispute;
 mod duplicates;

@@ -1,0 +1,205 @@
+//! Rounds of pulling and pushing, until nothing is owed any more: what `sync run` does, and what `plan` rehearses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ledger::Ledger;
+use sync::{Counts, Depth, Engine, SyncError};
+
+use super::progress::{Far, Progress};
+
+/// Rounds of pulling and pushing after which the systems are said not to settle.
+pub(super) const ROUNDS_MAX: u32 = 20;
+/// Owed pushes that are counted before they are written.
+const OWED_COUNTED_MAX: usize = 100_000;
+/// How long a push that has to wait is waited for.
+const WAIT_MS_MAX: i64 = 5_000;
+
+/// What rounds came to, by connection and object.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) objects: BTreeMap<(String, String), Counts>,
+    pub(super) errors: Vec<String>,
+    /// Objects that nothing was written to, because they are to be read completely first.
+    pub(super) unread: BTreeSet<(String, String)>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, connection: &str, object: &str, counts: &Counts) {
+        self.objects
+            .entry((connection.to_owned(), object.to_owned()))
+            .or_default()
+            .add(counts);
+    }
+
+    pub(super) fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.objects.values().for_each(|counts| total.add(counts));
+        total
+    }
+}
+
+/// Rounds over an engine and its ledger.
+pub(super) struct Rounds<'e> {
+    engine: &'e Engine,
+    ledger: &'e dyn Ledger,
+    /// The one connection that is read, where it is not all of them.
+    only: Option<&'e str>,
+    progress: Progress,
+    tally: Tally,
+}
+
+impl<'e> Rounds<'e> {
+    pub(super) fn over(engine: &'e Engine, ledger: &'e dyn Ledger, only: Option<&'e str>) -> Rounds<'e> {
+        Rounds {
+            engine,
+            ledger,
+            only,
+            progress: Progress::begin(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Goes on until nothing is owed, or something fails; says what it came to, and whether nothing is owed. `full` reads
+    /// everything again.
+    pub(super) async fn run(mut self, full: bool) -> (Tally, bool) {
+        let mut settled = false;
+        for round in 0..ROUNDS_MAX {
+            let pulled = self.pull(full && round == 0).await;
+            let (pushed, waits) = self.push().await;
+            if !self.tally.errors.is_empty() {
+                break;
+            }
+            if !pulled && !pushed {
+                let Some(wait) = waits else {
+                    settled = true;
+                    break;
+                };
+                tokio::time::sleep(wait).await;
+            }
+        }
+        self.progress.end();
+        (self.tally, settled)
+    }
+
+    /// Reads every object once; says whether anything changed.
+    async fn pull(&mut self, from_start: bool) -> bool {
+        let mut changed = false;
+        let (engine, objects) = (self.engine, pulled(self.engine, self.only));
+        for (index, (connection, object)) in objects.iter().enumerate() {
+            // How many rows an object has is known when a reading of everything has begun.
+            let what = format!(
+                "reading {object} of {connection} ({} of {})",
+                index + 1,
+                objects.len()
+            );
+            self.progress.step(what, None);
+            let before = engine.read_so_far();
+            let primed = self.is_primed(connection, object).await;
+            let mut depth = if from_start { Depth::All } else { Depth::Changed };
+            loop {
+                let pull = Box::pin(engine.pull(connection, object, depth));
+                let everything = depth == Depth::All || !primed;
+                let far = || Far {
+                    done: engine.read_so_far() - before,
+                    of: everything
+                        .then(|| engine.expected_objects(connection, object))
+                        .flatten(),
+                };
+                match self.progress.during(pull, far).await {
+                    Ok(report) => {
+                        self.tally.add(connection, object, &report.counts);
+                        let counts = report.counts;
+                        changed |= counts.created + counts.updated + counts.met + counts.gone > 0;
+                        if report.again.is_none_or(|again| again > Timestamp::now()) {
+                            break;
+                        }
+                        depth = Depth::Changed;
+                    }
+                    Err(error) => {
+                        self.tally.errors.push(explain(&error));
+                        break;
+                    }
+                }
+            }
+        }
+        changed
+    }
+
+    /// Whether everything of an object was read once.
+    async fn is_primed(&self, connection: &str, object: &str) -> bool {
+        let cursor = self.ledger.cursor(connection, object).await;
+        cursor.is_ok_and(|cursor| cursor.is_some_and(|cursor| cursor.complete_at.is_some()))
+    }
+
+    /// Whether an object is not read in these rounds, although nothing can be written there before it was read.
+    async fn stays_unread(&self, connection: &str, object: &str) -> bool {
+        let reads = self.engine.plan().of(connection, object).any(|sync| sync.pull);
+        let left_out = self.only.is_some_and(|only| only != connection);
+        reads && left_out && !self.is_primed(connection, object).await
+    }
+
+    /// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.
+    async fn push(&mut self) -> (bool, Option<Duration>) {
+        let mut written = false;
+        let mut next: Option<Timestamp> = None;
+        let engine = self.engine;
+        for (connection, object) in engine.plan().objects() {
+            if self.stays_unread(connection, object).await {
+                let unread = (connection.to_owned(), object.to_owned());
+                self.tally.unread.insert(unread);
+                continue;
+            }
+            let owed = self.owed(connection, object).await;
+            self.progress
+                .step(format!("writing {object} to {connection}"), owed);
+            let before = engine.pushed_so_far();
+            let push = Box::pin(engine.push(connection, object));
+            match self
+                .progress
+                .during(push, || engine.pushed_so_far() - before)
+                .await
+            {
+                Ok(report) => {
+                    self.tally.add(connection, object, &report.counts);
+                    written |= report.counts.written > 0 || !report.owed.is_empty();
+                    next = [next, report.again].into_iter().flatten().min();
+                }
+                Err(error) => self.tally.errors.push(explain(&error)),
+            }
+        }
+        let wait = next.map(|at| at.duration_since(Timestamp::now()).as_millis());
+        let soon = wait.filter(|wait| *wait <= i128::from(WAIT_MS_MAX));
+        let wait = soon.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
+        (written, wait)
+    }
+
+    /// How many pushes an object is owed now; nothing when there are none, or too many to count.
+    async fn owed(&self, connection: &str, object: &str) -> Option<u64> {
+        let pushes = self
+            .ledger
+            .pushes(connection, object, Timestamp::now(), OWED_COUNTED_MAX);
+        let count = pushes.await.ok()?.len();
+        (count > 0 && count < OWED_COUNTED_MAX).then_some(count as u64)
+    }
+}
+
+/// What is read of a connection, or of all of them.
+pub(super) fn pulled<'e>(engine: &'e Engine, only: Option<&str>) -> Vec<(&'e str, &'e str)> {
+    let plan = engine.plan();
+    let mut objects = plan.objects();
+    objects.retain(|(connection, object)| {
+        only.is_none_or(|only| only == *connection) && plan.of(connection, object).any(|sync| sync.pull)
+    });
+    objects
+}
+
+pub(super) fn explain(error: &SyncError) -> String {
+    match error {
+        SyncError::Taken => {
+            format!("{error}: a hub is running on this ledger and keeps it up to date itself")
+        }
+        _ => error.to_string(),
+    }
+}
