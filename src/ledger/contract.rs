@@ -155,8 +155,17 @@ pub struct Push {
     pub due_at: Timestamp,
     /// How often it was tried without success since it was last marked.
     pub attempts: u32,
-    /// What was written, each time that nobody heard what became of it: the fields in the system's own terms.
-    pub sent: Vec<Json>,
+    /// What was written, each time that nobody heard what became of it.
+    pub sent: Vec<Sent>,
+}
+
+/// What was written of a record without being heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When it was about to be written.
+    pub at: Timestamp,
+    /// The fields in the system's own terms.
+    pub values: Json,
 }
 
 /// A push that is marked as owed, from a moment on. Marking resets the attempts; one that waits for a later moment comes
@@ -358,7 +367,7 @@ pub trait Records: Send + Sync {
         connection: &str,
         object: &str,
         records: &[RecordId],
-    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError>;
+    ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError>;
     /// Where the reading of an object stands.
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError>;
     /// What is parked, oldest first. At most `limit`.

@@ -15,14 +15,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
-use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
     Delivery, DeliveryFilter, Due, Durability, Journal, Lease, Leases, Ledger, LedgerError, Link, Linked,
     NewEvent, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Quarantined, RecordWrite, Records,
-    Refusal, Run, Settings, Standing, SyncCommit, Upkeep,
+    Refusal, Run, Sent, Settings, Standing, SyncCommit, Upkeep,
 };
 
 /// Pushes that are taken over at a time.
@@ -437,7 +436,7 @@ impl Records for Overlay {
         connection: &str,
         object: &str,
         records: &[RecordId],
-    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError> {
+    ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError> {
         self.take_over(connection, object).await?;
         self.own.sent(connection, object, records).await
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Change, ConflictState, LedgerError, Next};
+use crate::{Change, ConflictState, LedgerError, Next, Sent};
 
 /// The version of the history's form that is written.
 const HISTORY_VERSION: u8 = 1;
@@ -32,12 +32,26 @@ pub(crate) fn moment_if(micros: Option<i64>) -> Result<Option<Timestamp>, Ledger
 }
 
 /// What was sent, from a row.
-pub(crate) fn sent(text: Option<&str>) -> Result<Vec<Json>, LedgerError> {
-    match text.map(json).transpose()? {
-        None => Ok(Vec::new()),
-        Some(Json::Array(sent)) => Ok(sent),
-        Some(other) => Err(damaged("what was sent", &other.to_string())),
-    }
+pub(crate) fn sent(text: Option<&str>) -> Result<Vec<Sent>, LedgerError> {
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    let Json::Array(sent) = json(text)? else {
+        return Err(damaged("what was sent", text));
+    };
+    let one = |mut sent: Json| {
+        let at = moment(sent["at"].as_i64()?).ok()?;
+        let values = sent["values"].take();
+        Some(Sent { at, values })
+    };
+    let read = sent.into_iter().map(one).collect::<Option<_>>();
+    read.ok_or_else(|| damaged("what was sent", text))
+}
+
+/// What was sent, for a row.
+pub(crate) fn sent_text(sent: &[Sent]) -> String {
+    let one = |sent: &Sent| serde_json::json!({"at": micros(sent.at), "values": sent.values});
+    json_text(&sent.iter().map(one).collect())
 }
 
 /// A count as rows keep it; both databases have signed numbers only.

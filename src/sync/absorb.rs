@@ -61,6 +61,22 @@ fn named(place: Place<'_>, batch: &Batch<'_>) -> Option<(String, String, Cursor)
     Some((place.connection.to_owned(), (*name).to_owned(), cursor.clone()))
 }
 
+/// Whether an object is there no more. Some systems keep what was merged into another one, as an object that nobody sees.
+fn is_over(object: &Object) -> bool {
+    let gone_into_another = |merge: &connector::MergedInto| merge.from == object.id && merge.to != object.id;
+    object.deleted || object.merged.iter().any(gone_into_another)
+}
+
+/// What names a parked object of a place.
+pub(crate) fn inbound(place: Place<'_>, id: &str) -> (String, String, String, bool) {
+    (
+        place.connection.to_owned(),
+        place.object.to_owned(),
+        id.to_owned(),
+        true,
+    )
+}
+
 /// One object on its way into the ledger.
 pub(crate) struct Arrival<'a> {
     pub(crate) object: &'a Object,
@@ -166,6 +182,10 @@ impl Engine {
         let (mut arrivals, mut doubtful) = (Vec::new(), Vec::new());
         for object in batch.objects {
             let known = linked.remove(&object.id);
+            // Nobody need decide about what is no more.
+            if is_over(object) && parked.contains(&object.id) {
+                commit.unparked.push(inbound(place, &object.id));
+            }
             match known.as_ref().map(|known| self.news(place, batch, object, known)) {
                 Some(News::Old) => {
                     report.counts.unchanged += 1;
@@ -273,12 +293,7 @@ impl Engine {
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Option<Arrival<'a>> {
-        // Some systems keep what was merged into another one, as an object that nobody sees.
-        let merged = object
-            .merged
-            .iter()
-            .any(|merge| merge.from == object.id && merge.to != object.id);
-        if object.deleted || merged {
+        if is_over(object) {
             match known {
                 Some(known) if !known.link.gone => {
                     report.counts.gone += 1;

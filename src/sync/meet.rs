@@ -2,8 +2,8 @@
 //!
 //! In this order: the record whose id the object carries (we wrote it and did not hear back); the one record that an
 //! identity rule finds and that has no other object at this connection; otherwise a new record. Two records that fit
-//! alike are not guessed between: the object is parked for a person. So is a *duplicate*: an object that fits a record for
-//! which we have made another object there, because this one was not seen in time.
+//! alike are not guessed between: the object is parked for a person. So is a *duplicate*: an object that fits a record that
+//! has another one there, of which we have made one because the other was not seen in time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,10 +29,25 @@ pub(crate) enum Met {
     Known(Box<Record>),
     /// A new record, still empty, and what was found under its keys: none that it can be.
     New(Box<Record>, Vec<Sought>),
-    /// The record for which we have made an object here already, and the id of that.
+    /// The record that has another object here, and the id of that; one of the two was made by us.
     Duplicate(RecordId, String),
     /// Several records that fit alike.
     Several(Vec<RecordId>),
+}
+
+/// The object that a record has here.
+struct Here {
+    external_id: String,
+    made: bool,
+}
+
+impl Here {
+    fn of(link: &Link) -> Here {
+        Here {
+            external_id: link.external_id.clone(),
+            made: link.made,
+        }
+    }
 }
 
 impl Engine {
@@ -76,14 +91,8 @@ impl Engine {
             return Err(LedgerError::Stale(vec![link.record]));
         }
         let mut taken = taken(&links, is_here);
-        // Where we made one, its record is not looked for among people's own ones.
-        let ours = links
-            .iter()
-            .filter(is_here)
-            .filter(|link| link.made && !link.gone);
-        let ours: HashMap<RecordId, &str> = ours
-            .map(|link| (link.record, link.external_id.as_str()))
-            .collect();
+        let living = links.iter().filter(is_here).filter(|link| !link.gone);
+        let mut here: HashMap<RecordId, Here> = living.map(|link| (link.record, Here::of(link))).collect();
         let mut records: HashMap<RecordId, Record> = self
             .ledger
             .records(&candidates)
@@ -93,7 +102,10 @@ impl Engine {
             .collect();
 
         let mut met = HashMap::new();
-        for (seeker, keys) in seekers.iter().zip(&keys) {
+        // Who carries a record's id is that record's before anybody who is only like it.
+        let mut in_turn: Vec<_> = seekers.iter().zip(&keys).collect();
+        in_turn.sort_by_key(|(seeker, _)| seeker.own.is_none());
+        for (seeker, keys) in in_turn {
             let fits = fitting(seeker, keys, &found, &taken, &records);
             let new = || {
                 let found = |key: &MatchKey| found.get(key).cloned().unwrap_or_default();
@@ -104,14 +116,25 @@ impl Engine {
                 });
                 Met::New(Box::new(self.new_record(kind)), sought.collect())
             };
-            let made_for = |key: &MatchKey| found.get(key)?.iter().find_map(|id| ours.get_key_value(id));
+            // The record that it fits has another object here, and one of the two was made by us.
+            let its_own = || {
+                let own = seeker.own?;
+                Some((own, here.get(&own)?))
+            };
+            let like = |key: &MatchKey| {
+                let mut fits = found.get(key)?.iter().filter_map(|id| Some((*id, here.get(id)?)));
+                fits.find(|(_, here)| here.made)
+            };
             let outcome = match fits.as_slice() {
-                [] => match keys.iter().find_map(made_for) {
-                    Some((record, made)) => Met::Duplicate(*record, (*made).to_owned()),
+                [] => match its_own().or_else(|| keys.iter().find_map(like)) {
+                    Some((record, other)) => Met::Duplicate(record, other.external_id.clone()),
                     None => new(),
                 },
                 [id] => {
                     taken.insert(*id);
+                    let external_id = seeker.external_id.to_owned();
+                    let made = seeker.own == Some(*id);
+                    here.insert(*id, Here { external_id, made });
                     records
                         .remove(id)
                         .map_or_else(new, |record| Met::Known(Box::new(record)))

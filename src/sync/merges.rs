@@ -9,7 +9,7 @@ use connector::{MergedInto, Object};
 use ledger::{Link, Linked, SyncCommit};
 
 use crate::Engine;
-use crate::absorb::Place;
+use crate::absorb::{Place, inbound};
 
 /// The ids that objects name beside their own.
 pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
@@ -43,13 +43,7 @@ impl Engine {
                 };
                 commit.links.push(link.clone());
                 // Whatever it waited for as a stranger.
-                let key = (
-                    place.connection.to_owned(),
-                    place.object.to_owned(),
-                    to.clone(),
-                    true,
-                );
-                commit.unparked.push(key);
+                commit.unparked.push(inbound(place, to));
                 let record = lost.record;
                 linked.insert(to.clone(), Linked { link, record });
                 continue;

@@ -1,13 +1,13 @@
 //! Pull: what changed at a connection since its cursor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use connector::{Connection, Forecast, Lane};
-use ledger::{Cursor, ParkedFilter};
+use ledger::{Cursor, ParkedFilter, SyncCommit};
 use model::{RecordId, RunId};
 
-use crate::absorb::{Batch, Place};
+use crate::absorb::{Batch, Place, inbound};
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
 use crate::{Engine, Report};
@@ -261,16 +261,28 @@ impl Engine {
             retry_by: Some(self.world.now()),
         };
         let parked = self.ledger.parked(&filter, PARKED_AGAIN_MAX).await?;
-        if parked.is_empty() {
+        if parked.is_empty() || !system.reads_by_id(place.object) {
             return Ok(());
         }
         let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
         let again = Arc::new(system.in_lane(Lane::Retry));
-        self.absorb_ids(&again, place, fields, &ids, &HashMap::new(), report)
-            .await
+        let answered = self
+            .absorb_ids(&again, place, fields, &ids, &HashMap::new(), report)
+            .await?;
+        // What is no more waits for nothing.
+        let gone = ids.iter().filter(|id| !answered.contains(*id));
+        let commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            unparked: gone.map(|id| inbound(place, id)).collect(),
+            ..SyncCommit::default()
+        };
+        match commit.unparked.is_empty() {
+            true => Ok(()),
+            false => Ok(self.ledger.commit(commit).await?),
+        }
     }
 
-    /// Reads objects by id and absorbs them.
+    /// Reads objects by id and absorbs them; gives the ids of those that are there.
     pub(crate) async fn absorb_ids(
         &self,
         system: &Arc<Connection>,
@@ -279,7 +291,7 @@ impl Engine {
         ids: &[String],
         adopt: &HashMap<String, RecordId>,
         report: &mut Report,
-    ) -> Result<(), SyncError> {
+    ) -> Result<BTreeSet<String>, SyncError> {
         let asked_at = self.world.now();
         let objects = system
             .by_ids(place.object, fields, ids)
@@ -296,6 +308,7 @@ impl Engine {
             by_id: true,
             cursor: None,
         };
-        self.absorb(system, place, batch, report).await
+        self.absorb(system, place, batch, report).await?;
+        Ok(objects.into_iter().map(|object| object.id).collect())
     }
 }

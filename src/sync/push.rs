@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
-use jiff::Timestamp;
-use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, Sent, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
@@ -21,6 +21,8 @@ use crate::{Depth, Engine, Report, Sync};
 const BATCHES_MAX: u32 = 200;
 /// Batches after which a push has so much to write that it lets those pass who have little.
 const LIVE_BATCHES_MAX: u32 = 5;
+/// For how long what was sent may still arrive when its sender is dead.
+const UNHEARD_MS: i64 = 120_000;
 /// How much of what was sent of a record, and not heard of, is remembered; the newest is.
 const SENT_MAX: usize = 8;
 /// The shortest and the longest wait before something that could not be written is tried again.
@@ -61,6 +63,8 @@ enum Look {
 #[derive(Default)]
 struct Out<'a> {
     writes: Vec<Owed<'a>>,
+    /// Nothing is to be written as far as is known; but something was, and nobody heard what became of it.
+    unheard: Vec<(Push, Link)>,
     commit: SyncCommit,
 }
 
@@ -73,12 +77,11 @@ fn parent(record: &Record) -> Option<RecordId> {
 }
 
 /// A push with what is about to be sent of it, beside what was sent before.
-fn sent(push: &Push, write: &Write) -> Push {
+fn sent(push: &Push, write: &Write, at: Timestamp) -> Push {
     let mut push = push.clone();
     let values = serde_json::Value::Object(write.values.clone());
-    if push.sent.last() != Some(&values) {
-        push.sent.push(values);
-    }
+    push.sent.retain(|sent| sent.values != values);
+    push.sent.push(Sent { at, values });
     let over = push.sent.len().saturating_sub(SENT_MAX);
     push.sent.drain(..over);
     push
@@ -231,7 +234,9 @@ impl Engine {
         };
         // Written down before it is sent: if nobody hears of it, it will come back like a change of theirs.
         let sending = out.writes.iter().filter(|owed| owed.link.is_some());
-        let sending: Vec<Push> = sending.map(|owed| sent(&owed.push, &owed.write)).collect();
+        let sending: Vec<Push> = sending
+            .map(|owed| sent(&owed.push, &owed.write, self.world.now()))
+            .collect();
         if !sending.is_empty() {
             let commit = SyncCommit {
                 lease: Some(place.lease.clone()),
@@ -270,6 +275,7 @@ impl Engine {
         self.ledger.commit(out.commit).await?;
         drop(creating);
         self.adopt(system, place, adopt, report).await?;
+        self.hear(system, place, out.unheard, report).await?;
         match drifted {
             Some(failure) => Err(SyncError::System {
                 connection: place.connection.to_owned(),
@@ -429,10 +435,15 @@ impl Engine {
                 .push(self.parked_out(place, &record, "mapping", reason));
             return out.commit.ended.push((push, PushEnd::Done));
         }
-        if back.values.is_empty() && link.is_some() {
+        if back.values.is_empty()
+            && let Some(link) = &link
+        {
             report.counts.agreed += 1;
             self.unpark(place, &record, &mut out.commit);
-            return out.commit.ended.push((push, PushEnd::Done));
+            return match push.sent.is_empty() {
+                true => out.commit.ended.push((push, PushEnd::Done)),
+                false => out.unheard.push((push, link.clone())),
+            };
         }
         let write = Write {
             id: link.as_ref().map(|link| link.external_id.clone()),
@@ -582,7 +593,46 @@ impl Engine {
         let fields = self.fields_of(system, place);
         let ids: Vec<String> = adopt.keys().cloned().collect();
         self.absorb_ids(system, place, &fields, &ids, &adopt, report)
-            .await
+            .await?;
+        Ok(())
+    }
+
+    /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
+    /// sent it may be dead, and what they sent on its way.
+    async fn hear(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        unheard: Vec<(Push, Link)>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        if unheard.is_empty() {
+            return Ok(());
+        }
+        let now = self.world.now();
+        if system.reads_by_id(place.object) {
+            let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
+            let fields = self.fields_of(system, place);
+            self.absorb_ids(system, place, &fields, &ids, &HashMap::new(), report)
+                .await?;
+        }
+        let mut commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            ..SyncCommit::default()
+        };
+        for (push, _) in unheard {
+            let last = push.sent.iter().map(|sent| sent.at).max().unwrap_or(now);
+            let over = last
+                .checked_add(SignedDuration::from_millis(UNHEARD_MS))
+                .unwrap_or(Timestamp::MAX);
+            if over <= now {
+                commit.ended.push((push, PushEnd::Done));
+            } else {
+                report.look_again(over);
+                commit.ended.push((push, PushEnd::Later(over)));
+            }
+        }
+        Ok(self.ledger.commit(commit).await?)
     }
 
     fn retry(&self, push: &Push) -> Timestamp {

@@ -8,7 +8,7 @@ use mapping::Forward;
 use model::merge::{Merged, Policies, Theirs};
 use model::{Fields, Kind, Record, RecordId, stored};
 
-use crate::absorb::{Arrival, Place};
+use crate::absorb::{Arrival, Place, inbound};
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
@@ -81,7 +81,7 @@ impl Engine {
                 }
                 (None, Some(Met::Duplicate(of, made))) => {
                     let reason = format!(
-                        "fits {of}, for which {made} was made at {}: make the two one there, or make them differ",
+                        "fits {of}, which has {made} at {} already: make the two one there, or make them differ",
                         place.connection
                     );
                     let retry = self.in_ms(DUPLICATE_RETRY_MS);
@@ -135,9 +135,10 @@ impl Engine {
             true => Vec::new(),
             false => self.ledger.sent(place.connection, place.object, &linked).await?,
         };
-        let sent = sent
-            .into_iter()
-            .map(|(record, values)| (record, Unheard::Values(values)));
+        let sent = sent.into_iter().map(|(record, sent)| {
+            let values = sent.into_iter().map(|sent| sent.values);
+            (record, Unheard::Values(values.collect()))
+        });
         let mut unheard: HashMap<RecordId, Unheard> = sent.collect();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             // We made it, if it carries our key: it holds what the record was then.
@@ -254,13 +255,7 @@ impl Engine {
                 .parked
                 .push(self.parks(place, &arrival.object.id, "field", reason, None));
         } else if parked.contains(&arrival.object.id) {
-            let key = (
-                place.connection.to_owned(),
-                place.object.to_owned(),
-                arrival.object.id.clone(),
-                true,
-            );
-            commit.unparked.push(key);
+            commit.unparked.push(inbound(place, &arrival.object.id));
         }
         match (read_version, merged.changes.is_empty()) {
             (0, _) => report.counts.created += 1,

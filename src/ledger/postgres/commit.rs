@@ -19,7 +19,7 @@ use super::records::MATCHING;
 use super::rows::{self, column, text};
 use super::{Params, journal};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros};
+use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
 use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
@@ -324,7 +324,7 @@ async fn write_sending(transaction: &Transaction<'_>, sending: &[Push]) -> Resul
                AS n (connection, object, kind, record, sent) \
                WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
                AND p.record = n.record";
-    let sent = |push: &Push| json_text(&serde_json::Value::Array(push.sent.clone()));
+    let sent = |push: &Push| sent_text(&push.sent);
     let values: &Params<'_> = &[
         &column(sending, |push| text(&push.connection)),
         &column(sending, |push| text(&push.object)),

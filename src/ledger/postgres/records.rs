@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
-use serde_json::Value as Json;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -12,7 +11,9 @@ use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
 use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
-use crate::{Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit};
+use crate::{
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, Sent, SyncCommit,
+};
 
 /// Records that are asked for, as two columns.
 fn named(ids: &[RecordId]) -> (Vec<&'static str>, Vec<Uuid>) {
@@ -195,7 +196,7 @@ impl Records for PostgresLedger {
         connection: &str,
         object: &str,
         records: &[RecordId],
-    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError> {
+    ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError> {
         let sql = "SELECT p.kind, p.record, p.sent FROM unnest($3::text[], $4::uuid[]) AS asked (kind, id) \
                    JOIN pushes p ON p.connection = $1 AND p.object = $2 AND p.kind = asked.kind \
                    AND p.record = asked.id WHERE p.sent IS NOT NULL";

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{accept, conflicts, journal, leases, records, rows};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros};
+use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
 use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
@@ -182,7 +182,7 @@ fn write_sending(connection: &Connection, sending: &[Push]) -> Result<(), Ledger
     )?;
     for push in sending {
         let (kind, record) = (push.record.kind.name(), push.record.uuid);
-        let sent = json_text(&serde_json::Value::Array(push.sent.clone()));
+        let sent = sent_text(&push.sent);
         keep.execute(params![
             push.connection,
             push.object,

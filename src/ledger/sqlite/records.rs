@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
 use rusqlite::{Connection, Row, params};
-use serde_json::Value as Json;
 
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
 use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
-use crate::{Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, SyncCommit};
+use crate::{
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, Sent, SyncCommit,
+};
 
 /// Who of a kind has a key, in order.
 pub(super) fn matching_one(
@@ -224,7 +225,7 @@ impl Records for SqliteLedger {
         connection: &str,
         object: &str,
         records: &[RecordId],
-    ) -> Result<Vec<(RecordId, Vec<Json>)>, LedgerError> {
+    ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError> {
         let (at, object, ids) = (connection.to_owned(), object.to_owned(), records.to_vec());
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::make::{at, conflict, deal, link, mark, parked, record, write};
 use super::stand::Stand;
 use crate::{
-    Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, ParkedFilter, PushEnd,
+    Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, ParkedFilter, PushEnd, Sent,
     SyncCommit, overlay,
 };
 
@@ -168,7 +168,9 @@ pub(super) async fn an_overlay_takes_pushes_over_whole(stand: &Stand) {
         .unwrap()
         .pop()
         .unwrap();
-    sent.sent = vec![json!({"name": "x"})];
+    let values = json!({"name": "x"});
+    let written = Sent { at: at(3), values };
+    sent.sent = vec![written.clone()];
     let commit = SyncCommit {
         sending: vec![sent],
         ..SyncCommit::default()
@@ -180,5 +182,5 @@ pub(super) async fn an_overlay_takes_pushes_over_whole(stand: &Stand) {
     let moments: Vec<_> = taken.iter().map(|push| push.due_at).collect();
     assert_eq!(moments, (0..2_500).map(at).collect::<Vec<_>>());
     let heard = over.sent("hs", "deals", &[deal(7)]).await.unwrap();
-    assert_eq!(heard, [(deal(7), vec![json!({"name": "x"})])]);
+    assert_eq!(heard, [(deal(7), vec![written])]);
 }

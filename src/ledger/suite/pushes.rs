@@ -2,7 +2,7 @@
 
 use super::make::{at, deal, link, mark, write};
 use super::stand::Stand;
-use crate::{Ledger, Link, Push, PushEnd, PushMark, SyncCommit};
+use crate::{Ledger, Link, Push, PushEnd, PushMark, Sent, SyncCommit};
 
 async fn commit(ledger: &dyn Ledger, ended: Vec<(Push, PushEnd)>, marks: Vec<PushMark>) {
     let commit = SyncCommit {
@@ -90,8 +90,14 @@ pub(super) async fn what_was_sent_is_kept_until_it_is_heard_of(stand: &Stand) {
     let marks = (1..=3).map(|number| mark("hs", deal(number), 1)).collect();
     commit(&*ledger, vec![], marks).await;
     let values = [
-        serde_json::json!({"name": "a"}),
-        serde_json::json!({"name": null}),
+        Sent {
+            at: at(1),
+            values: serde_json::json!({"name": "a"}),
+        },
+        Sent {
+            at: at(2),
+            values: serde_json::json!({"name": null}),
+        },
     ];
     let mut pushes = due(&*ledger, 1).await;
     for push in &mut pushes {

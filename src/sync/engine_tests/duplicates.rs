@@ -170,3 +170,59 @@ async fn nothing_is_made_before_a_second_reading_has_ended() {
     assert_eq!((here.rows().len(), there.rows().len()), (1, 1));
     assert_eq!(stage.partners().await.len(), 1);
 }
+
+#[tokio::test]
+async fn what_carries_our_key_beside_one_that_was_met_is_a_duplicate() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    pull(&engine, "here").await;
+    let theirs = there.put(northwind());
+    pull(&engine, "there").await;
+    // What somebody of us made there meanwhile, and nobody heard of.
+    let record = stage.partners().await[0].id;
+    let mut ours = northwind();
+    ours["key"] = json!(record.to_string());
+    let ours = there.put(ours);
+    settle(&engine).await;
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!((parked.len(), &*parked[0].code), (1, "duplicate"));
+    assert_eq!((&parked[0].key, &*parked[0].records), (&ours, &[record][..]));
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 2));
+    assert!(
+        stage
+            .links("Northwind")
+            .await
+            .contains(&("there".to_owned(), theirs, false))
+    );
+}
+
+#[tokio::test]
+async fn what_waits_and_goes_waits_no_more() {
+    for traceless in [true, false] {
+        let (stage, here, there, engine) = empty().await;
+        here.put(northwind());
+        settle(&engine).await;
+        let theirs = there.put(northwind());
+        settle(&engine).await;
+        assert_eq!(
+            stage
+                .ledger
+                .parked(&ParkedFilter::default(), 10)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        if traceless {
+            there.take(&theirs);
+            stage.pass_hours(1);
+        } else {
+            there.edit(&theirs, "deleted", json!(true));
+        }
+        settle(&engine).await;
+        assert_eq!(
+            stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
+            []
+        );
+    }
+}

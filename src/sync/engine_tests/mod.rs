@@ -12,4 +12,5 @@ mod merges;
 mod resolving;
 mod shelf;
 mod stage;
+mod unheard;
 mod waiting;

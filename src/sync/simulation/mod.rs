@@ -3,9 +3,9 @@
 //! The engine, the connector with its manifest, the mapping and the ledger are the real ones; the *systems*, the *network*
 //! and the *clock* are simulated ([`system`], [`network`]). A *run* ([`run`]) lets people edit and the hub work, one step
 //! at a time, each drawn from the seed: requests are answered late, twice refused, lost before or after they took effect,
-//! tokens run out, rows are locked, the index is late and clocks are askew, hints come twice and in any order, and the hub
-//! is killed. Then everything comes to rest, and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that
-//! goes on for ever.
+//! tokens run out, rows are locked, the index is late and clocks are askew, hints come twice and in any order, a partner
+//! is made at two systems at once, and one of the hub's two processes is killed. Then everything comes to rest, and the run
+//! is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
 //!
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
 
@@ -57,4 +57,9 @@ fn without_the_base_something_is_lost() {
 #[test]
 fn with_one_pass_something_is_lost() {
     assert!(is_found(Flaw::OnePass));
+}
+
+#[test]
+fn if_nobody_knows_who_made_what_duplicates_spread() {
+    assert!(is_found(Flaw::Careless));
 }

@@ -1,10 +1,10 @@
 //! [`Run`]: one seed from beginning to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use connector::{Connection, Connector, Hint, Secrets, Settings};
-use ledger::Ledger;
+use ledger::{Ledger, ParkedFilter, Records};
 use mapping::Mapping;
 use outbound::{Client, Error, Response};
 use serde_json::{Value as Json, json};
@@ -16,6 +16,8 @@ use super::truth::Truth;
 use crate::engine_tests::held::Held;
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
+/// Processes of the hub.
+const NODES: usize = 2;
 /// The systems.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Times that people work and everything comes to rest again.
@@ -42,6 +44,7 @@ pub(crate) enum Flaw {
     None,
     NoBase,
     OnePass,
+    Careless,
 }
 
 /// What becomes of a request.
@@ -60,6 +63,12 @@ enum Fate {
 
 type Job = JoinHandle<Result<Report, SyncError>>;
 
+/// A process of the hub, in one of its lives.
+struct Node {
+    life: u64,
+    engine: Arc<Engine>,
+}
+
 pub(crate) struct Run {
     seed: u64,
     chance: Chance,
@@ -67,9 +76,9 @@ pub(crate) struct Run {
     systems: Vec<System>,
     ledger: Arc<Held>,
     flaw: Flaw,
-    engine: Arc<Engine>,
-    life: u64,
-    jobs: BTreeMap<(&'static str, &'static str), Job>,
+    nodes: Vec<Node>,
+    lives: u64,
+    jobs: BTreeMap<(usize, &'static str, &'static str), Job>,
     hints: Vec<(&'static str, String, &'static str)>,
     truth: Truth,
     story: Vec<String>,
@@ -86,19 +95,24 @@ impl Run {
             .unwrap();
         let ledger = Arc::new(match flaw {
             Flaw::NoBase => Held::forgetful(store),
+            Flaw::Careless => Held::careless(store),
             _ => Held::over(store),
         });
         let network = Arc::new(Network::default());
-        let engine = engine(&network, &ledger, flaw, 0);
+        let lives = 0..NODES as u64;
+        let nodes = lives.map(|life| Node {
+            life,
+            engine: engine(&network, &ledger, flaw, life),
+        });
         Run {
             seed,
             chance,
+            nodes: nodes.collect(),
+            lives: NODES as u64,
             network,
             systems,
             ledger,
             flaw,
-            engine,
-            life: 0,
             jobs: BTreeMap::new(),
             hints: Vec::new(),
             truth: Truth::default(),
@@ -118,6 +132,7 @@ impl Run {
         // Everything is read completely once before people go on.
         self.judge().await?;
         for _ in 0..EPISODES {
+            self.clean_up().await;
             for _ in 0..STEPS {
                 self.step().await;
             }
@@ -129,7 +144,8 @@ impl Run {
     /// Lets everything come to rest, and looks whether it is as it should be.
     async fn judge(&mut self) -> Result<(), String> {
         self.rest().await.map_err(|wrong| self.told(&[wrong]))?;
-        let mut wrong = self.truth.judge(&self.systems);
+        let waiting = self.duplicates().await;
+        let mut wrong = self.truth.judge(&self.systems, &waiting);
         wrong.extend(self.again().await);
         match wrong.is_empty() {
             true => Ok(()),
@@ -154,7 +170,8 @@ impl Run {
             0..40 => self.answer_one(true).await,
             40..62 => self.start_job().await,
             62..76 => self.edit(),
-            76..80 => self.make_partner(1),
+            76..79 => self.make_partner(1),
+            79 => self.make_twin(),
             80 => self.delete(),
             81..84 => self.hint(),
             84..96 => {
@@ -192,9 +209,9 @@ impl Run {
                     if report.counts == crate::Counts::default() {
                         continue;
                     }
-                    self.tell(&format!("{} {}: {counts}", key.0, key.1));
+                    self.tell(&format!("{} {} by {}: {counts}", key.1, key.2, key.0));
                 }
-                Ok(Err(error)) => self.tell(&format!("{} {}: {error}", key.0, key.1)),
+                Ok(Err(error)) => self.tell(&format!("{} {} by {}: {error}", key.1, key.2, key.0)),
                 Err(dead) if dead.is_cancelled() => {}
                 Err(dead) => std::panic::resume_unwind(dead.into_panic()),
             }
@@ -212,17 +229,18 @@ impl Run {
     }
 
     fn start(&mut self, what: &'static str, at: &'static str, depth: Depth) {
-        if self.jobs.contains_key(&(what, at)) {
+        let node = self.chance.below(NODES);
+        if self.jobs.contains_key(&(node, what, at)) {
             return;
         }
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(&self.nodes[node].engine);
         let job = tokio::spawn(async move {
             match what {
                 "push" => engine.push(at, "things").await,
                 _ => engine.pull(at, "things", depth).await,
             }
         });
-        self.jobs.insert((what, at), job);
+        self.jobs.insert((node, what, at), job);
     }
 
     /// Decides what becomes of one request that waits.
@@ -271,11 +289,8 @@ impl Run {
                 broken()
             }
         };
-        let dead = if parked.life == self.life {
-            ""
-        } else {
-            ", of a hub that is dead"
-        };
+        let alive = self.nodes.iter().any(|node| node.life == parked.life);
+        let dead = if alive { "" } else { ", of a hub that is dead" };
         let wrote = self.systems[at].written - written;
         if wrote > 0 || !matches!(fate, Fate::Answered) {
             let path = parked.request.url.path().to_owned();
@@ -294,12 +309,68 @@ impl Run {
         for offset in 0..many {
             let at = (first + offset) % NAMES.len();
             let name = self.value();
-            let values = json!({"domain": domain, "name": name});
-            self.truth.edited(NAMES[at], &domain, "name", name.clone());
-            let now = self.network.now_ms();
-            let id = self.systems[at].make(values, now, &mut self.chance);
-            self.tell(&format!("{id} is made: {domain}, {name}"));
-            self.hints.push((NAMES[at], id, "create"));
+            self.make_at(at, &domain, &name);
+        }
+    }
+
+    fn make_at(&mut self, at: usize, domain: &str, name: &Json) {
+        let values = json!({"domain": domain, "name": name});
+        let now = self.network.now_ms();
+        let id = self.systems[at].make(values, now, &mut self.chance);
+        self.truth.edited((NAMES[at], &id), domain, "name", name.clone());
+        self.tell(&format!("{id} is made: {domain}, {name}"));
+        self.hints.push((NAMES[at], id, "create"));
+    }
+
+    /// People of a second system learn of a partner that others have made, and do not see it at theirs yet.
+    fn make_twin(&mut self) {
+        let Some((_, domain, _)) = self.some_row() else {
+            return;
+        };
+        let at = self.chance.below(NAMES.len());
+        if self.truth.is_agreed(&domain) || self.systems[at].living().contains_key(&domain) {
+            return;
+        }
+        let name = self.value();
+        self.make_at(at, &domain, &name);
+    }
+
+    /// Rows that wait for a person, because the hub had made another one for the same partner.
+    async fn duplicates(&self) -> BTreeSet<(String, String)> {
+        let parked = self.ledger.parked(&ParkedFilter::default(), 1_000).await.unwrap();
+        let duplicates = parked.into_iter().filter(|parked| parked.code == "duplicate");
+        duplicates.map(|parked| (parked.connection, parked.key)).collect()
+    }
+
+    /// People make one what is there twice, and keep one or the other.
+    async fn clean_up(&mut self) {
+        let waiting = self.duplicates().await;
+        for (at, name) in NAMES.into_iter().enumerate() {
+            for (domain, ids) in self.systems[at].living() {
+                let [a, b] = ids.as_slice() else { continue };
+                let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
+                let (made, theirs) = if own(a) { (b, a) } else { (a, b) };
+                let keep_theirs = self.chance.percent(50);
+                let (kept, lost) = if keep_theirs {
+                    (theirs, made)
+                } else {
+                    (made, theirs)
+                };
+                if keep_theirs {
+                    // What they have otherwise is what people want now.
+                    let (new, old) = (&self.systems[at].rows[theirs], &self.systems[at].rows[made]);
+                    for field in EDITED {
+                        let value =
+                            |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
+                        if value(new) != value(old) {
+                            self.truth.edited((name, theirs), &domain, field, value(new));
+                        }
+                    }
+                }
+                let now = self.network.now_ms();
+                self.systems[at].merge(kept, lost, now, &mut self.chance);
+                self.tell(&format!("{lost} is merged into {kept} ({domain})"));
+            }
         }
     }
 
@@ -329,7 +400,7 @@ impl Run {
             true => Json::Null,
             false => self.value(),
         };
-        self.truth.edited(NAMES[at], &domain, field, value.clone());
+        self.truth.edited((NAMES[at], &id), &domain, field, value.clone());
         let now = self.network.now_ms();
         self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
         self.tell(&format!("{id} ({domain}) {field} is set to {value}"));
@@ -341,7 +412,7 @@ impl Run {
             return;
         };
         // What the hub has not heard of yet, it may make again.
-        if !self.truth.is_agreed(&domain) {
+        if !self.truth.is_agreed(&domain) || self.systems[at].living()[&domain].len() > 1 {
             return;
         }
         self.truth.deleted(NAMES[at], &domain);
@@ -372,22 +443,35 @@ impl Run {
             dedupe: None,
             merged_from: Vec::new(),
         };
-        self.engine.hint(at, &hint);
+        let node = self.chance.below(NODES);
+        self.nodes[node].engine.hint(at, &hint);
     }
 
-    /// The hub dies and begins anew; what it had asked for may still be carried out.
+    /// A process of the hub dies and begins anew; what it had asked for may still be carried out.
     async fn kill(&mut self) {
-        for (_, job) in std::mem::take(&mut self.jobs) {
+        let number = self.chance.below(NODES);
+        let (its, others) = std::mem::take(&mut self.jobs)
+            .into_iter()
+            .partition(|((node, ..), _)| *node == number);
+        self.jobs = others;
+        let its: BTreeMap<_, Job> = its;
+        for (_, job) in its {
             job.abort();
             let _ = job.await;
         }
         // A commit that was on its way is written or not; either way the ledger is whole.
         self.settle().await;
-        self.life += 1;
-        self.engine = engine(&self.network, &self.ledger, self.flaw, self.life);
+        let life = self.lives;
+        self.lives += 1;
+        self.nodes[number] = Node {
+            life,
+            engine: engine(&self.network, &self.ledger, self.flaw, life),
+        };
         // The leases of the dead run out.
         self.network.pass(61_000);
-        self.tell("the hub is killed, and begins anew after a minute");
+        self.tell(&format!(
+            "node {number} is killed, and begins anew after a minute"
+        ));
         self.settle().await;
     }
 

@@ -39,6 +39,7 @@ objects:
     modified: .changed
     version: .edition
     deleted: .deleted
+    merged: 'select(.into != null) | {from: .id, to: .into}'
     read:
       changes:
         strategy: window_keyset
@@ -169,6 +170,16 @@ impl System {
         let mut row = self.rows[id].clone();
         row.values.insert(field.to_owned(), value);
         self.put(id, row, now_ms, chance);
+    }
+
+    /// Makes two rows one: the one that is kept stays as it is, the other one says where it went.
+    pub(crate) fn merge(&mut self, kept: &str, lost: &str, now_ms: i64, chance: &mut Chance) {
+        let mut row = self.rows[lost].clone();
+        row.values.insert("into".to_owned(), json!(kept));
+        row.deleted = true;
+        self.put(lost, row, now_ms, chance);
+        let row = self.rows[kept].clone();
+        self.put(kept, row, now_ms, chance);
     }
 
     pub(crate) fn delete(&mut self, id: &str, now_ms: i64, chance: &mut Chance) {
@@ -319,7 +330,7 @@ fn shown(id: &str, row: &Row) -> Json {
     let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
     shown["changed"] = json!(changed.to_string());
     // Every field is there, blank or not.
-    for field in EDITED.iter().chain(&["domain", "key"]) {
+    for field in EDITED.iter().chain(&["domain", "key", "into"]) {
         shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
     }
     shown

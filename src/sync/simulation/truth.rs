@@ -9,8 +9,8 @@ use super::system::{EDITED, System};
 /// What people did to one partner since everything was last at rest.
 #[derive(Default)]
 struct Deeds {
-    /// By field, the values that each system's people gave it, the last one last.
-    edits: BTreeMap<&'static str, BTreeMap<&'static str, Vec<Json>>>,
+    /// By field, the values that people gave it in each row of each system, the last one last.
+    edits: BTreeMap<&'static str, BTreeMap<(&'static str, String), Vec<Json>>>,
 }
 
 /// What people did.
@@ -24,14 +24,20 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    /// A person of a system gave a field of a partner a value.
-    pub(crate) fn edited(&mut self, system: &'static str, domain: &str, field: &'static str, value: Json) {
+    /// A person of a system gave a field of a partner's row a value.
+    pub(crate) fn edited(
+        &mut self,
+        (system, id): (&'static str, &str),
+        domain: &str,
+        field: &'static str,
+        value: Json,
+    ) {
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         deeds
             .edits
             .entry(field)
             .or_default()
-            .entry(system)
+            .entry((system, id.to_owned()))
             .or_default()
             .push(value);
     }
@@ -51,15 +57,22 @@ impl Truth {
         self.deeds.keys().cloned().chain(agreed).collect()
     }
 
-    /// Judges systems that are at rest; gives what is wrong, and takes what they hold as agreed.
-    pub(crate) fn judge(&mut self, systems: &[System]) -> Vec<String> {
+    /// Judges systems that are at rest; gives what is wrong, and takes what they hold as agreed. Rows that wait for a
+    /// person stand beside the one that the hub keeps, and nothing of them is known elsewhere.
+    pub(crate) fn judge(&mut self, systems: &[System], waiting: &BTreeSet<(String, String)>) -> Vec<String> {
         let mut wrong = Vec::new();
         let living: Vec<BTreeMap<String, Vec<String>>> = systems.iter().map(System::living).collect();
         for domain in self.domains() {
             let deleted = self.deleted.get(&domain);
             let mut held: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
             for (system, living) in systems.iter().zip(&living) {
-                let rows = living.get(&domain).map_or(&[][..], Vec::as_slice);
+                let waits = |id: &&String| waiting.contains(&(system.name.to_owned(), (*id).clone()));
+                let rows: Vec<&String> = living
+                    .get(&domain)
+                    .into_iter()
+                    .flatten()
+                    .filter(|id| !waits(id))
+                    .collect();
                 let wanted = usize::from(!deleted.is_some_and(|deleted| deleted.contains(system.name)));
                 if rows.len() != wanted {
                     wrong.push(format!(
@@ -69,7 +82,7 @@ impl Truth {
                     ));
                 }
                 for id in rows {
-                    let values = &system.rows[id].values;
+                    let values = &system.rows[id.as_str()].values;
                     for field in EDITED {
                         let value = values.get(field).cloned().unwrap_or(Json::Null);
                         held.entry(field).or_default().insert(system.name, value);
@@ -77,7 +90,7 @@ impl Truth {
                 }
             }
             for (field, values) in held {
-                wrong.extend(self.judge_field(&domain, field, &values));
+                wrong.extend(self.judge_field(&domain, field, &values, waiting));
             }
         }
         self.deeds.clear();
@@ -89,6 +102,7 @@ impl Truth {
         domain: &str,
         field: &'static str,
         values: &BTreeMap<&'static str, Json>,
+        waiting: &BTreeSet<(String, String)>,
     ) -> Option<String> {
         let value = values.values().next()?.clone();
         if values.values().any(|other| *other != value) {
@@ -100,12 +114,14 @@ impl Truth {
         let deleted = self.deleted.get(domain);
         let mut allowed: Vec<Json> = Vec::new();
         let mut seen = false;
-        for (system, values) in edits.into_iter().flatten() {
+        for ((system, id), values) in edits.into_iter().flatten() {
+            // One that waits may have been met before the other one was.
+            let waits = waiting.contains(&((*system).to_owned(), id.clone()));
             match deleted.is_some_and(|deleted| deleted.contains(system)) {
                 true => allowed.extend(values.iter().cloned()),
                 false => allowed.extend(values.last().cloned()),
             }
-            seen |= !deleted.is_some_and(|deleted| deleted.contains(system));
+            seen |= !waits && !deleted.is_some_and(|deleted| deleted.contains(system));
         }
         if !seen {
             allowed.push(self.agreed.get(&key).cloned().unwrap_or(Json::Null));

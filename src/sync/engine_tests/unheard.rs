@@ -1,0 +1,66 @@
+//! What was written by somebody who died before they heard of it.
+
+use jiff::Timestamp;
+use ledger::{Sent, SyncCommit};
+use serde_json::{Value as Json, json};
+
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::Depth;
+
+#[tokio::test]
+async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("second", stage.ledger.clone());
+    let id = here.put(json!({"name": "Northwind"}));
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    engine.push("there", "things").await.unwrap();
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+
+    // The first node writes, it takes effect, and the node dies.
+    here.edit(&id, "note", json!("call back"));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    let mut owed = stage
+        .ledger
+        .pushes("there", "things", Timestamp::MAX, 10)
+        .await
+        .unwrap();
+    owed[0].sent.push(Sent {
+        at: "2026-11-26T08:00:00Z".parse().unwrap(),
+        values: json!({"note": "call back"}),
+    });
+    let sending = SyncCommit {
+        sending: owed,
+        ..SyncCommit::default()
+    };
+    stage.ledger.commit(sending).await.unwrap();
+    there.edit(&made, "note", json!("call back"));
+
+    // Until the second one comes, people have taken it back: as far as it knows there is nothing to write.
+    here.edit(&id, "note", Json::Null);
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    for _ in 0..2 {
+        for connection in ["there", "here"] {
+            engine.push(connection, "things").await.unwrap();
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+        }
+        stage.pass_hours(1);
+    }
+    assert_eq!(
+        (&here.rows()[0]["note"], &there.rows()[0]["note"]),
+        (&Json::Null, &Json::Null)
+    );
+    // It is forgotten when it cannot arrive any more.
+    assert_eq!(
+        stage
+            .ledger
+            .pushes("there", "things", Timestamp::MAX, 10)
+            .await
+            .unwrap(),
+        []
+    );
+}
