@@ -305,6 +305,7 @@ fn plan(config: &Config, catalogue: &Catalogue) -> Result<Plan, StartError> {
             pull: sync.pull,
             push: sync.push,
             create: sync.create,
+            stop: sync.stop,
         });
     }
     let mut rules = Rules::default();

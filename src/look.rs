@@ -17,7 +17,7 @@ const TAKEN_WAIT_MS: u64 = 250;
 const SOON_MS: u64 = 5_000;
 /// How long a connection rests that a person must look after.
 const REST_MS: u64 = 300_000;
-/// How long until it is looked whether a stopped connection may go on; that costs one read of the ledger.
+/// How long until it is looked whether a stopped connection or object may go on; that costs one read of the ledger.
 const STOPPED_MS: u64 = 10_000;
 
 /// Looks after all jobs.
@@ -60,6 +60,9 @@ impl Looker {
         match self.engine.pull(connection, object, depth).await {
             Ok(report) => {
                 self.nudge_for(&report).await;
+                if report.halted.is_some() {
+                    return Verdict::Again(after_ms(STOPPED_MS));
+                }
                 let regular = early.unwrap_or_else(|| after_ms(every));
                 let next = report.again.map_or(regular, |again| again.min(regular));
                 self.next_pulls().insert(key, next);
@@ -77,6 +80,9 @@ impl Looker {
         match self.engine.push(connection, object).await {
             Ok(report) => {
                 self.nudge_for(&report).await;
+                if report.halted.is_some() {
+                    return Verdict::Again(after_ms(STOPPED_MS));
+                }
                 report.again.map_or(Verdict::Done, Verdict::Again)
             }
             Err(error) => verdict(&error, connection, object),
@@ -181,7 +187,7 @@ fn verdict(error: &SyncError, connection: &str, object: &str) -> Verdict {
         SyncError::Taken => return Verdict::Again(after_ms(TAKEN_WAIT_MS)),
         SyncError::Unknown { .. } => return Verdict::Dead(error.to_string()),
         SyncError::Ledger(error) => return ledger_failed(error),
-        SyncError::Stopped { .. } => return Verdict::Again(after_ms(STOPPED_MS)),
+        SyncError::Stopped { .. } | SyncError::Halted { .. } => return Verdict::Again(after_ms(STOPPED_MS)),
         SyncError::System { failure, .. } => match failure.class {
             Class::RateLimited { until } | Class::QuotaExhausted { until } => return Verdict::Again(until),
             Class::AuthRevoked | Class::Permission | Class::Settings | Class::Protocol => REST_MS,

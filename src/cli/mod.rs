@@ -25,6 +25,7 @@ mod schema;
 mod serve;
 mod sign_in;
 mod status;
+mod stop;
 mod sync;
 mod test;
 mod trial;
@@ -169,6 +170,8 @@ pub enum Exit {
     Changes = 3,
     /// It went well in part.
     Partial = 5,
+    /// It was interrupted.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

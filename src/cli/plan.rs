@@ -7,7 +7,7 @@ use clap::Args;
 use connector::CallCount;
 use ledger::{Ledger, ParkedFilter};
 use serde_json::{Map, Value as Json, json};
-use sync::{Counts, Engine, Foreseen, Sample, Way};
+use sync::{Counts, Engine, Foreseen, Sample, Way, What};
 
 use super::out::table;
 use super::progress::span;
@@ -76,6 +76,8 @@ struct Object {
     /// How many are parked afterwards, by code.
     parked: BTreeMap<String, u64>,
     at_least_ms: u64,
+    /// The stop limits that would halt it.
+    halts: Vec<String>,
 }
 
 impl Object {
@@ -123,6 +125,12 @@ impl Plan {
             for parked_one in over.parked(&filter, PARKED_COUNTED_MAX).await? {
                 *parked.entry(parked_one.code).or_default() += 1;
             }
+            let more = [
+                (What::Creates, counts.created_there),
+                (What::Updates, counts.written - counts.created_there),
+                (What::Gone, counts.gone),
+            ];
+            let halts = engine.would_halt(&connection, &object, &more).await?;
             let key = (connection, object);
             let foreseen = foreseen.remove(&key).unwrap_or_default();
             let mut all = foreseen.reading.clone();
@@ -135,6 +143,7 @@ impl Plan {
                 foreseen,
                 parked,
                 at_least_ms,
+                halts,
             };
             objects.insert(key, object);
         }
@@ -165,7 +174,7 @@ impl Plan {
                 "system": {"created": counts.created_there, "updated": plan.updated_there()},
                 "duplicates": plan.foreseen.duplicates, "conflicts": counts.conflicts, "gone": counts.gone,
                 "parked": plan.parked, "calls": {"reading": plan.foreseen.reading.all(), "writing": plan.foreseen.writing.all()},
-                "at_least_ms": plan.at_least_ms, "samples": samples.collect::<Vec<_>>(), "like": like.collect::<Vec<_>>(),
+                "at_least_ms": plan.at_least_ms, "halts": plan.halts, "samples": samples.collect::<Vec<_>>(), "like": like.collect::<Vec<_>>(),
             })
         });
         let connections = self.connections.iter();
@@ -225,6 +234,9 @@ impl Plan {
                 text.push_str(&format!(
                     "\n\n{object} {external_id} of {connection} is like {records}: a duplicate"
                 ));
+            }
+            for halt in &plan.halts {
+                text.push_str(&format!("\n\nstop: {halt}"));
             }
             for (code, number) in &plan.parked {
                 text.push_str(&format!(

@@ -68,7 +68,7 @@ impl<'e> Rounds<'e> {
         for round in 0..ROUNDS_MAX {
             let pulled = self.pull(full && round == 0).await;
             let (pushed, waits) = self.push().await;
-            if !self.tally.errors.is_empty() {
+            if !self.tally.errors.is_empty() || self.engine.is_ending() {
                 break;
             }
             if !pulled && !pushed {
@@ -110,6 +110,13 @@ impl<'e> Rounds<'e> {
                 match self.progress.during(pull, far).await {
                     Ok(report) => {
                         self.tally.add(connection, object, &report.counts);
+                        if engine.is_ending() {
+                            return changed;
+                        }
+                        if let Some(reason) = report.halted {
+                            self.tally.errors.push(reason);
+                            break;
+                        }
                         let counts = report.counts;
                         changed |= counts.created + counts.updated + counts.met + counts.gone > 0;
                         if report.again.is_none_or(|again| again > Timestamp::now()) {
@@ -145,6 +152,9 @@ impl<'e> Rounds<'e> {
         let mut written = false;
         let mut next: Option<Timestamp> = None;
         let engine = self.engine;
+        if engine.is_ending() {
+            return (written, None);
+        }
         for (connection, object) in engine.plan().objects() {
             if self.stays_unread(connection, object).await {
                 let unread = (connection.to_owned(), object.to_owned());
@@ -163,6 +173,10 @@ impl<'e> Rounds<'e> {
             {
                 Ok(report) => {
                     self.tally.add(connection, object, &report.counts);
+                    if engine.is_ending() {
+                        return (written, None);
+                    }
+                    self.tally.errors.extend(report.halted);
                     written |= report.counts.written > 0 || !report.owed.is_empty();
                     next = [next, report.again].into_iter().flatten().min();
                 }

@@ -1,12 +1,14 @@
 //! `interconnect status`: what is owed, what ran, what was refused, what is listened to.
 
+use std::collections::BTreeSet;
+
 use ledger::{ConflictFilter, ConflictState};
 use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{Config, SyncConfig};
 use crate::hub;
 use crate::listen::Stand;
 
@@ -25,7 +27,8 @@ pub(crate) async fn run(common: &Common, out: &Out) -> Exit {
             return Exit::Usage;
         }
     };
-    match show(&*ledger, &topics(&config, &catalogue), out).await {
+    let (topics, objects) = (topics(&config, &catalogue), objects(&config, &catalogue));
+    match show(&*ledger, &topics, &objects, out).await {
         Ok(()) => Exit::Ok,
         Err(error) => out.fail(&error.to_string()),
     }
@@ -41,6 +44,30 @@ fn topics(config: &Config, catalogue: &Catalogue) -> Vec<(String, String, String
         }
     }
     topics
+}
+
+/// Every object that a sync reads or writes: connection, object.
+fn objects(config: &Config, catalogue: &Catalogue) -> BTreeSet<(String, String)> {
+    let object = |sync: &SyncConfig| {
+        let system = &config.connections.get(&sync.connection)?.system;
+        let mapping = catalogue.mapping(system, sync.record)?;
+        Some((sync.connection.clone(), mapping.object().to_owned()))
+    };
+    config.syncs.iter().filter_map(object).collect()
+}
+
+/// What is stopped, and why: connection, object, reason.
+async fn halts(
+    ledger: &dyn ledger::Ledger,
+    objects: &BTreeSet<(String, String)>,
+) -> Result<Vec<[String; 3]>, ledger::LedgerError> {
+    let mut halts = Vec::new();
+    for (connection, object) in objects {
+        if let Some(reason) = sync::halted(ledger, connection, object).await? {
+            halts.push([connection.clone(), object.clone(), reason]);
+        }
+    }
+    Ok(halts)
 }
 
 /// What was ever listened to: connection, object, since when it stands where it does, and why it is refused.
@@ -62,8 +89,10 @@ async fn streams(
 async fn show(
     ledger: &dyn ledger::Ledger,
     topics: &[(String, String, String)],
+    objects: &BTreeSet<(String, String)>,
     out: &Out,
 ) -> Result<(), ledger::LedgerError> {
+    let halts = halts(ledger, objects).await?;
     let streams = streams(ledger, topics).await?;
     let owed = ledger.owed().await?;
     let runs = ledger.runs(SHOWN).await?;
@@ -159,6 +188,9 @@ async fn show(
         "streams": streams.iter().map(|[connection, object, since, refused]| {
             json!({"connection": connection, "object": object, "since": since, "refused": refused})
         }).collect::<Vec<Json>>(),
+        "stopped_syncs": halts.iter().map(|[connection, object, reason]| {
+            json!({"connection": connection, "object": object, "reason": reason})
+        }).collect::<Vec<Json>>(),
         "pushes": pushes, "endpoints": endpoints,
         "runs": run_rows, "refusals": refusal_rows,
         "stopped_endpoints": stopped, "rows": rows.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
@@ -169,12 +201,16 @@ async fn show(
             .map(|(name, n)| vec![name.clone(), n.to_string()])
             .collect();
         format!(
-            "{} objects and {} endpoints are owed something; {open_conflicts} conflicts wait for a decision\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
+            "{} objects and {} endpoints are owed something; {open_conflicts} conflicts wait for a decision\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}\n\n{}",
             owed.pushes.len(),
             owed.endpoints.len(),
             table(
                 &["connection", "account", "since", "stopped because"],
                 &standing_rows
+            ),
+            table(
+                &["connection", "object", "stopped because"],
+                &halts.iter().map(|row| row.to_vec()).collect::<Vec<_>>()
             ),
             table(
                 &["connection", "listens to", "since", "refused because"],

@@ -8,6 +8,8 @@ use sync::{Counts, GONE_MAX_PERCENT};
 use super::out::table;
 use super::progress::{Progress, span};
 use super::rounds::{ROUNDS_MAX, Rounds, Tally, explain, pulled};
+use super::serve::stop_signal;
+use super::stop::{self, Allow};
 use super::{Common, Exit, Out};
 use crate::hub::{self, Hub};
 
@@ -25,6 +27,39 @@ pub(crate) enum SyncCommand {
         /// Read everything again from the beginning, not only what changed.
         #[arg(long)]
         full: bool,
+        /// Let what was stopped go on, up to so many from now on: creates=N, updates=N or gone=N.
+        #[arg(long, value_name = "WHAT=N")]
+        allow: Vec<Allow>,
+    },
+    /// Let go on what a stop limit or `sync cancel` has stopped.
+    ///
+    /// What is counted towards its limits begins anew; with --allow, with another limit for as long as their span lasts.
+    #[command(after_help = "Examples:\n  interconnect sync resume --connection crm\n  \
+                      interconnect sync resume --connection crm --object Account --allow creates=1200")]
+    Resume {
+        /// The connection.
+        #[arg(long, value_name = "NAME")]
+        connection: String,
+        /// Only this object of its system.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+        /// Up to so many from now on: creates=N, updates=N or gone=N.
+        #[arg(long, value_name = "WHAT=N")]
+        allow: Vec<Allow>,
+    },
+    /// Stop reading and writing at a connection until it is resumed, and tell what was done.
+    ///
+    /// A hub that is at it ends with the page or batch that is under way; what was read and written stays, and what is owed
+    /// stays owed.
+    #[command(after_help = "Examples:\n  interconnect sync cancel --connection crm\n  \
+                      interconnect sync cancel --connection crm --object Account")]
+    Cancel {
+        /// The connection.
+        #[arg(long, value_name = "NAME")]
+        connection: String,
+        /// Only this object of its system.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
     },
     /// How much there is to read, and what reading all of it will take; reads nothing else.
     #[command(
@@ -70,7 +105,22 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
         Err(exit) => return exit,
     };
     match command {
-        SyncCommand::Run { connection, full } => all(&hub, connection.as_deref(), *full, out).await,
+        SyncCommand::Run {
+            connection,
+            full,
+            allow,
+        } => match stop::allow(&hub.engine, connection.as_deref(), allow).await {
+            Ok(()) => all(&hub, connection.as_deref(), *full, out).await,
+            Err(error) => out.fail(&error.to_string()),
+        },
+        SyncCommand::Resume {
+            connection,
+            object,
+            allow,
+        } => stop::resume(&hub, connection, object.as_deref(), allow, out).await,
+        SyncCommand::Cancel { connection, object } => {
+            stop::cancel(&hub, connection, object.as_deref(), out).await
+        }
         SyncCommand::Forecast { connection } => forecast(&hub, connection.as_deref(), out).await,
         SyncCommand::Census {
             connection,
@@ -96,7 +146,20 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
 
 async fn all(hub: &Hub, only: Option<&str>, full: bool, out: &Out) -> Exit {
     let rounds = Rounds::over(&hub.engine, &*hub.ledger, only);
-    let (tally, settled) = rounds.run(full).await;
+    let (tally, settled) = {
+        let mut run = std::pin::pin!(rounds.run(full));
+        tokio::select! {
+            ended = &mut run => ended,
+            () = stop_signal() => {
+                out.note("ending when the page or batch that is under way is done; once more ends at once");
+                hub.engine.end_soon();
+                tokio::select! {
+                    ended = &mut run => ended,
+                    () = stop_signal() => return Exit::Interrupted,
+                }
+            }
+        }
+    };
     report(hub, &tally, settled, out).await
 }
 
@@ -230,6 +293,10 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
     for error in &tally.errors {
         out.fails(error);
     }
+    if hub.engine.is_ending() {
+        out.note("interrupted: what is told above was done and stays; go on with: interconnect sync run");
+        return Exit::Interrupted;
+    }
     if !tally.errors.is_empty() {
         return Exit::Failed;
     }
@@ -253,6 +320,7 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
         let cursor = hub.ledger.cursor(&sync.connection, sync.object()).await?;
         let primed = cursor.as_ref().is_some_and(|cursor| cursor.complete_at.is_some());
         let read = cursor.as_ref().map(|cursor| cursor.stored_at.to_string());
+        let stopped = sync::halted(&*hub.ledger, &sync.connection, sync.object()).await?;
         let directions = match (sync.pull, sync.push) {
             (true, true) => "both ways",
             (true, false) => "in",
@@ -262,7 +330,7 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
         json.push(json!({
             "connection": sync.connection, "object": sync.object(), "record": sync.kind().name(),
             "pull": sync.pull, "push": sync.push, "complete": primed, "read_at": read,
-            "cursor": cursor.map(|cursor| cursor.position),
+            "cursor": cursor.map(|cursor| cursor.position), "stopped": stopped,
         }));
         rows.push(vec![
             sync.connection.clone(),
@@ -271,6 +339,7 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
             directions.to_owned(),
             if primed { "complete" } else { "not yet" }.to_owned(),
             read.unwrap_or_default(),
+            stopped.unwrap_or_default(),
         ]);
     }
     let head = [
@@ -280,6 +349,7 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
         "directions",
         "first read",
         "last moved",
+        "stopped because",
     ];
     out.data(json!({"data": json}), || table(&head, &rows));
     Ok(Exit::Ok)

@@ -1,10 +1,12 @@
 //! Connections, syncs and the rules of records, as configured.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
 use model::Kind;
 use model::merge::Policy;
+use sync::{STOP_PER_MS, StopLimits};
 
 use super::partners::is_name;
 use super::secret::{self, SecretRef};
@@ -48,6 +50,8 @@ pub struct SyncConfig {
     pub push: bool,
     /// Whether missing records are created there.
     pub create: bool,
+    /// How much may change before a person is asked.
+    pub stop: StopLimits,
 }
 
 /// Rules of a kind of record.
@@ -59,6 +63,10 @@ pub struct RecordRules {
     pub policies: BTreeMap<&'static str, Policy>,
 }
 
+/// What a stop limit may be, in objects.
+const STOP_MAX: RangeInclusive<i64> = 0..=1_000_000_000;
+/// The spans that stop limits may count in, in milliseconds: a minute to 30 days.
+const STOP_PER_MS_ALLOWED: RangeInclusive<u64> = 60_000..=2_592_000_000;
 /// How often a sync is looked at when nothing is said.
 const EVERY_MS: u64 = 30_000;
 
@@ -167,6 +175,9 @@ fn sync(
     let pull = fields.optional_bool("pull", report).unwrap_or(true);
     let push = fields.optional_bool("push", report).unwrap_or(true);
     let create = fields.optional_bool("create", report).unwrap_or(true);
+    let stop = fields
+        .optional("stop")
+        .and_then(|node| stop(node, source, report));
     fields.finish(report);
     Some(SyncConfig {
         place: node.place,
@@ -176,6 +187,44 @@ fn sync(
         pull,
         push,
         create,
+        stop: stop.unwrap_or_default(),
+    })
+}
+
+/// How much may change within a span of time before a person is asked.
+fn stop(node: &Node, source: &Source, report: &mut Report) -> Option<StopLimits> {
+    let mut fields = Fields::open(node, "stop limits", source, report)?;
+    let mut limit = |key, report: &mut Report| fields.optional_integer(key, STOP_MAX, report);
+    let creates = limit("creates_max", report);
+    let updates = limit("updates_max", report);
+    let gone = limit("gone_max", report);
+    let per_ms = span(&mut fields, "per", report);
+    if per_ms.is_some_and(|per_ms| !STOP_PER_MS_ALLOWED.contains(&per_ms)) {
+        let place = fields.optional("per").map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0125",
+            source,
+            place,
+            "stop limits count in a span of 1m to 30d",
+            "leave `per` out for a day",
+        );
+    }
+    if [creates, updates, gone] == [None; 3] {
+        report.error(
+            "IC0125",
+            source,
+            node.place,
+            "stop limits without a limit stop nothing",
+            "write `creates_max`, `updates_max` or `gone_max`, each a number of objects",
+        );
+    }
+    fields.finish(report);
+    let number = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
+    Some(StopLimits {
+        creates_max: number(creates),
+        updates_max: number(updates),
+        gone_max: number(gone),
+        per_ms: per_ms.unwrap_or(STOP_PER_MS),
     })
 }
 

@@ -14,6 +14,7 @@ use crate::merges::merged_ids;
 use crate::missing::Missing;
 use crate::refs::Refs;
 use crate::settle::{base_of, forward};
+use crate::stop::What;
 use crate::wire::pick;
 use crate::{Engine, Report, Sync};
 
@@ -231,8 +232,18 @@ impl Engine {
         if doubtful.is_empty() {
             commit.cursor = named(place, batch);
         }
+        let gone = report.counts.gone;
+        self.stop_before(place, What::Gone, gone).await?;
         let written = self.rehearsal.as_ref().map(|_| commit.records.clone());
         self.ledger.commit(commit).await?;
+        if let Some(cursor) = self.counted(place, &[(What::Gone, gone)]).await? {
+            let counted = SyncCommit {
+                lease: Some(place.lease.clone()),
+                cursor: Some(cursor),
+                ..SyncCommit::default()
+            };
+            self.ledger.commit(counted).await?;
+        }
         if let Some(written) = written {
             self.foresee_records(place, &written).await?;
         }

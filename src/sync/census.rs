@@ -101,6 +101,7 @@ impl Engine {
         let result = self
             .census_counted(connection, object, gone_max_percent, run, &mut report)
             .await;
+        let result = Self::ended_early(result, &mut report);
         let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "census"), started, &report, &result)
             .await?;
@@ -115,6 +116,8 @@ impl Engine {
         run: model::RunId,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        self.known(connection, object)?;
+        self.may_go_on(connection, object, Way::In).await?;
         let system = Arc::new(self.ready(connection, object).await?.counted());
         let result = self
             .census_leased(&system, object, gone_max_percent, run, report)
@@ -246,6 +249,7 @@ impl Engine {
             .ledger
             .linked_ids(place.connection, place.object, after, PAGE);
         let mut ids = ids.await?;
+        self.keep_going(place, Way::In).await?;
         let Some(last) = ids.last().cloned() else {
             self.end_census(place, &standing).await?;
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use connector::{Connection, Failure};
@@ -59,6 +59,12 @@ pub enum SyncError {
         /// Why, and what lets it go on.
         reason: String,
     },
+    /// It ended early; [`Report::halted`] tells it.
+    #[error("{reason}")]
+    Halted {
+        /// Why, and what lets it go on.
+        reason: String,
+    },
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -81,6 +87,8 @@ pub struct Engine {
     pub(crate) hinted: crate::hints::Hinted,
     pub(crate) standing: crate::standing::Known,
     pub(crate) looked_for_missing: crate::missing::Looked,
+    /// Whether pulls and pushes are to end.
+    pub(crate) ending: AtomicBool,
     /// What is foreseen, where nothing is to be written.
     pub(crate) rehearsal: Option<crate::rehearsal::Rehearsal>,
     pub(crate) read: AtomicU64,
@@ -115,6 +123,7 @@ impl Engine {
             hinted: crate::hints::Hinted::default(),
             standing: crate::standing::Known::default(),
             looked_for_missing: crate::missing::Looked::default(),
+            ending: AtomicBool::new(false),
             rehearsal: None,
             read: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
@@ -189,6 +198,7 @@ impl Engine {
         result: &Result<(), SyncError>,
     ) -> Result<(), SyncError> {
         let error = match result {
+            Ok(()) if report.halted.is_some() => report.halted.clone().unwrap_or_default(),
             Ok(()) if !report.counts.changed_anything() => return Ok(()),
             Ok(()) => String::new(),
             // The standing of the connection tells it once, not every look a run.

@@ -37,6 +37,7 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod standing;
+mod stop;
 mod waiting;
 mod wire;
 
@@ -48,3 +49,4 @@ pub use rehearsal::{Foreseen, Sample, Way};
 pub use report::{Counts, Report};
 pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};
 pub use standing::{OTHER_ACCOUNT, REVOKED};
+pub use stop::{STOP_PER_MS, StopLimits, What, halted};

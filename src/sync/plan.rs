@@ -7,6 +7,8 @@ use mapping::{Context, Mapping};
 use model::merge::Policies;
 use model::{Currency, Kind, MatchKey, default_match_rules, match_keys};
 
+use crate::stop::StopLimits;
+
 /// One object of one connection ↔ one kind of record.
 #[derive(Clone)]
 pub struct Sync {
@@ -24,6 +26,8 @@ pub struct Sync {
     pub push: bool,
     /// Whether records that are not there yet are created there.
     pub create: bool,
+    /// How much may change before a person is asked.
+    pub stop: StopLimits,
 }
 
 impl Sync {

@@ -38,6 +38,7 @@ impl Engine {
         let result = self
             .pull_counted(connection, object, depth, run, &mut report)
             .await;
+        let result = Self::ended_early(result, &mut report);
         let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "pull"), started, &report, &result)
             .await?;
@@ -52,6 +53,8 @@ impl Engine {
         run: RunId,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        self.known(connection, object)?;
+        self.may_go_on(connection, object, Way::In).await?;
         let system = Arc::new(self.ready(connection, object).await?.counted());
         let result = self.pull_leased(&system, object, depth, run, report).await;
         self.called(&system, object, Way::In, report);
@@ -135,6 +138,7 @@ impl Engine {
         let mut round_at = goes_on.as_ref().and_then(|cursor| cursor.round_at);
         let mut position = goes_on.map(|cursor| cursor.position);
         for page_number in 1.. {
+            self.keep_going(place, Way::In).await?;
             if page_number > LIVE_PAGES_MAX {
                 reading = system.in_lane(Lane::Backfill);
             }

@@ -14,6 +14,7 @@ use crate::absorb::Place;
 use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::rehearsal::Way;
+use crate::stop::What;
 use crate::wire::overlay;
 use crate::{Depth, Engine, Report, Sync};
 
@@ -93,6 +94,7 @@ impl Engine {
         let (run, started) = (self.new_run(), self.world.now());
         let mut report = Report::default();
         let result = self.push_counted(connection, object, run, &mut report).await;
+        let result = Self::ended_early(result, &mut report);
         let result = self.watched(connection, result).await;
         self.note(run, (connection, object, "push"), started, &report, &result)
             .await?;
@@ -109,6 +111,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         self.known(connection, object)?;
+        self.may_go_on(connection, object, Way::Out).await?;
         if self.complete_at(connection, object).await?.is_none() {
             report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
             return Ok(());
@@ -173,6 +176,7 @@ impl Engine {
                 return Ok(());
             }
             let tried = pushes.len();
+            self.keep_going(place, Way::Out).await?;
             self.keep(place.lease).await?;
             let owed = self.load(place, pushes).await?;
             match self.look_before_creating(place, &owed, report).await? {
@@ -226,6 +230,10 @@ impl Engine {
         let mut out = self.prepare(place, owed, report).await?;
         out.commit.lease = Some(place.lease.clone());
         let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();
+        let creates = writes.iter().filter(|write| write.id.is_none()).count() as u64;
+        self.stop_before(place, What::Creates, creates).await?;
+        self.stop_before(place, What::Updates, writes.len() as u64 - creates)
+            .await?;
         // A job may take minutes, and finds objects by the key that they carry; so does a pull that reads them meanwhile.
         let in_one_request = writes.len() <= system.batch_max(place.object);
         let creating = match in_one_request && writes.iter().any(|write| write.id.is_none()) {
@@ -268,10 +276,17 @@ impl Engine {
             .refs_of(place, out.writes.iter().map(|owed| &owed.record))
             .await?;
         self.foresee_writes(place, &out.writes, &outcomes);
+        let before = (report.counts.created_there, report.counts.written);
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
         }
         report.counts.parked += out.commit.parked.len() as u64;
+        let (created, written) = (
+            report.counts.created_there - before.0,
+            report.counts.written - before.1,
+        );
+        let counted = [(What::Creates, created), (What::Updates, written - created)];
+        out.commit.cursor = self.counted(place, &counted).await?;
         self.ledger.commit(out.commit).await?;
         drop(creating);
         self.adopt(system, place, adopt, report).await?;

@@ -104,6 +104,8 @@ pub struct Report {
     pub endpoints: BTreeSet<String>,
     /// When to look again, if there is a moment that is known already.
     pub again: Option<Timestamp>,
+    /// Why it ended early, for a person: a stop limit, or somebody wanted so.
+    pub halted: Option<String>,
     /// What was read on the way, as a run of its own.
     pub(crate) beside: Counts,
 }
@@ -116,6 +118,7 @@ impl Report {
     /// Takes in what a run came to that was made on the way.
     pub(crate) fn add_beside(&mut self, other: Report) {
         self.beside.add(&other.counts);
+        self.halted = self.halted.take().or(other.halted);
         self.owed.extend(other.owed);
         self.endpoints.extend(other.endpoints);
         if let Some(again) = other.again {

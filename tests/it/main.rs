@@ -22,6 +22,7 @@ mod plan;
 mod scaffold;
 mod schema;
 mod standing;
+mod stopping;
 mod streams;
 mod systems;
 mod tokens;

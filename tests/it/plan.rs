@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Folder, Sandbox, eventually, expect, json_of, post, said, send};
 
 /// Two systems that know some of the same companies, and a hub between them.
-struct Stage {
-    folder: Folder,
-    sandbox: Sandbox,
-    env: Vec<(&'static str, String)>,
+pub(crate) struct Stage {
+    pub(crate) folder: Folder,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 /// What is counted of an object: the pointer in the plan, the name in the run.
@@ -23,7 +23,7 @@ const COUNTS: [(&str, &str); 5] = [
 ];
 
 impl Stage {
-    fn new(ledger: &str) -> Stage {
+    pub(crate) fn new(ledger: &str) -> Stage {
         let (folder, sandbox) = (Folder::new(), Sandbox::start(&[]));
         let text = format!(
             "listen: 127.0.0.1:0
@@ -68,19 +68,27 @@ syncs:
         Stage { folder, sandbox, env }
     }
 
-    fn put(&self, system: &str, object: &str, rows: &[Json]) -> Vec<String> {
+    /// Says more about the syncs of partners.
+    pub(crate) fn configure(&self, partners: &str) {
+        let path = self.folder.path("interconnect.yaml");
+        let text = std::fs::read_to_string(path).expect("it was written");
+        let text = text.replace("record: partner", &format!("record: partner, {partners}"));
+        self.folder.write("interconnect.yaml", &text);
+    }
+
+    pub(crate) fn put(&self, system: &str, object: &str, rows: &[Json]) -> Vec<String> {
         let url = format!("{}/_sandbox/rows/{object}", self.sandbox.url(system));
         let ids = post(&url, &json!(rows))["ids"].clone();
         serde_json::from_value(ids).expect("a list of ids")
     }
 
-    fn edit(&self, system: &str, object: &str, id: &str, change: &Json) {
+    pub(crate) fn edit(&self, system: &str, object: &str, id: &str, change: &Json) {
         let url = format!("{}/_sandbox/rows/{object}/{id}", self.sandbox.url(system));
         send("PATCH", &url, Some(change), &[]);
     }
 
     /// Some companies here, some there, some in both; one twice; deals of some.
-    fn fill(&self) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn fill(&self) -> (Vec<String>, Vec<String>) {
         let account = |number: usize| json!({"Name": format!("Partner {number}"), "Website": format!("https://p{number}.example")});
         let accounts: Vec<Json> = (0..30).map(account).collect();
         let accounts = self.put("salesforce", "Account", &accounts);
@@ -228,7 +236,7 @@ syncs:
 }
 
 /// Systems tell times of change to the second: what was changed in this one is read when it is over.
-fn the_second_is_over() {
+pub(crate) fn the_second_is_over() {
     let began = Instant::now();
     eventually("the next second", || {
         expect(began.elapsed() > Duration::from_secs(1), "still the same second")

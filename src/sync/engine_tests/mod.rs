@@ -12,5 +12,6 @@ mod merges;
 mod resolving;
 mod shelf;
 mod stage;
+mod stopping;
 mod unheard;
 mod waiting;

@@ -14,7 +14,7 @@ use model::{Kind, Record};
 use serde_json::json;
 
 use super::shelf::Shelf;
-use crate::{Engine, Plan, Rules, Sync, World};
+use crate::{Engine, Plan, Rules, StopLimits, Sync, World};
 
 /// A clock that moves when it is told to, and by a microsecond when it is looked at; and randomness that counts.
 struct Counting {
@@ -68,6 +68,8 @@ pub(crate) struct Stage {
     pub(crate) ledger: Arc<dyn Ledger>,
     shelves: Vec<(&'static str, Shelf)>,
     policies: Policies,
+    /// The stop limits of every sync.
+    pub(crate) stop: StopLimits,
     world: Arc<Counting>,
 }
 
@@ -81,6 +83,7 @@ impl Stage {
                 .map(|(name, shelf)| (*name, (*shelf).clone()))
                 .collect(),
             policies: Policies::default(),
+            stop: StopLimits::default(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
                 looks: AtomicI64::new(0),
@@ -113,6 +116,7 @@ impl Stage {
                 pull: true,
                 push: true,
                 create: true,
+                stop: self.stop,
             });
             connections.insert(
                 (*connection).to_owned(),

@@ -570,6 +570,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, flaw: Flaw, life: u64) -> 
             pull: true,
             push: true,
             create: true,
+            stop: crate::StopLimits::default(),
         });
         let config = json!({"host": name}).as_object().unwrap().clone();
         let secrets: Secrets = [("client_id", "hub"), ("client_secret", "simulated")]
