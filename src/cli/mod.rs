@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod record;
 mod rounds;
+mod runs;
 mod sandbox;
 mod schema;
 mod serve;

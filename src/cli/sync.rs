@@ -8,6 +8,7 @@ use sync::{Counts, GONE_MAX_PERCENT};
 use super::out::table;
 use super::progress::{Progress, span};
 use super::rounds::{ROUNDS_MAX, Rounds, Tally, explain, pulled};
+use super::runs::{self, per_thousand};
 use super::serve::stop_signal;
 use super::stop::{self, Allow};
 use super::{Common, Exit, Out};
@@ -91,6 +92,15 @@ pub(crate) enum SyncCommand {
     },
     /// The syncs that are configured, and how far each has read.
     List,
+    /// What ran lately: what it changed, what it cost in calls, what stopped it.
+    #[command(
+        after_help = "Examples:\n  interconnect sync runs\n  interconnect sync runs --limit 200 --json"
+    )]
+    Runs {
+        /// At most so many, newest first.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
     /// What could not be mapped or was refused, and why.
     Parked {
         /// At most so many.
@@ -129,6 +139,10 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
         } => census(&hub, connection, object.as_deref(), *gone_max_percent, out).await,
         SyncCommand::List => match list(&hub, out).await {
             Ok(exit) => exit,
+            Err(error) => out.fail(&error.to_string()),
+        },
+        SyncCommand::Runs { limit } => match hub.ledger.runs(usize::from(*limit)).await {
+            Ok(runs) => runs::show(&runs, out),
             Err(error) => out.fail(&error.to_string()),
         },
         SyncCommand::Parked { limit } => {
@@ -250,7 +264,8 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
         .map(|((connection, object), counts)| (format!("{connection}/{object}"), counts.to_json()))
         .collect();
     let json = json!({
-        "objects": objects, "total": tally.total().to_json(), "parked": parked.len(), "settled": settled,
+        "objects": objects, "total": tally.total().to_json(),
+        "calls_per_thousand_changes": per_thousand(tally.total().calls, tally.total().changes()), "parked": parked.len(), "settled": settled,
         "errors": tally.errors,
     });
     out.data(json, || {
@@ -263,9 +278,13 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 counts.gone,
                 counts.written,
                 counts.parked,
+                counts.calls,
             ];
             let mut row = vec![connection.clone(), object.clone()];
             row.extend(numbers.map(|number| number.to_string()));
+            row.push(
+                per_thousand(counts.calls, counts.changes()).map_or_else(String::new, |n| n.to_string()),
+            );
             row
         };
         let rows: Vec<Vec<String>> = tally.objects.iter().map(row).collect();
@@ -280,6 +299,8 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 "gone",
                 "written",
                 "parked",
+                "calls",
+                "per 1,000 changes",
             ],
             &rows,
         )

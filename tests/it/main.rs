@@ -11,6 +11,7 @@ mod clients;
 mod conflicts;
 mod demo;
 mod drift;
+mod economy;
 mod findings;
 mod harness;
 mod hooks;
