@@ -19,14 +19,15 @@ pub(crate) fn nudges_of(resolved: &Resolved) -> Vec<Nudge> {
         .collect()
 }
 
-/// Takes hints of a connection: when this returns, a pull that knows of them is on its way.
+/// Takes hints of a connection, which came with a trace: when this returns, a pull that knows of them is on its way.
 pub(crate) async fn take(
     engine: &Engine,
     queue: &Queue,
     connection: &str,
     hints: &[Hint],
+    trace: &str,
 ) -> Result<(), QueueError> {
-    let known = hints.iter().filter(|hint| engine.hint(connection, hint));
+    let known = hints.iter().filter(|hint| engine.hint(connection, hint, trace));
     let objects: BTreeSet<&str> = known.map(|hint| hint.object.as_str()).collect();
     let nudges = objects.into_iter().map(|object| {
         Nudge::now(Job::Pull {

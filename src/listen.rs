@@ -236,7 +236,7 @@ impl Listener {
     /// Hands hints over. What is not named may become visible only after a while, so it is looked for once more then.
     async fn take(&self, hints: &[Hint]) -> Result<(), QueueError> {
         let name = self.connection.name();
-        crate::hints::take(&self.engine, &self.queue, name, hints).await?;
+        crate::hints::take(&self.engine, &self.queue, name, hints, &self.engine.new_trace()).await?;
         let unnamed = hints.iter().any(|hint| hint.id.is_empty());
         if unnamed && self.unnamed.fetch_add(1, Ordering::Relaxed) == 0 {
             tokio::spawn(self.clone().look_again());
@@ -252,7 +252,8 @@ impl Listener {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             let hint = Hint::of_something(&self.object);
             let name = self.connection.name();
-            if let Err(error) = crate::hints::take(&self.engine, &self.queue, name, &[hint]).await {
+            let trace = self.engine.new_trace();
+            if let Err(error) = crate::hints::take(&self.engine, &self.queue, name, &[hint], &trace).await {
                 // The schedule reads it all the same.
                 tracing::warn!(%error, "the queue did not take a nudge");
             }

@@ -116,7 +116,7 @@ impl SystemHooks for Hints {
                 }));
             }
         };
-        let taken = crate::hints::take(&self.engine, &self.queue, connection, &hints).await;
+        let taken = crate::hints::take(&self.engine, &self.queue, connection, &hints, &request.trace).await;
         taken.map_err(|error| HookRefusal::Failed(error.to_string()))?;
         Ok(None)
     }

@@ -1,11 +1,14 @@
 //! `interconnect record`: records, and who said each of their values.
 
+mod journey;
+
 use std::fmt::Write as _;
 
 use clap::Subcommand;
 use ledger::{Change, Conflict, ConflictFilter, Link};
 use model::{Kind, Record, RecordId, stored};
 use serde_json::{Map, Value as Json, json};
+use sync::{Which, explained};
 
 use super::out::table;
 use super::{Common, Exit, Out, conflict};
@@ -17,11 +20,32 @@ const CONFLICTS_MAX: usize = 1_000;
 /// What to do with records.
 #[derive(Subcommand)]
 pub(crate) enum RecordCommand {
-    /// One record: its values, who said each, its copies at the systems, its history.
-    #[command(after_help = "Example:\n  interconnect record show dea_01h455vb4pex5vsknk084sn02q")]
+    /// One record: its values, who said each and why it counts, its copies at the systems, its history.
+    #[command(
+        after_help = "Examples:\n  interconnect record show dea_01h455vb4pex5vsknk084sn02q\n  \
+                      interconnect record show crm/Opportunity/0065g00000AbCdE --history"
+    )]
     Show {
         /// The record's id, or an object's id as connection/object/id.
         id: String,
+        /// With every change, oldest first, and every conflict; JSON has them anyway.
+        #[arg(long)]
+        history: bool,
+    },
+    /// The journey of a change: what brought it, who heard of it, and every system that it reached.
+    #[command(
+        after_help = "Examples:\n  interconnect record journey dea_01h455vb4pex5vsknk084sn02q\n  \
+                      interconnect record journey crm/Opportunity/0065g00000AbCdE --version 4 --json"
+    )]
+    Journey {
+        /// The record's id, or an object's id as connection/object/id.
+        id: String,
+        /// The change that made this version; the last one when nothing is said.
+        #[arg(long, value_name = "NUMBER", conflicts_with = "trace")]
+        version: Option<u64>,
+        /// The changes that came with this trace.
+        #[arg(long, value_name = "TRACE")]
+        trace: Option<String>,
     },
     /// Records of a kind.
     #[command(after_help = "Example:\n  interconnect record list deal --json")]
@@ -43,7 +67,15 @@ pub(crate) async fn run(command: &RecordCommand, common: &Common, out: &Out) -> 
         Err(exit) => return exit,
     };
     let done = match command {
-        RecordCommand::Show { id } => show(&*ledger, id, out).await,
+        RecordCommand::Show { id, history } => show(&*ledger, id, *history, out).await,
+        RecordCommand::Journey { id, version, trace } => {
+            let which = match (version, trace) {
+                (Some(version), _) => Which::Version(*version),
+                (None, Some(trace)) => Which::Trace(trace.clone()),
+                (None, None) => Which::Last,
+            };
+            journey::run(&*ledger, id, &which, out).await
+        }
         RecordCommand::List { kind, limit, after } => {
             list(&*ledger, kind, usize::from(*limit), after.as_deref(), out).await
         }
@@ -72,7 +104,7 @@ async fn list(
         .list_records(kind, after, limit)
         .await
         .map_err(|error| error.to_string())?;
-    let json: Vec<Json> = records.iter().map(document).collect();
+    let json: Vec<Json> = records.iter().map(|record| document(record, &[])).collect();
     out.data(json!({"data": json}), || {
         let row = |record: &Record| {
             let title = ["name", "display_name", "company.name"]
@@ -95,7 +127,7 @@ async fn list(
     Ok(Exit::Ok)
 }
 
-async fn show(ledger: &dyn ledger::Ledger, id: &str, out: &Out) -> Result<Exit, String> {
+async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Result<Exit, String> {
     let Some(record) = find(ledger, id).await? else {
         return Ok(out.fail(&format!(
             "there is no record `{id}`; list them with `interconnect record list deal`"
@@ -112,7 +144,7 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, out: &Out) -> Result<Exit, 
         .list_conflicts(&filter, None, CONFLICTS_MAX)
         .await
         .map_err(fails)?;
-    let mut json = document(&record);
+    let mut json = document(&record, &history);
     if let Json::Object(map) = &mut json {
         map.insert("links".into(), links.iter().map(link_json).collect());
         map.insert("history".into(), history.iter().map(change_json).collect());
@@ -121,11 +153,11 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, out: &Out) -> Result<Exit, 
             conflicts.iter().map(conflict::document).collect(),
         );
     }
-    out.data(json, || text(&record, &links, &history, &conflicts));
+    out.data(json, || text(&record, &links, &history, &conflicts, all));
     Ok(Exit::Ok)
 }
 
-async fn find(ledger: &dyn ledger::Ledger, id: &str) -> Result<Option<Record>, String> {
+pub(super) async fn find(ledger: &dyn ledger::Ledger, id: &str) -> Result<Option<Record>, String> {
     let fails = |error: ledger::LedgerError| error.to_string();
     if let [connection, object, external] = id.splitn(3, '/').collect::<Vec<_>>().as_slice() {
         let linked = ledger
@@ -140,7 +172,9 @@ async fn find(ledger: &dyn ledger::Ledger, id: &str) -> Result<Option<Record>, S
     Ok(ledger.records(&[id]).await.map_err(fails)?.into_iter().next())
 }
 
-fn document(record: &Record) -> Json {
+/// A record as JSON; each field says why it has its value, as far as its history tells.
+fn document(record: &Record, history: &[Change]) -> Json {
+    let why = explained(history);
     let fields: Map<String, Json> = record
         .fields
         .iter()
@@ -151,9 +185,14 @@ fn document(record: &Record) -> Json {
                 json!({"connection": said.connection, "external_id": said.external_id,
                     "changed_at": said.changed_at.to_string(), "observed_at": said.observed_at.to_string()})
             });
+            let because = why.get(path).map(|change| {
+                json!({"version": change.version, "rule": change.reason, "run": change.run.to_string(),
+                    "trace": change.trace})
+            });
+            let value = stored::to_json(value);
             (
                 path.to_owned(),
-                json!({"value": stored::to_json(value), "said_by": by}),
+                json!({"value": value, "said_by": by, "because": because}),
             )
         })
         .collect();
@@ -172,25 +211,35 @@ fn link_json(link: &Link) -> Json {
 fn change_json(change: &Change) -> Json {
     json!({"version": change.version, "field": change.path, "before": change.before, "after": change.after,
         "reason": change.reason, "connection": change.connection, "external_id": change.external_id,
-        "changed_at": change.changed_at.to_string(), "run": change.run.to_string()})
+        "changed_at": change.changed_at.to_string(), "committed_at": change.committed_at.to_string(),
+        "run": change.run.to_string(), "trace": change.trace})
 }
 
-fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Conflict]) -> String {
+fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Conflict], all: bool) -> String {
     let mut text = format!(
         "{}  version {}, changed {}\n\n",
         record.id, record.version, record.updated_at
     );
+    let why = explained(history);
     let row = |(path, value): (&'static str, &model::Value)| {
         let said = record.provenance.get(path);
         let by = said
             .map(|said| format!("{} {}", said.connection, said.external_id))
             .unwrap_or_default();
         let at = said.map(|said| said.changed_at.to_string()).unwrap_or_default();
-        vec![path.to_owned(), format!("{value:?}"), by, at]
+        let change = why.get(path);
+        let rule = change.map(|change| change.reason.clone()).unwrap_or_default();
+        let version = change
+            .map(|change| change.version.to_string())
+            .unwrap_or_default();
+        vec![path.to_owned(), format!("{value:?}"), by, at, rule, version]
     };
     let filled = record.fields.iter().filter(|(_, value)| !value.is_blank());
     let rows: Vec<Vec<String>> = filled.map(row).collect();
-    text.push_str(&table(&["field", "value", "said by", "changed there"], &rows));
+    text.push_str(&table(
+        &["field", "value", "said by", "changed there", "rule", "version"],
+        &rows,
+    ));
     let row = |link: &Link| {
         let state = if link.gone { "gone" } else { "linked" };
         vec![
@@ -207,22 +256,31 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
         "\n\n{}",
         table(&["connection", "object", "id", "state", "seen"], &rows)
     );
-    let row = |change: &Change| {
-        vec![
-            change.version.to_string(),
-            change.path.clone(),
-            format!("{} → {}", change.before, change.after),
-            format!("{} ({})", change.connection, change.reason),
-            change.changed_at.to_string(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = history.iter().map(row).collect();
-    let _ = write!(
-        text,
-        "\n\n{}",
-        table(&["version", "field", "change", "by", "changed there"], &rows)
-    );
-    for conflict in conflicts {
+    if all {
+        let row = |change: &Change| {
+            vec![
+                change.version.to_string(),
+                change.path.clone(),
+                format!("{} → {}", change.before, change.after),
+                format!("{} ({})", change.connection, change.reason),
+                change.changed_at.to_string(),
+                change.committed_at.to_string(),
+                change.run.to_string(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = history.iter().map(row).collect();
+        let head = [
+            "version",
+            "field",
+            "change",
+            "by",
+            "changed there",
+            "observed",
+            "run",
+        ];
+        let _ = write!(text, "\n\n{}", table(&head, &rows));
+    }
+    for conflict in conflicts.iter().filter(|conflict| all || conflict.is_open()) {
         let _ = write!(text, "\n\n{}", conflict::line(conflict));
     }
     text

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 pub use deliveries::*;
 
-use crate::{Action, Conflict, Conflicts, Journal};
+use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
 
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,8 @@ pub struct Change {
     pub committed_at: Timestamp,
     /// The run that brought it.
     pub run: RunId,
+    /// The journey that it came with; empty in rows of before it was kept.
+    pub trace: String,
 }
 
 /// A record to write, with all that explains it.
@@ -262,6 +264,8 @@ pub struct SyncCommit {
     pub marks: Vec<PushMark>,
     /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done.
     pub sending: Vec<Push>,
+    /// What became of writes.
+    pub pushed: Vec<Pushed>,
     /// Pushes that ended.
     pub ended: Vec<(Push, PushEnd)>,
     /// What is parked; replaces what was parked under the same connection, object, key and direction.
@@ -478,6 +482,6 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// The whole contract.
-pub trait Ledger: Leases + Records + Conflicts + Journal + Deliveries + Upkeep {}
+pub trait Ledger: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Upkeep {}
 
-impl<T: Leases + Records + Conflicts + Journal + Deliveries + Upkeep> Ledger for T {}
+impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Upkeep> Ledger for T {}

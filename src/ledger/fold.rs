@@ -10,7 +10,7 @@ use model::{Record, RecordId};
 
 use crate::{
     Action, Change, Conflict, Cursor, Lease, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark,
-    RecordWrite, Sought, SyncCommit,
+    Pushed, RecordWrite, Sought, SyncCommit,
 };
 
 /// A commit whose rows are each named once.
@@ -29,6 +29,8 @@ pub(crate) struct Folded {
     pub(crate) marks: Vec<PushMark>,
     /// By connection, object and record.
     pub(crate) sending: Vec<Push>,
+    /// By record, place and moment.
+    pub(crate) pushed: Vec<Pushed>,
     pub(crate) ended: Vec<(Push, PushEnd)>,
     /// By key.
     pub(crate) parked: Vec<Parked>,
@@ -63,6 +65,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         conflicts: fold_conflicts(commit.conflicts),
         marks: fold_marks(commit.marks),
         sending: commit.sending,
+        pushed: fold_pushed(commit.pushed),
         ended: fold_ended(commit.ended),
         parked: fold_parked(commit.parked),
         unparked: commit
@@ -152,6 +155,14 @@ fn fold_marks(marks: Vec<PushMark>) -> Vec<PushMark> {
         kept.due_at = kept.due_at.min(due_at);
     }
     by_key.into_values().collect()
+}
+
+fn fold_pushed(pushed: Vec<Pushed>) -> Vec<Pushed> {
+    let keyed = pushed.into_iter().map(|one| {
+        let place = (one.connection.clone(), one.object.clone());
+        ((one.record, place, one.at.as_microsecond()), one)
+    });
+    keyed.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// Done stays done; of several later moments the last counts.

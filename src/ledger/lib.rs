@@ -2,7 +2,7 @@
 //!
 //! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
 //! ([`Deliveries`]), *records* with links, history, and what sync owes ([`Records`]), their *conflicts* ([`Conflicts`]),
-//! what persons did with them ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives
+//! where they went ([`Journeys`]), what persons did with them ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives
 //! a store that keeps it.
 //!
 //! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one
@@ -15,6 +15,7 @@ mod conflict;
 mod contract;
 mod fold;
 mod journal;
+mod journey;
 mod open;
 mod overlay;
 mod postgres;
@@ -27,17 +28,19 @@ mod suite;
 pub use conflict::*;
 pub use contract::*;
 pub use journal::{Action, ActionFilter, Journal};
+pub use journey::*;
 pub use open::{Durability, OpenError, Settings, open};
 pub use overlay::overlay;
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "records",
     "history",
     "match_keys",
     "links",
     "conflicts",
     "pushes",
+    "pushed",
     "parked",
     "cursors",
     "events",

@@ -19,9 +19,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
-    Delivery, DeliveryFilter, Due, Durability, Journal, Lease, Leases, Ledger, LedgerError, Link, Linked,
-    NewEvent, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Quarantined, RecordWrite, Records,
-    Refusal, Run, Sent, Settings, Standing, SyncCommit, Upkeep,
+    Delivery, DeliveryFilter, Due, Durability, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link,
+    Linked, NewEvent, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined,
+    RecordWrite, Records, Refusal, Run, Sent, Settings, Standing, SyncCommit, Upkeep,
 };
 
 /// Pushes that are taken over at a time.
@@ -531,6 +531,27 @@ impl Journal for Overlay {
         referring.extend(below.into_iter().filter(|record| !own.contains(&record.id)));
         referring.truncate(limit);
         Ok(referring)
+    }
+}
+
+#[async_trait]
+impl Journeys for Overlay {
+    async fn pushed(&self, record: RecordId, limit: usize) -> Result<Vec<Pushed>, LedgerError> {
+        let mut pushed = self.below.pushed(record, limit).await?;
+        pushed.extend(self.own.pushed(record, limit).await?);
+        Ok(pushed.split_off(pushed.len().saturating_sub(limit)))
+    }
+
+    async fn owed_of(&self, record: RecordId) -> Result<Vec<Push>, LedgerError> {
+        self.take_over_owed().await?;
+        self.own.owed_of(record).await
+    }
+
+    async fn event_named(&self, source: &str, dedupe: &str) -> Result<Option<EventId>, LedgerError> {
+        match self.own.event_named(source, dedupe).await? {
+            None => self.below.event_named(source, dedupe).await,
+            own => Ok(own),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod conflicts;
 mod database;
 mod deliveries;
 mod journal;
+mod journeys;
 mod leases;
 mod migrate;
 mod records;

@@ -10,6 +10,7 @@ mod conflicts;
 mod connect;
 mod deliveries;
 mod journal;
+mod journeys;
 mod leases;
 mod readers;
 mod records;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Change, ConflictState, LedgerError, Next, Sent};
+use crate::{Change, ConflictState, LedgerError, Next, PushOutcome, Sent};
 
 /// The version of the history's form that is written.
 const HISTORY_VERSION: u8 = 1;
@@ -131,6 +131,11 @@ pub(crate) fn conflict_state(word: &str) -> Result<ConflictState, LedgerError> {
     ConflictState::parse(word).ok_or_else(|| damaged("the state of a conflict", word))
 }
 
+/// How a write ended, from a row.
+pub(crate) fn push_outcome(word: &str) -> Result<PushOutcome, LedgerError> {
+    PushOutcome::parse(word).ok_or_else(|| damaged("the end of a write", word))
+}
+
 /// A row that says what cannot be.
 pub(crate) fn damaged(what: &str, found: &str) -> LedgerError {
     LedgerError::Store(format!(
@@ -155,6 +160,8 @@ struct Said<'a> {
     changed_at: i64,
     committed_at: i64,
     run: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    trace: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -178,6 +185,7 @@ pub(crate) fn encode_history(changes: &[Change]) -> String {
             changed_at: micros(change.changed_at),
             committed_at: micros(change.committed_at),
             run: change.run.to_string().into(),
+            trace: Cow::Borrowed(&change.trace),
         };
         let by = said.iter().position(|known| *known == who).unwrap_or_else(|| {
             said.push(who);
@@ -226,6 +234,7 @@ pub(crate) fn decode_history(version: u64, text: &str) -> Result<Vec<Change>, Le
             changed_at: moment(who.changed_at)?,
             committed_at: moment(who.committed_at)?,
             run,
+            trace: who.trace.clone().into_owned(),
         })
     });
     changes.collect()

@@ -9,6 +9,7 @@ mod conflicts;
 mod crash;
 mod delivering;
 mod journal;
+mod journeys;
 mod leases;
 mod make;
 mod opening;
@@ -73,6 +74,10 @@ macro_rules! everywhere {
                 of_two_open_conflicts_about_the_same_one_stays
                 conflicts_are_listed_oldest_first_page_by_page
                 the_open_conflicts_of_records_are_told;
+            journeys:
+                what_became_of_writes_is_told_oldest_first
+                what_a_record_is_owed_to_is_told
+                an_event_is_found_by_what_its_source_calls_it;
             pushes:
                 marking_counts_and_starts_again
                 done_is_done_only_up_to_the_mark_that_was_read

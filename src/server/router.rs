@@ -18,6 +18,7 @@ pub fn router(hub: Hub) -> Router {
         )
         .route("/v1/records", get(v1::records::list))
         .route("/v1/records/{id}", get(v1::records::show))
+        .route("/v1/records/{id}/journey", get(v1::journeys::show))
         .route("/v1/conflicts", get(v1::conflicts::list))
         .route("/v1/conflicts/{id}", get(v1::conflicts::show))
         .route("/v1/conflicts/{id}/resolve", post(v1::conflicts::resolve))

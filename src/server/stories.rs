@@ -4,5 +4,6 @@ mod api;
 mod bounds;
 mod conflicts;
 mod hooks;
+mod journeys;
 mod redirect;
 mod stage;

@@ -2,5 +2,6 @@
 
 pub(crate) mod conflicts;
 pub(crate) mod deliveries;
+pub(crate) mod journeys;
 pub(crate) mod records;
 pub(crate) mod refusals;

@@ -15,6 +15,7 @@ use crate::missing::Missing;
 use crate::refs::Refs;
 use crate::settle::{base_of, forward};
 use crate::stop::What;
+use crate::trace::Trace;
 use crate::wire::pick;
 use crate::{Engine, Report, Sync};
 
@@ -30,6 +31,8 @@ pub(crate) struct Place<'a> {
     pub(crate) lease: &'a Lease,
     /// Fields that the system does not know at present.
     pub(crate) missing: &'a Missing,
+    /// What came with it.
+    pub(crate) trace: &'a Trace,
 }
 
 /// Objects to absorb, in one transaction.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{NewDelivery, NewEvent};
 use model::merge::Change;
-use model::{DeliveryId, EventId, EventType, Kind, Record, stored, uuid_from};
+use model::{DeliveryId, EventId, EventType, Kind, Record, RecordId, stored, uuid_from};
 use serde_json::{Map, Value as Json, json};
 
 use crate::Engine;
@@ -14,7 +14,13 @@ pub(crate) const SOURCE: &str = "interconnect";
 
 impl Engine {
     /// The event that a new or changed record causes.
-    pub(crate) fn announce(&self, record: &Record, changes: &[Change], now: Timestamp) -> NewEvent {
+    pub(crate) fn announce(
+        &self,
+        record: &Record,
+        changes: &[Change],
+        trace: &str,
+        now: Timestamp,
+    ) -> NewEvent {
         let event_type = event_type(record, changes);
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
         let deliveries = (self.fan_out)(&event_type)
@@ -33,13 +39,18 @@ impl Engine {
             id,
             event_type: event_type.name().to_owned(),
             source: SOURCE.to_owned(),
-            dedupe: format!("{}/{}", record.id, record.version),
+            dedupe: dedupe(record.id, record.version),
             body: Bytes::from(body.to_string()),
             received_at: now,
-            trace: id.to_string(),
+            trace: trace.to_owned(),
             deliveries,
         }
     }
+}
+
+/// What the event of a version of a record is called.
+pub(crate) fn dedupe(record: RecordId, version: u64) -> String {
+    format!("{record}/{version}")
 }
 
 fn event_type(record: &Record, changes: &[Change]) -> EventType {
@@ -103,7 +114,7 @@ fn place(document: &mut Map<String, Json>, path: &str, value: Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{RecordId, Value};
+    use model::Value;
 
     fn deal(version: u64, stage: &str) -> (Record, Vec<Change>) {
         let id = RecordId::new(Kind::Deal, uuid_from(Timestamp::UNIX_EPOCH, [0; 10]));

@@ -137,12 +137,14 @@ impl Engine {
         let connection = system.name();
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let missing = self.missing(connection, object).await?;
+        let trace = self.trace();
         let place = Place {
             connection,
             object,
             run,
             lease: &lease,
             missing: &missing,
+            trace: &trace,
         };
         let mut standing = Some(Standing::begin(self.world.now()));
         let mut result = Ok(());

@@ -24,10 +24,18 @@ pub(crate) type Hinted = Mutex<BTreeMap<(String, String), Named>>;
 /// What is known to have changed at an object of a connection.
 #[derive(Default)]
 pub(crate) struct Named {
-    /// Ids, and whether they were said to be gone.
-    ids: BTreeMap<String, bool>,
+    ids: BTreeMap<String, Said>,
     /// Whether something changed that nobody named.
     more: bool,
+}
+
+/// What was said of an object.
+#[derive(Clone)]
+struct Said {
+    /// Whether it is gone.
+    gone: bool,
+    /// The trace of who said so.
+    trace: String,
 }
 
 /// Whether a failure passes, by itself or when it is dealt with elsewhere.
@@ -47,8 +55,8 @@ fn passes(class: &Class) -> bool {
 impl Engine {
     /// Remembers what a hint names for the next pull of its object; false when no sync wants that object.
     ///
-    /// An empty id says that something changed, and the cursor finds what.
-    pub fn hint(&self, connection: &str, hint: &Hint) -> bool {
+    /// What it names is read with this trace. An empty id says that something changed, and the cursor finds what.
+    pub fn hint(&self, connection: &str, hint: &Hint, trace: &str) -> bool {
         if self.plan.of(connection, &hint.object).next().is_none() {
             return false;
         }
@@ -64,7 +72,8 @@ impl Engine {
         } else {
             // The last word counts: what was deleted may have been restored.
             let gone = matches!(hint.op.as_str(), "delete" | "erase");
-            named.ids.insert(hint.id.clone(), gone);
+            let trace = trace.to_owned();
+            named.ids.insert(hint.id.clone(), Said { gone, trace });
         }
         true
     }
@@ -84,7 +93,7 @@ impl Engine {
         };
         while !named.ids.is_empty() {
             let some = named.ids.iter().take(BATCH);
-            let some: BTreeMap<String, bool> = some.map(|(id, gone)| (id.clone(), *gone)).collect();
+            let some: BTreeMap<String, Said> = some.map(|(id, said)| (id.clone(), said.clone())).collect();
             if let Err(error) = self.read_some(system, place, fields, &some, report).await {
                 if let SyncError::System { failure, .. } = &error
                     && !passes(&failure.class)
@@ -96,8 +105,8 @@ impl Engine {
                 let mut hinted = self.hinted();
                 let again = hinted.entry(key).or_default();
                 again.more |= named.more;
-                for (id, gone) in named.ids {
-                    again.ids.entry(id).or_insert(gone);
+                for (id, said) in named.ids {
+                    again.ids.entry(id).or_insert(said);
                 }
                 return Err(error);
             }
@@ -111,9 +120,15 @@ impl Engine {
         system: &Arc<Connection>,
         place: Place<'_>,
         fields: &[String],
-        ids: &BTreeMap<String, bool>,
+        ids: &BTreeMap<String, Said>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        let traces = ids.iter().map(|(id, said)| (id.clone(), said.trace.clone()));
+        let trace = self.trace_of_named(traces.collect());
+        let place = Place {
+            trace: &trace,
+            ..place
+        };
         let names: Vec<String> = ids.keys().cloned().collect();
         let asked_at = self.world.now();
         let objects = system.by_ids(place.object, fields, &names).await;
@@ -125,7 +140,7 @@ impl Engine {
         let answered: BTreeSet<&str> = objects.iter().map(|object| object.id.as_str()).collect();
         let gone = ids
             .iter()
-            .filter(|(id, gone)| **gone && !answered.contains(id.as_str()));
+            .filter(|(id, said)| said.gone && !answered.contains(id.as_str()));
         let gone: Vec<Object> = gone.map(|(id, _)| Object::deleted(id)).collect();
         objects.extend(gone);
         self.keep(place.lease).await?;

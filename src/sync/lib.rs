@@ -23,6 +23,7 @@ mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod hints;
+mod journey;
 mod meet;
 mod merges;
 mod missing;
@@ -38,11 +39,13 @@ mod settle;
 mod simulation;
 mod standing;
 mod stop;
+mod trace;
 mod waiting;
 mod wire;
 
 pub use census::GONE_MAX_PERCENT;
 pub use engine::{Engine, FanOut, SyncError, World};
+pub use journey::{Journey, Reached, Stop, Which, explained, journeys};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;
 pub use rehearsal::{Foreseen, Sample, Way};

@@ -77,12 +77,14 @@ impl Engine {
         let mut depth = if back.is_empty() { depth } else { Depth::All };
         loop {
             let read = report.counts.read;
+            let trace = self.trace();
             let place = Place {
                 connection,
                 object,
                 run,
                 lease: &lease,
                 missing: &missing,
+                trace: &trace,
             };
             let mut result = self.pull_pages(system, place, depth, report).await;
             // What changed comes first.
@@ -142,6 +144,11 @@ impl Engine {
             if page_number > LIVE_PAGES_MAX {
                 reading = system.in_lane(Lane::Backfill);
             }
+            let trace = self.trace();
+            let place = Place {
+                trace: &trace,
+                ..place
+            };
             let asked_at = self.world.now();
             let began = *round_at.get_or_insert(asked_at);
             let page = reading

@@ -133,12 +133,14 @@ impl Engine {
         let lease = self.take(&format!("push:{connection}:{object}")).await?;
         let mut missing = self.missing(connection, object).await?;
         loop {
+            let trace = self.trace();
             let place = Place {
                 connection,
                 object,
                 run,
                 lease: &lease,
                 missing: &missing,
+                trace: &trace,
             };
             let result = self.push_batches(system, place, report).await;
             let learned = self.learn_missing(connection, object, &mut missing, result).await;
@@ -489,6 +491,9 @@ impl Engine {
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
+        commit
+            .pushed
+            .extend(self.became(place, (&owed.record, &owed.write), &outcome));
         match outcome {
             Outcome::Written {
                 id,

@@ -289,6 +289,7 @@ impl Engine {
                 }
             }));
         }
+        let trace = self.new_trace();
         let change = model::merge::Change {
             path,
             before,
@@ -296,7 +297,7 @@ impl Engine {
             reason: Reason::ByHand,
         };
         let events: Vec<_> = changed
-            .then(|| self.announce(&record, std::slice::from_ref(&change), now))
+            .then(|| self.announce(&record, std::slice::from_ref(&change), &trace, now))
             .into_iter()
             .collect();
         let endpoints = events
@@ -322,6 +323,7 @@ impl Engine {
             changed_at: now,
             committed_at: now,
             run,
+            trace: trace.clone(),
         };
         let action = Action {
             id: ActionId::from_uuid(uuid_from(now, self.world.random())),

@@ -362,7 +362,9 @@ impl Engine {
         if merged.changes.is_empty() {
             return;
         }
-        commit.events.push(self.announce(&record, &merged.changes, now));
+        commit
+            .events
+            .push(self.announce(&record, &merged.changes, place.trace.of(external_id), now));
         let changes = merged.changes.iter().map(|change| ledger::Change {
             version: record.version,
             path: change.path.to_owned(),
@@ -377,6 +379,7 @@ impl Engine {
                 .map_or(now, |said| said.changed_at),
             committed_at: now,
             run: place.run,
+            trace: place.trace.of(external_id).to_owned(),
         });
         commit.records.push(RecordWrite {
             changes: changes.collect(),

@@ -232,7 +232,7 @@ impl Engine {
             rule: conflict.rule.word().to_owned(),
             winner: conflict.winner.word().to_owned(),
             run: Some(place.run),
-            trace: String::new(),
+            trace: place.trace.of(&arrival.object.id).to_owned(),
             found_at: now,
             revision: 1,
             state: if open {

@@ -159,6 +159,32 @@ fn a_person_decides_and_makes_a_rule_of_it() {
             format!("{both:?}"),
         )
     });
+    // Every value is explained, and the decision is followed to where it went.
+    let record = found["record"].as_str().expect("an id");
+    let shown = stage.ask(&["record", "show", record]);
+    let description = &shown["fields"]["description"];
+    assert_eq!(
+        [
+            &description["said_by"]["external_id"],
+            &description["because"]["rule"]
+        ],
+        ["ada", "by_hand"]
+    );
+    let journey = eventually("the end of the journey", || {
+        let told = stage.ask(&["record", "journey", record])["data"][0].clone();
+        let ends: Vec<&Json> = told["systems"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|stop| &stop["state"])
+            .collect();
+        expect(ends == ["written", "nothing"], &told)?;
+        Ok(told)
+    });
+    let address = format!("{}/v1/records/{record}/journey", hub.url);
+    let key = format!("Bearer {}", stage.env[3].1);
+    let over_api = send("GET", &address, None, &[("authorization", &key)]);
+    assert_eq!(over_api["data"][0]["trace"], journey["trace"]);
     let again = said(&stage.folder.run(
         &["conflict", "resolve", &id, "--take", "crm", "--by", "bob"],
         &stage.env,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
-    Attempt, Change, Durability, Ledger, Link, NewDelivery, NewEvent, Next, PushMark, RecordWrite, Settings,
-    SyncCommit,
+    Attempt, Change, Durability, Ledger, Link, NewDelivery, NewEvent, Next, PushEnd, PushMark, PushOutcome,
+    Pushed, RecordWrite, Settings, SyncCommit,
 };
 use model::{FieldType, Fields, Kind, MatchKey, Provenance, Record, RecordId, Value, uuid_from};
 
@@ -60,6 +60,11 @@ async fn measure(ledger: &Arc<dyn Ledger>, name: &str, round: u8) -> Result<(), 
             ledger.commit(page).await?;
         }
         clock.report(&format!("{name}: records {what}"), PAGES * PAGE_RECORDS)?;
+        // The pushes that are owed now end, as after a batch that was written: with a row of each, and without.
+        let what = if version == 1 { "with a row" } else { "without" };
+        let clock = Clock::start()?;
+        let ended = end_pushes(ledger, round, version).await?;
+        clock.report(&format!("{name}: pushes ended {what}"), ended)?;
     }
     Ok(())
 }
@@ -98,6 +103,41 @@ async fn settle_all(ledger: &Arc<dyn Ledger>) -> Result<u64, Error> {
             next: Next::Delivered,
         });
         ledger.settle(None, attempts.collect()).await?;
+    }
+}
+
+async fn end_pushes(ledger: &Arc<dyn Ledger>, round: u8, version: u64) -> Result<u64, Error> {
+    let mut ended = 0;
+    loop {
+        let owed = ledger.pushes("hs", "deals", now(), BATCH).await?;
+        if owed.is_empty() {
+            return Ok(ended);
+        }
+        ended += owed.len() as u64;
+        let records: Vec<RecordId> = owed.iter().map(|push| push.record).collect();
+        let rows = records.iter().map(|record| Pushed {
+            record: *record,
+            version,
+            connection: "hs".into(),
+            object: "deals".into(),
+            external_id: record.uuid.simple().to_string(),
+            at: now(),
+            run: uuid(round, 0, 0).into(),
+            outcome: PushOutcome::Written,
+            detail: String::new(),
+        });
+        let links = ledger.links(&records).await?.into_iter().map(|link| Link {
+            connection: "hs".into(),
+            object: "deals".into(),
+            ..link
+        });
+        let commit = SyncCommit {
+            links: links.collect(),
+            pushed: if version == 1 { rows.collect() } else { Vec::new() },
+            ended: owed.into_iter().map(|push| (push, PushEnd::Done)).collect(),
+            ..SyncCommit::default()
+        };
+        ledger.commit(commit).await?;
     }
 }
 
@@ -190,6 +230,7 @@ fn a_record(id: RecordId, version: u64) -> RecordWrite {
         changed_at: now(),
         committed_at: now(),
         run: uuid(0, 0, 0).into(),
+        trace: uuid(0, 0, 0).simple().to_string(),
     });
     RecordWrite {
         read_version: version - 1,

@@ -17,7 +17,7 @@ use super::database::{Failure, Work, finish};
 use super::leases::held;
 use super::records::MATCHING;
 use super::rows::{self, column, text};
-use super::{Params, journal};
+use super::{Params, journal, journeys};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
 use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
@@ -46,6 +46,7 @@ impl Work for Commit {
         write_links(&transaction, &commit.links).await?;
         conflicts::write(&transaction, &commit.conflicts).await?;
         write_sending(&transaction, &commit.sending).await?;
+        journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;

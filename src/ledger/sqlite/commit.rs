@@ -3,7 +3,7 @@
 use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
-use super::{accept, conflicts, journal, leases, records, rows};
+use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
 use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark, Sought};
@@ -20,6 +20,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     write_links(connection, &commit.links)?;
     conflicts::write(connection, &commit.conflicts)?;
     write_sending(connection, &commit.sending)?;
+    journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;

@@ -130,6 +130,7 @@ pub(super) fn change(version: u64, path: &str) -> Change {
         changed_at: at(1),
         committed_at: at(3),
         run: run_id(1),
+        trace: "trace-1".into(),
     }
 }
 

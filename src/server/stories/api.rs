@@ -14,7 +14,7 @@ fn header(name: outbound::header::HeaderName, value: &str) -> HeaderMap {
     [(name, value.parse().unwrap())].into_iter().collect()
 }
 
-fn uuid(byte: u8) -> uuid::Uuid {
+pub(crate) fn uuid(byte: u8) -> uuid::Uuid {
     uuid_from("2026-11-23T05:00:00Z".parse().unwrap(), [byte; 10])
 }
 
@@ -63,6 +63,7 @@ pub(crate) async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
             changed_at: at,
             committed_at: at,
             run: RunId::from_uuid(uuid(99)),
+            trace: "0af7651916cd43dd8448eb211c80319c".into(),
         };
         commit.records.push(RecordWrite {
             record,
@@ -97,6 +98,7 @@ async fn a_record_shows_its_values_links_and_history() {
           "path": "name",
           "reason": "filled",
           "run": "run_01m83ccy40edht6rv3cdhp6rv3",
+          "trace": "0af7651916cd43dd8448eb211c80319c",
           "version": 1
         }
       ],
@@ -122,6 +124,7 @@ async fn a_record_shows_its_values_links_and_history() {
         "deleted_at": null,
         "fields": {
           "amount": {
+            "because": null,
             "said_by": {
               "changed_at": "2026-11-23T05:00:00Z",
               "connection": "crm",
@@ -134,6 +137,12 @@ async fn a_record_shows_its_values_links_and_history() {
             }
           },
           "name": {
+            "because": {
+              "rule": "filled",
+              "run": "run_01m83ccy40edht6rv3cdhp6rv3",
+              "trace": "0af7651916cd43dd8448eb211c80319c",
+              "version": 1
+            },
             "said_by": {
               "changed_at": "2026-11-23T05:00:00Z",
               "connection": "crm",

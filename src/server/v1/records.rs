@@ -9,6 +9,7 @@ use ledger::{Change, ConflictFilter, Link};
 use model::{Fields, Kind, Record, RecordId, stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sync::explained;
 
 use crate::Problem;
 use crate::key::Admin;
@@ -28,6 +29,16 @@ pub(crate) struct FieldView {
     value: Value,
     /// Who said so; nothing when it is not known.
     said_by: Option<SaidBy>,
+    /// The change that made it so; nothing when its history is not known, and in lists.
+    because: Option<Because>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Because {
+    version: u64,
+    rule: String,
+    run: String,
+    trace: String,
 }
 
 #[derive(Serialize)]
@@ -60,7 +71,14 @@ impl From<Record> for RecordView {
                 observed_at: said.observed_at,
             });
             let value = stored::to_json(value);
-            fields.insert(path, FieldView { value, said_by });
+            fields.insert(
+                path,
+                FieldView {
+                    value,
+                    said_by,
+                    because: None,
+                },
+            );
         }
         RecordView {
             id: record.id.to_string(),
@@ -118,6 +136,7 @@ pub(crate) struct ChangeView {
     changed_at: Timestamp,
     committed_at: Timestamp,
     run: String,
+    trace: String,
 }
 
 impl From<Change> for ChangeView {
@@ -133,6 +152,7 @@ impl From<Change> for ChangeView {
             changed_at: change.changed_at,
             committed_at: change.committed_at,
             run: change.run.to_string(),
+            trace: change.trace,
         }
     }
 }
@@ -179,14 +199,24 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
         ..ConflictFilter::default()
     };
     let conflicts = hub.ledger.list_conflicts(&filter, None, LIMIT_MAX).await?;
+    let mut record = RecordView::from(record);
+    let why = explained(&history);
+    for (path, field) in &mut record.fields {
+        field.because = why.get(path).map(|change| Because {
+            version: change.version,
+            rule: change.reason.clone(),
+            run: change.run.to_string(),
+            trace: change.trace.clone(),
+        });
+    }
     Ok(Json(RecordPage {
-        record: record.into(),
+        record,
         links: links.into_iter().map(LinkView::from).collect(),
         history: history.into_iter().map(ChangeView::from).collect(),
         conflicts: conflicts.into_iter().map(ConflictView::from).collect(),
     }))
 }
 
-fn read_id(text: &str) -> Result<RecordId, Problem> {
+pub(crate) fn read_id(text: &str) -> Result<RecordId, Problem> {
     text.parse().map_err(|bad| Problem::bad_request(format!("{bad}")))
 }

@@ -237,6 +237,12 @@ pass_on! { Conflicts {
     open_conflicts(records: &[RecordId]) -> Vec<Conflict>;
 } }
 
+pass_on! { Journeys {
+    pushed(record: RecordId, limit: usize) -> Vec<Pushed>;
+    owed_of(record: RecordId) -> Vec<Push>;
+    event_named(source: &str, dedupe: &str) -> Option<EventId>;
+} }
+
 pass_on! { Deliveries {
     accept(events: Vec<NewEvent>) -> Vec<Accepted>;
     due(endpoint: &str, now: Timestamp, limit: usize) -> Vec<Due>;

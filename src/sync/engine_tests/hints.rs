@@ -39,8 +39,8 @@ async fn what_is_named_is_read_by_its_id_and_nothing_else_is_asked() {
     let (_stage, shelf, engine) = read().await;
     shelf.edit("T1", "note", json!("news"));
     let new = shelf.put(json!({"name": "Fabrikam"}));
-    assert!(engine.hint("here", &hint("T1", "update")));
-    assert!(engine.hint("here", &hint(&new, "create")));
+    assert!(engine.hint("here", &hint("T1", "update"), "t"));
+    assert!(engine.hint("here", &hint(&new, "create"), "t"));
     let report = engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(
         (report.counts.read, report.counts.updated, report.counts.created),
@@ -56,27 +56,27 @@ async fn what_is_named_is_read_by_its_id_and_nothing_else_is_asked() {
 #[tokio::test]
 async fn a_hint_without_a_name_lets_the_cursor_read_on() {
     let (_stage, shelf, engine) = read().await;
-    engine.hint("here", &hint("T1", "update"));
-    engine.hint("here", &hint("", "update"));
+    engine.hint("here", &hint("T1", "update"), "t");
+    engine.hint("here", &hint("", "update"), "t");
     engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(shelf.calls(), ["GET ids", "GET changes"]);
     let elsewhere = Hint {
         object: "others".to_owned(),
         ..hint("T1", "update")
     };
-    assert!(!engine.hint("here", &elsewhere), "no sync wants them");
+    assert!(!engine.hint("here", &elsewhere, "t"), "no sync wants them");
 }
 
 #[tokio::test]
 async fn only_what_is_said_to_be_gone_and_does_not_answer_is_gone() {
     let (stage, shelf, engine) = read().await;
     // The first is there again, the second is invisible for a moment.
-    engine.hint("here", &hint("T1", "delete"));
+    engine.hint("here", &hint("T1", "delete"), "t");
     shelf.take("T2");
-    engine.hint("here", &hint("T2", "update"));
+    engine.hint("here", &hint("T2", "update"), "t");
     let report = engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(report.counts.gone, 0);
-    engine.hint("here", &hint("T2", "delete"));
+    engine.hint("here", &hint("T2", "delete"), "t");
     let report = engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(report.counts.gone, 1);
     assert_eq!(stage.links("Contoso").await, [("here".into(), "T2".into(), true)]);
@@ -90,7 +90,7 @@ async fn only_what_is_said_to_be_gone_and_does_not_answer_is_gone() {
 async fn what_could_not_be_read_is_named_again() {
     let (_stage, shelf, engine) = read().await;
     shelf.edit("T1", "note", json!("news"));
-    engine.hint("here", &hint("T1", "update"));
+    engine.hint("here", &hint("T1", "update"), "t");
     shelf.be_unwell(true);
     engine.pull("here", "things", Depth::Named).await.unwrap_err();
     shelf.be_unwell(false);
@@ -103,7 +103,7 @@ async fn what_could_not_be_read_is_named_again() {
 async fn what_cannot_be_read_by_its_id_is_left_to_the_cursor() {
     let (_stage, shelf, engine) = read().await;
     shelf.edit("T1", "note", json!("news"));
-    engine.hint("here", &hint("T1", "update"));
+    engine.hint("here", &hint("T1", "update"), "t");
     shelf.refuse_after(0);
     let report = engine.pull("here", "things", Depth::Named).await.unwrap();
     assert_eq!(report.counts.updated, 1);

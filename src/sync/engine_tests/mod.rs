@@ -5,6 +5,7 @@ mod dispute;
 mod duplicates;
 pub(crate) mod held;
 mod hints;
+mod journeys;
 mod lanes;
 mod left_out;
 mod meeting;

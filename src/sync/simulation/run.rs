@@ -444,7 +444,7 @@ impl Run {
             merged_from: Vec::new(),
         };
         let node = self.chance.below(NODES);
-        self.nodes[node].engine.hint(at, &hint);
+        self.nodes[node].engine.hint(at, &hint, "");
     }
 
     /// A process of the hub dies and begins anew; what it had asked for may still be carried out.
