@@ -1,6 +1,6 @@
 //! Push: what a connection is owed, written as the difference to what it holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -168,6 +168,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let limit = self.batch(system, place).await?;
+        let mut looked = BTreeSet::new();
         for number in 1..=BATCHES_MAX {
             let now = self.world.now();
             let pushes = self
@@ -188,6 +189,14 @@ impl Engine {
                     report.look_again(when);
                     return Ok(());
                 }
+            }
+            let unread = self.unread(&owed.records, &owed.links, &mut looked);
+            let reads = self.plan.of(place.connection, place.object).any(|sync| sync.pull);
+            if reads && !unread.is_empty() && system.reads_by_id(place.object) {
+                let fields = self.fields_of(system, place);
+                self.absorb_ids(system, place, &fields, &unread, &HashMap::new(), report)
+                    .await?;
+                continue;
             }
             // One that is new takes those along that were tried before.
             let lane = match owed.pushes.iter().all(|push| push.attempts > 0) {

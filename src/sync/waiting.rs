@@ -4,11 +4,11 @@
 //! and all other fields flow. What either side says meanwhile moves the conflict on. It closes by itself when both sides
 //! come to the same value, when the system goes back to what was agreed on, or when a rule decides that did not before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use ledger::{Conflict, ConflictState, LedgerError, SyncCommit};
-use model::merge::{Merged, Winner};
+use ledger::{Conflict, ConflictState, LedgerError, Link, SyncCommit};
+use model::merge::{Merged, Policy, Winner};
 use model::{ConflictId, Fields, Record, RecordId, Value, stored, uuid_from};
 use serde_json::Value as Json;
 
@@ -109,6 +109,31 @@ impl Engine {
             waiting.0.entry(conflict.record).or_default().push(conflict);
         }
         Ok(waiting)
+    }
+
+    /// Linked objects that are to be read before their records are written: what a person is to decide about would be
+    /// written, and a change of theirs that nobody has read yet would be lost by that. Those that were looked at already
+    /// are left out.
+    pub(crate) fn unread(
+        &self,
+        records: &BTreeMap<RecordId, Record>,
+        links: &HashMap<RecordId, Link>,
+        looked: &mut BTreeSet<RecordId>,
+    ) -> Vec<String> {
+        let mut ids = Vec::new();
+        for (id, link) in links.iter().filter(|(_, link)| !link.gone) {
+            let (Some(record), Some(seen)) = (records.get(id), &link.base) else {
+                continue;
+            };
+            let policies = self.plan.rules.policies.get(&record.kind());
+            let by_hand = policies.into_iter().flat_map(|policies| &policies.0);
+            let by_hand = by_hand.filter(|(_, policy)| **policy == Policy::Manual);
+            let mut differ = by_hand.filter(|(path, _)| record.fields.get(path) != seen.get(path));
+            if differ.next().is_some() && looked.insert(*id) {
+                ids.push(link.external_id.clone());
+            }
+        }
+        ids
     }
 
     /// Writes down what a merge decided or left to a person, and what it means for conflicts that wait already.

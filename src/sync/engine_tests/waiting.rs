@@ -7,6 +7,7 @@ use model::merge::Policy;
 use serde_json::json;
 
 use super::dispute::Dispute;
+use crate::Depth;
 
 #[tokio::test]
 async fn each_side_keeps_its_value_and_everything_else_flows() {
@@ -131,4 +132,31 @@ async fn a_rule_that_is_made_meanwhile_decides_when_the_object_is_next_heard_of(
         (ConflictState::Decided, "owner", "theirs")
     );
     assert_eq!(dispute.notes().await, ["theirs", "theirs", "theirs"]);
+}
+
+#[tokio::test]
+async fn what_nobody_has_read_yet_is_read_before_it_would_be_written_over() {
+    let dispute = Dispute::begin().await;
+    dispute.there.edit(&dispute.id_there, "note", json!("ours"));
+    dispute.sync().await;
+    // Both change it once more, and only one of them is heard of.
+    dispute.here.edit(&dispute.id_here, "note", json!("new here"));
+    dispute.there.edit(&dispute.id_there, "note", json!("new there"));
+    dispute.engine.pull("here", "things", Depth::All).await.unwrap();
+    dispute.there.forget_calls();
+    dispute.engine.push("there", "things").await.unwrap();
+    assert_eq!(dispute.there.calls(), ["GET ids"]);
+    assert_eq!(dispute.notes().await, ["new here", "new here", "new there"]);
+    let found = dispute.conflicts().await.pop().unwrap();
+    assert!(found.is_open());
+    assert_eq!([&found.base, &found.theirs], ["ours", "new there"]);
+    // Where they have not changed it, it is read and then written.
+    dispute.there.edit(&dispute.id_there, "note", json!("new here"));
+    dispute.sync().await;
+    dispute.here.edit(&dispute.id_here, "note", json!("newer here"));
+    dispute.engine.pull("here", "things", Depth::All).await.unwrap();
+    dispute.there.forget_calls();
+    dispute.engine.push("there", "things").await.unwrap();
+    assert_eq!(dispute.there.calls(), ["GET ids", "PATCH"]);
+    assert_eq!(dispute.notes().await, ["newer here", "newer here", "newer here"]);
 }
