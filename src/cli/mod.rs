@@ -18,6 +18,7 @@ mod new;
 mod out;
 mod plan;
 mod progress;
+mod reconcile;
 mod record;
 mod rounds;
 mod runs;

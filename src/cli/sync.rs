@@ -7,6 +7,7 @@ use sync::{Counts, GONE_MAX_PERCENT};
 
 use super::out::table;
 use super::progress::{Progress, span};
+use super::reconcile;
 use super::rounds::{ROUNDS_MAX, Rounds, Tally, explain, pulled};
 use super::runs::{self, per_thousand};
 use super::serve::stop_signal;
@@ -90,6 +91,18 @@ pub(crate) enum SyncCommand {
         #[arg(long, value_name = "PERCENT", default_value_t = GONE_MAX_PERCENT, value_parser = clap::value_parser!(u8).range(0..=100))]
         gone_max_percent: u8,
     },
+    /// Compare everything once more, in the hope to find nothing: what differs is told by field, and healed.
+    ///
+    /// Reads all of an object in the lane of complete readings, so that news comes first, and asks for all that is linked by
+    /// its id where the system can be asked so. It goes on where an interrupted one stopped.
+    #[command(
+        after_help = "Examples:\n  interconnect sync reconcile\n  interconnect sync reconcile --connection crm --json"
+    )]
+    Reconcile {
+        /// Only this connection.
+        #[arg(long, value_name = "NAME")]
+        connection: Option<String>,
+    },
     /// The syncs that are configured, and how far each has read.
     List,
     /// What ran lately: what it changed, what it cost in calls, what stopped it.
@@ -137,6 +150,9 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
             object,
             gone_max_percent,
         } => census(&hub, connection, object.as_deref(), *gone_max_percent, out).await,
+        SyncCommand::Reconcile { connection } => {
+            Box::pin(reconcile::run(&hub, connection.as_deref(), out)).await
+        }
         SyncCommand::List => match list(&hub, out).await {
             Ok(exit) => exit,
             Err(error) => out.fail(&error.to_string()),

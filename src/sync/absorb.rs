@@ -12,6 +12,7 @@ use model::{RecordId, RunId};
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::merges::merged_ids;
 use crate::missing::Missing;
+use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
 use crate::settle::{base_of, forward};
 use crate::stop::What;
@@ -33,6 +34,8 @@ pub(crate) struct Place<'a> {
     pub(crate) missing: &'a Missing,
     /// What came with it.
     pub(crate) trace: &'a Trace,
+    /// What differs that should have been seen, while everything is compared.
+    pub(crate) drift: Option<&'a Drift>,
 }
 
 /// Objects to absorb, in one transaction.
@@ -183,7 +186,7 @@ impl Engine {
         let parked = self.parked_keys(place).await?;
         report.counts.read += batch.objects.len() as u64;
 
-        let (mut arrivals, mut doubtful) = (Vec::new(), Vec::new());
+        let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
         for object in batch.objects {
             let known = linked.remove(&object.id);
             // Nobody need decide about what is no more.
@@ -203,6 +206,14 @@ impl Engine {
             }
             if let Some(arrival) = self.arrive(place, object, known, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);
+                if !parked.contains(&object.id) {
+                    drift.extend(drifted(
+                        place,
+                        object,
+                        arrival.known.as_ref(),
+                        Some(&arrival.wire),
+                    ));
+                }
                 arrivals.push(arrival);
                 arrivals.extend(moved_on);
             }
@@ -247,6 +258,7 @@ impl Engine {
             };
             self.ledger.commit(counted).await?;
         }
+        tell(place, drift);
         if let Some(written) = written {
             self.foresee_records(place, &written).await?;
         }

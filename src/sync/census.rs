@@ -145,6 +145,7 @@ impl Engine {
             lease: &lease,
             missing: &missing,
             trace: &trace,
+            drift: None,
         };
         let mut standing = Some(Standing::begin(self.world.now()));
         let mut result = Ok(());

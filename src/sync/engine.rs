@@ -199,13 +199,16 @@ impl Engine {
     ) -> Result<(), SyncError> {
         let error = match result {
             Ok(()) if report.halted.is_some() => report.halted.clone().unwrap_or_default(),
-            Ok(()) if !report.counts.changed_anything() => return Ok(()),
+            Ok(()) if !report.counts.changed_anything() && direction != "reconcile" => return Ok(()),
             Ok(()) => String::new(),
             // The standing of the connection tells it once, not every look a run.
             Err(SyncError::Taken | SyncError::Stopped { .. }) => return Ok(()),
             Err(error) => error.to_string(),
         };
-        let counts = report.counts.to_json();
+        let mut counts = report.counts.to_json();
+        if !report.drift.is_empty() {
+            counts["drift"] = serde_json::json!(report.drift);
+        }
         let run = ledger::Run {
             id: run,
             connection: connection.to_owned(),

@@ -85,6 +85,7 @@ impl Engine {
                 lease: &lease,
                 missing: &missing,
                 trace: &trace,
+                drift: None,
             };
             let mut result = self.pull_pages(system, place, depth, report).await;
             // What changed comes first.

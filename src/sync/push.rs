@@ -141,6 +141,7 @@ impl Engine {
                 lease: &lease,
                 missing: &missing,
                 trace: &trace,
+                drift: None,
             };
             let result = self.push_batches(system, place, report).await;
             let learned = self.learn_missing(connection, object, &mut missing, result).await;

@@ -1,6 +1,6 @@
 //! [`Report`]: what a pull or a push came to, and what it makes worth looking at next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use connector::{CallCount, Lane};
 use jiff::Timestamp;
@@ -106,6 +106,8 @@ pub struct Report {
     pub again: Option<Timestamp>,
     /// Why it ended early, for a person: a stop limit, or somebody wanted so.
     pub halted: Option<String>,
+    /// What had not been seen although it should have been, by field; only where everything is compared.
+    pub drift: BTreeMap<String, u64>,
     /// What was read on the way, as a run of its own.
     pub(crate) beside: Counts,
 }

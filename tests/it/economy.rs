@@ -83,3 +83,21 @@ fn a_thousand_changes_cost_a_handful_of_calls_and_silence_costs_two_an_object() 
         assert!(calls(&idle, object) <= 2, "{object}: {idle:#}");
     }
 }
+
+#[test]
+fn a_reconciliation_of_systems_that_agree_finds_nothing() {
+    let stage = Stage::new("sqlite:hub.db");
+    stage.fill();
+    the_second_is_over();
+    stage.folder.run(&["sync", "run"], &stage.env);
+    the_second_is_over();
+    let found = json_of(&stage.folder.run(&["sync", "reconcile", "--json"], &stage.env));
+    let objects = found["data"].as_array().expect("a list");
+    assert_eq!((objects.len(), &found["errors"]), (4, &json!([])), "{found:#}");
+    for object in objects {
+        assert_eq!(object["drift"], json!({}), "{found:#}");
+        assert!(object["counts"]["read"].as_u64() >= Some(12), "{found:#}");
+    }
+    let runs = json_of(&stage.folder.run(&["sync", "runs", "--json"], &stage.env));
+    assert!(runs.to_string().contains("\"reconcile\""), "{runs:#}");
+}

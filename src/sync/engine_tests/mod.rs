@@ -10,6 +10,7 @@ mod lanes;
 mod left_out;
 mod meeting;
 mod merges;
+mod reconciling;
 mod resolving;
 mod shelf;
 mod stage;

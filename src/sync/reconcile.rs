@@ -1,0 +1,218 @@
+//! Reconciling: everything is compared once more, in the hope that nothing is found.
+//!
+//! What changed is read as it changes; a *reconciliation* reads all of an object beside that and looks for *drift*: what
+//! differs although the ordinary reading should have seen it long ago. What it finds is told, field by field, and healed as
+//! any other change is. It reads in the lane of complete readings, keeps its place beside the cursor, and lets go of the
+//! object between two slices, so that news is never held up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use connector::{Connection, Lane, Object};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Cursor, Linked};
+use serde_json::{Value as Json, json};
+
+use crate::absorb::{Batch, Place};
+use crate::engine::SyncError;
+use crate::rehearsal::Way;
+use crate::{Depth, Engine, GONE_MAX_PERCENT, Report};
+
+/// Behind the object's name where the place of a reconciliation is kept.
+const RECONCILE: &str = "#reconcile";
+/// Pages of one slice.
+const PAGES_MAX: usize = 20;
+/// How old a change must be that the ordinary reading should have seen: systems show changes late, in their listings too.
+const SEEN_AFTER_MS: i64 = 600_000;
+/// Under which name it is told that an object was not known at all.
+pub const UNKNOWN_OBJECT: &str = "(not known)";
+/// Under which name it is told that an object was gone.
+pub const GONE_OBJECT: &str = "(gone)";
+
+/// What differs, by field, as far as it is found.
+pub(crate) struct Drift {
+    /// Changes before this moment should have been seen.
+    before: Timestamp,
+    found: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Drift {
+    fn add(&self, fields: Vec<String>) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for field in fields {
+            *found.entry(field).or_default() += 1;
+        }
+    }
+
+    fn told(&self) -> BTreeMap<String, u64> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The fields in which an object differs from what was last seen, where that should have been seen before.
+pub(crate) fn drifted(
+    place: Place<'_>,
+    object: &Object,
+    known: Option<&Linked>,
+    wire: Option<&Json>,
+) -> Vec<String> {
+    let Some(drift) = place.drift else {
+        return Vec::new();
+    };
+    if object.modified.is_some_and(|modified| modified >= drift.before) {
+        return Vec::new();
+    }
+    let (Some(known), Some(wire)) = (known, wire.and_then(Json::as_object)) else {
+        return vec![UNKNOWN_OBJECT.to_owned()];
+    };
+    let seen = known.link.wire.as_ref().and_then(Json::as_object);
+    let seen = |field: &str| seen.and_then(|seen| seen.get(field)).unwrap_or(&Json::Null);
+    let differs = |field: &&String| *seen(field) != wire[*field];
+    wire.keys().filter(differs).cloned().collect()
+}
+
+/// Tells what was found once it is committed.
+pub(crate) fn tell(place: Place<'_>, drifted: Vec<String>) {
+    if let Some(drift) = place.drift {
+        drift.add(drifted);
+    }
+}
+
+impl Engine {
+    /// Compares all of an object with what is known of it, from where the last one stopped; what differs is absorbed.
+    /// Everything that changed is read first, and all that is linked is asked for at the end.
+    pub async fn reconcile(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
+        let (run, started) = (self.new_run(), self.world.now());
+        let mut report = Report::default();
+        let result = self.reconcile_all(connection, object, run, &mut report).await;
+        let result = Self::ended_early(result, &mut report);
+        let result = self.watched(connection, result).await;
+        self.note(run, (connection, object, "reconcile"), started, &report, &result)
+            .await?;
+        result?;
+        if report.halted.is_some() {
+            return Ok(report);
+        }
+        // What is told of deletions is told by the census.
+        if self.known(connection, object)?.reads_by_id(object) {
+            let census = Box::pin(self.census(connection, object, GONE_MAX_PERCENT)).await?;
+            if census.counts.gone > 0 {
+                report.drift.insert(GONE_OBJECT.to_owned(), census.counts.gone);
+            }
+            report.add_beside(census);
+        }
+        report.counts.add(&std::mem::take(&mut report.beside));
+        if !report.drift.is_empty() {
+            tracing::warn!(connection, object, drift = ?report.drift, "a reconciliation found what had not been seen");
+        }
+        Ok(report)
+    }
+
+    async fn reconcile_all(
+        &self,
+        connection: &str,
+        object: &str,
+        run: model::RunId,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        loop {
+            let pulled = Box::pin(self.pull(connection, object, Depth::Changed)).await?;
+            let again = pulled.again.is_some_and(|again| again <= self.world.now());
+            report.add_beside(pulled);
+            if report.halted.is_some() {
+                return Ok(());
+            }
+            if !again {
+                break;
+            }
+        }
+        let seen = SignedDuration::from_millis(SEEN_AFTER_MS);
+        let drift = Drift {
+            before: self.world.now().checked_sub(seen).unwrap_or(Timestamp::MIN),
+            found: Mutex::default(),
+        };
+        let system = Arc::new(self.ready(connection, object).await?.counted());
+        let mut result = Ok(true);
+        while let Ok(true) = result {
+            result = self.reconcile_slice(&system, object, run, &drift, report).await;
+        }
+        self.called(&system, object, Way::In, report);
+        report.drift = drift.told();
+        result.map(drop)
+    }
+
+    /// Compares some pages; says whether there are more.
+    async fn reconcile_slice(
+        &self,
+        system: &Arc<Connection>,
+        object: &str,
+        run: model::RunId,
+        drift: &Drift,
+        report: &mut Report,
+    ) -> Result<bool, SyncError> {
+        let connection = system.name();
+        let lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let missing = self.missing(connection, object).await?;
+        let trace = self.trace();
+        let place = Place {
+            connection,
+            object,
+            run,
+            lease: &lease,
+            missing: &missing,
+            trace: &trace,
+            drift: Some(drift),
+        };
+        let result = self.reconcile_pages(system, place, report).await;
+        self.ledger.release(&lease).await?;
+        result
+    }
+
+    async fn reconcile_pages(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        report: &mut Report,
+    ) -> Result<bool, SyncError> {
+        let fields = self.fields_of(system, place);
+        let name = format!("{}{RECONCILE}", place.object);
+        let stored = self.ledger.cursor(place.connection, &name).await?;
+        let under_way = stored
+            .map(|cursor| cursor.position)
+            .filter(|position| !position.is_null());
+        let mut position = under_way.map(|position| position["at"].clone());
+        let reading = system.in_lane(Lane::Backfill);
+        for _ in 0..PAGES_MAX {
+            self.keep_going(place, Way::In).await?;
+            let asked_at = self.world.now();
+            let page = reading.changes(place.object, &fields, position.as_ref()).await;
+            let page = page.map_err(|failure| SyncError::System {
+                connection: place.connection.to_owned(),
+                failure,
+            })?;
+            self.keep(place.lease).await?;
+            let cursor = Cursor {
+                position: match page.more {
+                    true => json!({"at": page.cursor}),
+                    false => Json::Null,
+                },
+                complete_at: None,
+                round_at: None,
+                stored_at: self.world.now(),
+            };
+            let batch = Batch {
+                objects: &page.objects,
+                adopt: &HashMap::new(),
+                asked_at,
+                by_id: false,
+                cursor: Some((&name, cursor)),
+            };
+            self.absorb(system, place, batch, report).await?;
+            if !page.more {
+                return Ok(false);
+            }
+            position = Some(page.cursor);
+        }
+        Ok(true)
+    }
+}
