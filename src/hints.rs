@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use connector::Hint;
 use queue::{Job, Nudge, Queue, QueueError};
-use sync::{Engine, Resolved};
+use sync::{Engine, Report, Resolved};
 
 /// What a decision makes worth looking at.
 pub(crate) fn nudges_of(resolved: &Resolved) -> Vec<Nudge> {
@@ -16,6 +16,22 @@ pub(crate) fn nudges_of(resolved: &Resolved) -> Vec<Nudge> {
     let endpoints = resolved.endpoints.iter().cloned();
     pushes
         .chain(endpoints.map(|endpoint| Nudge::now(Job::Deliver { endpoint })))
+        .collect()
+}
+
+/// What an action makes worth looking at: what is owed is written, and what is to be read again is read.
+pub(crate) fn nudges_after(report: &Report) -> Vec<Nudge> {
+    let owed = report.owed.iter().cloned();
+    let jobs = owed.flat_map(|(connection, object)| {
+        let (at, of) = (connection.clone(), object.clone());
+        let pull = Job::Pull {
+            connection: at,
+            object: of,
+        };
+        [Nudge::now(pull), Nudge::now(Job::Push { connection, object })]
+    });
+    let endpoints = report.endpoints.iter().cloned();
+    jobs.chain(endpoints.map(|endpoint| Nudge::now(Job::Deliver { endpoint })))
         .collect()
 }
 

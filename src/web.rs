@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ledger::Conflict;
 use queue::Queue;
 use server::{Decisions, HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
-use sync::{Decision, Engine, Unresolved};
+use sync::{Act, ActionError, Decision, Done, Engine, Unresolved};
 
 use crate::config::Limits;
 use crate::hub::{Hub, StartError};
@@ -140,6 +140,14 @@ impl Decisions for Desk {
             tracing::warn!(%error, "the queue did not take a nudge");
         }
         Ok(resolved.conflict)
+    }
+
+    async fn act(&self, by: &str, act: &Act) -> Result<Done, ActionError> {
+        let done = self.engine.act(by, act).await?;
+        if let Err(error) = self.queue.nudge(&crate::hints::nudges_after(&done.report)).await {
+            tracing::warn!(%error, "the queue did not take a nudge");
+        }
+        Ok(done)
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn measure() -> Measured {
     let context = Context {
         currency: Currency::parse("EUR").ok(),
         country: Some("DE"),
+        agreed: None,
     };
     let partner = RecordId::new(Kind::Partner, uuid_from(Timestamp::UNIX_EPOCH, [7; 10]));
     let resolve = |_: &str, _: &str| Some(partner);

@@ -4,6 +4,7 @@
 //! How a command ended is its exit code, see [`Exit`].
 
 mod account;
+mod action;
 mod check;
 mod conflict;
 mod connection;
@@ -20,6 +21,7 @@ mod plan;
 mod progress;
 mod reconcile;
 mod record;
+mod review;
 mod rounds;
 mod runs;
 mod sandbox;
@@ -143,12 +145,18 @@ enum Command {
     /// Keep systems in agreement.
     #[command(subcommand)]
     Sync(sync::SyncCommand),
-    /// Look at records.
+    /// Records, and which objects are theirs.
     #[command(subcommand)]
     Record(record::RecordCommand),
     /// What two sides changed alike: look at it, decide, make a rule of it.
     #[command(subcommand)]
     Conflict(conflict::ConflictCommand),
+    /// What waits for a person because a rule cannot tell: look at it, decide.
+    #[command(subcommand)]
+    Review(review::ReviewCommand),
+    /// What persons did with records, and taking it back.
+    #[command(subcommand)]
+    Action(action::ActionCommand),
     /// Look at webhooks on their way out.
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
@@ -224,6 +232,8 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Conflict(command) => conflict::run(&command, common, out).await,
+        Command::Review(command) => review::run(&command, common, out).await,
+        Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),

@@ -10,6 +10,7 @@ use model::{Kind, Record, RecordId, stored};
 use serde_json::{Map, Value as Json, json};
 use sync::{Which, explained};
 
+use super::action::{self, LinkArgs, MergeArgs, UnlinkArgs, UnmergeArgs};
 use super::out::table;
 use super::{Common, Exit, Out, conflict};
 use crate::hub;
@@ -59,28 +60,60 @@ pub(crate) enum RecordCommand {
         #[arg(long, value_name = "ID")]
         after: Option<String>,
     },
+    /// Make an object a record's: it is read, and its values flow.
+    #[command(
+        after_help = "Example:\n  interconnect record link ptn_01h455vb4pex5vsknk084sn02q crm/Account/0015g00000XyZ"
+    )]
+    Link(LinkArgs),
+    /// Take an object away from its record; it stays where it is, and does not find back.
+    #[command(
+        after_help = "Examples:\n  interconnect record unlink ptn_01h455vb4pex5vsknk084sn02q crm\n  \
+        interconnect record unlink ptn_01h455vb4pex5vsknk084sn02q crm/Account --ignore"
+    )]
+    Unlink(UnlinkArgs),
+    /// Make two records one: values, objects, and whatever refers to the one that goes, at every system.
+    #[command(
+        after_help = "Examples:\n  interconnect record merge ptn_01h455vb4pex5vsknk084sn02q ptn_01h2xcejqtf2nbrexx3vqjhp41\n  \
+        interconnect record merge ptn_01h45… ptn_01h2x… --stay crm/Account/0015g00000XyZ"
+    )]
+    Merge(MergeArgs),
+    /// Make a record its own again that was merged into another one.
+    #[command(after_help = "Example:\n  interconnect record unmerge ptn_01h2xcejqtf2nbrexx3vqjhp41")]
+    Unmerge(UnmergeArgs),
 }
 
 pub(crate) async fn run(command: &RecordCommand, common: &Common, out: &Out) -> Exit {
-    let ledger = match hub::open_ledger(&common.config, out).await {
-        Ok(ledger) => ledger,
-        Err(exit) => return exit,
-    };
-    let done = match command {
-        RecordCommand::Show { id, history } => show(&*ledger, id, *history, out).await,
-        RecordCommand::Journey { id, version, trace } => {
-            let which = match (version, trace) {
-                (Some(version), _) => Which::Version(*version),
-                (None, Some(trace)) => Which::Trace(trace.clone()),
-                (None, None) => Which::Last,
-            };
-            journey::run(&*ledger, id, &which, out).await
-        }
-        RecordCommand::List { kind, limit, after } => {
-            list(&*ledger, kind, usize::from(*limit), after.as_deref(), out).await
-        }
-    };
-    done.unwrap_or_else(|error| out.fail(&error))
+    match command {
+        RecordCommand::Link(args) => action::link(args, common, out).await,
+        RecordCommand::Unlink(args) => action::unlink(args, common, out).await,
+        RecordCommand::Merge(args) => action::merge(args, common, out).await,
+        RecordCommand::Unmerge(args) => action::unmerge(args, common, out).await,
+        RecordCommand::Show { id, history } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => show(&*ledger, id, *history, out)
+                .await
+                .unwrap_or_else(|error| out.fail(&error)),
+            Err(exit) => exit,
+        },
+        RecordCommand::Journey { id, version, trace } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => {
+                let which = match (version, trace) {
+                    (Some(version), _) => Which::Version(*version),
+                    (None, Some(trace)) => Which::Trace(trace.clone()),
+                    (None, None) => Which::Last,
+                };
+                let told = journey::run(&*ledger, id, &which, out).await;
+                told.unwrap_or_else(|error| out.fail(&error))
+            }
+            Err(exit) => exit,
+        },
+        RecordCommand::List { kind, limit, after } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => {
+                let listed = list(&*ledger, kind, usize::from(*limit), after.as_deref(), out).await;
+                listed.unwrap_or_else(|error| out.fail(&error))
+            }
+            Err(exit) => exit,
+        },
+    }
 }
 
 async fn list(
@@ -199,13 +232,14 @@ fn document(record: &Record, history: &[Change]) -> Json {
     json!({
         "id": record.id.to_string(), "kind": record.kind().name(), "version": record.version,
         "created_at": record.created_at.to_string(), "updated_at": record.updated_at.to_string(),
-        "deleted_at": record.deleted_at.map(|at| at.to_string()), "fields": fields,
+        "deleted_at": record.deleted_at.map(|at| at.to_string()),
+        "merged_into": record.merged_into.map(|into| into.to_string()), "fields": fields,
     })
 }
 
 fn link_json(link: &Link) -> Json {
     json!({"connection": link.connection, "object": link.object, "external_id": link.external_id,
-        "gone": link.gone, "seen_at": link.seen_at.to_string(), "holds": link.wire})
+        "gone": link.gone, "ignored": link.ignored, "seen_at": link.seen_at.to_string(), "holds": link.wire})
 }
 
 fn change_json(change: &Change) -> Json {
@@ -220,6 +254,9 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
         "{}  version {}, changed {}\n\n",
         record.id, record.version, record.updated_at
     );
+    if let Some(into) = record.merged_into {
+        let _ = write!(text, "merged into {into}; what it was before:\n\n");
+    }
     let why = explained(history);
     let row = |(path, value): (&'static str, &model::Value)| {
         let said = record.provenance.get(path);
@@ -241,7 +278,11 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
         &rows,
     ));
     let row = |link: &Link| {
-        let state = if link.gone { "gone" } else { "linked" };
+        let state = match (link.ignored, link.gone) {
+            (true, _) => "ignored",
+            (false, true) => "gone",
+            (false, false) => "linked",
+        };
         vec![
             link.connection.clone(),
             link.object.clone(),

@@ -177,6 +177,7 @@ async fn live(mapping: &Mapping, id: &str, name: &str, common: &Common, out: &Ou
     let context = Context {
         currency: currency.and_then(|code| Currency::parse(code).ok()),
         country: account.config.country.as_deref(),
+        agreed: None,
     };
     let title = format!("{} {id} of {name}", mapping.object());
     Ok(of_object(&title, mapping, &object.body, context))

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
-use model::Kind;
 use model::merge::Policy;
+use model::{Confidence, Kind, MatchRule};
 use sync::{STOP_PER_MS, StopLimits};
 
 use super::partners::is_name;
@@ -57,8 +57,8 @@ pub struct SyncConfig {
 /// Rules of a kind of record.
 #[derive(Clone, Debug, Default)]
 pub struct RecordRules {
-    /// Lists of fields by which records meet.
-    pub matching: Option<Vec<Vec<&'static str>>>,
+    /// The rules by which records meet.
+    pub matching: Option<Vec<MatchRule>>,
     /// Who wins, by field.
     pub policies: BTreeMap<&'static str, Policy>,
 }
@@ -282,21 +282,44 @@ pub(super) fn records(
     rules
 }
 
-fn matching(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Vec<Vec<&'static str>> {
+fn matching(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Vec<MatchRule> {
     let source = fields.source();
     let rules = fields.list("match", report).iter();
     rules
-        .map(|rule| {
-            let paths = match &rule.value {
-                diagnostic::Value::List(paths) => paths.as_slice(),
-                _ => std::slice::from_ref(rule),
-            };
-            let paths = paths.iter();
-            paths
-                .filter_map(|node| field(kind, node.text().unwrap_or_default(), node.place, source, report))
-                .collect()
-        })
+        .filter_map(|rule| match_rule(kind, rule, source, report))
         .collect()
+}
+
+/// A list of fields, or one, that are certain together; or both said by name.
+fn match_rule(kind: Kind, rule: &Node, source: &Source, report: &mut Report) -> Option<MatchRule> {
+    let paths = |node: &Node, report: &mut Report| {
+        let paths = match &node.value {
+            diagnostic::Value::List(paths) => paths.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let paths = paths.iter();
+        paths
+            .filter_map(|node| field(kind, node.text().unwrap_or_default(), node.place, source, report))
+            .collect()
+    };
+    if !matches!(rule.value, diagnostic::Value::Map(_)) {
+        return Some(MatchRule {
+            fields: paths(rule, report),
+            confidence: Confidence::Certain,
+        });
+    }
+    let mut fields = Fields::open(rule, "a rule by which records meet", source, report)?;
+    let words = [Confidence::Certain, Confidence::Probable].map(|one| (one.word(), one));
+    let confidence = fields.optional_choice("confidence", &words, report);
+    let named: Vec<Node> = fields.list("fields", report).to_vec();
+    fields.finish(report);
+    Some(MatchRule {
+        fields: named
+            .iter()
+            .flat_map(|node| paths(node, report))
+            .collect::<Vec<_>>(),
+        confidence: confidence.unwrap_or(Confidence::Certain),
+    })
 }
 
 fn field(kind: Kind, path: &str, place: Place, source: &Source, report: &mut Report) -> Option<&'static str> {

@@ -257,6 +257,8 @@ pub struct SyncCommit {
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
     /// connection and object: a link that would be a second one replaces the first.
     pub links: Vec<Link>,
+    /// Links to delete, by connection, object and external id, before others are written.
+    pub forgotten: Vec<(String, String, String)>,
     /// Conflicts that are new, or that replace what is known under their id while that is open. One that was closed
     /// meanwhile, and a second open one of the same record, field, connection and object, make the whole commit stale.
     pub conflicts: Vec<Conflict>,

@@ -23,6 +23,7 @@ pub(crate) struct Folded {
     pub(crate) records: Vec<Written>,
     /// By connection, object and external id; also unique by connection, object and record.
     pub(crate) links: Vec<Link>,
+    pub(crate) forgotten: Vec<(String, String, String)>,
     /// Those that are closed first, so that another may take their place; then by id.
     pub(crate) conflicts: Vec<Conflict>,
     /// By connection, object and record.
@@ -62,6 +63,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         sought: fold_sought(commit.sought),
         records: fold_records(commit.records)?,
         links: fold_links(commit.links),
+        forgotten: commit.forgotten,
         conflicts: fold_conflicts(commit.conflicts),
         marks: fold_marks(commit.marks),
         sending: commit.sending,

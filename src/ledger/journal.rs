@@ -19,7 +19,7 @@ pub struct Action {
     pub at: Timestamp,
     /// Who: a name as it was given.
     pub by: String,
-    /// What: `link`, `unlink`, `merge`, `create`, `dismiss`, `undo`.
+    /// What: `link`, `unlink`, `merge`, `create`, `dismiss`, `census`, `undo`.
     pub verb: String,
     /// The records that it is about.
     pub records: Vec<RecordId>,

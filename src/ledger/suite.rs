@@ -96,6 +96,7 @@ macro_rules! everywhere {
                 what_a_refused_commit_did_is_not_in_the_journal
                 who_refers_to_a_record_is_found
                 a_record_that_was_merged_away_is_still_found_by_its_keys
+                a_link_that_is_forgotten_is_nobodys
                 what_is_ignored_is_not_asked_for_nor_owed;
             accepting:
                 what_a_source_says_twice_is_a_duplicate

@@ -3,7 +3,7 @@
 use model::{Fields, RecordId, Value};
 use serde_json::{Map, Value as Json};
 
-use crate::create::{Refer, Refused, Writing, written_as};
+use crate::create::{Refused, Writing, written_as};
 use crate::get::{Read, Reading, ids};
 use crate::lens::Codec;
 use crate::line::{Direction, Line};
@@ -146,7 +146,7 @@ fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing,
         return;
     }
     if let (Some(reading), Some(held)) = (reading, held.filter(|_| !held_blank))
-        && holds(line, value, held, reading, writing.refer)
+        && holds(line, value, held, reading, writing)
     {
         return;
     }
@@ -205,7 +205,7 @@ fn reads_as(line: &Line, value: &Value, held: &Json, reading: &Reading) -> bool 
 }
 
 /// Whether the wire already holds the value.
-fn holds(line: &Line, value: &Value, held: &Json, reading: &Reading, refer: Refer) -> bool {
+fn holds(line: &Line, value: &Value, held: &Json, reading: &Reading, writing: &Writing) -> bool {
     if line.derived.is_none() && written_as(line, value, held) {
         return true;
     }
@@ -216,7 +216,15 @@ fn holds(line: &Line, value: &Value, held: &Json, reading: &Reading, refer: Refe
         return true;
     }
     if let (Codec::Reference { object, .. }, Value::Reference(record)) = (&line.lens.codec, value) {
-        return refer(*record, object).is_some_and(|id| ids(held).any(|held| held == id));
+        let has = |record: RecordId| {
+            (writing.refer)(record, object).is_some_and(|id| ids(held).any(|held| held == id))
+        };
+        let agreed = writing
+            .context
+            .agreed
+            .and_then(|agreed| agreed.get(line.path)?.as_reference());
+        // Another one that is there as well may be what it says.
+        return has(*record) && agreed.is_none_or(|agreed| agreed == *record || !has(agreed));
     }
     reads_as(line, value, held, reading)
 }

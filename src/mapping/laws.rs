@@ -41,6 +41,7 @@ pub fn context() -> Context<'static> {
     Context {
         currency: Currency::parse(CURRENCY).ok(),
         country: Some(COUNTRY),
+        agreed: None,
     }
 }
 

@@ -50,7 +50,7 @@ mod whole_name;
 mod wire;
 
 use diagnostic::{Place, Report, Source};
-use model::{Currency, Invalid, Kind};
+use model::{Currency, Fields, Invalid, Kind};
 use serde_json::{Map, Value as Json};
 
 pub use backward::{Backward, Unreferred};
@@ -85,6 +85,8 @@ pub struct Context<'a> {
     pub currency: Option<Currency>,
     /// The country (ISO 3166-1 alpha-2) of phone numbers without country code, when the object names none.
     pub country: Option<&'a str>,
+    /// What both sides last agreed on. Of several references that an object has, the agreed one is what it says.
+    pub agreed: Option<&'a Fields>,
 }
 
 /// A value that does not fit: which field of the record, from or to which wire field, and why.

@@ -15,12 +15,14 @@ use crate::{Context, Mapping};
 const CONTEXT: Context<'static> = Context {
     currency: None,
     country: None,
+    agreed: None,
 };
 
 fn euro() -> Context<'static> {
     Context {
         currency: Currency::parse("EUR").ok(),
         country: Some("DE"),
+        agreed: None,
     }
 }
 

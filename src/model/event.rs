@@ -25,6 +25,14 @@ pub const EVENT_TYPES: &[Entry] = &[
         doc: "a field of a partner changed",
     },
     Entry {
+        name: "partner.merged",
+        doc: "two partners became one; `merged` is the one that it stands for, too",
+    },
+    Entry {
+        name: "partner.unmerged",
+        doc: "a partner that was merged is its own again; `unmerged` is which",
+    },
+    Entry {
         name: "partner.deleted",
         doc: "a partner was deleted",
     },
@@ -39,6 +47,14 @@ pub const EVENT_TYPES: &[Entry] = &[
     Entry {
         name: "lead.converted",
         doc: "a lead became a deal",
+    },
+    Entry {
+        name: "lead.merged",
+        doc: "two leads became one; `merged` is the one that it stands for, too",
+    },
+    Entry {
+        name: "lead.unmerged",
+        doc: "a lead that was merged is its own again; `unmerged` is which",
     },
     Entry {
         name: "lead.deleted",
@@ -65,6 +81,14 @@ pub const EVENT_TYPES: &[Entry] = &[
         doc: "a deal was lost",
     },
     Entry {
+        name: "deal.merged",
+        doc: "two deals became one; `merged` is the one that it stands for, too",
+    },
+    Entry {
+        name: "deal.unmerged",
+        doc: "a deal that was merged is its own again; `unmerged` is which",
+    },
+    Entry {
         name: "deal.deleted",
         doc: "a deal was deleted",
     },
@@ -86,12 +110,20 @@ impl EventType {
     pub const PARTNER_CREATED: EventType = EventType::constant("partner.created");
     /// A field of a partner changed.
     pub const PARTNER_UPDATED: EventType = EventType::constant("partner.updated");
+    /// Two partners became one.
+    pub const PARTNER_MERGED: EventType = EventType::constant("partner.merged");
+    /// A partner that was merged is its own again.
+    pub const PARTNER_UNMERGED: EventType = EventType::constant("partner.unmerged");
     /// A lead became known.
     pub const LEAD_CREATED: EventType = EventType::constant("lead.created");
     /// A field of a lead changed.
     pub const LEAD_UPDATED: EventType = EventType::constant("lead.updated");
     /// A lead became a deal.
     pub const LEAD_CONVERTED: EventType = EventType::constant("lead.converted");
+    /// Two leads became one.
+    pub const LEAD_MERGED: EventType = EventType::constant("lead.merged");
+    /// A lead that was merged is its own again.
+    pub const LEAD_UNMERGED: EventType = EventType::constant("lead.unmerged");
     /// A deal became known.
     pub const DEAL_CREATED: EventType = EventType::constant("deal.created");
     /// A field of a deal changed.
@@ -102,6 +134,10 @@ impl EventType {
     pub const DEAL_WON: EventType = EventType::constant("deal.won");
     /// A deal was lost.
     pub const DEAL_LOST: EventType = EventType::constant("deal.lost");
+    /// Two deals became one.
+    pub const DEAL_MERGED: EventType = EventType::constant("deal.merged");
+    /// A deal that was merged is its own again.
+    pub const DEAL_UNMERGED: EventType = EventType::constant("deal.unmerged");
 
     const fn constant(name: &'static str) -> EventType {
         EventType(std::borrow::Cow::Borrowed(name))

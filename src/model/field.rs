@@ -375,6 +375,15 @@ impl Kind {
             Kind::Deal => (EventType::DEAL_CREATED, EventType::DEAL_UPDATED),
         }
     }
+
+    /// The events that two records of this kind cause that become one, or two again.
+    pub fn union_events(self) -> (EventType, EventType) {
+        match self {
+            Kind::Partner => (EventType::PARTNER_MERGED, EventType::PARTNER_UNMERGED),
+            Kind::Lead => (EventType::LEAD_MERGED, EventType::LEAD_UNMERGED),
+            Kind::Deal => (EventType::DEAL_MERGED, EventType::DEAL_UNMERGED),
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -21,12 +21,13 @@ mod money;
 pub mod normalise;
 mod record;
 pub mod stored;
+pub mod unite;
 mod value;
 
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};
 pub use field::{Field, FieldType, Kind};
 pub use id::{ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
-pub use identity::{MatchKey, default_match_rules, match_keys};
+pub use identity::{Confidence, MatchKey, MatchRule, default_match_rules, match_keys};
 pub use merge::merge;
 pub use money::{Currency, Money};
 pub use record::{BY_HAND, Fields, Provenance, Record};

@@ -146,6 +146,10 @@ pub enum Reason {
     Min,
     /// A person decided a conflict.
     ByHand,
+    /// A person made two records one: what referred to one refers to the other.
+    Moved,
+    /// A person took something back.
+    Undone,
 }
 
 impl Reason {
@@ -159,6 +163,8 @@ impl Reason {
             Reason::Max => "max",
             Reason::Min => "min",
             Reason::ByHand => "by_hand",
+            Reason::Moved => "moved",
+            Reason::Undone => "undone",
         }
     }
 }

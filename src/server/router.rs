@@ -19,6 +19,17 @@ pub fn router(hub: Hub) -> Router {
         .route("/v1/records", get(v1::records::list))
         .route("/v1/records/{id}", get(v1::records::show))
         .route("/v1/records/{id}/journey", get(v1::journeys::show))
+        .route("/v1/records/{id}/link", post(v1::actions::link))
+        .route("/v1/records/{id}/unlink", post(v1::actions::unlink))
+        .route("/v1/records/{id}/merge", post(v1::actions::merge))
+        .route("/v1/records/{id}/unmerge", post(v1::actions::unmerge))
+        .route("/v1/actions", get(v1::actions::list))
+        .route("/v1/actions/{id}/undo", post(v1::actions::undo))
+        .route("/v1/reviews", get(v1::actions::reviews))
+        .route(
+            "/v1/reviews/{connection}/{object}/{key}/decide",
+            post(v1::actions::decide),
+        )
         .route("/v1/conflicts", get(v1::conflicts::list))
         .route("/v1/conflicts/{id}", get(v1::conflicts::show))
         .route("/v1/conflicts/{id}/resolve", post(v1::conflicts::resolve))

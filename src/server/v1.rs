@@ -1,5 +1,6 @@
 //! `/v1`: the admin's API. What is served has types of its own, so that rows and records may change without it.
 
+pub(crate) mod actions;
 pub(crate) mod conflicts;
 pub(crate) mod deliveries;
 pub(crate) mod journeys;

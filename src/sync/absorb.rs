@@ -193,6 +193,10 @@ impl Engine {
             if is_over(object) && parked.contains(&object.id) {
                 commit.unparked.push(inbound(place, &object.id));
             }
+            if known.as_ref().is_some_and(|known| known.link.ignored) {
+                report.counts.skipped += 1;
+                continue;
+            }
             match known.as_ref().map(|known| self.news(place, batch, object, known)) {
                 Some(News::Old) => {
                     report.counts.unchanged += 1;

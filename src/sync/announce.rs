@@ -21,9 +21,43 @@ impl Engine {
         trace: &str,
         now: Timestamp,
     ) -> NewEvent {
-        let event_type = event_type(record, changes);
+        self.event(
+            &event_type(record, changes),
+            record,
+            &data(record, changes),
+            trace,
+            now,
+        )
+    }
+
+    /// The event that a record has become one with another one (`merged`), or two again (`unmerged`).
+    pub(crate) fn announce_union(
+        &self,
+        record: &Record,
+        (what, other): (&str, RecordId),
+        changes: &[Change],
+        trace: &str,
+        now: Timestamp,
+    ) -> NewEvent {
+        let (merged, unmerged) = record.kind().union_events();
+        let event_type = if what == "merged" { merged } else { unmerged };
+        let mut data = data(record, changes);
+        if let Json::Object(data) = &mut data {
+            data.insert(what.to_owned(), Json::String(other.to_string()));
+        }
+        self.event(&event_type, record, &data, trace, now)
+    }
+
+    fn event(
+        &self,
+        event_type: &EventType,
+        record: &Record,
+        data: &Json,
+        trace: &str,
+        now: Timestamp,
+    ) -> NewEvent {
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
-        let deliveries = (self.fan_out)(&event_type)
+        let deliveries = (self.fan_out)(event_type)
             .into_iter()
             .map(|endpoint| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
@@ -33,7 +67,7 @@ impl Engine {
         let body = json!({
             "type": event_type.name(),
             "timestamp": now.to_string(),
-            "data": data(record, changes),
+            "data": data,
         });
         NewEvent {
             id,

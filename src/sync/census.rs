@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::absorb::{Batch, Place};
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
+use crate::review::MANY_GONE;
 use crate::{Engine, Report};
 
 /// Links of one page.
@@ -328,8 +329,8 @@ impl Engine {
         let (connection, object) = (place.connection, place.object);
         let reason = format!(
             "{gone} of {of} linked objects are not answered any more, and nothing was taken as gone: give the connection \
-             its rights back, or say that they were deleted with `interconnect sync census --connection {connection} \
-             --object {object} --gone-max-percent 100`"
+             its rights back, or say that they were deleted with `interconnect review decide {connection}/{object}/{CENSUS} \
+             --accept`"
         );
         let commit = SyncCommit {
             lease: Some(place.lease.clone()),
@@ -338,7 +339,7 @@ impl Engine {
                 name(place),
                 standing.ended(self.world.now()),
             )),
-            parked: vec![self.parks(place, CENSUS, "many_gone", reason, None)],
+            parked: vec![self.parks(place, CENSUS, MANY_GONE, reason, None)],
             ..SyncCommit::default()
         };
         Ok(self.ledger.commit(commit).await?)

@@ -17,6 +17,9 @@
 //! spelled (`mapping`).
 
 mod absorb;
+mod act;
+mod action;
+mod alias;
 mod announce;
 mod census;
 mod engine;
@@ -24,6 +27,8 @@ mod engine;
 mod engine_tests;
 mod hints;
 mod journey;
+mod kept;
+mod linking;
 mod meet;
 mod merges;
 mod missing;
@@ -35,15 +40,19 @@ mod refs;
 mod rehearsal;
 mod report;
 mod resolve;
+mod review;
 mod settle;
 #[cfg(test)]
 mod simulation;
 mod standing;
 mod stop;
 mod trace;
+mod union;
 mod waiting;
 mod wire;
 
+pub use act::Act;
+pub use action::{ActionError, Done, NotAnObject, ObjectAt};
 pub use census::GONE_MAX_PERCENT;
 pub use engine::{Engine, FanOut, SyncError, World};
 pub use journey::{Journey, Reached, Stop, Which, explained, journeys};
@@ -53,5 +62,7 @@ pub use reconcile::{GONE_OBJECT, UNKNOWN_OBJECT};
 pub use rehearsal::{Foreseen, Sample, Way};
 pub use report::{Counts, Report};
 pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};
+pub use review::{Candidate, Review, Settle, Side, waits_for_review};
 pub use standing::{OTHER_ACCOUNT, REVOKED};
 pub use stop::{STOP_PER_MS, StopLimits, What, halted};
+pub use union::REFERENCES_MAX;

@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ledger::{LedgerError, Link, Sought};
-use model::{Fields, Kind, MatchKey, Record, RecordId, uuid_from};
+use model::{Confidence, Fields, Kind, MatchKey, Record, RecordId, uuid_from};
 
 use crate::Engine;
+use crate::alias::standing_for;
+use crate::linking::UNLINKED;
 use crate::settle::SUPERSEDED;
 
 /// An object that looks for its record.
@@ -33,6 +35,8 @@ pub(crate) enum Met {
     Duplicate(RecordId, String),
     /// Several records that fit alike.
     Several(Vec<RecordId>),
+    /// Records that it may be, by a rule that is not certain.
+    Probable(Vec<RecordId>),
 }
 
 /// The object that a record has here.
@@ -59,11 +63,11 @@ impl Engine {
         kind: Kind,
         seekers: &[Seeker<'_>],
     ) -> Result<HashMap<String, Met>, LedgerError> {
-        let keys: Vec<Vec<MatchKey>> = seekers
+        let keys: Vec<Vec<(MatchKey, Confidence)>> = seekers
             .iter()
-            .map(|seeker| self.plan.rules.match_keys(kind, seeker.fields))
+            .map(|seeker| self.plan.rules.sure_keys(kind, seeker.fields))
             .collect();
-        let mut asked: Vec<MatchKey> = keys.iter().flatten().cloned().collect();
+        let mut asked: Vec<MatchKey> = keys.iter().flatten().map(|(key, _)| key.clone()).collect();
         asked.sort_unstable();
         asked.dedup();
         let mut found: BTreeMap<MatchKey, Vec<RecordId>> = BTreeMap::new();
@@ -79,6 +83,21 @@ impl Engine {
         );
         candidates.sort_unstable();
         candidates.dedup();
+        let mut records: HashMap<RecordId, Record> = by_id(self.ledger.records(&candidates).await?);
+        // What was merged away is met as what stands for it.
+        let standing = standing_for(&*self.ledger, records.values()).await?;
+        for ids in found.values_mut() {
+            let stand: Vec<RecordId> = ids.iter().filter_map(|id| Some(standing.get(id)?.id)).collect();
+            ids.extend(stand);
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        let stands: HashMap<RecordId, RecordId> = standing
+            .iter()
+            .map(|(merged, record)| (*merged, record.id))
+            .collect();
+        candidates.extend(stands.values());
+        records.extend(by_id(standing.into_values().collect()));
         let links = self.ledger.links(&candidates).await?;
         let is_here = |link: &&Link| link.connection == connection && link.object == object;
         // A push of another node, or a job's, has linked one of them since it was looked up: it is no stranger any more.
@@ -93,23 +112,16 @@ impl Engine {
         let mut taken = taken(&links, is_here);
         let living = links.iter().filter(is_here).filter(|link| !link.gone);
         let mut here: HashMap<RecordId, Here> = living.map(|link| (link.record, Here::of(link))).collect();
-        let mut records: HashMap<RecordId, Record> = self
-            .ledger
-            .records(&candidates)
-            .await?
-            .into_iter()
-            .map(|r| (r.id, r))
-            .collect();
-
         let mut met = HashMap::new();
         // Who carries a record's id is that record's before anybody who is only like it.
         let mut in_turn: Vec<_> = seekers.iter().zip(&keys).collect();
         in_turn.sort_by_key(|(seeker, _)| seeker.own.is_none());
         for (seeker, keys) in in_turn {
-            let fits = fitting(seeker, keys, &found, &taken, &records);
+            let own = seeker.own.map(|own| stands.get(&own).copied().unwrap_or(own));
+            let (fits, confidence) = fitting(own, keys, &found, &taken, &records);
             let new = || {
                 let found = |key: &MatchKey| found.get(key).cloned().unwrap_or_default();
-                let sought = keys.iter().map(|key| Sought {
+                let sought = keys.iter().map(|(key, _)| Sought {
                     kind,
                     key: key.clone(),
                     found: found(key),
@@ -118,10 +130,10 @@ impl Engine {
             };
             // The record that it fits has another object here, and one of the two was made by us.
             let its_own = || {
-                let own = seeker.own?;
+                let own = own?;
                 Some((own, here.get(&own)?))
             };
-            let like = |key: &MatchKey| {
+            let like = |(key, _): &(MatchKey, Confidence)| {
                 let mut fits = found.get(key)?.iter().filter_map(|id| Some((*id, here.get(id)?)));
                 fits.find(|(_, here)| here.made)
             };
@@ -130,10 +142,11 @@ impl Engine {
                     Some((record, other)) => Met::Duplicate(record, other.external_id.clone()),
                     None => new(),
                 },
+                _ if confidence == Confidence::Probable => Met::Probable(fits),
                 [id] => {
                     taken.insert(*id);
                     let external_id = seeker.external_id.to_owned();
-                    let made = seeker.own == Some(*id);
+                    let made = own == Some(*id);
                     here.insert(*id, Here { external_id, made });
                     records
                         .remove(id)
@@ -154,8 +167,14 @@ impl Engine {
 
 /// Records that an object here cannot be: those that have another one, and those that are nowhere any more.
 fn taken(links: &[Link], is_here: impl Fn(&&Link) -> bool) -> BTreeSet<RecordId> {
-    // What was deleted here and made again is the same; what went on as another kind of record is not.
-    let holds = |link: &&Link| is_here(link) && (!link.gone || link.external_id.ends_with(SUPERSEDED));
+    // What was deleted here and made again is the same; what went on as another kind of record is not, nor
+    // what a person has taken away.
+    let left = |link: &&Link| {
+        [SUPERSEDED, UNLINKED]
+            .iter()
+            .any(|mark| link.external_id.ends_with(mark))
+    };
+    let holds = |link: &&Link| is_here(link) && (!link.gone || left(link));
     let holding = links.iter().filter(holds).map(|link| link.record);
     let living = links.iter().filter(|link| !link.gone).map(|link| link.record);
     let living: BTreeSet<RecordId> = living.collect();
@@ -166,19 +185,23 @@ fn taken(links: &[Link], is_here: impl Fn(&&Link) -> bool) -> BTreeSet<RecordId>
     holding.chain(nowhere).collect()
 }
 
-/// The records that a seeker can be, by the surest rule that finds any.
+fn by_id(records: Vec<Record>) -> HashMap<RecordId, Record> {
+    records.into_iter().map(|record| (record.id, record)).collect()
+}
+
+/// The records that a seeker can be: the one whose id it carries, or those that the surest rule finds that finds any.
 fn fitting(
-    seeker: &Seeker<'_>,
-    keys: &[MatchKey],
+    own: Option<RecordId>,
+    keys: &[(MatchKey, Confidence)],
     found: &BTreeMap<MatchKey, Vec<RecordId>>,
     taken: &BTreeSet<RecordId>,
     records: &HashMap<RecordId, Record>,
-) -> Vec<RecordId> {
+) -> (Vec<RecordId>, Confidence) {
     let free = |id: &RecordId| !taken.contains(id) && records.get(id).is_some_and(|r| r.deleted_at.is_none());
-    if let Some(own) = seeker.own.filter(|own| free(own)) {
-        return vec![own];
+    if let Some(own) = own.filter(|own| free(own)) {
+        return (vec![own], Confidence::Certain);
     }
-    for key in keys {
+    for (key, confidence) in keys {
         let fits: Vec<RecordId> = found
             .get(key)
             .into_iter()
@@ -187,8 +210,8 @@ fn fitting(
             .filter(|id| free(id))
             .collect();
         if !fits.is_empty() {
-            return fits;
+            return (fits, *confidence);
         }
     }
-    Vec::new()
+    (Vec::new(), Confidence::Certain)
 }

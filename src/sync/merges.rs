@@ -6,10 +6,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use connector::{MergedInto, Object};
-use ledger::{Link, Linked, SyncCommit};
+use ledger::{Link, Linked, Parked, SyncCommit};
 
 use crate::Engine;
 use crate::absorb::{Place, inbound};
+use crate::review::MERGED;
 
 /// The ids that objects name beside their own.
 pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
@@ -30,10 +31,11 @@ impl Engine {
     ) {
         let merges = objects.iter().flat_map(|object| &object.merged);
         for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
-            let Some(lost) = linked.remove(from) else {
+            let Some(lost) = linked.remove(from).filter(|lost| !lost.link.ignored) else {
                 continue;
             };
-            let Some(kept) = linked.get(to) else {
+            // One that was left alone stands for both now: it is what the other one was.
+            let Some(kept) = linked.get(to).filter(|kept| !kept.link.ignored) else {
                 // What was agreed on with the one that is no more is what the other one differs from.
                 let link = Link {
                     external_id: to.clone(),
@@ -53,12 +55,14 @@ impl Engine {
             }
             let reason = format!(
                 "it was merged into {to}, which is {} here; {} is kept as it is, and is not written to {} any more: \
-                 make the two one, or leave it",
-                kept.record.id, lost.record.id, place.connection
+                 decide with: interconnect review show {}/{}/{from}",
+                kept.record.id, lost.record.id, place.connection, place.connection, place.object
             );
-            commit
-                .parked
-                .push(self.parks(place, from, "merged", reason, None));
+            let parked = self.parks(place, from, MERGED, reason, None);
+            commit.parked.push(Parked {
+                records: vec![kept.record.id, lost.record.id],
+                ..parked
+            });
             commit.links.push(Link {
                 gone: true,
                 seen_at: self.world.now(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mapping::{Context, Mapping};
 use model::merge::Policies;
-use model::{Currency, Kind, MatchKey, default_match_rules, match_keys};
+use model::{Confidence, Currency, Kind, MatchKey, MatchRule, default_match_rules, match_keys};
 
 use crate::stop::StopLimits;
 
@@ -46,6 +46,7 @@ impl Sync {
         Context {
             currency: self.currency,
             country: self.country.as_deref(),
+            agreed: None,
         }
     }
 }
@@ -55,16 +56,28 @@ impl Sync {
 pub struct Rules {
     /// Who wins when two sides changed a field.
     pub policies: BTreeMap<Kind, Policies>,
-    /// Lists of fields by which records meet; the built-in ones of a kind that is not named.
-    pub matching: BTreeMap<Kind, Vec<Vec<&'static str>>>,
+    /// The rules by which records meet; the built-in ones of a kind that is not named.
+    pub matching: BTreeMap<Kind, Vec<MatchRule>>,
 }
 
 impl Rules {
     pub(crate) fn match_keys(&self, kind: Kind, fields: &model::Fields) -> Vec<MatchKey> {
-        match self.matching.get(&kind) {
-            Some(rules) => match_keys(fields, rules),
-            None => match_keys(fields, default_match_rules(kind)),
-        }
+        self.sure_keys(kind, fields)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// The keys under which a record can be met, each with what it means that another one has it, too.
+    pub(crate) fn sure_keys(&self, kind: Kind, fields: &model::Fields) -> Vec<(MatchKey, Confidence)> {
+        let keys = match_keys(fields, self.rules_of(kind));
+        keys.map(|(key, rule)| (key, rule.confidence)).collect()
+    }
+
+    /// The rules of a kind.
+    pub(crate) fn rules_of(&self, kind: Kind) -> &[MatchRule] {
+        let own = self.matching.get(&kind);
+        own.map_or_else(|| default_match_rules(kind), Vec::as_slice)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{LedgerError, Link, Parked, Push, PushEnd, Sent, SyncCommit};
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
@@ -15,7 +15,7 @@ use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::rehearsal::Way;
 use crate::stop::What;
-use crate::wire::overlay;
+use crate::wire::{overlay, sent};
 use crate::{Depth, Engine, Report, Sync};
 
 /// Batches that one push writes at most before it lets others work.
@@ -24,8 +24,6 @@ const BATCHES_MAX: u32 = 200;
 const LIVE_BATCHES_MAX: u32 = 5;
 /// For how long what was sent may still arrive when its sender is dead.
 const UNHEARD_MS: i64 = 120_000;
-/// How much of what was sent of a record, and not heard of, is remembered; the newest is.
-const SENT_MAX: usize = 8;
 /// The shortest and the longest wait before something that could not be written is tried again.
 const RETRY_MS: (u64, u64) = (1_000, 600_000);
 /// How long a connection that has not been read completely yet waits before it is looked at again.
@@ -75,17 +73,6 @@ fn parent(record: &Record) -> Option<RecordId> {
         Value::Reference(id) => Some(*id),
         _ => None,
     })
-}
-
-/// A push with what is about to be sent of it, beside what was sent before.
-fn sent(push: &Push, write: &Write, at: Timestamp) -> Push {
-    let mut push = push.clone();
-    let values = serde_json::Value::Object(write.values.clone());
-    push.sent.retain(|sent| sent.values != values);
-    push.sent.push(Sent { at, values });
-    let over = push.sent.len().saturating_sub(SENT_MAX);
-    push.sent.drain(..over);
-    push
 }
 
 impl Engine {
@@ -385,7 +372,10 @@ impl Engine {
             mut records,
             mut links,
         } = owed;
-        let refs = self.refs_of(place, records.values()).await?;
+        let mut refs = self.refs_of(place, records.values()).await?;
+        let agreed = links.values().filter_map(|link| link.base.as_ref());
+        refs.learn_records(&*self.ledger, place.connection, agreed)
+            .await?;
         // What a person is to decide first is written as it is there, which is not at all.
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
         let waiting = self.waiting(&ids).await?;
@@ -398,7 +388,8 @@ impl Engine {
             }
         }
         let mut out = Out::default();
-        for push in pushes {
+        let pushes = self.without_undecided(place, pushes, &links, &mut out.commit);
+        for push in pushes.await? {
             let record = records.remove(&push.record);
             let link = links.remove(&push.record);
             self.prepare_one(place, push, record, link, &refs, &mut out, report);
@@ -429,16 +420,21 @@ impl Engine {
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
-        let wanted = link.as_ref().map_or(sync.create, |link| !link.gone) && record.deleted_at.is_none();
+        let wanted = link
+            .as_ref()
+            .map_or(sync.create, |link| !link.gone && !link.ignored)
+            && record.deleted_at.is_none();
         if !wanted {
             report.counts.skipped += 1;
             return out.commit.ended.push((push, PushEnd::Done));
         }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
-        let mut back = sync
-            .mapping
-            .backward(&record.fields, held, sync.context(), &refer);
+        let context = mapping::Context {
+            agreed: link.as_ref().and_then(|link| link.base.as_ref()),
+            ..sync.context()
+        };
+        let mut back = sync.mapping.backward(&record.fields, held, context, &refer);
         back.values.retain(|field, _| !place.missing.has(field));
         if !back.unresolved.is_empty() {
             let waits = back

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use ledger::{Ledger, LedgerError};
+use ledger::{Ledger, LedgerError, Link, Linked};
 use model::{Fields, RecordId, Value};
+
+use crate::alias::standing_for;
 
 /// References of one connection, looked up a page at a time.
 #[derive(Default)]
@@ -39,9 +41,18 @@ impl Refs {
         }
         let mut found = false;
         for (object, ids) in by_object {
-            for linked in ledger.linked(connection, &object, &ids).await? {
+            let linked = ledger.linked(connection, &object, &ids).await?;
+            let standing = standing_for(ledger, linked.iter().map(|linked| &linked.record)).await?;
+            for Linked { link, record } in linked {
                 found = true;
-                self.note(linked.link.object, linked.link.external_id, linked.link.record);
+                let standing = standing.get(&record.id).map_or(record.id, |standing| standing.id);
+                // What is left alone is read as its record, and never written for it.
+                match link.ignored || standing != record.id {
+                    true => {
+                        self.records.insert((link.object, link.external_id), standing);
+                    }
+                    false => self.note(link.object, link.external_id, standing),
+                }
             }
         }
         Ok(found)
@@ -64,9 +75,24 @@ impl Refs {
         if ids.is_empty() {
             return Ok(());
         }
-        for link in ledger.links(&ids).await? {
-            if link.connection == connection && !link.gone {
-                self.note(link.object, link.external_id, link.record);
+        let here = |link: &Link| link.connection == connection && !link.gone && !link.ignored;
+        let mut found = BTreeSet::new();
+        for link in ledger.links(&ids).await?.into_iter().filter(here) {
+            found.insert(link.record);
+            self.note(link.object, link.external_id, link.record);
+        }
+        ids.retain(|id| !found.contains(id));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        // What is not there may have been merged into what is.
+        let standing = standing_for(ledger, ledger.records(&ids).await?.iter()).await?;
+        let stand: Vec<RecordId> = standing.values().map(|record| record.id).collect();
+        let links: Vec<Link> = ledger.links(&stand).await?.into_iter().filter(here).collect();
+        for (merged, record) in standing {
+            for link in links.iter().filter(|link| link.record == record.id) {
+                self.externals
+                    .insert((merged, link.object.clone()), link.external_id.clone());
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::absorb::{Arrival, Place, inbound};
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
+use crate::review::{AMBIGUOUS, DUPLICATE, PROBABLE};
 use crate::waiting::Waiting;
 use crate::wire::{get, overlay};
 use crate::{Engine, Report, Sync};
@@ -85,9 +86,25 @@ impl Engine {
                         place.connection
                     );
                     let retry = self.in_ms(DUPLICATE_RETRY_MS);
-                    let parked = self.parks(place, &arrival.object.id, "duplicate", reason, Some(retry));
+                    let parked = self.parks(place, &arrival.object.id, DUPLICATE, reason, Some(retry));
                     commit.parked.push(Parked {
                         records: vec![of],
+                        ..parked
+                    });
+                    continue;
+                }
+                (None, Some(Met::Probable(ids))) => {
+                    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                    let reason = format!(
+                        "may be {}, by a rule that is not certain; decide with: interconnect review show {}/{}/{}",
+                        names.join(" or "),
+                        place.connection,
+                        place.object,
+                        arrival.object.id
+                    );
+                    let parked = self.parks(place, &arrival.object.id, PROBABLE, reason, None);
+                    commit.parked.push(Parked {
+                        records: ids,
                         ..parked
                     });
                     continue;
@@ -95,13 +112,18 @@ impl Engine {
                 (None, Some(Met::Several(ids))) => {
                     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     let reason = format!(
-                        "fits {} records alike: {}; link it by hand or make them differ",
+                        "fits {} records alike: {}; decide with: interconnect review show {}/{}/{}, or make them differ",
                         names.len(),
-                        names.join(", ")
+                        names.join(", "),
+                        place.connection,
+                        place.object,
+                        arrival.object.id
                     );
-                    commit
-                        .parked
-                        .push(self.parks(place, &arrival.object.id, "ambiguous", reason, None));
+                    let parked = self.parks(place, &arrival.object.id, AMBIGUOUS, reason, None);
+                    commit.parked.push(Parked {
+                        records: ids,
+                        ..parked
+                    });
                     continue;
                 }
                 (None, None) => continue,
@@ -201,15 +223,27 @@ impl Engine {
         adopt: &HashMap<String, RecordId>,
     ) -> Result<HashMap<String, Met>, SyncError> {
         let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
+        let mut met = HashMap::new();
+        // What a person says is new is adopted by a record that is not there yet.
+        let asked: Vec<RecordId> = adopt.values().copied().collect();
+        let mut new: BTreeSet<RecordId> = asked.iter().copied().collect();
+        if !asked.is_empty() {
+            let known = self.ledger.records(&asked).await?;
+            new.retain(|id| known.iter().all(|record| record.id != *id));
+        }
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             let own = adopt.get(&arrival.object.id).copied();
+            if let Some(id) = own.filter(|id| new.contains(id)) {
+                let record = Record::empty(id, self.world.now());
+                met.insert(arrival.object.id.clone(), Met::New(Box::new(record), Vec::new()));
+                continue;
+            }
             by_kind.entry(arrival.sync.kind()).or_default().push(Seeker {
                 external_id: &arrival.object.id,
                 fields: &arrival.forward.fields,
                 own: own.or_else(|| self.carried(place, arrival.object)),
             });
         }
-        let mut met = HashMap::new();
         for (kind, seekers) in by_kind {
             met.extend(self.meet(place.connection, place.object, kind, &seekers).await?);
         }
@@ -442,7 +476,7 @@ fn records_of(arrivals: &[Arrival<'_>], met: &HashMap<String, Met>) -> Vec<Recor
     let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
     ids.extend(met.values().filter_map(|met| match met {
         Met::Known(record) => Some(record.id),
-        Met::New(..) | Met::Duplicate(..) | Met::Several(_) => None,
+        Met::New(..) | Met::Duplicate(..) | Met::Several(_) | Met::Probable(_) => None,
     }));
     ids
 }

@@ -18,6 +18,14 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
+    /// One trace for all of it.
+    pub(crate) fn one(trace: &str) -> Trace {
+        Trace {
+            page: trace.to_owned(),
+            named: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn of(&self, object_id: &str) -> &str {
         self.named.get(object_id).unwrap_or(&self.page)
     }

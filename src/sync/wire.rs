@@ -1,5 +1,8 @@
 //! The wire: the mapped fields of an object as its system holds them, flat, under their dotted names.
 
+use connector::Write;
+use jiff::Timestamp;
+use ledger::{Push, Sent};
 use serde_json::{Map, Value as Json};
 
 /// Picks the named fields out of an object. A field that the object does not carry is left out: it is not known, which is
@@ -27,6 +30,20 @@ pub(crate) fn get<'o>(object: &'o Json, field: &str) -> Option<&'o Json> {
         return Some(value);
     }
     field.split('.').try_fold(object, |at, part| at.get(part))
+}
+
+/// How much of what was sent of a record, and not heard of, is remembered; the newest is.
+const SENT_MAX: usize = 8;
+
+/// A push with what is about to be sent of it, beside what was sent before.
+pub(crate) fn sent(push: &Push, write: &Write, at: Timestamp) -> Push {
+    let mut push = push.clone();
+    let values = serde_json::Value::Object(write.values.clone());
+    push.sent.retain(|sent| sent.values != values);
+    push.sent.push(Sent { at, values });
+    let over = push.sent.len().saturating_sub(SENT_MAX);
+    push.sent.drain(..over);
+    push
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! What is waited for is a condition with a generous deadline, never a span of time.
 
 mod accounts;
+mod actions;
 mod bulk;
 mod census;
 mod check;

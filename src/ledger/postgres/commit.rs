@@ -43,6 +43,7 @@ impl Work for Commit {
         write_records(&transaction, &commit.records).await?;
         write_history(&transaction, &commit.records).await?;
         write_match_keys(&transaction, &commit.records).await?;
+        forget_links(&transaction, &commit.forgotten).await?;
         write_links(&transaction, &commit.links).await?;
         conflicts::write(&transaction, &commit.conflicts).await?;
         write_sending(&transaction, &commit.sending).await?;
@@ -264,6 +265,17 @@ async fn present_keys(
         keys.insert((rows::id(row, 0)?, row.try_get(2)?));
     }
     Ok(keys)
+}
+
+async fn forget_links(
+    transaction: &Transaction<'_>,
+    forgotten: &[(String, String, String)],
+) -> Result<(), Failure> {
+    for (at, object, external_id) in forgotten {
+        let sql = "DELETE FROM links WHERE connection = $1 AND object = $2 AND external_id = $3";
+        execute(transaction, sql, &[&text(at), &text(object), &text(external_id)]).await?;
+    }
+    Ok(())
 }
 
 async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
         write_history(connection, written)?;
         write_match_keys(connection, written)?;
     }
+    forget_links(connection, &commit.forgotten)?;
     write_links(connection, &commit.links)?;
     conflicts::write(connection, &commit.conflicts)?;
     write_sending(connection, &commit.sending)?;
@@ -129,6 +130,15 @@ fn write_match_keys(connection: &Connection, written: &Written) -> Result<(), Le
         connection
             .prepare_cached("INSERT INTO match_keys (kind, record, key) VALUES (?1, ?2, ?3)")?
             .execute(params![id.kind.name(), id.uuid.as_bytes(), new])?;
+    }
+    Ok(())
+}
+
+fn forget_links(connection: &Connection, forgotten: &[(String, String, String)]) -> Result<(), LedgerError> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM links WHERE connection = ?1 AND object = ?2 AND external_id = ?3")?;
+    for (at, object, external_id) in forgotten {
+        delete.execute(params![at, object, external_id])?;
     }
     Ok(())
 }

@@ -160,6 +160,36 @@ pub(super) async fn a_record_that_was_merged_away_is_still_found_by_its_keys(sta
     assert_eq!(ledger.records(&[deal(2)]).await.unwrap(), [back.record]);
 }
 
+pub(super) async fn a_link_that_is_forgotten_is_nobodys(stand: &Stand) {
+    let ledger = stand.open().await;
+    let commit = SyncCommit {
+        records: vec![write(deal(1), 1), write(deal(2), 1)],
+        links: vec![
+            link("sf", "1", deal(1)),
+            link("hs", "1", deal(1)),
+            link("sf", "2", deal(2)),
+        ],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let place = |id: &str| ("sf".to_owned(), "deals".to_owned(), id.to_owned());
+    let commit = SyncCommit {
+        forgotten: vec![place("1"), place("2"), place("3")],
+        // Forgotten and said again in one commit is there.
+        links: vec![link("sf", "2", deal(2))],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    assert_eq!(
+        ledger.links(&[deal(1)]).await.unwrap(),
+        [link("hs", "1", deal(1))]
+    );
+    assert_eq!(
+        ledger.links(&[deal(2)]).await.unwrap(),
+        [link("sf", "2", deal(2))]
+    );
+}
+
 pub(super) async fn what_is_ignored_is_not_asked_for_nor_owed(stand: &Stand) {
     let ledger = stand.open().await;
     let ignored = Link {

@@ -77,6 +77,7 @@ fn main() {
     let context = Context {
         currency: Currency::parse("EUR").ok(),
         country: Some("DE"),
+        agreed: None,
     };
     let partner = RecordId::new(Kind::Partner, uuid_from(jiff::Timestamp::UNIX_EPOCH, [7; 10]));
     let resolve = |_: &str, _: &str| Some(partner);

@@ -193,6 +193,16 @@ fn references_are_resolved_by_the_caller() {
     );
 
     assert!(mapping.agree(&fields(eight), &object, CONTEXT, &|_, _| Some("8".into())));
+    // Where another one that is there was agreed on, it is what the object says.
+    let agreed = fields(stand_in(Kind::Partner, "7"));
+    let context = Context {
+        agreed: Some(&agreed),
+        ..CONTEXT
+    };
+    let refer = |record: model::RecordId, _: &str| Some(if record == eight { "8" } else { "7" }.to_owned());
+    let moved = mapping.backward(&fields(eight), Some(&object), context, &refer);
+    assert_eq!(json!(moved.values), json!({ "links.accounts": ["8"] }));
+    assert!(mapping.agree(&agreed, &object, context, &refer));
     let missing = mapping.backward(&fields(eight), Some(&object), CONTEXT, &no_id);
     assert!(missing.values.is_empty());
     assert_eq!(

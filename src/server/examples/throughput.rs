@@ -195,6 +195,10 @@ impl server::Decisions for NoSystems {
     async fn decide(&self, decision: &sync::Decision) -> Result<ledger::Conflict, sync::Unresolved> {
         Err(sync::Unresolved::Unknown(decision.conflict))
     }
+
+    async fn act(&self, _: &str, _: &sync::Act) -> Result<sync::Done, sync::ActionError> {
+        Err(sync::ActionError::Unknown("nothing is kept here".to_owned()))
+    }
 }
 
 /// Fast, and different each time; nobody attacks a measurement.

@@ -115,6 +115,7 @@ async fn a_record_shows_its_values_links_and_history() {
           "external_id": "0061",
           "external_version": null,
           "gone": false,
+          "ignored": false,
           "object": "Opportunity",
           "seen_at": "2026-11-23T05:00:00Z"
         }
@@ -154,6 +155,7 @@ async fn a_record_shows_its_values_links_and_history() {
         },
         "id": "dea_01m83ccy40e40r2081040g2081",
         "kind": "deal",
+        "merged_into": null,
         "updated_at": "2026-11-23T05:00:00Z",
         "version": 1
       }

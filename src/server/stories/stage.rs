@@ -103,6 +103,10 @@ impl Decisions for Desk {
         let run = self.0.begin_resolving();
         Ok(self.0.resolve(decision, run).await?.conflict)
     }
+
+    async fn act(&self, by: &str, act: &sync::Act) -> Result<sync::Done, sync::ActionError> {
+        self.0.act(by, act).await
+    }
 }
 
 pub(crate) struct Stage {

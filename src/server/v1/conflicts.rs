@@ -10,7 +10,7 @@ use ledger::{Conflict, ConflictFilter, ConflictState};
 use model::{ConflictId, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sync::{Decision, Take, Unresolved};
+use sync::{Act, ActionError, Decision, Done, Take, Unresolved};
 
 use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
@@ -22,6 +22,8 @@ use crate::{ErrorStatus, Problem};
 pub trait Decisions: Send + Sync {
     /// Writes a decision down; gives the conflict as it is then. What it makes owed is looked at soon.
     async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved>;
+    /// Does what a person wants done with records. What it makes owed is looked at soon.
+    async fn act(&self, by: &str, act: &Act) -> Result<Done, ActionError>;
 }
 
 #[derive(Deserialize)]

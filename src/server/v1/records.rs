@@ -57,6 +57,8 @@ pub(crate) struct RecordView {
     created_at: Timestamp,
     updated_at: Timestamp,
     deleted_at: Option<Timestamp>,
+    /// The record that stands for it since the two were made one.
+    merged_into: Option<String>,
     fields: BTreeMap<&'static str, FieldView>,
 }
 
@@ -87,6 +89,7 @@ impl From<Record> for RecordView {
             created_at: record.created_at,
             updated_at: record.updated_at,
             deleted_at: record.deleted_at,
+            merged_into: record.merged_into.map(|into| into.to_string()),
             fields,
         }
     }
@@ -102,6 +105,8 @@ pub(crate) struct LinkView {
     base: Option<BTreeMap<&'static str, Value>>,
     seen_at: Timestamp,
     gone: bool,
+    /// Whether the object is left alone: neither read nor written.
+    ignored: bool,
 }
 
 impl From<Link> for LinkView {
@@ -120,6 +125,7 @@ impl From<Link> for LinkView {
             base: link.base.map(values),
             seen_at: link.seen_at,
             gone: link.gone,
+            ignored: link.ignored,
         }
     }
 }

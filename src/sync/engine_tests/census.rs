@@ -119,8 +119,7 @@ async fn when_much_is_gone_at_once_a_person_is_asked() {
         [(
             "many_gone".to_owned(),
             "15 of 60 linked objects are not answered any more, and nothing was taken as gone: give the connection its \
-             rights back, or say that they were deleted with `interconnect sync census --connection here --object things \
-             --gone-max-percent 100`"
+             rights back, or say that they were deleted with `interconnect review decide here/things/#census --accept`"
                 .to_owned()
         )]
     );

@@ -1,5 +1,6 @@
 //! The engine against a system that answers as a test lets it, and a ledger that can be held between two calls.
 
+mod actions;
 mod census;
 mod dispute;
 mod duplicates;
@@ -12,6 +13,7 @@ mod meeting;
 mod merges;
 mod reconciling;
 mod resolving;
+mod review;
 mod shelf;
 mod stage;
 mod stopping;

@@ -70,6 +70,8 @@ pub(crate) struct Stage {
     policies: Policies,
     /// The stop limits of every sync.
     pub(crate) stop: StopLimits,
+    /// How partners meet, where it is not by the built-in rules.
+    pub(crate) matching: BTreeMap<Kind, Vec<model::MatchRule>>,
     world: Arc<Counting>,
 }
 
@@ -84,6 +86,7 @@ impl Stage {
                 .collect(),
             policies: Policies::default(),
             stop: StopLimits::default(),
+            matching: BTreeMap::new(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
                 looks: AtomicI64::new(0),
@@ -103,7 +106,7 @@ impl Stage {
             syncs: Vec::new(),
             rules: Rules {
                 policies: [(Kind::Partner, self.policies.clone())].into(),
-                ..Rules::default()
+                matching: self.matching.clone(),
             },
         };
         let mut connections = BTreeMap::new();

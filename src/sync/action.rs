@@ -1,0 +1,448 @@
+//! Actions: what a person does with records, each one transaction and one row that can be undone.
+//!
+//! While an action is under way nothing of its kind of record is pulled or pushed: it holds the leases that pulls and pushes
+//! need, and waits a moment for those that are under way. Everything that it changed is in its row (`ledger::Action`), and
+//! so [`Engine::undo`] can take it back, as long as no later action on the same records stands in the way.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ledger::{
+    Action, ActionFilter, Conflict, ConflictFilter, ConflictState, Lease, LedgerError, Link, Linked, Parked,
+    ParkedFilter, PushMark, RecordWrite,
+};
+use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_from};
+use serde_json::Value as Json;
+
+use crate::absorb::PARKED_MAX;
+use crate::engine::SyncError;
+use crate::{Engine, Report};
+
+/// How long an action waits for pulls and pushes that are under way.
+const WAIT_MS_MAX: u64 = 5_000;
+/// How long it waits before it asks again.
+const WAIT_STEP_MS: u64 = 50;
+/// Open conflicts of one record that are closed at a time; it has no more fields.
+const CONFLICTS_MAX: usize = 1_000;
+/// Actions on a record that are looked through for one that stands in the way of undoing an older one.
+const LATER_MAX: usize = 1_000;
+
+/// One object at one connection, written `connection/object/id`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectAt {
+    /// The connection.
+    pub connection: String,
+    /// The system's own kind of record.
+    pub object: String,
+    /// The object's id.
+    pub external_id: String,
+}
+
+impl ObjectAt {
+    pub(crate) fn of(link: &Link) -> ObjectAt {
+        ObjectAt {
+            connection: link.connection.clone(),
+            object: link.object.clone(),
+            external_id: link.external_id.clone(),
+        }
+    }
+
+    pub(crate) fn is_at(&self, link: &Link) -> bool {
+        (link.connection.as_str(), link.object.as_str()) == (self.connection.as_str(), self.object.as_str())
+    }
+}
+
+impl fmt::Display for ObjectAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.connection, self.object, self.external_id)
+    }
+}
+
+/// Text that names no object.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no object of a system; write connection/object/id, as in crm/Account/0015g00000XyZ")]
+pub struct NotAnObject(pub String);
+
+impl FromStr for ObjectAt {
+    type Err = NotAnObject;
+
+    fn from_str(text: &str) -> Result<ObjectAt, NotAnObject> {
+        match text.splitn(3, '/').collect::<Vec<_>>().as_slice() {
+            [connection, object, id] if !connection.is_empty() && !object.is_empty() && !id.is_empty() => {
+                Ok(ObjectAt {
+                    connection: (*connection).to_owned(),
+                    object: (*object).to_owned(),
+                    external_id: (*id).to_owned(),
+                })
+            }
+            _ => Err(NotAnObject(text.to_owned())),
+        }
+    }
+}
+
+/// Why an action was not done; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ActionError {
+    /// What was asked for is not known.
+    #[error("{0}")]
+    Unknown(String),
+    /// It cannot be done as things stand.
+    #[error("{reason}")]
+    Refused {
+        /// The class of the reason: `linked_elsewhere`, `both_linked`, `changed_since`, …
+        code: &'static str,
+        /// The reason for a person, with what to do about it.
+        reason: String,
+    },
+    /// A system or the ledger did not take it.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+}
+
+impl From<LedgerError> for ActionError {
+    fn from(error: LedgerError) -> ActionError {
+        match error {
+            LedgerError::Undone(_) => refused("undone", error.to_string()),
+            other => ActionError::Sync(other.into()),
+        }
+    }
+}
+
+pub(crate) fn refused(code: &'static str, reason: String) -> ActionError {
+    ActionError::Refused { code, reason }
+}
+
+/// What an action came to.
+#[derive(Debug)]
+pub struct Done {
+    /// Its row.
+    pub action: Action,
+    /// What a person should know of it, a sentence each.
+    pub told: Vec<String>,
+    /// What it makes worth looking at next.
+    pub report: Report,
+}
+
+/// The right to change records of some kinds, for a moment.
+pub(crate) struct Held(Vec<Lease>);
+
+impl Held {
+    /// The lease under which an object is read.
+    pub(crate) fn pulls(&self, connection: &str, object: &str) -> Option<&Lease> {
+        let key = format!("pull:{connection}:{object}");
+        self.0.iter().find(|lease| lease.key == key)
+    }
+
+    /// The one that fences a commit.
+    pub(crate) fn first(&self) -> Option<Lease> {
+        self.0.first().cloned()
+    }
+}
+
+impl Engine {
+    /// Takes an action back. Refused when it was undone before, when a later action on its records stands, or when what
+    /// it changed has become something else since.
+    pub async fn undo(&self, by: &str, id: ActionId) -> Result<Done, ActionError> {
+        let filter = ActionFilter {
+            id: Some(id),
+            ..ActionFilter::default()
+        };
+        let found = self.ledger.actions(&filter, 1).await?.into_iter().next();
+        let action = found.ok_or_else(|| ActionError::Unknown(format!("there is no action {id}")))?;
+        if let Some(undone_by) = action.undone_by {
+            return Err(refused(
+                "undone",
+                format!("{id} was undone already, by {undone_by}"),
+            ));
+        }
+        if let Some(later) = self.standing_in_the_way(&action).await? {
+            let reason = format!(
+                "{} ({}, {}) came after it, on the same records; undo that first",
+                later.id, later.verb, later.at
+            );
+            return Err(refused("later_action", reason));
+        }
+        match action.verb.as_str() {
+            "link" => self.undo_link(by, &action).await,
+            "unlink" => self.undo_unlink(by, &action).await,
+            "dismiss" => self.undo_dismiss(by, &action).await,
+            "merge" => self.unmerge(by, &action).await,
+            "create" => Err(refused(
+                "cannot_be_undone",
+                "a new record may be at other systems by now; merge it into the one that it is instead, with \
+                 `interconnect record merge`"
+                    .to_owned(),
+            )),
+            "census" => Err(refused(
+                "cannot_be_undone",
+                "what was gone is read again when it is back".to_owned(),
+            )),
+            _ => Err(refused(
+                "cannot_be_undone",
+                "undoing is not undone; do it again instead".to_owned(),
+            )),
+        }
+    }
+
+    /// The oldest later action on one of its records that stands.
+    async fn standing_in_the_way(&self, action: &Action) -> Result<Option<Action>, LedgerError> {
+        let mut later = Vec::new();
+        for record in &action.records {
+            let filter = ActionFilter {
+                record: Some(*record),
+                ..ActionFilter::default()
+            };
+            later.extend(self.ledger.actions(&filter, LATER_MAX).await?);
+        }
+        later.retain(|other| other.id > action.id && other.undone_by.is_none() && other.undoes.is_none());
+        Ok(later.into_iter().min_by_key(|other| other.id))
+    }
+
+    /// Holds everything of some kinds of records still. Waits a moment for what is under way.
+    pub(crate) async fn hold(&self, kinds: &[Kind]) -> Result<Held, ActionError> {
+        let syncs = self.plan.syncs.iter().filter(|sync| kinds.contains(&sync.kind()));
+        let places = syncs.map(|sync| (sync.connection.as_str(), sync.object()));
+        let mut keys: Vec<String> = places
+            .flat_map(|(connection, object)| {
+                ["pull", "push"].map(|what| format!("{what}:{connection}:{object}"))
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut held = Held(Vec::new());
+        let mut waited_ms = 0;
+        for key in keys {
+            loop {
+                match self.take(&key).await {
+                    Ok(lease) => {
+                        held.0.push(lease);
+                        break;
+                    }
+                    Err(SyncError::Taken) if waited_ms < WAIT_MS_MAX => {
+                        tokio::time::sleep(Duration::from_millis(WAIT_STEP_MS)).await;
+                        waited_ms += WAIT_STEP_MS;
+                    }
+                    Err(error) => {
+                        self.let_go(held).await?;
+                        return Err(match error {
+                            SyncError::Taken => refused(
+                                "busy",
+                                format!(
+                                    "a {} is under way; try again in a moment",
+                                    key.replacen(':', " of ", 1)
+                                ),
+                            ),
+                            other => other.into(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    pub(crate) async fn let_go(&self, held: Held) -> Result<(), LedgerError> {
+        for lease in held.0 {
+            self.ledger.release(&lease).await?;
+        }
+        Ok(())
+    }
+
+    /// A record that stands.
+    pub(crate) async fn standing_record(&self, id: RecordId) -> Result<Record, ActionError> {
+        let found = self.ledger.records(&[id]).await?.into_iter().next();
+        let record = found.ok_or_else(|| ActionError::Unknown(format!("there is no record {id}")))?;
+        if let Some(into) = record.merged_into {
+            return Err(refused(
+                "merged_away",
+                format!("{id} was merged into {into}; name that one"),
+            ));
+        }
+        if let Some(at) = record.deleted_at {
+            return Err(refused("deleted", format!("{id} was deleted at {at}")));
+        }
+        Ok(record)
+    }
+
+    pub(crate) async fn linked_at(&self, at: &ObjectAt) -> Result<Option<Linked>, LedgerError> {
+        let ids = [at.external_id.clone()];
+        let linked = self.ledger.linked(&at.connection, &at.object, &ids).await?;
+        Ok(linked.into_iter().next())
+    }
+
+    /// What is parked of an object on its way in.
+    pub(crate) async fn parked_at(&self, at: &ObjectAt) -> Result<Option<Parked>, LedgerError> {
+        let filter = ParkedFilter {
+            of: Some((at.connection.clone(), at.object.clone())),
+            inbound: Some(true),
+            retry_by: None,
+        };
+        let parked = self.ledger.parked(&filter, PARKED_MAX).await?;
+        Ok(parked.into_iter().find(|parked| parked.key == at.external_id))
+    }
+
+    /// A note that an object is to be read again, at once, whoever reads next.
+    pub(crate) fn read_again(&self, at: &ObjectAt, reason: &str) -> Parked {
+        let now = self.world.now();
+        Parked {
+            connection: at.connection.clone(),
+            object: at.object.clone(),
+            key: at.external_id.clone(),
+            inbound: true,
+            code: "read_again".to_owned(),
+            reason: reason.to_owned(),
+            records: Vec::new(),
+            since: now,
+            retry_at: Some(now),
+        }
+    }
+
+    pub(crate) fn new_action(&self, by: &str, verb: &str, records: Vec<RecordId>, detail: Json) -> Action {
+        let at = self.world.now();
+        Action {
+            id: ActionId::from_uuid(uuid_from(at, self.world.random())),
+            at,
+            by: by.to_owned(),
+            verb: verb.to_owned(),
+            records,
+            detail,
+            undoes: None,
+            undone_by: None,
+        }
+    }
+
+    /// The action that undoes one.
+    pub(crate) fn undoing(&self, by: &str, undone: &Action) -> Action {
+        let detail = serde_json::json!({"verb": undone.verb});
+        Action {
+            undoes: Some(undone.id),
+            ..self.new_action(by, "undo", undone.records.clone(), detail)
+        }
+    }
+
+    /// A record as it is, but for its version: whoever read it before reads it again.
+    pub(crate) fn touched(&self, mut record: Record) -> RecordWrite {
+        let read_version = record.version;
+        record.version += 1;
+        RecordWrite {
+            match_keys: self.plan.rules.match_keys(record.kind(), &record.fields),
+            changes: Vec::new(),
+            read_version,
+            record,
+        }
+    }
+
+    /// A record that an action changed: its next version with its history. The record still has the version it was read
+    /// at.
+    pub(crate) fn changed_by(
+        &self,
+        action: &Action,
+        mut record: Record,
+        changes: &[model::merge::Change],
+    ) -> RecordWrite {
+        let read_version = record.version;
+        record.version += 1;
+        record.updated_at = action.at;
+        let by = by_hand(action);
+        let json = |value: Option<&model::Value>| value.map_or(Json::Null, model::stored::to_json);
+        let changes = changes.iter().map(|change| {
+            let said = record.provenance.get(change.path).unwrap_or(&by);
+            ledger::Change {
+                version: record.version,
+                path: change.path.to_owned(),
+                before: json(change.before.as_ref()),
+                after: json(Some(&change.after)),
+                reason: change.reason.word().to_owned(),
+                connection: said.connection.clone(),
+                external_id: said.external_id.clone(),
+                changed_at: said.changed_at,
+                committed_at: action.at,
+                run: run_of(action),
+                trace: trace_of(action),
+            }
+        });
+        RecordWrite {
+            changes: changes.collect(),
+            match_keys: self.plan.rules.match_keys(record.kind(), &record.fields),
+            read_version,
+            record,
+        }
+    }
+
+    /// Closes the open conflicts of a record, or those with one of its objects.
+    pub(crate) async fn close_conflicts(
+        &self,
+        action: &Action,
+        record: RecordId,
+        at: Option<&ObjectAt>,
+        state: ConflictState,
+    ) -> Result<Vec<Conflict>, LedgerError> {
+        let filter = ConflictFilter {
+            record: Some(record),
+            state: Some(ConflictState::Open),
+            connection: at.map(|at| at.connection.clone()),
+            ..ConflictFilter::default()
+        };
+        let mut open = self.ledger.list_conflicts(&filter, None, CONFLICTS_MAX).await?;
+        open.retain(|conflict| at.is_none_or(|at| at.object == conflict.object));
+        for conflict in &mut open {
+            conflict.revision += 1;
+            conflict.state = state;
+            conflict.closed_at = Some(action.at);
+            conflict.closed_by.clone_from(&action.by);
+        }
+        Ok(open)
+    }
+
+    /// What every system is owed of a record.
+    pub(crate) fn owed_everywhere(&self, record: RecordId, due_at: Timestamp) -> Vec<PushMark> {
+        let syncs = self.plan.owed(record.kind);
+        let marks = syncs.map(|sync| PushMark {
+            connection: sync.connection.clone(),
+            object: sync.object().to_owned(),
+            record,
+            due_at,
+        });
+        marks.collect()
+    }
+}
+
+/// The run under which the history of an action stands: it has the action's own number.
+pub(crate) fn run_of(action: &Action) -> RunId {
+    RunId::from_uuid(action.id.uuid())
+}
+
+/// The trace under which everything stands that an action causes.
+pub(crate) fn trace_of(action: &Action) -> String {
+    action.id.uuid().simple().to_string()
+}
+
+/// Who said what nobody but a person said.
+pub(crate) fn by_hand(action: &Action) -> Provenance {
+    Provenance {
+        connection: BY_HAND.to_owned(),
+        external_id: action.by.clone(),
+        changed_at: action.at,
+        observed_at: action.at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objects_id_may_have_slashes() {
+        let at: ObjectAt = "erp/sale.order/Orders/7".parse().unwrap();
+        assert_eq!(
+            (at.object.as_str(), at.external_id.as_str()),
+            ("sale.order", "Orders/7")
+        );
+        assert_eq!(at.to_string(), "erp/sale.order/Orders/7");
+        for bad in ["erp", "erp/sale.order", "erp//7", "erp/sale.order/", ""] {
+            assert_eq!(bad.parse::<ObjectAt>(), Err(NotAnObject(bad.to_owned())));
+        }
+    }
+}
