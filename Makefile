@@ -2,7 +2,7 @@
 # `make` alone lists what there is: the text behind `##` is the help.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check fuzz simulate clean-services
+.PHONY: help demo test bench check fuzz simulate soak clean-services
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # nextest runs each test in a process of its own and stops one that hangs; plain `cargo test` is enough without it.
@@ -30,8 +30,8 @@ check: ## formatting, lints with warnings denied, the house rules
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --test tidy
 
-bench: ## measure throughput, start-up time and memory (prints a table, asserts nothing)
-	cargo bench --bench speed
+bench: ## measure throughput, start-up time and memory, or ONLY=agreement of it (prints a table, asserts nothing)
+	cargo bench --bench speed -- $(ONLY)
 
 # How long each target is fuzzed. What is found anew is kept beside the build, so that the next run begins there.
 SECONDS ?= 60
@@ -51,6 +51,12 @@ fuzz: ## throw inputs at what reads from outside, SECONDS=60 for each target; in
 # SEED=7 runs one seed alone and tells its story; SEEDS=1000 runs many. The release profile, for they are many.
 simulate: ## systems kept in agreement through everything that goes wrong, SEEDS=100 of it; a seed that fails is told
 	SEEDS=$(or $(SEEDS),100) $(if $(SEED),SEED=$(SEED)) cargo test -p interconnect-sync --release --lib -- --nocapture simulation::systems_agree
+
+# SEED=7 draws other faults and edits. The test runner would end what takes so long, so the story runs without it.
+soak: ## a real Tryton and the sandbox with its faults on, STEPS=500 of edits, faults and kills
+	python3 tests/services/setup.py
+	python3 tests/services/with_services.py -- env STEPS=$(or $(STEPS),500) $(if $(SEED),SEED=$(SEED)) \
+	  cargo test -p interconnect --test it -- --nocapture --exact soak::whatever_fails_everybody_agrees_in_the_end
 
 clean-services: ## forget the installed Tryton and the client libraries; the next `make test` fetches them again
 	rm -rf $(TARGET_DIR)/services tests/clients/node_modules

@@ -23,6 +23,7 @@ mod partners;
 mod plan;
 mod scaffold;
 mod schema;
+mod soak;
 mod standing;
 mod stopping;
 mod streams;

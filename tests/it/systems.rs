@@ -7,7 +7,11 @@ use crate::harness::{Folder, Hub, Sandbox, Tryton, client, eventually, expect, i
 const SECRETS: [&str; 4] = ["SF_ID", "SF_SECRET", "HS_TOKEN", "ERP_PASSWORD"];
 
 /// The configuration of a hub between the three, and its secrets.
-fn config(folder: &Folder, sandbox: &Sandbox, tryton: &Tryton) -> (String, Vec<(&'static str, String)>) {
+pub(crate) fn config(
+    folder: &Folder,
+    sandbox: &Sandbox,
+    tryton: &Tryton,
+) -> (String, Vec<(&'static str, String)>) {
     let said = |pointer: &str| {
         sandbox
             .said
