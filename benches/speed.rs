@@ -9,6 +9,8 @@
     reason = "a measurement prints its table and its progress"
 )]
 
+#[path = "speed/agreement.rs"]
+mod agreement;
 #[path = "speed/conversion.rs"]
 mod conversion;
 
@@ -40,11 +42,29 @@ const TICKS: f64 = 100.0;
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut table = String::new();
-    mapping(&mut table);
-    converting(&mut table);
-    starting(folder.path(), &mut table);
-    relaying(folder.path(), &mut table);
-    syncing(folder.path(), &mut table);
+    let folder = folder.path();
+    // `make bench ONLY=agreement` measures one part.
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| only == part);
+    if wanted("mapping") {
+        mapping(&mut table);
+        converting(&mut table);
+    }
+    if wanted("starting") {
+        starting(folder, &mut table);
+    }
+    if wanted("relaying") {
+        relaying(folder, &mut table);
+    }
+    if wanted("syncing") {
+        syncing(folder, &mut table);
+    }
+    if wanted("agreement") {
+        agreement::whole_way(folder, &mut table);
+        agreement::few_changes(folder, &mut table);
+    }
     println!("\n{table}");
 }
 

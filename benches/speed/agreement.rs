@@ -1,0 +1,279 @@
+//! What it costs to keep two systems in agreement: the whole way of many records, and of few changes among many.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Durability, Link, RecordWrite, SyncCommit};
+use model::{Fields, Kind, Record, RecordId, Value, uuid_from};
+use serde_json::{Value as Json, json};
+
+use super::{BINARY, Process, cpu_of, row, sandbox};
+
+/// Records that go the whole way.
+const RECORDS: usize = 50_000;
+/// Rows that the sandbox takes at a time.
+const ROWS: usize = 1_000;
+/// Changes among them.
+const CHANGES: usize = 50;
+/// How many records the ledger has when few change.
+const LEDGERS: [usize; 3] = [10_000, 100_000, 1_000_000];
+/// Records of a commit that fills a ledger.
+const PAGE: usize = 1_000;
+
+/// Two emulated systems, and a hub's configuration for them.
+struct Stage {
+    _sandbox: Process,
+    said: Json,
+    config: PathBuf,
+    ledger: PathBuf,
+    ids: Vec<String>,
+}
+
+/// What a run of the hub came to.
+struct Ran {
+    seconds: f64,
+    cpu: f64,
+    total: Json,
+}
+
+impl Stage {
+    fn new(folder: &Path, name: &str, records: usize) -> Stage {
+        let (process, said) = sandbox(&[]);
+        let url = |system: &str| said[system]["url"].as_str().expect("a url").to_owned();
+        let ledger = folder.join(format!("{name}.db"));
+        let config = folder.join(format!("{name}.yaml"));
+        let text = format!(
+            "ledger: sqlite:{}
+outbound: {{ allow: [127.0.0.0/8] }}
+connections:
+  crm: {{ system: salesforce, auth: oauth2_client_credentials, config: {{ login_url: \"{}\" }}, secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}, currency: EUR, country: DE, lag: 0ms }}
+  marketing: {{ system: hubspot, auth: bearer, config: {{ base_url: \"{}\" }}, secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}, currency: EUR, country: DE, lag: 0ms }}
+syncs: [{{ connection: crm, record: partner }}, {{ connection: marketing, record: partner }}]
+",
+            ledger.display(),
+            url("salesforce"),
+            url("hubspot"),
+        );
+        std::fs::write(&config, text).expect("written");
+        let mut stage = Stage {
+            _sandbox: process,
+            said,
+            config,
+            ledger,
+            ids: Vec::new(),
+        };
+        for from in (0..records).step_by(ROWS) {
+            let rows: Vec<Json> = (from..records.min(from + ROWS)).map(account).collect();
+            let url = format!("{}/_sandbox/rows/Account", stage.url("salesforce"));
+            let mut answer = ureq::post(&url)
+                .send(Json::Array(rows).to_string())
+                .expect("it takes rows");
+            let text = answer.body_mut().read_to_string().expect("text");
+            let made: Json = serde_json::from_str(&text).expect("JSON");
+            let ids = made["ids"].as_array().expect("ids").iter();
+            stage
+                .ids
+                .extend(ids.map(|id| id.as_str().expect("an id").to_owned()));
+        }
+        // Each row has a millisecond of its own, so rows that are made faster lie in the future.
+        std::thread::sleep(std::time::Duration::from_millis(records as u64));
+        stage
+    }
+
+    fn url(&self, system: &str) -> &str {
+        self.said[system]["url"].as_str().expect("a url")
+    }
+
+    /// Calls since they were last counted.
+    fn calls(&self, system: &str) -> u64 {
+        let get = |path: &str| {
+            let mut answer = ureq::get(&format!("{}/_sandbox/{path}", self.url(system)))
+                .call()
+                .expect("counts");
+            let text = answer.body_mut().read_to_string().expect("text");
+            serde_json::from_str::<Json>(&text).expect("JSON")
+        };
+        let calls = get("calls");
+        let reset = format!("{}/_sandbox/calls/reset", self.url(system));
+        ureq::post(&reset).send("{}").expect("counted anew");
+        calls["reads"].as_u64().unwrap_or(0) + calls["writes"].as_u64().unwrap_or(0)
+    }
+
+    fn change(&self, round: usize) {
+        let step = self.ids.len() / CHANGES;
+        for id in self.ids.iter().step_by(step).take(CHANGES) {
+            let url = format!("{}/_sandbox/rows/Account/{id}", self.url("salesforce"));
+            let change = json!({"Phone": format!("+4930{:07}", 9_000_000 + round)});
+            ureq::patch(&url).send(change.to_string()).expect("changed");
+        }
+    }
+
+    fn run(&self, more: &[&str]) -> Ran {
+        let secret = |pointer: &str| {
+            self.said
+                .pointer(pointer)
+                .and_then(Json::as_str)
+                .expect("a credential")
+                .to_owned()
+        };
+        let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
+        let output = Command::new(BINARY)
+            .arg("--config")
+            .arg(&self.config)
+            .args(["sync", "run", "--json"])
+            .args(more)
+            .env("SF_ID", secret("/salesforce/client_id"))
+            .env("SF_SECRET", secret("/salesforce/client_secret"))
+            .env("HS_TOKEN", secret("/hubspot/token"))
+            .output()
+            .expect("it runs");
+        let seconds = began.elapsed().as_secs_f64();
+        let json: Json = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        Ran {
+            seconds,
+            cpu: cpu_of("/proc/self/stat", 15) - cpu,
+            total: json["total"].clone(),
+        }
+    }
+}
+
+/// A row with every field that the mapping of accounts reads.
+fn account(number: usize) -> Json {
+    json!({
+        "Name": format!("Account {number}"), "Website": format!("https://account-{number}.example"),
+        "Partner_Type__c": "sales", "Phone": format!("+4930{:07}", 1_000_000 + number),
+        "Description": format!("Sells number {number} in all of the north, and services it for years."),
+        "Industry": "Consulting", "BillingStreet": format!("Hauptstraße {number}"), "BillingCity": "Berlin",
+        "BillingState": "BE", "BillingPostalCode": format!("{:05}", 10_000 + number % 80_000), "BillingCountry": "Germany",
+    })
+}
+
+/// Fills a ledger with linked records that no system of the stage has.
+fn fill(path: &Path, records: usize) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let settings = ledger::Settings {
+            durable: Durability::Normal,
+            ..ledger::Settings::default()
+        };
+        let store = ledger::open(&format!("sqlite:{}", path.display()), settings)
+            .await
+            .expect("it opens");
+        for page in 0..records / PAGE {
+            store.commit(a_page(page)).await.expect("written");
+        }
+    });
+}
+
+fn a_page(page: usize) -> SyncCommit {
+    let at = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(400_000);
+    let mut commit = SyncCommit::default();
+    for number in 0..PAGE {
+        let mut random = [3; 10];
+        random[2..].copy_from_slice(&((page * PAGE + number) as u64).to_be_bytes());
+        let mut record = Record::empty(RecordId::new(Kind::Partner, uuid_from(at, random)), at);
+        let fields: Fields = record
+            .id
+            .kind
+            .fields()
+            .filter(|field| matches!(field.field_type, model::FieldType::Text { .. }))
+            .map(|field| {
+                (
+                    field.path,
+                    Value::text(format!("{} of {}", field.path, record.id)),
+                )
+            })
+            .collect();
+        record.fields = fields.clone();
+        record.version = 1;
+        for (connection, object) in [("crm", "Account"), ("marketing", "companies")] {
+            commit.links.push(Link {
+                connection: connection.to_owned(),
+                object: object.to_owned(),
+                external_id: format!("filled-{page}-{number}"),
+                record: record.id,
+                base: Some(fields.clone()),
+                wire: Some(json!({"Name": record.id.to_string()})),
+                external_version: None,
+                modified: None,
+                seen_at: at,
+                gone: false,
+                ignored: false,
+                made: false,
+            });
+        }
+        commit.records.push(RecordWrite {
+            record,
+            read_version: 0,
+            changes: Vec::new(),
+            match_keys: Vec::new(),
+        });
+    }
+    commit
+}
+
+/// The whole way of many records, and of few changes among them.
+pub(crate) fn whole_way(folder: &Path, table: &mut String) {
+    let stage = Stage::new(folder, "agree", RECORDS);
+    stage.calls("salesforce");
+    stage.calls("hubspot");
+    let mut measure = |what: &str, ran: &Ran, records: usize| {
+        row(
+            table,
+            &format!("{what}: records a second, all included"),
+            format!("{:.0}", records as f64 / ran.seconds),
+        );
+        row(
+            table,
+            &format!("{what}: records a CPU second of the hub"),
+            format!("{:.0}", records as f64 / ran.cpu),
+        );
+        let calls = (stage.calls("salesforce"), stage.calls("hubspot"));
+        row(
+            table,
+            &format!("{what}: calls at the source and at the target"),
+            format!("{} and {}", calls.0, calls.1),
+        );
+    };
+    let first = stage.run(&[]);
+    assert_eq!(
+        first.total["written"].as_u64(),
+        Some(RECORDS as u64),
+        "{}",
+        first.total
+    );
+    measure("50,000 new, pulled to pushed", &first, RECORDS);
+    stage.change(1);
+    let few = stage.run(&[]);
+    measure("50 changes among 50,000", &few, CHANGES);
+    measure(
+        "50,000 compared at both systems, nothing new",
+        &stage.run(&["--full"]),
+        2 * RECORDS,
+    );
+}
+
+/// Few changes, whatever the size of the ledger.
+pub(crate) fn few_changes(folder: &Path, table: &mut String) {
+    for records in LEDGERS {
+        let stage = Stage::new(folder, &format!("ledger-{records}"), 1_000);
+        stage.run(&[]);
+        fill(&stage.ledger, records);
+        let mut rounds: Vec<(f64, f64)> = Vec::new();
+        for round in 0..5 {
+            stage.change(round);
+            let ran = stage.run(&[]);
+            rounds.push((ran.seconds, ran.cpu));
+        }
+        rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (seconds, cpu) = rounds[rounds.len() / 2];
+        row(
+            table,
+            &format!("50 changes, {records} records in the ledger (median of 5)"),
+            format!("{:.0} ms, {:.0} ms of CPU", seconds * 1_000.0, cpu * 1_000.0),
+        );
+    }
+}
