@@ -23,7 +23,7 @@ use crate::{Engine, Report};
 /// How long an action waits for pulls and pushes that are under way.
 const WAIT_MS_MAX: u64 = 5_000;
 /// How long it waits before it asks again.
-const WAIT_STEP_MS: u64 = 50;
+const WAIT_STEP_MS: u64 = 20;
 /// Open conflicts of one record that are closed at a time; it has no more fields.
 const CONFLICTS_MAX: usize = 1_000;
 /// Actions on a record that are looked through for one that stands in the way of undoing an older one.
