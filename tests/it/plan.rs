@@ -1,6 +1,6 @@
 //! What a plan tells is what the next run does, and telling it changes nothing anywhere.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
@@ -105,6 +105,7 @@ syncs:
         let mut companies: Vec<Json> = (20..40).map(company).collect();
         companies.push(company(39));
         let companies = self.put("hubspot", "companies", &companies);
+        past();
         (accounts, companies)
     }
 
@@ -306,6 +307,17 @@ fn as_it_comes(ledger: &str) {
     assert_eq!(of(&second, "Account")["gone"], 1, "{second:#}");
     stage.run_as_planned(&second);
     stage.settle();
+}
+
+/// Waits until what was just written is read: Salesforce is read up to the last whole second, and its sandbox gives each
+/// row a millisecond of its own, ahead of the clock if need be.
+fn past() {
+    let second =
+        |ahead_ms: u64| (SystemTime::now() + Duration::from_millis(ahead_ms)).duration_since(UNIX_EPOCH);
+    let last = second(100).expect("after 1970").as_secs();
+    eventually("the second of the last row is over", || {
+        expect(second(0).expect("after 1970").as_secs() > last, last)
+    });
 }
 
 #[test]
