@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use diagnostic::{Report, Source};
 
-use crate::manifest::{AuthKind, Manifest};
+use crate::manifest::{AuthKind, Manifest, Object};
 
 /// How to talk to a system.
 pub struct Connector {
@@ -57,6 +57,13 @@ impl Connector {
     pub fn key_field(&self, object: &str) -> Option<&str> {
         let write = self.manifest.objects.get(object)?.write.as_ref()?;
         Some(&write.key)
+    }
+
+    /// Whether an object can be deleted, and read by its id before that.
+    pub fn deletes(&self, object: &str) -> bool {
+        let object = self.manifest.objects.get(object);
+        let deletes = |object: &Object| object.write.as_ref().is_some_and(|write| write.delete.is_some());
+        object.is_some_and(|object| deletes(object) && object.by_ids.is_some())
     }
 
     /// The names of references of an object that are read as `associations.<name>`.

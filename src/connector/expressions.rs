@@ -37,6 +37,7 @@ pub(crate) fn over_answers(connector: &Connector) -> Vec<&Program> {
         }
         if let Some(write) = &object.write {
             programs.push(&write.update.results);
+            programs.extend(write.delete.iter().map(|delete| &delete.results));
             programs.extend(write.bulk.iter().flat_map(|bulk| bulk.programs()));
             match &write.strategy {
                 Strategy::Upsert(step) => programs.push(&step.results),

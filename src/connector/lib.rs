@@ -19,6 +19,7 @@ mod clock;
 mod codec;
 mod connection;
 mod connector;
+mod delete;
 #[cfg(test)]
 mod engine_tests;
 mod expressions;

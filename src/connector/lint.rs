@@ -590,12 +590,14 @@ fn configured(connector: &Connector, set: &Map<String, Json>) -> Map<String, Jso
 }
 
 fn step<'w>(write: &'w Write, name: &str) -> Result<&'w Step, String> {
-    match (name, &write.strategy) {
-        ("update", _) => Ok(&write.update),
-        ("upsert", Strategy::Upsert(step)) => Ok(step),
-        ("create", Strategy::FindThenWrite { create, .. }) => Ok(create),
-        _ => Err(format!("`{name}` is not a step of writing this object")),
-    }
+    let step = match (name, &write.strategy) {
+        ("update", _) => Some(&write.update),
+        ("delete", _) => write.delete.as_ref(),
+        ("upsert", Strategy::Upsert(step)) => Some(step),
+        ("create", Strategy::FindThenWrite { create, .. }) => Some(create),
+        _ => None,
+    };
+    step.ok_or_else(|| format!("`{name}` is not a step of writing this object"))
 }
 
 /// Where the first line of an expression stands in the file; the start of the file if it is written in another way.

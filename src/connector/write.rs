@@ -50,34 +50,33 @@ impl Connection {
     ///
     /// Fails as a whole only when nothing was decided about any input.
     pub async fn write(&self, object: &str, batch: &[Write]) -> Result<Vec<Outcome>, Failure> {
-        let (kind, names) = self.object(object)?;
-        let write = kind
-            .write
-            .as_ref()
-            .ok_or_else(|| Failure::protocol(format!("the manifest does not say how to write `{object}`")))?;
+        let work = self.work(object)?;
         let (mut items, places) = merged(batch);
         let mut outcomes: Outcomes = items.iter().map(|_| None).collect();
-        let work = Work {
-            object,
-            kind,
-            write,
-            zone: self.zone(kind)?,
-            names: names.with("key", write.key.clone()),
-        };
-        if let Err(failure) = self.write_all(&work, &mut items, &mut outcomes).await {
-            if outcomes.iter().all(Option::is_none) {
-                return Err(failure);
-            }
-            for outcome in outcomes.iter_mut().filter(|o| o.is_none()) {
-                *outcome = Some(Outcome::NotSent(failure.clone()));
-            }
-        }
+        let result = self.write_all(&work, &mut items, &mut outcomes).await;
+        decided(result, &mut outcomes)?;
         let of = |(write, at): (&Write, &usize)| match &outcomes[*at] {
             // Found by our key and gone a moment later: whoever writes it again creates it.
             Some(Outcome::Gone) if write.id.is_none() => Outcome::Unknown,
             outcome => outcome.clone().unwrap_or(Outcome::Unknown),
         };
         Ok(batch.iter().zip(&places).map(of).collect())
+    }
+
+    /// What writing an object needs to know.
+    pub(crate) fn work<'w>(&'w self, object: &'w str) -> Result<Work<'w>, Failure> {
+        let (kind, names) = self.object(object)?;
+        let write = kind
+            .write
+            .as_ref()
+            .ok_or_else(|| Failure::protocol(format!("the manifest does not say how to write `{object}`")))?;
+        Ok(Work {
+            object,
+            kind,
+            write,
+            zone: self.zone(kind)?,
+            names: names.with("key", write.key.clone()),
+        })
     }
 
     async fn write_all(
@@ -282,7 +281,7 @@ impl Connection {
     }
 
     /// Some systems say the same of an object that is gone and of a value that is wrong: reading tells which it is.
-    async fn verify_gone(
+    pub(crate) async fn verify_gone(
         &self,
         work: &Work<'_>,
         items: &[Item],
@@ -315,7 +314,7 @@ impl Connection {
     }
 
     /// One step for many items, and again for those that somebody else had locked.
-    async fn steps(
+    pub(crate) async fn steps(
         &self,
         work: &Work<'_>,
         step: &Step,
@@ -403,6 +402,20 @@ impl Connection {
     }
 }
 
+/// What was not decided because of a failure was not sent; a failure before which nothing was decided is one of all.
+pub(crate) fn decided(result: Result<(), Failure>, outcomes: &mut Outcomes) -> Result<(), Failure> {
+    let Err(failure) = result else {
+        return Ok(());
+    };
+    if outcomes.iter().all(Option::is_none) {
+        return Err(failure);
+    }
+    for outcome in outcomes.iter_mut().filter(|o| o.is_none()) {
+        *outcome = Some(Outcome::NotSent(failure.clone()));
+    }
+    Ok(())
+}
+
 /// What one call to [`Connection::write`] is about.
 pub(crate) struct Work<'w> {
     pub(crate) object: &'w str,
@@ -431,7 +444,7 @@ fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec
 }
 
 /// Joins the inputs for one object, the later value winning; and where each input went.
-fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
+pub(crate) fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
     let mut items: Vec<Item> = Vec::with_capacity(batch.len());
     let mut known: HashMap<(bool, String), usize> = HashMap::new();
     let mut places = Vec::with_capacity(batch.len());

@@ -4,6 +4,7 @@ mod auth;
 mod batching;
 mod calls;
 mod chosen;
+mod deleting;
 mod findings;
 mod forecasts;
 mod jobs;

@@ -16,6 +16,8 @@ pub(crate) struct Write {
     pub(crate) bisect: bool,
     pub(crate) strategy: Strategy,
     pub(crate) update: Step,
+    /// How objects are deleted, or archived where that is what the system's own people do.
+    pub(crate) delete: Option<Step>,
     pub(crate) create_only: Vec<CreateOnly>,
     /// An update of one of these fields is given the object as it is.
     pub(crate) row_for: Vec<String>,
@@ -93,6 +95,8 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         None => None,
     };
     let update = step(reader, "update", size, &mut fields, report);
+    let delete = fields.optional("delete");
+    let delete = delete.map(|node| step_at(reader, node, size, report));
     let create_only = read_create_only(&mut fields, report);
     let row_for = fields.texts("row_for", report).into_iter().map(str::to_owned);
     let row_for = row_for.collect();
@@ -125,6 +129,10 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         bisect,
         strategy: strategy?,
         update: update?,
+        delete: match delete {
+            Some(delete) => Some(delete?),
+            None => None,
+        },
         create_only,
         row_for,
         transitions: match transitions {
@@ -146,6 +154,10 @@ fn step(
     report: &mut Report,
 ) -> Option<Step> {
     let node = fields.required(key, report)?;
+    step_at(reader, node, size, report)
+}
+
+fn step_at(reader: &mut Reader<'_>, node: &Node, size: Option<usize>, report: &mut Report) -> Option<Step> {
     let mut fields = Fields::open(node, "a step of writing", reader.source, report)?;
     let own = fields.optional_integer("batch", BATCH, report);
     let own = own.and_then(|size| usize::try_from(size).ok());
