@@ -13,7 +13,7 @@ use diagnostic::{Place, Report, Source};
 use mapping::Mapping;
 use model::Kind;
 
-use crate::config::{Config, ConnectionConfig};
+use crate::config::{Config, ConnectionConfig, SyncConfig};
 use crate::seal::MAKE_KEY;
 
 /// Path and text of every file that ships.
@@ -219,6 +219,54 @@ impl Catalogue {
                     format!("write {path}, or remove the sync"),
                 );
             }
+            self.deletes_fit(config, sync, &connection.system, source, report);
+        }
+    }
+
+    /// Notes deletions that cannot be carried out, or that nobody carries out or tells of.
+    fn deletes_fit(
+        &self,
+        config: &Config,
+        sync: &SyncConfig,
+        system: &str,
+        source: &Source,
+        report: &mut Report,
+    ) {
+        let (connection, record) = (&sync.connection, sync.record);
+        let objects = self.connectors.get(system).zip(self.mapping(system, record));
+        if let Some((connector, mapping)) = objects
+            && sync.deletes.follow
+            && !connector.deletes(mapping.object())
+        {
+            let what = format!(
+                "`delete: true`, and the connector does not say how {} deletes `{}`",
+                connector.title(),
+                mapping.object()
+            );
+            let hint = format!(
+                "take it out, so that what is there stays; or add `write.delete` (and `read.by_ids`) in an overlay of \
+                 connectors/{system}/connector.yaml"
+            );
+            report.error("IC0126", source, sync.place, what, hint);
+        }
+        let of_others = |wanted: fn(&SyncConfig) -> bool| {
+            let mut others = config.syncs.iter().filter(|other| other.record == record);
+            others.any(|other| other.connection != *connection && wanted(other))
+        };
+        if sync.deletes.propagate && !of_others(|other| other.deletes.follow) {
+            let what = format!(
+                "a {record} deleted at `{connection}` is deleted nowhere else: no other sync of {record} has `delete: true`"
+            );
+            let hint =
+                "write `delete: true` at the syncs whose objects are to go with it, or take `on_delete` out";
+            report.warning("IC0127", source, sync.place, what, hint);
+        }
+        if sync.deletes.follow && !of_others(|other| other.deletes.propagate) {
+            let what = format!(
+                "nothing is ever deleted at `{connection}`: no other sync of {record} has `on_delete: propagate`"
+            );
+            let hint = "write `on_delete: propagate` at the sync whose deletions count, or take `delete` out";
+            report.warning("IC0127", source, sync.place, what, hint);
         }
     }
 

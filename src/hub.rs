@@ -305,6 +305,7 @@ fn plan(config: &Config, catalogue: &Catalogue) -> Result<Plan, StartError> {
             pull: sync.pull,
             push: sync.push,
             create: sync.create,
+            deletes: sync.deletes,
             stop: sync.stop,
         });
     }

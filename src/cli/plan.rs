@@ -129,6 +129,7 @@ impl Plan {
                 (What::Creates, counts.created_there),
                 (What::Updates, counts.written - counts.created_there),
                 (What::Gone, counts.gone),
+                (What::Deletes, counts.deleted_there),
             ];
             let halts = engine.would_halt(&connection, &object, &more).await?;
             let key = (connection, object);
@@ -170,8 +171,8 @@ impl Plan {
             json!({
                 "connection": connection, "object": object, "read": counts.read,
                 "records": {"created": counts.created, "updated": counts.updated, "linked": counts.met,
-                    "unchanged": counts.unchanged, "skipped": counts.skipped},
-                "system": {"created": counts.created_there, "updated": plan.updated_there()},
+                    "unchanged": counts.unchanged, "skipped": counts.skipped, "deleted": counts.deleted, "outlived": counts.outlived},
+                "system": {"created": counts.created_there, "updated": plan.updated_there(), "deleted": counts.deleted_there},
                 "duplicates": plan.foreseen.duplicates, "conflicts": counts.conflicts, "gone": counts.gone,
                 "parked": plan.parked, "calls": {"reading": plan.foreseen.reading.all(), "writing": plan.foreseen.writing.all()},
                 "at_least_ms": plan.at_least_ms, "halts": plan.halts, "samples": samples.collect::<Vec<_>>(), "like": like.collect::<Vec<_>>(),
@@ -199,6 +200,7 @@ impl Plan {
                 plan.parked(),
                 counts.created_there,
                 plan.updated_there(),
+                counts.deleted_there,
                 plan.calls(),
             ];
             let mut row = vec![connection.clone(), object.clone()];
@@ -220,6 +222,7 @@ impl Plan {
             "parked",
             "create there",
             "update there",
+            "delete there",
             "calls",
             "at least",
         ];
@@ -296,6 +299,8 @@ fn sample_json(sample: &Sample) -> Json {
 /// The word of a change.
 fn change(sample: &Sample) -> &'static str {
     match (sample.way, sample.new) {
+        (Way::In, _) if sample.deleted => "delete_record",
+        (Way::Out, _) if sample.deleted => "delete_there",
         (Way::In, true) => "create_record",
         (Way::In, false) => "update_record",
         (Way::Out, true) => "create_there",
@@ -306,6 +311,8 @@ fn change(sample: &Sample) -> &'static str {
 fn sample_text(connection: &str, object: &str, sample: &Sample) -> String {
     let (record, id) = (sample.record, sample.external_id.as_deref().unwrap_or_default());
     let mut text = match (sample.way, sample.new) {
+        (Way::In, _) if sample.deleted => format!("{record} is deleted with {object} {id} of {connection}"),
+        (Way::Out, _) if sample.deleted => format!("{object} {id} of {connection} is deleted with {record}"),
         (Way::In, true) => format!("new {record} from {object} {id} of {connection}"),
         (Way::In, false) => format!("{record} changes by {object} {id} of {connection}"),
         (Way::Out, true) => format!("{record} is created at {connection} as {object}"),

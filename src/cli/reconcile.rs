@@ -39,11 +39,12 @@ pub(super) async fn run(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
             object.to_owned(),
             report.counts.read.to_string(),
             report.counts.calls.to_string(),
+            report.counts.deleted.to_string(),
             drift.collect::<Vec<_>>().join(", "),
         ]);
     }
     progress.end();
-    let head = ["connection", "object", "read", "calls", "drift"];
+    let head = ["connection", "object", "read", "calls", "deleted", "drift"];
     out.data(json!({"data": json, "errors": errors}), || table(&head, &rows));
     errors.iter().for_each(|error| out.fails(error));
     match errors.is_empty() {

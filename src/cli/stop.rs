@@ -28,7 +28,9 @@ impl std::str::FromStr for Allow {
         let parsed = text
             .split_once('=')
             .and_then(|(what, most)| Some(Allow(What::parse(what)?, most.parse().ok()?)));
-        parsed.ok_or_else(|| "write creates=N, updates=N or gone=N, with a number of objects".to_owned())
+        parsed.ok_or_else(|| {
+            "write creates=N, updates=N, gone=N or deletes=N, with a number of objects".to_owned()
+        })
     }
 }
 

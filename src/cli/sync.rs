@@ -29,7 +29,7 @@ pub(crate) enum SyncCommand {
         /// Read everything again from the beginning, not only what changed.
         #[arg(long)]
         full: bool,
-        /// Let what was stopped go on, up to so many from now on: creates=N, updates=N or gone=N.
+        /// Let what was stopped go on, up to so many from now on: creates=N, updates=N, gone=N or deletes=N.
         #[arg(long, value_name = "WHAT=N")]
         allow: Vec<Allow>,
     },
@@ -45,7 +45,7 @@ pub(crate) enum SyncCommand {
         /// Only this object of its system.
         #[arg(long, value_name = "NAME")]
         object: Option<String>,
-        /// Up to so many from now on: creates=N, updates=N or gone=N.
+        /// Up to so many from now on: creates=N, updates=N, gone=N or deletes=N.
         #[arg(long, value_name = "WHAT=N")]
         allow: Vec<Allow>,
     },

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
 use model::merge::Policy;
 use model::{Confidence, Kind, MatchRule};
-use sync::{STOP_PER_MS, StopLimits};
+use sync::{Deletes, STOP_PER_MS, StopLimits};
 
 use super::partners::is_name;
 use super::secret::{self, SecretRef};
@@ -50,6 +50,8 @@ pub struct SyncConfig {
     pub push: bool,
     /// Whether missing records are created there.
     pub create: bool,
+    /// What deletions mean.
+    pub deletes: Deletes,
     /// How much may change before a person is asked.
     pub stop: StopLimits,
 }
@@ -175,6 +177,33 @@ fn sync(
     let pull = fields.optional_bool("pull", report).unwrap_or(true);
     let push = fields.optional_bool("push", report).unwrap_or(true);
     let create = fields.optional_bool("create", report).unwrap_or(true);
+    let on_delete = [("unlink", false), ("propagate", true)];
+    let propagate = fields.optional_choice("on_delete", &on_delete, report);
+    let follow = fields.optional_bool("delete", report);
+    let deletes = Deletes {
+        propagate: propagate.unwrap_or(false),
+        follow: follow.unwrap_or(false),
+    };
+    for (key, said, way, reason) in [
+        (
+            "on_delete",
+            deletes.propagate && !pull,
+            "pull",
+            "what is deleted there is not read",
+        ),
+        (
+            "delete",
+            deletes.follow && !push,
+            "push",
+            "nothing is written there",
+        ),
+    ] {
+        if said {
+            let place = fields.optional(key).map_or(fields.place(), |node| node.place);
+            let what = format!("`{key}` and `{way}: false` exclude each other: {reason}");
+            report.error("IC0126", source, place, what, "take out one of the two");
+        }
+    }
     let stop = fields
         .optional("stop")
         .and_then(|node| stop(node, source, report));
@@ -187,6 +216,7 @@ fn sync(
         pull,
         push,
         create,
+        deletes,
         stop: stop.unwrap_or_default(),
     })
 }

@@ -39,6 +39,8 @@ pub enum PushOutcome {
     Created,
     /// It was changed.
     Written,
+    /// It was deleted with its record.
+    Deleted,
     /// It is not there any more.
     Gone,
     /// The system refused it.
@@ -48,9 +50,10 @@ pub enum PushOutcome {
 }
 
 impl PushOutcome {
-    const ALL: [PushOutcome; 5] = [
+    const ALL: [PushOutcome; 6] = [
         PushOutcome::Created,
         PushOutcome::Written,
+        PushOutcome::Deleted,
         PushOutcome::Gone,
         PushOutcome::Refused,
         PushOutcome::Unheard,
@@ -61,6 +64,7 @@ impl PushOutcome {
         match self {
             PushOutcome::Created => "created",
             PushOutcome::Written => "written",
+            PushOutcome::Deleted => "deleted",
             PushOutcome::Gone => "gone",
             PushOutcome::Refused => "refused",
             PushOutcome::Unheard => "unheard",
@@ -76,7 +80,10 @@ impl PushOutcome {
 
     /// Whether the system has the version now.
     pub fn arrived(self) -> bool {
-        matches!(self, PushOutcome::Created | PushOutcome::Written)
+        matches!(
+            self,
+            PushOutcome::Created | PushOutcome::Written | PushOutcome::Deleted
+        )
     }
 }
 

@@ -114,6 +114,8 @@ impl EventType {
     pub const PARTNER_MERGED: EventType = EventType::constant("partner.merged");
     /// A partner that was merged is its own again.
     pub const PARTNER_UNMERGED: EventType = EventType::constant("partner.unmerged");
+    /// A partner was deleted.
+    pub const PARTNER_DELETED: EventType = EventType::constant("partner.deleted");
     /// A lead became known.
     pub const LEAD_CREATED: EventType = EventType::constant("lead.created");
     /// A field of a lead changed.
@@ -124,6 +126,8 @@ impl EventType {
     pub const LEAD_MERGED: EventType = EventType::constant("lead.merged");
     /// A lead that was merged is its own again.
     pub const LEAD_UNMERGED: EventType = EventType::constant("lead.unmerged");
+    /// A lead was deleted.
+    pub const LEAD_DELETED: EventType = EventType::constant("lead.deleted");
     /// A deal became known.
     pub const DEAL_CREATED: EventType = EventType::constant("deal.created");
     /// A field of a deal changed.
@@ -138,6 +142,8 @@ impl EventType {
     pub const DEAL_MERGED: EventType = EventType::constant("deal.merged");
     /// A deal that was merged is its own again.
     pub const DEAL_UNMERGED: EventType = EventType::constant("deal.unmerged");
+    /// A deal was deleted.
+    pub const DEAL_DELETED: EventType = EventType::constant("deal.deleted");
 
     const fn constant(name: &'static str) -> EventType {
         EventType(std::borrow::Cow::Borrowed(name))

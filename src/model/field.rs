@@ -376,6 +376,15 @@ impl Kind {
         }
     }
 
+    /// The event that a deleted record of this kind causes.
+    pub fn deleted_event(self) -> EventType {
+        match self {
+            Kind::Partner => EventType::PARTNER_DELETED,
+            Kind::Lead => EventType::LEAD_DELETED,
+            Kind::Deal => EventType::DEAL_DELETED,
+        }
+    }
+
     /// The events that two records of this kind cause that become one, or two again.
     pub fn union_events(self) -> (EventType, EventType) {
         match self {

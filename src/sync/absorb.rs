@@ -286,7 +286,10 @@ impl Engine {
                 .plan
                 .sync_for(place.connection, place.object, known.record.kind());
             let wire = current.map(|sync| pick(&object.body, sync.mapping.object_fields().iter()));
-            object.deleted || wire.is_none_or(|wire| link.wire.as_ref() != Some(&wire))
+            match object.deleted == link.gone {
+                true => !link.gone && wire.is_none_or(|wire| link.wire.as_ref() != Some(&wire)),
+                false => true,
+            }
         };
         // It was asked for before somebody wrote down what is known of it: either may be the newer one.
         let crossed = link.seen_at > batch.asked_at;
@@ -327,11 +330,7 @@ impl Engine {
             match known {
                 Some(known) if !known.link.gone => {
                     report.counts.gone += 1;
-                    commit.links.push(Link {
-                        gone: true,
-                        seen_at: self.world.now(),
-                        ..known.link
-                    });
+                    self.goes(place, object, known, commit, report);
                 }
                 _ => report.counts.skipped += 1,
             }

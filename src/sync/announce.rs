@@ -30,6 +30,12 @@ impl Engine {
         )
     }
 
+    /// The event that a record was deleted.
+    pub(crate) fn announce_end(&self, record: &Record, trace: &str, now: Timestamp) -> NewEvent {
+        let event_type = record.kind().deleted_event();
+        self.event(&event_type, record, &data(record, &[]), trace, now)
+    }
+
     /// The event that a record has become one with another one (`merged`), or two again (`unmerged`).
     pub(crate) fn announce_union(
         &self,

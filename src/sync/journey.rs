@@ -60,6 +60,8 @@ pub enum Reached {
     Source,
     /// It has been written.
     Written,
+    /// It has been deleted there, too.
+    Deleted,
     /// It refused it, and has not been written since.
     Refused,
     /// It is owed it.
@@ -76,6 +78,7 @@ impl Reached {
         match self {
             Reached::Source => "source",
             Reached::Written => "written",
+            Reached::Deleted => "deleted",
             Reached::Refused => "refused",
             Reached::Owed => "owed",
             Reached::Nothing => "nothing",
@@ -218,6 +221,7 @@ async fn stops(
             .any(|change| change.connection == connection && change.external_id == external_id);
         let end = match writes.last().map(|push| push.outcome) {
             Some(PushOutcome::Created | PushOutcome::Written) => Reached::Written,
+            Some(PushOutcome::Deleted) => Reached::Deleted,
             _ if owed
                 .iter()
                 .any(|push| push.connection == connection && push.object == object) =>
@@ -243,6 +247,23 @@ async fn stops(
 }
 
 impl Engine {
+    /// What became of a deletion, for its row; nothing when nothing went out.
+    pub(crate) fn became_deleted(
+        &self,
+        place: Place<'_>,
+        (record, write): (&Record, &Write),
+        outcome: &Outcome,
+    ) -> Option<Pushed> {
+        let pushed = self.became(place, (record, write), outcome)?;
+        Some(match pushed.outcome {
+            PushOutcome::Written => Pushed {
+                outcome: PushOutcome::Deleted,
+                ..pushed
+            },
+            _ => pushed,
+        })
+    }
+
     /// What became of a write, for its row; nothing when nothing went out.
     pub(crate) fn became(
         &self,

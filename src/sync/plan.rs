@@ -7,6 +7,7 @@ use mapping::{Context, Mapping};
 use model::merge::Policies;
 use model::{Confidence, Currency, Kind, MatchKey, MatchRule, default_match_rules, match_keys};
 
+use crate::deletes::Deletes;
 use crate::stop::StopLimits;
 
 /// One object of one connection ↔ one kind of record.
@@ -26,6 +27,8 @@ pub struct Sync {
     pub push: bool,
     /// Whether records that are not there yet are created there.
     pub create: bool,
+    /// What deletions mean.
+    pub deletes: Deletes,
     /// How much may change before a person is asked.
     pub stop: StopLimits,
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
+use crate::deletes::{Deletion, Fate, fate};
 use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::rehearsal::Way;
@@ -22,8 +23,6 @@ use crate::{Depth, Engine, Report, Sync};
 const BATCHES_MAX: u32 = 200;
 /// Batches after which a push has so much to write that it lets those pass who have little.
 const LIVE_BATCHES_MAX: u32 = 5;
-/// For how long what was sent may still arrive when its sender is dead.
-const UNHEARD_MS: i64 = 120_000;
 /// The shortest and the longest wait before something that could not be written is tried again.
 const RETRY_MS: (u64, u64) = (1_000, 600_000);
 /// How long a connection that has not been read completely yet waits before it is looked at again.
@@ -64,6 +63,7 @@ struct Out<'a> {
     writes: Vec<Owed<'a>>,
     /// Nothing is to be written as far as is known; but something was, and nobody heard what became of it.
     unheard: Vec<(Push, Link)>,
+    deletions: Vec<Deletion>,
     commit: SyncCommit,
 }
 
@@ -290,6 +290,8 @@ impl Engine {
         drop(creating);
         self.adopt(system, place, adopt, report).await?;
         self.hear(system, place, out.unheard, report).await?;
+        self.delete_there(system, place, (out.deletions, lane), report)
+            .await?;
         match drifted {
             Some(failure) => Err(SyncError::System {
                 connection: place.connection.to_owned(),
@@ -420,14 +422,14 @@ impl Engine {
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
-        let wanted = link
-            .as_ref()
-            .map_or(sync.create, |link| !link.gone && !link.ignored)
-            && record.deleted_at.is_none();
-        if !wanted {
-            report.counts.skipped += 1;
-            return out.commit.ended.push((push, PushEnd::Done));
-        }
+        let link = match fate(sync, &record, link) {
+            Fate::Written(link) => link,
+            Fate::Deleted(link) => return out.deletions.push(Deletion::new(push, record, link)),
+            Fate::Left => {
+                report.counts.skipped += 1;
+                return out.commit.ended.push((push, PushEnd::Done));
+            }
+        };
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
         let context = mapping::Context {
@@ -519,6 +521,9 @@ impl Engine {
                 self.unpark(place, &owed.record, commit);
                 commit.ended.push((owed.push, PushEnd::Done));
             }
+            Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
+                self.later(owed.push, commit, report);
+            }
             Outcome::Gone => {
                 report.counts.gone += 1;
                 if let Some(link) = owed.link {
@@ -564,7 +569,7 @@ impl Engine {
     }
 
     /// The push is still owed, and tried again after a while.
-    fn later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+    pub(crate) fn later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
         let wait = self.retry(&push);
         report.look_again(wait);
         commit.ended.push((push, PushEnd::Later(wait)));
@@ -623,44 +628,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
-    /// sent it may be dead, and what they sent on its way.
-    async fn hear(
-        &self,
-        system: &Arc<Connection>,
-        place: Place<'_>,
-        unheard: Vec<(Push, Link)>,
-        report: &mut Report,
-    ) -> Result<(), SyncError> {
-        if unheard.is_empty() {
-            return Ok(());
-        }
-        let now = self.world.now();
-        if system.reads_by_id(place.object) {
-            let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
-            let fields = self.fields_of(system, place);
-            self.absorb_ids(system, place, &fields, &ids, &HashMap::new(), report)
-                .await?;
-        }
-        let mut commit = SyncCommit {
-            lease: Some(place.lease.clone()),
-            ..SyncCommit::default()
-        };
-        for (push, _) in unheard {
-            let last = push.sent.iter().map(|sent| sent.at).max().unwrap_or(now);
-            let over = last
-                .checked_add(SignedDuration::from_millis(UNHEARD_MS))
-                .unwrap_or(Timestamp::MAX);
-            if over <= now {
-                commit.ended.push((push, PushEnd::Done));
-            } else {
-                report.look_again(over);
-                commit.ended.push((push, PushEnd::Later(over)));
-            }
-        }
-        Ok(self.ledger.commit(commit).await?)
-    }
-
     fn retry(&self, push: &Push) -> Timestamp {
         let wait = RETRY_MS
             .0
@@ -669,7 +636,7 @@ impl Engine {
         self.after(Duration::from_millis(wait))
     }
 
-    fn parked_out(&self, place: Place<'_>, record: &Record, code: &str, reason: String) -> Parked {
+    pub(crate) fn parked_out(&self, place: Place<'_>, record: &Record, code: &str, reason: String) -> Parked {
         Parked {
             connection: place.connection.to_owned(),
             object: place.object.to_owned(),
@@ -683,7 +650,7 @@ impl Engine {
         }
     }
 
-    fn unpark(&self, place: Place<'_>, record: &Record, commit: &mut SyncCommit) {
+    pub(crate) fn unpark(&self, place: Place<'_>, record: &Record, commit: &mut SyncCommit) {
         let key = (
             place.connection.to_owned(),
             place.object.to_owned(),

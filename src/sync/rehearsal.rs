@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use connector::{CallCount, Connection, Outcome};
-use ledger::{Ledger, LedgerError, RecordWrite};
-use model::{MatchKey, RecordId};
+use ledger::{Ledger, LedgerError, Link, RecordWrite};
+use model::{MatchKey, Record, RecordId};
 use serde_json::Value as Json;
 
 use crate::absorb::Place;
@@ -33,6 +33,8 @@ pub struct Sample {
     pub way: Way,
     /// Whether what it changes would be new.
     pub new: bool,
+    /// Whether it is deleted.
+    pub deleted: bool,
     /// The record.
     pub record: RecordId,
     /// The object's id at its system; nothing where it would be new there.
@@ -73,7 +75,8 @@ impl Rehearsal {
 
     fn sample(&self, place: Place<'_>, sample: Sample) {
         self.of(place.connection, place.object, |foreseen| {
-            let alike = |other: &&Sample| other.way == sample.way && other.new == sample.new;
+            let sort = |sample: &Sample| (sample.way, sample.new, sample.deleted);
+            let alike = |other: &&Sample| sort(other) == sort(&sample);
             if foreseen.samples.iter().filter(alike).count() < self.samples_max {
                 foreseen.samples.push(sample);
             }
@@ -141,6 +144,7 @@ impl Engine {
             let sample = Sample {
                 way: Way::In,
                 new: write.read_version == 0,
+                deleted: write.record.deleted_at.is_some(),
                 record: write.record.id,
                 external_id,
                 fields: fields.collect(),
@@ -185,6 +189,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps what was taken as deleted.
+    pub(crate) fn foresee_deletion(&self, place: Place<'_>, record: &Record, link: &Link) {
+        let Some(rehearsal) = &self.rehearsal else {
+            return;
+        };
+        let sample = Sample {
+            way: Way::Out,
+            new: false,
+            deleted: true,
+            record: record.id,
+            external_id: Some(link.external_id.clone()),
+            fields: Vec::new(),
+        };
+        rehearsal.sample(place, sample);
+    }
+
     /// Keeps what was taken as written.
     pub(crate) fn foresee_writes(&self, place: Place<'_>, writes: &[Owed<'_>], outcomes: &[Outcome]) {
         let Some(rehearsal) = &self.rehearsal else {
@@ -206,6 +226,7 @@ impl Engine {
             let sample = Sample {
                 way: Way::Out,
                 new: *created,
+                deleted: false,
                 record: owed.record.id,
                 external_id: owed.write.id.clone(),
                 fields: values.collect(),

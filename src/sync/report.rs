@@ -31,6 +31,12 @@ pub struct Counts {
     pub written: u64,
     /// Objects created there.
     pub created_there: u64,
+    /// Records that were deleted with their object.
+    pub deleted: u64,
+    /// Objects deleted there with their records.
+    pub deleted_there: u64,
+    /// Records that stay, or are back, although their object was deleted.
+    pub outlived: u64,
     /// Pushes that had nothing to write.
     pub agreed: u64,
     /// Requests that were sent to the system, each try, also for signing in.
@@ -55,6 +61,9 @@ impl Counts {
         self.conflicts += other.conflicts;
         self.written += other.written;
         self.created_there += other.created_there;
+        self.deleted += other.deleted;
+        self.deleted_there += other.deleted_there;
+        self.outlived += other.outlived;
         self.agreed += other.agreed;
         self.calls += other.calls;
         self.calls_retry += other.calls_retry;
@@ -69,12 +78,12 @@ impl Counts {
 
     /// Records and objects that were changed.
     pub fn changes(&self) -> u64 {
-        self.created + self.updated + self.gone + self.written
+        self.created + self.updated + self.gone + self.written + self.deleted_there
     }
 
     /// Whether anything was changed, written or parked.
     pub fn changed_anything(&self) -> bool {
-        self.created + self.updated + self.met + self.gone + self.parked + self.written > 0
+        self.changes() + self.met + self.parked + self.outlived > 0
     }
 
     /// The counts as JSON, without those that are zero.
@@ -83,7 +92,7 @@ impl Counts {
             "read": self.read, "created": self.created, "updated": self.updated, "unchanged": self.unchanged,
             "skipped": self.skipped, "met": self.met, "gone": self.gone, "parked": self.parked,
             "conflicts": self.conflicts, "written": self.written, "created_there": self.created_there,
-            "agreed": self.agreed, "calls": self.calls, "calls_retry": self.calls_retry,
+            "deleted": self.deleted, "deleted_there": self.deleted_there, "outlived": self.outlived, "agreed": self.agreed, "calls": self.calls, "calls_retry": self.calls_retry,
             "calls_backfill": self.calls_backfill,
         });
         match all {

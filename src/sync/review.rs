@@ -347,6 +347,8 @@ impl Engine {
             Some(parked) if parked.key == CENSUS => vec![parked.reason],
             _ => vec![format!("{} objects are gone", report.counts.gone)],
         };
+        // Where it deletes them elsewhere, too, so much needs another word.
+        let told = report.halted.clone().map_or(told, |reason| vec![reason]);
         Ok(Done { action, told, report })
     }
 

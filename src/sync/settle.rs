@@ -274,6 +274,7 @@ impl Engine {
         };
         let policies = self.plan.rules.policies.get(&kind);
         let merged = model::merge(&mut record, &theirs, policies.unwrap_or(&Policies::default()));
+        let revived = self.revive(place, &arrival, &mut record, &merged, report);
         let missing = record.missing();
         if read_version == 0 && !missing.is_empty() {
             let mut reason = format!("a {kind} needs {}", missing.join(", "));
@@ -324,7 +325,7 @@ impl Engine {
             arrival.sync,
             (record.id, held_back.as_ref().unwrap_or(&record.fields)),
             &arrival.wire,
-            arrival.known.is_none(),
+            arrival.known.is_none() || revived.is_some(),
             &merged,
             refs,
             commit,
@@ -333,7 +334,7 @@ impl Engine {
             place,
             record,
             read_version,
-            &merged,
+            (&merged, revived),
             &arrival.object.id,
             now,
             commit,
@@ -387,13 +388,13 @@ impl Engine {
         place: Place<'_>,
         record: Record,
         read_version: u64,
-        merged: &Merged,
+        (merged, revived): (&Merged, Option<ledger::Change>),
         external_id: &str,
         now: Timestamp,
         commit: &mut SyncCommit,
     ) {
         let json = |value: Option<&model::Value>| value.map_or(serde_json::Value::Null, stored::to_json);
-        if merged.changes.is_empty() {
+        if merged.changes.is_empty() && revived.is_none() {
             return;
         }
         commit
@@ -416,7 +417,7 @@ impl Engine {
             trace: place.trace.of(external_id).to_owned(),
         });
         commit.records.push(RecordWrite {
-            changes: changes.collect(),
+            changes: changes.chain(revived).collect(),
             match_keys: self.plan.rules.match_keys(record.kind(), &record.fields),
             read_version,
             record,

@@ -6,6 +6,10 @@
 //! the system until a person resumes it, whichever process looks and however often. A person may halt an object, too, which
 //! is how a first reading is cancelled.
 //!
+//! Where deletions are passed on (see [`crate::Deletes`]), and no limit says otherwise, much that is gone at once halts, too:
+//! more than [`GONE_FREE`] objects and more than one in [`GONE_PART`] of those that are linked. This *brake* stands where
+//! deletions are heard, and again where they are carried out.
+//!
 //! Both are kept among the cursors: what was written within the span behind `#written`, what halts it behind `#halt`.
 
 use std::sync::atomic::Ordering;
@@ -28,6 +32,13 @@ const OWED_COUNTED_MAX: usize = 100_000;
 /// The span that stop limits count in, unless the configuration says otherwise.
 pub const STOP_PER_MS: u64 = 86_400_000;
 
+/// Objects that may be gone within the span, whatever their part of all, where deletions are passed on and no limit is set.
+pub const GONE_FREE: u64 = 10;
+/// One in so many linked objects may be gone within the span there, where that is more.
+pub const GONE_PART: u64 = 50;
+/// Links that are counted for that at most.
+const LINKS_COUNTED_MAX: u64 = 100_000;
+
 /// How much may change within a span of time before a person is asked; nothing where there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopLimits {
@@ -35,7 +46,7 @@ pub struct StopLimits {
     pub creates_max: Option<u64>,
     /// Objects updated at the system.
     pub updates_max: Option<u64>,
-    /// Objects that are gone at the system.
+    /// Objects that are gone at the system; and, counted by themselves, objects that are deleted there with their records.
     pub gone_max: Option<u64>,
     /// The span, in milliseconds; it begins with the first change that is counted.
     pub per_ms: u64,
@@ -68,12 +79,8 @@ impl StopLimits {
         match what {
             What::Creates => self.creates_max,
             What::Updates => self.updates_max,
-            What::Gone => self.gone_max,
+            What::Gone | What::Deletes => self.gone_max,
         }
-    }
-
-    fn any(&self) -> bool {
-        What::ALL.into_iter().any(|what| self.of(what).is_some())
     }
 }
 
@@ -86,11 +93,13 @@ pub enum What {
     Updates,
     /// Objects gone at the system.
     Gone,
+    /// Objects deleted at the system with their records.
+    Deletes,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [What; 3] = [What::Creates, What::Updates, What::Gone];
+    pub const ALL: [What; 4] = [What::Creates, What::Updates, What::Gone, What::Deletes];
 
     /// Its word.
     pub fn word(self) -> &'static str {
@@ -98,6 +107,7 @@ impl What {
             What::Creates => "creates",
             What::Updates => "updates",
             What::Gone => "gone",
+            What::Deletes => "deletes",
         }
     }
 
@@ -108,7 +118,7 @@ impl What {
 
     fn way(self) -> Way {
         match self {
-            What::Creates | What::Updates => Way::Out,
+            What::Creates | What::Updates | What::Deletes => Way::Out,
             What::Gone => Way::In,
         }
     }
@@ -117,16 +127,16 @@ impl What {
 /// What was counted since a moment, and how much a person allowed for as long as the span lasts.
 struct Written {
     since: Timestamp,
-    counts: [u64; 3],
-    allowed: [Option<u64>; 3],
+    counts: [u64; 4],
+    allowed: [Option<u64>; 4],
 }
 
 impl Written {
     fn begin(now: Timestamp) -> Written {
         Written {
             since: now,
-            counts: [0; 3],
-            allowed: [None; 3],
+            counts: [0; 4],
+            allowed: [None; 4],
         }
     }
 
@@ -149,12 +159,6 @@ impl Written {
             position["allowed"][what.word()] = json!(self.allowed[what as usize]);
         }
         position
-    }
-
-    /// How much there may be within the span.
-    fn limit(&self, limits: &StopLimits, what: What) -> Option<u64> {
-        let limit = limits.of(what)?;
-        Some(self.allowed[what as usize].unwrap_or(limit))
     }
 }
 
@@ -197,6 +201,41 @@ impl Engine {
         limits.reduce(StopLimits::with).unwrap_or_default()
     }
 
+    /// Whether there may be too much of something at an object.
+    fn is_limited(&self, connection: &str, object: &str, what: What) -> bool {
+        self.stop_limits(connection, object).of(what).is_some() || self.has_brake(connection, object, what)
+    }
+
+    fn has_brake(&self, connection: &str, object: &str, what: What) -> bool {
+        let mut syncs = self.plan.of(connection, object);
+        syncs.any(|sync| match what {
+            What::Gone => sync.deletes.propagate,
+            What::Deletes => sync.deletes.follow,
+            What::Creates | What::Updates => false,
+        })
+    }
+
+    /// How much there may be of something within the span, when it would come to so much; nothing when that does not matter.
+    async fn limit(
+        &self,
+        (connection, object): (&str, &str),
+        written: &Written,
+        what: What,
+        would: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        let limit = self.stop_limits(connection, object).of(what);
+        if !self.is_limited(connection, object, what) {
+            return Ok(None);
+        }
+        if let Some(limit) = written.allowed[what as usize].or(limit) {
+            return Ok(Some(limit));
+        }
+        let enough = would.saturating_mul(GONE_PART).min(LINKS_COUNTED_MAX);
+        let enough = usize::try_from(enough).unwrap_or(usize::MAX);
+        let linked = self.ledger.linked_ids(connection, object, None, enough).await?;
+        Ok(Some(GONE_FREE.max(linked.len() as u64 / GONE_PART)))
+    }
+
     async fn halt_of(&self, connection: &str, object: &str) -> Result<Option<Halt>, LedgerError> {
         let cursor = self.ledger.cursor(connection, &format!("{object}{HALT}")).await?;
         Ok(cursor.and_then(|cursor| {
@@ -236,9 +275,10 @@ impl Engine {
             Some(what) if what.way() == way => {
                 let limits = self.stop_limits(connection, object);
                 let written = self.written(connection, object, &limits).await?;
-                written
-                    .limit(&limits, what)
-                    .is_some_and(|limit| limit < halt.would)
+                let limit = self
+                    .limit((connection, object), &written, what, halt.would)
+                    .await?;
+                limit.is_some_and(|limit| limit < halt.would)
             }
             Some(_) => false,
         };
@@ -277,12 +317,13 @@ impl Engine {
     pub(crate) async fn stop_before(&self, place: Place<'_>, what: What, more: u64) -> Result<(), SyncError> {
         let (connection, object) = (place.connection, place.object);
         let limits = self.stop_limits(connection, object);
-        if more == 0 || limits.of(what).is_none() || self.rehearsal.is_some() {
+        if more == 0 || !self.is_limited(connection, object, what) || self.rehearsal.is_some() {
             return Ok(());
         }
         let written = self.written(connection, object, &limits).await?;
         let would = written.counts[what as usize] + more;
-        let Some(limit) = written.limit(&limits, what).filter(|limit| would > *limit) else {
+        let limit = self.limit((connection, object), &written, what, would).await?;
+        let Some(limit) = limit.filter(|limit| would > *limit) else {
             return Ok(());
         };
         let now = self.world.now();
@@ -322,7 +363,11 @@ impl Engine {
         more: &[(What, u64)],
     ) -> Result<Option<(String, String, Cursor)>, LedgerError> {
         let limits = self.stop_limits(place.connection, place.object);
-        if self.rehearsal.is_some() || !limits.any() || more.iter().all(|(_, more)| *more == 0) {
+        let limited = |what| self.is_limited(place.connection, place.object, what);
+        if self.rehearsal.is_some()
+            || !What::ALL.into_iter().any(limited)
+            || more.iter().all(|(_, more)| *more == 0)
+        {
             return Ok(None);
         }
         let mut written = self.written(place.connection, place.object, &limits).await?;
@@ -399,16 +444,19 @@ impl Engine {
     ) -> Result<Vec<String>, LedgerError> {
         let limits = self.stop_limits(connection, object);
         let written = self.written(connection, object, &limits).await?;
-        let over = more.iter().filter_map(|(what, more)| {
+        let mut over = Vec::new();
+        for (what, more) in more.iter().filter(|(_, more)| *more > 0) {
             let would = written.counts[*what as usize] + more;
-            let limit = written.limit(&limits, *what).filter(|limit| would > *limit)?;
-            let word = what.word();
-            Some(format!(
-                "{object} of {connection} halts before it comes to more than {limit} {word}, of {would}; let it go on with \
-                 `interconnect sync run --allow {word}={would}`"
-            ))
-        });
-        Ok(over.collect())
+            let limit = self.limit((connection, object), &written, *what, would).await?;
+            if let Some(limit) = limit.filter(|limit| would > *limit) {
+                let word = what.word();
+                over.push(format!(
+                    "{object} of {connection} halts before it comes to more than {limit} {word}, of {would}; let it go on \
+                     with `interconnect sync run --allow {word}={would}`"
+                ));
+            }
+        }
+        Ok(over)
     }
 
     /// A pull or a push that was halted is a run that ended early, with the reason.

@@ -112,7 +112,7 @@ impl Engine {
     }
 
     /// Linked objects that are to be read before their records are written: what a person is to decide about would be
-    /// written, and a change of theirs that nobody has read yet would be lost by that. Those that were looked at already
+    /// written, or the object deleted, and a change of theirs that nobody has read yet would be lost by that. Those that were looked at already
     /// are left out.
     pub(crate) fn unread(
         &self,
@@ -125,6 +125,10 @@ impl Engine {
             let (Some(record), Some(seen)) = (records.get(id), &link.base) else {
                 continue;
             };
+            if self.is_to_go(record, link) && looked.insert(*id) {
+                ids.push(link.external_id.clone());
+                continue;
+            }
             let policies = self.plan.rules.policies.get(&record.kind());
             let by_hand = policies.into_iter().flat_map(|policies| &policies.0);
             let by_hand = by_hand.filter(|(_, policy)| **policy == Policy::Manual);

@@ -45,11 +45,15 @@ pub(super) async fn what_became_of_writes_is_told_oldest_first(stand: &Stand) {
             all[1].clone(),
             all[0].clone(),
             pushed(2, "sf", 1, 1, PushOutcome::Gone),
+            pushed(2, "hs", 2, 2, PushOutcome::Deleted),
         ],
     )
     .await;
     assert_eq!(ledger.pushed(deal(1), 9).await.unwrap(), all);
     assert_eq!(ledger.pushed(deal(1), 2).await.unwrap(), all[2..]);
+    let outcomes = ledger.pushed(deal(2), 9).await.unwrap().into_iter();
+    let outcomes: Vec<PushOutcome> = outcomes.map(|pushed| pushed.outcome).collect();
+    assert_eq!(outcomes, [PushOutcome::Gone, PushOutcome::Deleted]);
     assert!(ledger.pushed(deal(3), 9).await.unwrap().is_empty());
     // Told again at the same moment, it is the same write.
     commit(&*ledger, vec![pushed(1, "sf", 4, 3, PushOutcome::Written)]).await;

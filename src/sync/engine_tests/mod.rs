@@ -2,6 +2,7 @@
 
 mod actions;
 mod census;
+mod deleting;
 mod dispute;
 mod duplicates;
 pub(crate) mod held;

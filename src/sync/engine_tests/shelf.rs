@@ -28,6 +28,7 @@ limits:
   - { name: daily, kind: quota, share_percent: 80, probe_after: 15m, observe: { header: usage, used_of_after: "calls=" } }
 errors:
   - { when: { status: 404 }, class: not_found, message: .says }
+  - { when: { status: 409 }, class: validation, message: .says }
   - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
   - { when: { status: [500, 503] }, class: transient, message: .says }
 fields:
@@ -57,6 +58,7 @@ objects:
       find: { batch: 1, request: { method: GET, path: /things, query: { key: "{{ keys | first }}" } }, pairs: '.rows[] | {key: .ours, id: .id}' }
       create: { request: { method: POST, path: /things, body: { jq: "$batch[0].values" } }, results: '{index: 0, ok: true, id: .id, created: true}' }
       update: { request: { method: PATCH, path: "/things/{{ batch[0].id }}", body: { jq: "$batch[0].values" } }, results: '{index: 0, ok: true, id: .id, created: false}' }
+      delete: { request: { method: DELETE, path: "/things/{{ batch[0].id }}" }, results: '{index: 0, ok: true, id: $batch[0].id}' }
 "#;
 
 const MAPPING: &str = "
@@ -105,6 +107,7 @@ struct Held {
     computed: Option<&'static str>,
     visible: usize,
     used: Option<u64>,
+    unheard: bool,
 }
 
 /// The system, which runs until the test's runtime ends.
@@ -137,6 +140,7 @@ impl Shelf {
                 computed: None,
                 visible: usize::MAX,
                 used: None,
+                unheard: false,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
@@ -144,7 +148,7 @@ impl Shelf {
             .route("/me", get(|| async { Answer(json!({"account": "1"})) }))
             .route("/fields", get(fields))
             .route("/things", get(list).post(create))
-            .route("/things/{id}", patch(change))
+            .route("/things/{id}", patch(change).delete(remove))
             .with_state(shelf.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         shelf
@@ -244,6 +248,11 @@ impl Shelf {
         self.lock().unwell = unwell;
     }
 
+    /// The next deletion takes effect, and the answer says that it did not.
+    pub(crate) fn deny_one_deletion(&self) {
+        self.lock().unheard = true;
+    }
+
     pub(crate) fn rows(&self) -> Vec<Json> {
         self.lock().rows.clone()
     }
@@ -283,6 +292,11 @@ impl Held {
         row["changed"] = json!(format!("2026-11-26T08:00:{:02}Z", number % 60));
         self.rows.push(row.clone());
         row
+    }
+
+    fn living(&mut self, id: &str) -> Option<&mut Json> {
+        let mut rows = self.rows.iter_mut();
+        rows.find(|row| row["id"] == id && row["deleted"] != true)
     }
 
     fn headers(&self) -> HeaderMap {
@@ -326,7 +340,7 @@ async fn list(
     let passed_over = !named && std::mem::take(&mut held.passes_over);
     let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
         (Some(ids), _) => ids.split(',').any(|id| row["id"] == id),
-        (_, Some(key)) => row[field] == key.as_str(),
+        (_, Some(key)) => row[field] == key.as_str() && row["deleted"] != true,
         // Who asks for everything is shown it.
         _ => (!held.silent || asked.since.as_deref() == Some("0")) && !passed_over,
     };
@@ -372,16 +386,42 @@ async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> (He
     (headers, Answer(row))
 }
 
+type Refused = (StatusCode, Answer<Json>);
+
+fn says(status: StatusCode, text: &str) -> Refused {
+    (status, Answer(json!({"says": text})))
+}
+
 async fn change(
     State(shelf): State<Shelf>,
     Path(id): Path<String>,
     Answer(values): Answer<Json>,
-) -> Answer<Json> {
+) -> Result<Answer<Json>, Refused> {
     let mut held = shelf.lock();
     held.calls.push("PATCH".to_owned());
-    let row = held.rows.iter_mut().find(|row| row["id"] == id.as_str()).unwrap();
+    let row = held
+        .living(&id)
+        .ok_or_else(|| says(StatusCode::NOT_FOUND, "no such thing"))?;
     for (name, value) in values.as_object().unwrap() {
         row[name] = value.clone();
     }
-    Answer(row.clone())
+    Ok(Answer(row.clone()))
+}
+
+/// Deletes a row, which stays to be told of.
+async fn remove(State(shelf): State<Shelf>, Path(id): Path<String>) -> Result<StatusCode, Refused> {
+    let mut held = shelf.lock();
+    held.calls.push("DELETE".to_owned());
+    let unheard = std::mem::take(&mut held.unheard);
+    let row = held
+        .living(&id)
+        .ok_or_else(|| says(StatusCode::NOT_FOUND, "no such thing"))?;
+    if row["needed"] == true {
+        return Err(says(StatusCode::CONFLICT, "it is needed"));
+    }
+    row["deleted"] = json!(true);
+    match unheard {
+        true => Err(says(StatusCode::SERVICE_UNAVAILABLE, "not now")),
+        false => Ok(StatusCode::NO_CONTENT),
+    }
 }

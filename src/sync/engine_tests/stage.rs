@@ -14,7 +14,7 @@ use model::{Kind, Record};
 use serde_json::json;
 
 use super::shelf::Shelf;
-use crate::{Engine, Plan, Rules, StopLimits, Sync, World};
+use crate::{Deletes, Engine, Plan, Rules, StopLimits, Sync, World};
 
 /// A clock that moves when it is told to, and by a microsecond when it is looked at; and randomness that counts.
 struct Counting {
@@ -70,6 +70,8 @@ pub(crate) struct Stage {
     policies: Policies,
     /// The stop limits of every sync.
     pub(crate) stop: StopLimits,
+    /// What deletions mean, by connection; nothing at those that are not named.
+    pub(crate) deletes: BTreeMap<&'static str, Deletes>,
     /// How partners meet, where it is not by the built-in rules.
     pub(crate) matching: BTreeMap<Kind, Vec<model::MatchRule>>,
     world: Arc<Counting>,
@@ -86,6 +88,7 @@ impl Stage {
                 .collect(),
             policies: Policies::default(),
             stop: StopLimits::default(),
+            deletes: BTreeMap::new(),
             matching: BTreeMap::new(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
@@ -119,6 +122,7 @@ impl Stage {
                 pull: true,
                 push: true,
                 create: true,
+                deletes: self.deletes.get(connection).copied().unwrap_or_default(),
                 stop: self.stop,
             });
             connections.insert(

@@ -570,6 +570,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, flaw: Flaw, life: u64) -> 
             pull: true,
             push: true,
             create: true,
+            deletes: crate::Deletes::default(),
             stop: crate::StopLimits::default(),
         });
         let config = json!({"host": name}).as_object().unwrap().clone();

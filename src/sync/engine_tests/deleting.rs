@@ -1,0 +1,418 @@
+//! What is deleted at one system: nothing to the others unless both say so, never a change that nobody knew of, and never
+//! much at once without a person.
+
+use std::sync::Arc;
+
+use ledger::{Change, ParkedFilter, PushOutcome};
+use model::Record;
+use serde_json::json;
+
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::{DELETED_AT, Deletes, Depth, Engine, Report, StopLimits, What};
+
+const PROPAGATES: Deletes = Deletes {
+    propagate: true,
+    follow: false,
+};
+const FOLLOWS: Deletes = Deletes {
+    propagate: false,
+    follow: true,
+};
+/// After everything that a shelf says by itself.
+const LATER: &str = "2026-11-26T09:00:00Z";
+const LATER_STILL: &str = "2026-11-26T10:00:00Z";
+
+/// Three systems that know the same partners; what deletions mean at the first two is said.
+struct Three {
+    stage: Stage,
+    here: Shelf,
+    there: Shelf,
+    beyond: Shelf,
+    /// Ids here.
+    ids: Vec<String>,
+}
+
+impl Three {
+    async fn knowing(partners: usize, deletes: &[(&'static str, Deletes)]) -> Three {
+        let shelf = || Shelf::start(Key::Read);
+        let (here, there, beyond) = (shelf().await, shelf().await, shelf().await);
+        let shelves = [("here", &here), ("there", &there), ("beyond", &beyond)];
+        let mut stage = Stage::new(&shelves).await;
+        stage.deletes = deletes.iter().copied().collect();
+        let ids = (0..partners).map(|number| here.put(json!({"name": format!("Partner {number}")})));
+        let three = Three {
+            ids: ids.collect(),
+            stage,
+            here,
+            there,
+            beyond,
+        };
+        three.agree().await;
+        assert_eq!(three.there.rows().len() + three.beyond.rows().len(), 2 * partners);
+        three
+    }
+
+    fn engine(&self) -> Arc<Engine> {
+        self.stage.node("node", Arc::clone(&self.stage.ledger))
+    }
+
+    async fn pull(&self, at: &str) -> Report {
+        self.engine().pull(at, "things", Depth::Changed).await.unwrap()
+    }
+
+    async fn push(&self, at: &str) -> Report {
+        self.engine().push(at, "things").await.unwrap()
+    }
+
+    /// Everybody reads and is written until nothing is owed.
+    async fn agree(&self) {
+        for _ in 0..3 {
+            for at in ["here", "there", "beyond"] {
+                self.pull(at).await;
+            }
+            for at in ["here", "there", "beyond"] {
+                self.push(at).await;
+            }
+        }
+    }
+
+    fn delete_here(&self, number: usize) {
+        self.set_here(number, json!(true), LATER);
+    }
+
+    fn set_here(&self, number: usize, deleted: serde_json::Value, at: &str) {
+        self.here.meddle(&self.ids[number], "deleted", deleted);
+        self.here.meddle(&self.ids[number], "changed", json!(at));
+    }
+
+    /// A person edits the first partner elsewhere.
+    fn edit(&self, shelf: &Shelf, note: &str, at: &str) {
+        let id = shelf.rows()[0]["id"].as_str().unwrap().to_owned();
+        shelf.meddle(&id, "note", json!(note));
+        shelf.meddle(&id, "changed", json!(at));
+    }
+
+    async fn record(&self) -> Record {
+        let partners = self.stage.partners().await;
+        let first = |record: &&Record| record.fields.text("display_name") == Some("Partner 0");
+        partners.iter().find(first).unwrap().clone()
+    }
+
+    /// Rows of the first partner's history that tell of its end.
+    async fn ends(&self) -> Vec<(String, String)> {
+        let history = self.stage.ledger.history(self.record().await.id).await.unwrap();
+        let ends = history
+            .into_iter()
+            .filter(|change: &Change| change.path == DELETED_AT);
+        ends.map(|change| (change.reason, change.connection)).collect()
+    }
+}
+
+fn living(shelf: &Shelf) -> usize {
+    shelf.rows().iter().filter(|row| row["deleted"] != true).count()
+}
+
+fn deletions(shelf: &Shelf) -> usize {
+    shelf.calls().iter().filter(|call| *call == "DELETE").count()
+}
+
+#[tokio::test]
+async fn unless_both_say_so_a_deletion_only_unlinks() {
+    for deletes in [
+        &[][..],
+        &[("there", FOLLOWS)],
+        &[("here", FOLLOWS), ("there", PROPAGATES)],
+    ] {
+        let three = Three::knowing(1, deletes).await;
+        three.delete_here(0);
+        let report = three.pull("here").await;
+        assert_eq!((report.counts.gone, report.counts.deleted), (1, 0));
+        three.agree().await;
+        assert_eq!(
+            (living(&three.here), living(&three.there), living(&three.beyond)),
+            (0, 1, 1)
+        );
+        assert_eq!(
+            (three.record().await.deleted_at, three.ends().await),
+            (None, vec![])
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_both_say_so_it_is_deleted_there_once_and_told_and_comes_back_as_no_change() {
+    let three = Three::knowing(2, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    three.delete_here(0);
+    let report = three.pull("here").await;
+    assert_eq!((report.counts.gone, report.counts.deleted), (1, 1));
+    assert!(
+        report.owed.contains(&("there".to_owned(), "things".to_owned())),
+        "{report:?}"
+    );
+    let record = three.record().await;
+    assert_eq!(record.deleted_at, Some(LATER.parse().unwrap()));
+    assert_eq!(three.ends().await, [("deleted".to_owned(), "here".to_owned())]);
+
+    // It takes effect, and nobody hears; so it is asked for again.
+    three.there.deny_one_deletion();
+    let report = three.push("there").await;
+    assert_eq!((report.counts.deleted_there, report.counts.parked), (1, 0));
+    assert_eq!(
+        (living(&three.here), living(&three.there), living(&three.beyond)),
+        (1, 1, 2)
+    );
+    let pushed = three.stage.ledger.pushed(record.id, 9).await.unwrap();
+    let last = pushed.last().unwrap();
+    assert_eq!(
+        (last.connection.as_str(), last.version),
+        ("there", record.version)
+    );
+    assert!(
+        matches!(last.outcome, PushOutcome::Deleted | PushOutcome::Gone),
+        "{last:?}"
+    );
+    let name = format!("{}/{}", record.id, record.version);
+    let ledger = &three.stage.ledger;
+    let event = ledger.event_named("interconnect", &name).await.unwrap().unwrap();
+    let event = ledger.event(event).await.unwrap().unwrap();
+    assert_eq!(event.event_type, "partner.deleted");
+    let runs = three.stage.ledger.runs(9).await.unwrap();
+    assert!(
+        runs.iter().any(|run| run.counts["deleted_there"] == 1),
+        "{runs:?}"
+    );
+
+    // Our own deletion comes back, and everything is read once more.
+    for at in ["here", "there", "beyond"] {
+        let report = three.engine().pull(at, "things", Depth::All).await.unwrap();
+        assert_eq!(
+            (report.counts.deleted, report.counts.outlived, report.owed.len()),
+            (0, 0, 0),
+            "{at}"
+        );
+    }
+    three.there.forget_calls();
+    three.agree().await;
+    assert_eq!(
+        (deletions(&three.there), three.record().await.version),
+        (0, record.version)
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_follow_keeps_it_and_goes_on_agreeing_with_the_others() {
+    let three = Three::knowing(1, &[("here", PROPAGATES)]).await;
+    three.delete_here(0);
+    three.agree().await;
+    assert!(three.record().await.deleted_at.is_some());
+    three.edit(&three.there, "still a customer", LATER_STILL);
+    three.agree().await;
+    assert_eq!(three.beyond.rows()[0]["note"], "still a customer");
+    assert_eq!(
+        (living(&three.here), living(&three.there), living(&three.beyond)),
+        (0, 1, 1)
+    );
+    assert!(
+        three.record().await.deleted_at.is_some(),
+        "nobody is to delete it, so nothing is to be saved"
+    );
+}
+
+#[tokio::test]
+async fn what_was_changed_elsewhere_later_outlives_its_deletion() {
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    three.edit(&three.there, "do not lose this", LATER_STILL);
+    three.pull("there").await;
+    three.delete_here(0);
+    let report = three.pull("here").await;
+    assert_eq!((report.counts.deleted, report.counts.outlived), (0, 1));
+    three.agree().await;
+    assert_eq!(
+        (living(&three.here), living(&three.there), living(&three.beyond)),
+        (0, 1, 1)
+    );
+    assert_eq!(three.beyond.rows()[0]["note"], "do not lose this");
+    assert_eq!(three.ends().await, [("outlived".to_owned(), "here".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_was_changed_before_is_deleted_and_its_last_values_stay_in_the_history() {
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    three.edit(&three.there, "a last word", LATER);
+    three.set_here(0, json!(true), LATER_STILL);
+    three.pull("here").await;
+    // Nobody has read it yet: it is read before it is deleted.
+    three.push("there").await;
+    assert_eq!((living(&three.there), living(&three.beyond)), (0, 1));
+    assert_eq!(
+        three.record().await.fields.text("description"),
+        Some("a last word")
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_has_read_yet_revives_what_is_about_to_be_deleted() {
+    let deletes = [("here", PROPAGATES), ("there", FOLLOWS), ("beyond", FOLLOWS)];
+    let three = Three::knowing(1, &deletes).await;
+    three.delete_here(0);
+    three.pull("here").await;
+    // It is deleted at one of them already when the other one's change is read.
+    three.push("beyond").await;
+    assert_eq!(living(&three.beyond), 0);
+    three.edit(&three.there, "do not lose this", LATER_STILL);
+    let report = three.push("there").await;
+    assert_eq!(report.counts.deleted_there, 0);
+    assert_eq!((living(&three.there), deletions(&three.there)), (1, 0));
+    three.agree().await;
+    let ends = three.ends().await;
+    assert_eq!(ends[1..], [("revived".to_owned(), "there".to_owned())]);
+    // It is made again where we had deleted it, and not where people had.
+    assert_eq!(
+        (living(&three.here), living(&three.there), living(&three.beyond)),
+        (0, 1, 1)
+    );
+    let rows = three.beyond.rows();
+    assert_eq!(rows.last().unwrap()["note"], "do not lose this");
+    assert_eq!(three.record().await.deleted_at, None);
+}
+
+#[tokio::test]
+async fn what_is_restored_is_made_again_where_it_was_deleted_for_it() {
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    three.delete_here(0);
+    three.agree().await;
+    assert_eq!(living(&three.there), 0);
+    three.set_here(0, json!(false), LATER_STILL);
+    let report = three.pull("here").await;
+    assert_eq!(report.counts.outlived, 1);
+    three.agree().await;
+    assert_eq!(
+        (living(&three.here), living(&three.there), living(&three.beyond)),
+        (1, 1, 1)
+    );
+    assert_eq!(three.record().await.deleted_at, None);
+}
+
+#[tokio::test]
+async fn much_that_is_gone_at_once_waits_for_a_person_wherever_it_is_told() {
+    let three = Three::knowing(12, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    for number in 0..11 {
+        three.delete_here(number);
+    }
+    let report = three.pull("here").await;
+    let reason = report.halted.unwrap();
+    assert!(
+        reason.contains("would come to 11 gone") && reason.contains("limit of 10"),
+        "{reason}"
+    );
+    assert_eq!((report.counts.gone, report.counts.deleted), (0, 0));
+    assert_eq!(three.record().await.deleted_at, None);
+    // A hint is no way around it.
+    let engine = three.engine();
+    assert!(engine.pull("here", "things", Depth::Changed).await.is_err());
+
+    engine
+        .resume("here", "things", &[(What::Gone, 11)])
+        .await
+        .unwrap();
+    let report = three.pull("here").await;
+    assert_eq!(
+        (report.counts.gone, report.counts.deleted, report.halted),
+        (11, 11, None)
+    );
+    // Whoever carries it out has a brake of its own, for what several systems tell.
+    let report = three.push("there").await;
+    let reason = report.halted.unwrap();
+    assert!(
+        reason.contains("would come to 11 deletes") || reason.contains("limit of 10"),
+        "{reason}"
+    );
+    assert!(living(&three.there) >= 1, "{reason}");
+    engine
+        .resume("there", "things", &[(What::Deletes, 11)])
+        .await
+        .unwrap();
+    three.push("there").await;
+    assert_eq!((living(&three.there), living(&three.beyond)), (1, 12));
+}
+
+#[tokio::test]
+async fn a_stop_limit_stands_for_the_brake_on_both_sides() {
+    let mut three = Three::knowing(4, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    three.stage.stop = StopLimits {
+        gone_max: Some(2),
+        ..StopLimits::default()
+    };
+    for number in 0..2 {
+        three.delete_here(number);
+    }
+    assert_eq!(three.pull("here").await.halted, None);
+    assert_eq!(three.push("there").await.halted, None);
+    assert_eq!(living(&three.there), 2);
+    three.delete_here(2);
+    let reason = three.pull("here").await.halted.unwrap();
+    assert!(reason.contains("would come to 3 gone"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_object_that_a_write_does_not_find_is_decided_about_where_it_is_read() {
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    // Deleted without a trace, and found by a write of what was changed elsewhere meanwhile.
+    three.edit(&three.there, "a later word", LATER_STILL);
+    three.pull("there").await;
+    three.here.take(&three.ids[0]);
+    let engine = three.engine();
+    let report = engine.push("here", "things").await.unwrap();
+    assert_eq!((report.counts.gone, report.counts.deleted), (0, 0));
+    let report = engine.pull("here", "things", Depth::Named).await.unwrap();
+    assert_eq!((report.counts.gone, report.counts.outlived), (1, 1));
+    three.agree().await;
+    assert_eq!((living(&three.there), living(&three.beyond)), (1, 1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_parked_with_the_reason() {
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    let id = three.there.rows()[0]["id"].as_str().unwrap().to_owned();
+    three.there.meddle(&id, "needed", json!(true));
+    three.delete_here(0);
+    three.agree().await;
+    let parked = three
+        .stage
+        .ledger
+        .parked(&ParkedFilter::default(), 9)
+        .await
+        .unwrap();
+    let [parked] = parked.as_slice() else {
+        panic!("{parked:?}")
+    };
+    assert!(
+        !parked.inbound && parked.reason.ends_with("it is needed"),
+        "{parked:?}"
+    );
+    assert_eq!(living(&three.there), 1);
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_what_would_be_deleted_and_deletes_nothing() {
+    let three = Three::knowing(12, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+    for number in 0..11 {
+        three.delete_here(number);
+    }
+    let over = ledger::overlay(Arc::clone(&three.stage.ledger)).await.unwrap();
+    let engine = three.engine().rehearse(over, 2);
+    let pulled = engine.pull("here", "things", Depth::Changed).await.unwrap();
+    let pushed = engine.push("there", "things").await.unwrap();
+    assert_eq!((pulled.counts.deleted, pushed.counts.deleted_there), (11, 11));
+    let foreseen = engine.foreseen();
+    let samples = &foreseen[&("there".to_owned(), "things".to_owned())].samples;
+    assert_eq!(samples.iter().filter(|sample| sample.deleted).count(), 2);
+    let halts = engine
+        .would_halt("here", "things", &[(What::Gone, 11)])
+        .await
+        .unwrap();
+    assert!(halts[0].contains("--allow gone=11"), "{halts:?}");
+    assert_eq!((living(&three.there), deletions(&three.there)), (12, 0));
+    assert_eq!(three.record().await.deleted_at, None);
+}

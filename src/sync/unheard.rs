@@ -1,0 +1,55 @@
+//! Unheard: what was written there without an answer, when there is nothing to write any more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use connector::Connection;
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Link, Push, PushEnd, SyncCommit};
+
+use crate::absorb::Place;
+use crate::engine::SyncError;
+use crate::{Engine, Report};
+
+/// For how long what was sent may still arrive when its sender is dead.
+const UNHEARD_MS: i64 = 120_000;
+
+impl Engine {
+    /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
+    /// sent it may be dead, and what they sent on its way.
+    pub(crate) async fn hear(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        unheard: Vec<(Push, Link)>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        if unheard.is_empty() {
+            return Ok(());
+        }
+        let now = self.world.now();
+        if system.reads_by_id(place.object) {
+            let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
+            let fields = self.fields_of(system, place);
+            self.absorb_ids(system, place, &fields, &ids, &HashMap::new(), report)
+                .await?;
+        }
+        let mut commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            ..SyncCommit::default()
+        };
+        for (push, _) in unheard {
+            let last = push.sent.iter().map(|sent| sent.at).max().unwrap_or(now);
+            let over = last
+                .checked_add(SignedDuration::from_millis(UNHEARD_MS))
+                .unwrap_or(Timestamp::MAX);
+            if over <= now {
+                commit.ended.push((push, PushEnd::Done));
+            } else {
+                report.look_again(over);
+                commit.ended.push((push, PushEnd::Later(over)));
+            }
+        }
+        Ok(self.ledger.commit(commit).await?)
+    }
+}
