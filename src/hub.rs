@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use connector::{Connection, Secret, Secrets};
 use diagnostic::{Report, Source};
@@ -11,13 +12,16 @@ use jiff::Timestamp;
 use ledger::Ledger;
 use outbound::{Guard, Sender, SenderLimits};
 use policy::{PathPattern, Share, SharingPolicy};
-use queue::{Job, Nudge, Queue, WorkerSettings, Workers};
-use relay::{Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, RelayLimits, RelaySettings};
+use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
+use relay::{
+    Deliverer, Dispatch, Endpoint, EndpointSettings, Handover, Intake, Partner, RelayLimits, RelaySettings,
+    Switch,
+};
 use sync::{Engine, Plan, Rules, Sync};
 
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
-use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits};
+use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits, MissingSecret, SecretRef};
 use crate::listen::listeners;
 use crate::look::Looker;
 use crate::seal::{SealKey, SealedTokens};
@@ -59,7 +63,10 @@ pub struct Hub {
     /// Pull and push.
     pub engine: Arc<Engine>,
     pub(crate) intake: Arc<Intake>,
-    pub(crate) nudge: relay::Nudge,
+    /// Looks at an endpoint, whatever is known of it.
+    pub(crate) look: relay::Nudge,
+    pub(crate) switch: Arc<Switch>,
+    dispatch: Arc<Dispatch>,
     pub(crate) settings: Arc<server::ServerSettings>,
     limits: Limits,
     looker: Arc<Looker>,
@@ -73,7 +80,7 @@ impl Hub {
         let guard = guard(config)?;
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
         let settings = Arc::new(web::settings(config.listen, admin_key, &config.limits)?);
-        let relay = Arc::new(relay_settings(config, &guard)?);
+        let relay = Arc::new(relay_settings(config, &guard, &SecretRef::look_up)?);
         let plan = plan(config, catalogue)?;
         let seal_keys = seal_keys(config)?;
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
@@ -88,9 +95,13 @@ impl Hub {
             url => Queue::redis(url, jobs).await?,
         };
         let subscribers = relay.clone();
-        let fan_out: sync::FanOut = Arc::new(move |event_type| {
-            let endpoints = subscribers.subscribers(event_type, "interconnect");
-            endpoints.map(|endpoint| endpoint.name().to_owned()).collect()
+        let fan_out: sync::FanOut = Arc::new(move |event_type, record| {
+            let endpoints = subscribers.subscribers(event_type, relay::SOURCE);
+            let to = |endpoint: &Arc<Endpoint>| {
+                let line = endpoint.line(event_type, relay::SOURCE, Some(record));
+                (endpoint.name().to_owned(), line)
+            };
+            endpoints.map(to).collect()
         });
         let world = Arc::new(RealWorld);
         let engine = Engine::new(ledger.clone(), plan, connections, world, fan_out, holder.clone());
@@ -107,13 +118,19 @@ impl Hub {
             random.clone(),
             holder.clone(),
         );
-        let nudge = nudger(&queue);
-        let intake = Intake::new(ledger.clone(), relay, handover, nudge.clone(), random);
+        let dispatch = Arc::new(Dispatch::new(Arc::new(deliverer), later(&queue)));
+        let nudged = dispatch.clone();
+        let nudge: relay::Nudge = Arc::new(move |endpoint: &str| nudged.nudge(endpoint));
+        let looked = dispatch.clone();
+        let look: relay::Nudge = Arc::new(move |endpoint: &str| looked.look(endpoint));
+        let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
+        let clock: relay::Clock = Arc::new(Timestamp::now);
+        let switch = Switch::new(ledger.clone(), relay, handover, look.clone(), clock);
         let looker = Looker {
             ledger: ledger.clone(),
             queue: queue.clone(),
             engine: engine.clone(),
-            deliverer: Arc::new(deliverer),
+            dispatch: dispatch.clone(),
             every_ms: every_ms(&engine, config),
             sweep_every_ms: config.limits.sweep_every_ms,
             next_pull: Mutex::default(),
@@ -124,7 +141,9 @@ impl Hub {
             queue,
             engine,
             intake: Arc::new(intake),
-            nudge,
+            look,
+            switch: Arc::new(switch),
+            dispatch,
             settings,
             limits: config.limits.clone(),
             looker: Arc::new(looker),
@@ -165,10 +184,22 @@ impl Hub {
             stopping.send_replace(true);
             Ok::<(), String>(())
         };
+        let send = async {
+            until(stopped.clone()).await;
+            // What is not over by then ends when its lease does, and is sent again.
+            let patience = Duration::from_millis(self.limits.stop_timeout_ms);
+            if tokio::time::timeout(patience, self.dispatch.stop())
+                .await
+                .is_err()
+            {
+                tracing::warn!("stopped while webhooks were on their way; they are sent again");
+            }
+            Ok(())
+        };
         let workers = async { workers.await.map_err(|error| error.to_string()) };
         let ended = async {
             // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
-            let result = tokio::try_join!(workers, serve, listen);
+            let result = tokio::try_join!(workers, serve, listen, send);
             stopping.send_replace(true);
             result.map(|_| ())
         };
@@ -185,13 +216,18 @@ async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
     let _gone = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Nudges an endpoint's job without waiting for the queue.
-fn nudger(queue: &Queue) -> relay::Nudge {
+/// Queues an endpoint's job for a moment, without waiting for the queue.
+fn later(queue: &Queue) -> relay::Later {
     let queue = queue.clone();
-    Arc::new(move |endpoint: &str| {
+    Arc::new(move |endpoint: &str, at: Timestamp| {
         let (queue, endpoint) = (queue.clone(), endpoint.to_owned());
         tokio::spawn(async move {
-            if let Err(error) = queue.nudge(&[Nudge::now(Job::Deliver { endpoint })]).await {
+            let nudge = Nudge {
+                job: Job::Deliver { endpoint },
+                priority: Priority::Live,
+                at: Some(at),
+            };
+            if let Err(error) = queue.nudge(&[nudge]).await {
                 // The ledger knows what is owed; the next sweep nudges again.
                 tracing::warn!(%error, "the queue did not take a nudge");
             }
@@ -338,7 +374,16 @@ fn every_ms(engine: &Engine, config: &Config) -> BTreeMap<(String, String), u64>
     every
 }
 
-fn relay_settings(config: &Config, guard: &Guard) -> Result<RelaySettings, StartError> {
+/// Partners and endpoints as they are configured, for a command that sends nothing and so needs no secret.
+pub(crate) fn relay_shape(config: &Config) -> Result<RelaySettings, StartError> {
+    relay_settings(config, &guard(config)?, &|_| Ok(nobodys_secret()))
+}
+
+fn relay_settings(
+    config: &Config,
+    guard: &Guard,
+    look_up: &dyn Fn(&SecretRef) -> Result<String, MissingSecret>,
+) -> Result<RelaySettings, StartError> {
     let all = |bad: Vec<relay::BadSetting>| {
         let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
         StartError::Setting(bad.join("; "))
@@ -347,7 +392,7 @@ fn relay_settings(config: &Config, guard: &Guard) -> Result<RelaySettings, Start
     for (name, partner) in &config.partners {
         let mut secrets = Vec::new();
         for secret in &partner.secrets {
-            secrets.push(secret.look_up()?);
+            secrets.push(look_up(secret)?);
         }
         if secrets.is_empty() {
             // A partner that only receives has a secret that nobody knows, so that nothing it posts is accepted.
@@ -356,7 +401,7 @@ fn relay_settings(config: &Config, guard: &Guard) -> Result<RelaySettings, Start
         let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
         partners.push(Partner::new(name, &secrets).map_err(named)?);
         for endpoint in &partner.endpoints {
-            let settings = endpoint_settings(name, endpoint)?;
+            let settings = endpoint_settings(name, endpoint, look_up(&endpoint.secret)?)?;
             let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));
             endpoints.push(Endpoint::new(&settings, guard).map_err(named)?);
         }
@@ -372,7 +417,11 @@ fn nobodys_secret() -> String {
     format!("{}{}", relay::SECRET_PREFIX, base64(&RealWorld::bytes::<32>()))
 }
 
-fn endpoint_settings(partner: &str, endpoint: &EndpointConfig) -> Result<EndpointSettings, StartError> {
+fn endpoint_settings(
+    partner: &str,
+    endpoint: &EndpointConfig,
+    secret: String,
+) -> Result<EndpointSettings, StartError> {
     let patterns = |paths: &[String]| {
         let parsed = paths
             .iter()
@@ -389,9 +438,12 @@ fn endpoint_settings(partner: &str, endpoint: &EndpointConfig) -> Result<Endpoin
         partner: partner.to_owned(),
         url: endpoint.url.clone(),
         subscriptions: endpoint.events.clone(),
-        secrets: vec![endpoint.secret.look_up()?],
+        secrets: vec![secret],
         policy: SharingPolicy::of_all_events(share, Vec::new()),
         in_flight_max: endpoint.in_flight_max,
+        rate_per_s: endpoint.rate_per_s,
+        order: endpoint.order,
+        breaker: endpoint.breaker,
         deadline_ms: endpoint.timeout_ms,
         ..EndpointSettings::default()
     };

@@ -8,7 +8,7 @@ use connector::Class;
 use jiff::{SignedDuration, Timestamp};
 use ledger::Ledger;
 use queue::{Job, Look, Nudge, Priority, Queue, Seen, Verdict};
-use relay::Deliverer;
+use relay::Dispatch;
 use sync::{Depth, Engine, Report, SyncError};
 
 /// How long to wait for another worker that is at the same key.
@@ -25,7 +25,7 @@ pub(crate) struct Looker {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) queue: Queue,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) dispatch: Arc<Dispatch>,
     /// How often each connection's object is pulled, in milliseconds.
     pub(crate) every_ms: BTreeMap<(String, String), u64>,
     pub(crate) sweep_every_ms: u64,
@@ -35,11 +35,15 @@ pub(crate) struct Looker {
 
 #[async_trait]
 impl Look for Looker {
-    async fn look(&self, job: Job, seen: Seen) -> Verdict {
+    async fn look(&self, job: Job, _: Seen) -> Verdict {
         match job {
             Job::Pull { connection, object } => self.pull(&connection, &object).await,
             Job::Push { connection, object } => self.push(&connection, &object).await,
-            Job::Deliver { endpoint } => self.deliver(&endpoint, seen).await,
+            Job::Deliver { endpoint } => {
+                // A worker is not held for as long as an endpoint takes.
+                self.dispatch.look(&endpoint);
+                Verdict::Done
+            }
             Job::Sweep => self.sweep().await,
         }
     }
@@ -86,16 +90,6 @@ impl Looker {
                 report.again.map_or(Verdict::Done, Verdict::Again)
             }
             Err(error) => verdict(&error, connection, object),
-        }
-    }
-
-    async fn deliver(&self, endpoint: &str, seen: Seen) -> Verdict {
-        let stop = async move {
-            seen.until_cancelled().await;
-        };
-        match self.deliverer.deliver(endpoint, stop).await {
-            Ok(next) => next.map_or(Verdict::Done, Verdict::Again),
-            Err(error) => ledger_failed(&error),
         }
     }
 
@@ -146,13 +140,10 @@ impl Looker {
                 object: object.clone(),
             })
         });
-        let endpoints = report.endpoints.iter();
-        let endpoints = endpoints.map(|endpoint| {
-            Nudge::now(Job::Deliver {
-                endpoint: endpoint.clone(),
-            })
-        });
-        let nudges: Vec<Nudge> = pushes.chain(endpoints).collect();
+        for endpoint in &report.endpoints {
+            self.dispatch.nudge(endpoint);
+        }
+        let nudges: Vec<Nudge> = pushes.collect();
         if !nudges.is_empty()
             && let Err(error) = self.queue.nudge(&nudges).await
         {

@@ -51,7 +51,7 @@ pub(crate) struct Which {
     /// Of this endpoint.
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
-    /// In this state: due, delivered or dead.
+    /// In this state: due, held, delivered or dead.
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// Received since so long: 30m, 2h, 1d.
@@ -66,7 +66,7 @@ impl Which {
     fn filter(&self, now: Timestamp) -> Result<DeliveryFilter, String> {
         let state = self.state.as_deref().map(|word| {
             let state = DeliveryState::parse(word);
-            state.ok_or_else(|| format!("`{word}` is not a state; write due, delivered or dead"))
+            state.ok_or_else(|| format!("`{word}` is not a state; write due, held, delivered or dead"))
         });
         let since = self.since.as_deref().map(|text| {
             let span = span_ms(text)
@@ -323,6 +323,7 @@ mod tests {
                 deliveries: vec![NewDelivery {
                     id: id.into(),
                     endpoint: endpoint.to_owned(),
+                    line: None,
                 }],
             });
         }

@@ -10,6 +10,7 @@ mod conflict;
 mod connection;
 mod delivery;
 mod demo;
+mod endpoint;
 mod explain;
 #[cfg(test)]
 mod explain_tests;
@@ -160,6 +161,9 @@ enum Command {
     /// Look at webhooks on their way out.
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
+    /// Where webhooks go: how it stands, pause and resume.
+    #[command(subcommand)]
+    Endpoint(endpoint::EndpointCommand),
     /// What the hub is doing: work owed, runs, rows.
     Status,
     /// What the exit codes mean.
@@ -235,6 +239,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Review(command) => review::run(&command, common, out).await,
         Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
+        Command::Endpoint(command) => endpoint::run(&command, common, out).await,
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),
     }

@@ -97,7 +97,12 @@ async fn show(
     let owed = ledger.owed().await?;
     let runs = ledger.runs(SHOWN).await?;
     let refusals = ledger.refusals(SHOWN).await?;
-    let stopped = ledger.stopped_endpoints().await?;
+    let stopped: Vec<(String, String)> = ledger
+        .endpoint_states(None)
+        .await?
+        .into_iter()
+        .filter_map(|state| Some((state.endpoint, state.stop?.reason)))
+        .collect();
     let rows = ledger.row_counts().await?;
     let standings = ledger.standings(None).await?;
     let quarantined = ledger.quarantined(None).await?;

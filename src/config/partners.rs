@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use diagnostic::{Fields, Node, Report};
+use relay::breaker::REST_MS_MAX;
+use relay::schedule::RETRIES_MAX;
+use relay::{BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX};
 
 use super::secret::{self, SecretRef};
 
@@ -32,14 +35,20 @@ pub struct EndpointConfig {
     pub share_deny: Vec<String>,
     /// Requests at the same time.
     pub in_flight_max: usize,
+    /// Requests in any one second.
+    pub rate_per_s: Option<usize>,
+    /// In which order events arrive.
+    pub order: Order,
+    /// When it is left alone.
+    pub breaker: BreakerSettings,
     /// Milliseconds for a whole exchange.
     pub timeout_ms: u64,
     /// Milliseconds before each further try; the relay's own schedule when nothing is said.
     pub retry_ms: Option<Vec<u64>>,
 }
 
-/// Tries that an endpoint's schedule may have.
-const RETRIES_MAX: usize = 50;
+/// Milliseconds after which an endpoint is disabled, at most: a year.
+const DISABLE_AFTER_MS_MAX: i64 = 31_536_000_000;
 
 pub(super) fn partners(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap<String, PartnerConfig> {
     let source = fields.source();
@@ -106,10 +115,14 @@ fn endpoint(
     let events = events(&mut fields, report);
     let (share_allow, share_deny) = share(&mut fields, report);
     let in_flight_max = fields
-        .optional_integer("in_flight_max", 1..=1_000, report)
+        .optional_integer("in_flight_max", 1..=IN_FLIGHT_MAX as i64, report)
         .unwrap_or(16);
+    let rate_per_s = fields.optional_integer("rate_per_s", 1..=RATE_PER_S_MAX as i64, report);
+    let orders = [("none", Order::None), ("record", Order::Record)];
+    let order = fields.optional_choice("order", &orders, report);
+    let breaker = breaker(&mut fields, report);
     let timeout_ms = fields
-        .optional_integer("timeout_ms", 100..=120_000, report)
+        .optional_integer("timeout_ms", signed(DEADLINE_MS), report)
         .unwrap_or(15_000);
     let retry_ms = retries(&mut fields, report);
     fields.finish(report);
@@ -121,6 +134,9 @@ fn endpoint(
         share_allow,
         share_deny,
         in_flight_max: usize::try_from(in_flight_max).unwrap_or(1),
+        rate_per_s: rate_per_s.and_then(|rate| usize::try_from(rate).ok()),
+        order: order.unwrap_or_default(),
+        breaker,
         timeout_ms: timeout_ms.unsigned_abs(),
         retry_ms,
     })
@@ -177,6 +193,33 @@ fn share(fields: &mut Fields<'_>, report: &mut Report) -> (Option<Vec<String>>, 
     let deny = owned(inner.texts("deny", report));
     inner.finish(report);
     (allow, deny)
+}
+
+fn breaker(fields: &mut Fields<'_>, report: &mut Report) -> BreakerSettings {
+    let mut breaker = BreakerSettings::default();
+    let Some(node) = fields.optional("breaker") else {
+        return breaker;
+    };
+    let Some(mut inner) = Fields::open(node, "`breaker`", fields.source(), report) else {
+        return breaker;
+    };
+    if let Some(failures) = inner.optional_integer("failures_max", 1..=1_000_000, report) {
+        breaker.failures_max = u32::try_from(failures).unwrap_or(u32::MAX);
+    }
+    if let Some(ms) = inner.optional_integer("rest_ms", signed(1..=REST_MS_MAX), report) {
+        breaker.rest_ms = ms.unsigned_abs();
+    }
+    if let Some(ms) = inner.optional_integer("disable_after_ms", 0..=DISABLE_AFTER_MS_MAX, report) {
+        breaker.disable_after_ms = ms.unsigned_abs();
+    }
+    inner.finish(report);
+    breaker
+}
+
+/// Bounds as the reader takes them.
+fn signed(bounds: std::ops::RangeInclusive<u64>) -> std::ops::RangeInclusive<i64> {
+    let number = |n: &u64| i64::try_from(*n).unwrap_or(i64::MAX);
+    number(bounds.start())..=number(bounds.end())
 }
 
 fn retries(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<u64>> {

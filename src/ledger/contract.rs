@@ -9,6 +9,7 @@
 //! about 2,600 bytes together: bound them where they come in.
 
 mod deliveries;
+mod endpoints;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use model::{ActionId, Fields, Kind, MatchKey, Record, RecordId, RunId};
 use serde_json::Value as Json;
 
 pub use deliveries::*;
+pub use endpoints::*;
 
 use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
 
@@ -484,6 +486,9 @@ pub trait Upkeep: Send + Sync {
 }
 
 /// The whole contract.
-pub trait Ledger: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Upkeep {}
+pub trait Ledger:
+    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Upkeep
+{
+}
 
-impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Upkeep> Ledger for T {}
+impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Upkeep> Ledger for T {}

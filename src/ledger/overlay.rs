@@ -19,9 +19,10 @@ use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
-    Delivery, DeliveryFilter, Due, Durability, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link,
-    Linked, NewEvent, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined,
-    RecordWrite, Records, Refusal, Run, Sent, Settings, Standing, SyncCommit, Upkeep,
+    Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, Health, Journal, Journeys, Lease,
+    Leases, Ledger, LedgerError, Link, Linked, NewEvent, OpenError, Owed, Parked, ParkedFilter, Push,
+    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Run, Sent, Settings, Standing, Stop,
+    SyncCommit, Upkeep,
 };
 
 /// Pushes that are taken over at a time.
@@ -601,12 +602,17 @@ pass_on! { Deliveries {
     due(endpoint: &str, now: Timestamp, limit: usize) -> Vec<Due>, own;
     settle(lease: Option<&Lease>, attempts: Vec<Attempt>) -> (), own;
     endpoints_due() -> Vec<(String, Timestamp)>, own;
+    endpoint_due(endpoint: &str) -> Option<Timestamp>, own;
     list_deliveries(filter: &DeliveryFilter, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>, own;
     attempts(delivery: DeliveryId) -> Vec<Attempt>, own;
     retry(filter: &DeliveryFilter, at: Timestamp) -> u64, own;
     event(id: EventId) -> Option<NewEvent>, own;
     refuse(refusals: Vec<Refusal>) -> (), own;
     refusals(limit: usize) -> Vec<Refusal>, own;
-    stop_endpoint(endpoint: &str, reason: Option<&str>, at: Timestamp) -> (), own;
-    stopped_endpoints() -> Vec<(String, String)>, own;
+} }
+
+pass_on! { Endpoints {
+    stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState, own;
+    note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> (), own;
+    endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>, own;
 } }

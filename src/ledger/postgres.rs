@@ -11,6 +11,7 @@ mod commit;
 mod conflicts;
 mod database;
 mod deliveries;
+mod endpoints;
 mod journal;
 mod journeys;
 mod leases;

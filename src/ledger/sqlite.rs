@@ -9,6 +9,7 @@ mod commit;
 mod conflicts;
 mod connect;
 mod deliveries;
+mod endpoints;
 mod journal;
 mod journeys;
 mod leases;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Change, ConflictState, LedgerError, Next, PushOutcome, Sent};
+use crate::{Change, ConflictState, LedgerError, Next, PushOutcome, Sent, Stop, StopKind};
 
 /// The version of the history's form that is written.
 const HISTORY_VERSION: u8 = 1;
@@ -111,6 +111,20 @@ pub(crate) fn delivery_columns(attempt: &crate::Attempt) -> (&'static str, i64) 
         Next::Retry(at) => ("due", micros(at)),
         Next::Dead => ("dead", micros(attempt.at)),
     }
+}
+
+/// A stop from its columns.
+pub(crate) fn stop(kind: Option<&str>, reason: &str, at: Option<i64>) -> Result<Option<Stop>, LedgerError> {
+    let Some(word) = kind else {
+        return Ok(None);
+    };
+    let kind = StopKind::parse(word).ok_or_else(|| damaged("why an endpoint is stopped", word))?;
+    let at = moment_if(at)?.ok_or_else(|| damaged("since when an endpoint is stopped", ""))?;
+    Ok(Some(Stop {
+        kind,
+        reason: reason.to_owned(),
+        at,
+    }))
 }
 
 /// Ids of records as rows keep them; none are nothing.

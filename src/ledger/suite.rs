@@ -8,6 +8,7 @@ mod commits;
 mod conflicts;
 mod crash;
 mod delivering;
+mod endpoints;
 mod journal;
 mod journeys;
 mod leases;
@@ -114,10 +115,17 @@ macro_rules! everywhere {
                 attempts_of_unknown_deliveries_are_left_out
                 settling_with_a_lost_lease_writes_nothing
                 endpoints_are_told_with_their_first_moment
-                a_stopped_endpoint_yields_nothing
                 deliveries_are_retried_by_what_is_asked
                 deliveries_are_listed_newest_first
                 refusals_are_kept_up_to_a_number;
+            endpoints:
+                a_stopped_endpoint_yields_nothing
+                how_an_endpoint_stands_is_told_as_noted_last
+                health_is_noted_whole_or_not_at_all
+                an_endpoint_that_rests_is_due_later
+                of_a_line_one_is_due_at_a_time
+                what_is_tried_again_holds_back_its_line_alone
+                who_died_holds_nobody_back;
             upkeep:
                 all_that_is_owed_is_told_once
                 a_run_is_noted_and_ended
@@ -142,6 +150,8 @@ macro_rules! on_disk {
                 what_was_answered_is_there_after_a_restart
                 two_nodes_give_a_racing_duplicate_one_id
                 more_than_may_wait_is_refused_and_nothing_else;
+            endpoints:
+                nothing_stays_held_when_adding_and_ending_meet;
             opening:
                 opening_twice_changes_nothing
                 many_may_open_a_new_database_at_once

@@ -92,7 +92,22 @@ pub const EVENT_TYPES: &[Entry] = &[
         name: "deal.deleted",
         doc: "a deal was deleted",
     },
+    Entry {
+        name: "endpoint.failing",
+        doc: "an endpoint failed so often in a row that it rests and is probed; for operators, `*` does not mean it",
+    },
+    Entry {
+        name: "endpoint.recovered",
+        doc: "an endpoint that was failing is well again; for operators, `*` does not mean it",
+    },
+    Entry {
+        name: "endpoint.disabled",
+        doc: "an endpoint is gone, or nothing arrived there for too long; for operators, `*` does not mean it",
+    },
 ];
+
+/// What the names of events begin with that tell of the hub's own state.
+const OPERATIONAL: &str = "endpoint.";
 
 /// Characters that the name of an event may have at most.
 const EVENT_TYPE_CHARS_MAX: usize = 128;
@@ -145,6 +160,13 @@ impl EventType {
     /// A deal was deleted.
     pub const DEAL_DELETED: EventType = EventType::constant("deal.deleted");
 
+    /// An endpoint rests.
+    pub const ENDPOINT_FAILING: EventType = EventType::constant("endpoint.failing");
+    /// An endpoint is well again.
+    pub const ENDPOINT_RECOVERED: EventType = EventType::constant("endpoint.recovered");
+    /// An endpoint is sent nothing any more.
+    pub const ENDPOINT_DISABLED: EventType = EventType::constant("endpoint.disabled");
+
     const fn constant(name: &'static str) -> EventType {
         EventType(std::borrow::Cow::Borrowed(name))
     }
@@ -174,10 +196,17 @@ impl EventType {
         &self.0
     }
 
-    /// Whether a subscription's pattern means this type: the name itself, `deal.*`, or `*`.
+    /// Whether it tells of the hub's own state: no partner may say it, and who hears of it is named.
+    pub fn is_ours_alone(&self) -> bool {
+        self.0.starts_with(OPERATIONAL)
+    }
+
+    /// Whether a subscription's pattern means this type: the name itself, `deal.*`, or `*`. What tells of the hub's own
+    /// state is not meant by `*`: one partner's endpoints are not another one's business.
     pub fn matches(&self, pattern: &str) -> bool {
         match pattern.strip_suffix('*') {
-            Some(prefix) => prefix.is_empty() || (prefix.ends_with('.') && self.0.starts_with(prefix)),
+            Some("") => !self.is_ours_alone(),
+            Some(prefix) => prefix.ends_with('.') && self.0.starts_with(prefix),
             None => self.0 == pattern,
         }
     }
@@ -223,6 +252,10 @@ mod tests {
     fn patterns_match_whole_words() {
         let won = EventType::DEAL_WON;
         assert!(won.matches("*") && won.matches("deal.*") && won.matches("deal.won"));
+        let failing = EventType::ENDPOINT_FAILING;
+        assert!(
+            failing.matches("endpoint.*") && failing.matches("endpoint.failing") && !failing.matches("*")
+        );
         assert!(
             !won.matches("deal*")
                 && !won.matches("de.*")

@@ -41,9 +41,9 @@ impl SharingPolicy {
         SharingPolicy::of_all_events(Share::All, Vec::new())
     }
 
-    /// One rule for all events.
+    /// One rule for all events, those that tell of the hub's own state included: who gets them is another question.
     pub fn of_all_events(share: Share, mask: Vec<PathPattern>) -> SharingPolicy {
-        let events = vec!["*".to_owned()];
+        let events = vec!["*".to_owned(), "endpoint.*".to_owned()];
         SharingPolicy {
             rules: vec![Rule { events, share, mask }],
         }

@@ -9,6 +9,7 @@ use outbound::{Error, Reply};
 use serde_json::Value as Json;
 
 use crate::Endpoint;
+use crate::breaker::Sign;
 use crate::deliver::Deliverer;
 use crate::schedule::{Outcome, Pacing, Verdict};
 use crate::standard;
@@ -20,6 +21,10 @@ const SAID_CHARS_MAX: usize = 200;
 pub(crate) struct Tried {
     pub(crate) attempt: Attempt,
     pub(crate) pacing: Pacing,
+    /// What it says about the endpoint, if it came that far.
+    pub(crate) sign: Option<Sign>,
+    /// The delivery's line.
+    pub(crate) line: Option<String>,
     /// The endpoint said 410.
     pub(crate) gone: bool,
 }
@@ -30,7 +35,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     let number = due.attempts.saturating_add(1);
     let body = match projected(endpoint, &due) {
         Ok(body) => body,
-        Err(reason) => return unsendable(&due, number, at, reason),
+        Err(reason) => return unsendable(due, number, at, reason),
     };
     let id = due.event.to_string();
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
@@ -68,6 +73,8 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     Tried {
         attempt,
         pacing: verdict.pacing,
+        sign: Some(verdict.sign),
+        line: due.line,
         gone: verdict.gone,
     }
 }
@@ -85,7 +92,7 @@ fn projected(endpoint: &Endpoint, due: &Due) -> Result<Bytes, String> {
     Ok(body.into())
 }
 
-fn unsendable(due: &Due, number: u32, at: Timestamp, reason: String) -> Tried {
+fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
     tracing::warn!(delivery = %due.delivery, event = %due.event, reason, "an event cannot be sent");
     Tried {
         attempt: Attempt {
@@ -98,6 +105,8 @@ fn unsendable(due: &Due, number: u32, at: Timestamp, reason: String) -> Tried {
             next: Next::Dead,
         },
         pacing: Pacing::Same,
+        sign: None,
+        line: due.line,
         gone: false,
     }
 }

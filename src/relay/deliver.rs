@@ -9,9 +9,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use ledger::{Ledger, LedgerError};
+use ledger::{EndpointState, Ledger, LedgerError};
 use outbound::Sender;
 
+use crate::breaker::Breaker;
+use crate::endpoint::{Endpoint, Order};
 use crate::handed::{Clock, Random, later};
 use crate::handover::Handover;
 use crate::pace::Pace;
@@ -24,10 +26,12 @@ pub struct Deliverer {
     pub(crate) settings: Arc<RelaySettings>,
     pub(crate) sender: Sender,
     pub(crate) clock: Clock,
-    random: Random,
-    handover: Arc<Handover>,
+    pub(crate) random: Random,
+    pub(crate) handover: Arc<Handover>,
     holder: String,
     paces: Mutex<HashMap<String, Pace>>,
+    /// Endpoints that were found to rest or to be stopped, and until when.
+    resting: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl fmt::Debug for Deliverer {
@@ -57,7 +61,8 @@ impl Deliverer {
             random,
             handover,
             holder: holder.into(),
-            paces: Mutex::new(HashMap::new()),
+            paces: Mutex::default(),
+            resting: Mutex::default(),
         }
     }
 
@@ -79,12 +84,11 @@ impl Deliverer {
             return Ok(None);
         };
         let now = (self.clock)();
-        let pace = self.pace(&endpoint.name, endpoint.in_flight_max);
-        if let Some(until) = pace.paused_until(now) {
-            return Ok(Some(until));
+        if let Some(until) = self.left_alone(endpoint, now).await? {
+            return Ok((until < Timestamp::MAX).then_some(until));
         }
         // Strict order is the ledger's order, so there nothing may overtake on a shorter way.
-        let takes = endpoint.in_flight_max > 1;
+        let takes = endpoint.in_flight_max > 1 && endpoint.order == Order::None;
         let Some(open) = self.handover.open(&endpoint.name, takes) else {
             // Another call works on it, and looks again when it is told; unless it is about to leave.
             let told = self.handover.nudge(&endpoint.name);
@@ -95,8 +99,17 @@ impl Deliverer {
         let Some(lease) = self.ledger.lease(&key, &self.holder, now, until).await? else {
             return Ok(Some(until));
         };
-        let run = Run::new(self, endpoint, open, lease.clone(), until, pace);
-        let ended = Box::pin(run.run(stop)).await;
+        // Once more: whoever had the lease until now may have noted something before giving it back.
+        let ended = match self.state(&endpoint.name).await {
+            Ok(EndpointState { stop: Some(_), .. }) => Ok(None),
+            Ok(state) => {
+                let pace = self.pace(endpoint, state.health.sent_at);
+                let breaker = Breaker::new(endpoint.breaker, state.health);
+                let run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
+                Box::pin(run.run(stop)).await
+            }
+            Err(error) => Err(error),
+        };
         if let Err(error) = self.ledger.release(&lease).await {
             // It runs out by itself.
             tracing::warn!(%error, endpoint = endpoint.name, "a lease was not given back");
@@ -104,13 +117,39 @@ impl Deliverer {
         ended
     }
 
-    /// When the first delivery of an endpoint is due.
-    pub(crate) async fn first_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError> {
-        let all = self.ledger.endpoints_due().await?;
-        Ok(all
-            .into_iter()
-            .find(|(name, _)| name == endpoint)
-            .map(|(_, at)| at))
+    /// Whether an endpoint rests or is stopped, as far as this process knows.
+    pub(crate) fn rests(&self, endpoint: &str) -> bool {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.get(endpoint).is_some_and(|until| *until > (self.clock)())
+    }
+
+    /// Until when an endpoint is left alone, if it is; the last moment there is when it is stopped.
+    async fn left_alone(
+        &self,
+        endpoint: &Endpoint,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let state = self.state(&endpoint.name).await?;
+        let until = match state.stop {
+            Some(_) => Some(Timestamp::MAX),
+            None => Breaker::new(endpoint.breaker, state.health).rests_until(now),
+        };
+        self.keep_resting(&endpoint.name, until);
+        Ok(until)
+    }
+
+    pub(crate) fn keep_resting(&self, endpoint: &str, until: Option<Timestamp>) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => resting.insert(endpoint.to_owned(), until),
+            None => resting.remove(endpoint),
+        };
+    }
+
+    /// How an endpoint stands in the ledger.
+    pub(crate) async fn state(&self, endpoint: &str) -> Result<EndpointState, LedgerError> {
+        let states = self.ledger.endpoint_states(Some(endpoint)).await?;
+        Ok(states.into_iter().next().unwrap_or_default())
     }
 
     pub(crate) fn random_number(&self) -> u64 {
@@ -118,12 +157,14 @@ impl Deliverer {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    fn pace(&self, endpoint: &str, in_flight_max: usize) -> Pace {
-        let paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        paces
-            .get(endpoint)
-            .copied()
-            .unwrap_or_else(|| Pace::new(in_flight_max))
+    fn pace(&self, endpoint: &Endpoint, sent_at: Option<Timestamp>) -> Pace {
+        let kept = {
+            let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+            paces.remove(&endpoint.name)
+        };
+        let mut pace = kept.unwrap_or_else(|| Pace::new(endpoint.in_flight_max, endpoint.rate_per_s));
+        pace.catch_up(sent_at);
+        pace
     }
 
     pub(crate) fn keep_pace(&self, endpoint: &str, pace: Pace) {

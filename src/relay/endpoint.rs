@@ -5,13 +5,29 @@ use outbound::{Guard, Target};
 use policy::SharingPolicy;
 
 use crate::Secret;
+use crate::breaker::{BreakerSettings, REST_MS_MAX};
 use crate::finding::{BadSetting, Findings};
 use crate::schedule::{RETRY_MS, Schedule};
 
 /// Sends to one endpoint that may be in flight at once, at most.
 pub const IN_FLIGHT_MAX: usize = 256;
+/// Sends to one endpoint that may begin in a second, at most.
+pub const RATE_PER_S_MAX: usize = 1_000;
+/// Characters of a record's id by which its events are told apart, where they arrive in order.
+const LINE_CHARS_MAX: usize = 200;
 /// What a deadline may be set to: Standard Webhooks 1.0.0 recommends 15 to 30 seconds.
 pub const DEADLINE_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
+
+/// In which order an endpoint gets events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// In none: what fails is overtaken.
+    #[default]
+    None,
+    /// Those about one record in the order of acceptance: what fails holds back what comes after it about the same
+    /// record, until it arrives or is dead, and nothing else.
+    Record,
+}
 
 /// An endpoint as it is configured, before it is checked.
 #[derive(Clone, Debug)]
@@ -32,6 +48,12 @@ pub struct EndpointSettings {
     pub retry_ms: Vec<u64>,
     /// Sends that may be in flight at once; 1 means one after the other, in the order of acceptance.
     pub in_flight_max: usize,
+    /// Sends that may begin in any one second; no limit when nothing is said.
+    pub rate_per_s: Option<usize>,
+    /// In which order events arrive.
+    pub order: Order,
+    /// When it is left alone.
+    pub breaker: BreakerSettings,
     /// From the first packet to the last byte of the answer, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -47,6 +69,9 @@ impl Default for EndpointSettings {
             policy: SharingPolicy::everything(),
             retry_ms: RETRY_MS.to_vec(),
             in_flight_max: 32,
+            rate_per_s: None,
+            order: Order::None,
+            breaker: BreakerSettings::default(),
             deadline_ms: 15_000,
         }
     }
@@ -63,6 +88,9 @@ pub struct Endpoint {
     pub(crate) policy: SharingPolicy,
     pub(crate) schedule: Schedule,
     pub(crate) in_flight_max: usize,
+    pub(crate) rate_per_s: Option<usize>,
+    pub(crate) order: Order,
+    pub(crate) breaker: BreakerSettings,
     pub(crate) deadline_ms: u64,
 }
 
@@ -78,6 +106,12 @@ impl Endpoint {
             settings.in_flight_max as u64,
             1..=IN_FLIGHT_MAX as u64,
         );
+        if let Some(rate) = settings.rate_per_s {
+            findings.range("rate_per_s", rate as u64, 1..=RATE_PER_S_MAX as u64);
+        }
+        let breaker = settings.breaker;
+        findings.range("failures_max", breaker.failures_max.into(), 1..=1_000_000);
+        findings.range("rest_ms", breaker.rest_ms, 1..=REST_MS_MAX);
         findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
         let secrets = findings.secrets(&settings.secrets);
         let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
@@ -92,6 +126,9 @@ impl Endpoint {
                 policy: settings.policy.clone(),
                 schedule,
                 in_flight_max: settings.in_flight_max,
+                rate_per_s: settings.rate_per_s,
+                order: settings.order,
+                breaker,
                 deadline_ms: settings.deadline_ms,
             }),
             _ => Err(findings.0),
@@ -106,6 +143,24 @@ impl Endpoint {
     /// The partner that owns it.
     pub fn partner(&self) -> &str {
         &self.partner
+    }
+
+    /// Host and port that it is at, for a person; the rest of its address may hold a token.
+    pub fn host(&self) -> &str {
+        self.target.host()
+    }
+
+    /// Which events it gets.
+    pub fn subscriptions(&self) -> &[String] {
+        &self.subscriptions
+    }
+
+    /// The line that an event stands in: where order is kept, all that one source says about one record of one kind.
+    pub fn line(&self, event_type: &EventType, source: &str, record: Option<&str>) -> Option<String> {
+        let record = record.filter(|_| self.order == Order::Record)?;
+        let (kind, _) = event_type.name().rsplit_once('.')?;
+        let record: String = record.chars().take(LINE_CHARS_MAX).collect();
+        Some(format!("{source}/{kind}/{record}"))
     }
 
     /// Whether an event of this type, said by `source`, is for it.

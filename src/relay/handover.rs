@@ -35,6 +35,7 @@ struct State {
     out: BTreeSet<u64>,
     handed: VecDeque<Due>,
     nudged: bool,
+    halted: bool,
     closed: bool,
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct News {
     pub(crate) handed: VecDeque<Due>,
     /// Whether something was only announced, and must be read in the ledger.
     pub(crate) announced: bool,
+    /// Whether the endpoint was stopped.
+    pub(crate) halted: bool,
     /// Every ticket with a smaller number is back.
     pub(crate) back_below: u64,
 }
@@ -74,6 +77,14 @@ impl Handover {
     /// Tells a delivery that goes on here to look again; false when none does, and a job is needed.
     pub fn nudge(&self, endpoint: &str) -> bool {
         self.slot(endpoint).is_some_and(|slot| slot.nudge())
+    }
+
+    /// Tells a delivery that goes on here that its endpoint was stopped: it begins nothing more.
+    pub(crate) fn halt(&self, endpoint: &str) {
+        if let Some(slot) = self.slot(endpoint) {
+            slot.state().halted = true;
+            slot.changed.notify_one();
+        }
     }
 
     /// A ticket for an endpoint that is being sent to.
@@ -156,6 +167,7 @@ impl Open {
         News {
             handed: std::mem::take(&mut state.handed),
             announced: std::mem::take(&mut state.nudged),
+            halted: state.halted,
             back_below: state.out.first().copied().unwrap_or(state.issued + 1),
         }
     }
@@ -199,6 +211,7 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             attempts: 0,
             trace: String::new(),
+            line: None,
         }
     }
 

@@ -47,6 +47,9 @@ pub enum Refused {
     /// The event's type is not in the catalogue.
     #[error(transparent)]
     UnknownType(#[from] UnknownEventType),
+    /// The event's type is one that the hub alone says.
+    #[error("`{0}` tells of the hub's own state, and is said by it alone")]
+    Reserved(EventType),
     /// Too much waits to be written; try again shortly.
     #[error("too many events wait to be written")]
     Busy,
@@ -64,6 +67,7 @@ impl Refused {
             Refused::NotJson(_) => "not_json",
             Refused::Shape(_) => "not_an_event",
             Refused::UnknownType(_) => "event_type_unknown",
+            Refused::Reserved(_) => "event_type_reserved",
             Refused::Busy => "busy",
             Refused::Ledger(_) => "ledger_failed",
         }
@@ -86,9 +90,8 @@ struct Envelope {
     #[serde(rename = "type")]
     event_type: String,
     timestamp: String,
-    /// Read to its end, so that what is kept can always be projected later.
-    #[serde(rename = "data")]
-    _data: Map<String, Json>,
+    /// Read to its end, so that what is kept can always be projected later. `id` says which record it is about.
+    data: Map<String, Json>,
 }
 
 /// Takes webhooks in.
@@ -140,7 +143,7 @@ impl Intake {
         let partner = self.settings.partner(partner).ok_or(Refused::UnknownPartner)?;
         let tolerance_ms = self.settings.limits.tolerance_ms;
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
-        let event_type = read_type(&message.body)?;
+        let (event_type, record) = read(&message.body)?;
         let endpoints: Vec<&Arc<Endpoint>> = self.settings.subscribers(&event_type, &partner.name).collect();
         let event = NewEvent {
             id: EventId::from_uuid(uuid_from(now, (self.random)())),
@@ -152,17 +155,14 @@ impl Intake {
             trace: trace.to_owned(),
             deliveries: endpoints
                 .iter()
-                .map(|endpoint| self.delivery(endpoint, now))
+                .map(|endpoint| NewDelivery {
+                    id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
+                    endpoint: endpoint.name.clone(),
+                    line: endpoint.line(&event_type, &partner.name, record.as_deref()),
+                })
                 .collect(),
         };
         self.keep(event).await
-    }
-
-    fn delivery(&self, endpoint: &Endpoint, now: Timestamp) -> NewDelivery {
-        NewDelivery {
-            id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
-            endpoint: endpoint.name.clone(),
-        }
     }
 
     async fn keep(&self, event: NewEvent) -> Result<Receipt, Refused> {
@@ -204,10 +204,12 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
         received_at: event.received_at,
         attempts: 0,
         trace: event.trace.clone(),
+        line: None,
     }
 }
 
-fn read_type(body: &Verified<Bytes>) -> Result<EventType, Refused> {
+/// The type of an event, and the id of the record that it is about, if it says one.
+fn read(body: &Verified<Bytes>) -> Result<(EventType, Option<String>), Refused> {
     // An array of three would otherwise be read as the three fields.
     if body.get().trim_ascii_start().first() == Some(&b'[') {
         return Err(Refused::Shape("it is an array".into()));
@@ -221,5 +223,14 @@ fn read_type(body: &Verified<Bytes>) -> Result<EventType, Refused> {
             "`timestamp` is no moment with an offset (RFC 3339): {error}"
         )));
     }
-    Ok(EventType::parse(&envelope.event_type)?)
+    let event_type = EventType::parse(&envelope.event_type)?;
+    if event_type.is_ours_alone() {
+        return Err(Refused::Reserved(event_type));
+    }
+    let record = match envelope.data.get("id") {
+        Some(Json::String(id)) => Some(id.clone()),
+        Some(Json::Number(id)) => Some(id.to_string()),
+        _ => None,
+    };
+    Ok((event_type, record))
 }

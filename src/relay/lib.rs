@@ -7,16 +7,21 @@
 //! Promised: a receipt means on disk; what is accepted is delivered at least once, under the same `webhook-id` each
 //! time, or ends as dead, which a person can retry; endpoints do not wait for each other; one node at a time sends to
 //! an endpoint, by a fenced lease; nothing is parsed before it is verified; time and randomness are handed in.
-//! Not promised: exactly once (a receiver that counts must know the ids); order, beyond that first tries begin in the
-//! order of acceptance where `in_flight_max` is 1, and a delivery that is tried again comes later than its successors.
+//! To each endpoint: no more at once and in a second than it may get, across nodes and restarts; in order for each
+//! record where it asks for that ([`Order`]), retries included; left alone while it fails ([`breaker`]).
+//! Not promised: exactly once (a receiver that counts must know the ids); order without [`Order::Record`], beyond that
+//! first tries begin in the order of acceptance where `in_flight_max` is 1.
 
 mod attempt;
+pub mod breaker;
 mod deliver;
+mod dispatch;
 mod endpoint;
 mod finding;
 mod handed;
 mod handover;
 mod intake;
+mod notice;
 mod pace;
 mod refusals;
 mod run;
@@ -26,14 +31,19 @@ mod settings;
 pub mod standard;
 #[cfg(test)]
 mod stories;
+mod switch;
 
+pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
-pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX};
+pub use dispatch::{Dispatch, Later};
+pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX};
 pub use finding::{BadSetting, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
 pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;
 pub use intake::{Intake, Receipt, Refused};
+pub use notice::SOURCE;
 pub use refusals::Refusals;
 pub use schedule::Schedule;
 pub use secret::{BadSecret, SECRET_BYTES, SECRET_PREFIX, Secret};
 pub use settings::{Partner, RelayLimits, RelaySettings};
+pub use switch::{NotSwitched, REASON_CHARS_MAX, Switch, state_word};

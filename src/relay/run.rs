@@ -15,16 +15,20 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use ledger::{Attempt, Due, Lease, LedgerError};
-use model::DeliveryId;
+use ledger::{Attempt, Due, Lease, LedgerError, NewEvent, Stop, StopKind};
+use model::{DeliveryId, EventType};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::Endpoint;
 use crate::attempt::{Tried, try_once};
+use crate::breaker::{Breaker, Turn};
 use crate::deliver::Deliverer;
+use crate::endpoint::Order;
 use crate::handed::later;
 use crate::handover::Open;
+use crate::notice::notice;
 use crate::pace::Pace;
+use crate::schedule::Pacing;
 
 /// Waits between tries of writing attempts down, while the ledger is busy or cannot be reached.
 const SETTLE_RETRY_MS: [u64; 5] = [20, 100, 500, 2_000, 5_000];
@@ -36,10 +40,10 @@ enum Closing {
     Quiet,
     /// The process stops, or others wait for their turn.
     Stopped,
-    /// The endpoint asked for a pause.
-    Paused(Timestamp),
-    /// The endpoint said 410.
-    Gone,
+    /// The endpoint rests.
+    Resting,
+    /// The endpoint is to be stopped.
+    Disabled,
     /// The endpoint was stopped by somebody else.
     Halted,
     /// Somebody else has the lease.
@@ -52,6 +56,9 @@ struct Look {
     halted: bool,
 }
 
+/// A lease that was renewed, until when, and whether its endpoint was stopped meanwhile.
+type Renewed = Option<(Timestamp, bool)>;
+
 type Settled = (Vec<DeliveryId>, Result<(), LedgerError>);
 
 pub(crate) struct Run<'a> {
@@ -61,7 +68,16 @@ pub(crate) struct Run<'a> {
     lease: Lease,
     lease_until: Timestamp,
     pace: Pace,
+    breaker: Breaker,
+    /// As it was in the ledger, to know whether there is anything to note.
+    noted: ledger::Health,
+    stop: Option<Stop>,
+    notices: Vec<NewEvent>,
     waiting: VecDeque<Due>,
+    /// The lines of what is being sent.
+    lines: HashSet<String>,
+    /// Sleeps until the endpoint's rate allows the next send.
+    holding: Option<BoxFuture<'a, ()>>,
     taken: HashSet<DeliveryId>,
     seen: HashSet<DeliveryId>,
     /// What is seen, with the ticket after which none can hand it over; oldest first.
@@ -71,7 +87,7 @@ pub(crate) struct Run<'a> {
     settling: Option<BoxFuture<'a, Settled>>,
     looking: Option<BoxFuture<'a, Result<Look, LedgerError>>>,
     settled_while_looking: Vec<DeliveryId>,
-    renewing: Option<BoxFuture<'a, Result<Option<Timestamp>, LedgerError>>>,
+    renewing: Option<BoxFuture<'a, Result<Renewed, LedgerError>>>,
     look_owed: bool,
     worked: bool,
     closing: Option<Closing>,
@@ -82,9 +98,9 @@ impl<'a> Run<'a> {
         on: &'a Deliverer,
         endpoint: &'a Endpoint,
         open: Open,
-        lease: Lease,
-        lease_until: Timestamp,
+        (lease, lease_until): (Lease, Timestamp),
         pace: Pace,
+        breaker: Breaker,
     ) -> Run<'a> {
         Run {
             on,
@@ -93,7 +109,13 @@ impl<'a> Run<'a> {
             lease,
             lease_until,
             pace,
+            noted: breaker.health,
+            breaker,
+            stop: None,
+            notices: Vec::new(),
             waiting: VecDeque::new(),
+            lines: HashSet::new(),
+            holding: None,
             taken: HashSet::new(),
             seen: HashSet::new(),
             seen_until: VecDeque::new(),
@@ -114,6 +136,16 @@ impl<'a> Run<'a> {
         mut self,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Option<Timestamp>, LedgerError> {
+        match self.work(stop).await {
+            Ok(()) => self.end().await,
+            Err(error) => {
+                self.on.keep_pace(&self.endpoint.name, self.pace);
+                Err(error)
+            }
+        }
+    }
+
+    async fn work(&mut self, stop: impl Future<Output = ()> + Send) -> Result<(), LedgerError> {
         let limits = &self.on.settings.limits;
         let mut stop = pin!(stop);
         let mut turn_over = pin!(sleep(Duration::from_millis(limits.run_ms_max)));
@@ -132,6 +164,7 @@ impl<'a> Run<'a> {
                 settled = ready(&mut self.settling) => self.settled(settled)?,
                 looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
+                () = ready(&mut self.holding), if open => {}
                 () = self.open.changed(), if open => self.take_over(),
                 _ = look.tick(), if open => self.look_or_leave(),
                 _ = renew.tick() => self.begin_renewing(),
@@ -139,7 +172,7 @@ impl<'a> Run<'a> {
                 () = &mut turn_over, if open => self.closing = Some(Closing::Stopped),
             }
         }
-        self.end().await
+        Ok(())
     }
 
     fn nothing_in_flight(&self) -> bool {
@@ -147,18 +180,23 @@ impl<'a> Run<'a> {
     }
 
     fn begin_what_can_begin(&mut self) {
-        if (self.on.clock)() >= self.lease_until {
+        let now = (self.on.clock)();
+        if now >= self.lease_until {
             self.closing = Some(Closing::Lost);
             return;
         }
+        if self.closing.is_none() && self.breaker.rests_until(now).is_some() {
+            self.closing = Some(Closing::Resting);
+        }
         let batch_max = self.on.settings.limits.batch_max;
         while self.closing.is_none()
-            && self.sending.len() < self.pace.allowed()
+            && self.sending.len() < self.allowed()
             // When the ledger does not keep up with writing, sending waits for it.
             && self.done.len() < batch_max
-            && let Some(due) = self.waiting.pop_front()
+            && let Some(due) = self.next(now)
         {
             self.worked = true;
+            self.pace.begin(now);
             self.sending.push(Box::pin(try_once(self.on, self.endpoint, due)));
         }
         if self.settling.is_none() && !self.done.is_empty() {
@@ -166,10 +204,39 @@ impl<'a> Run<'a> {
         }
         // Not while there is something to send, or no room for it: what is taken would be read once more beside what is
         // new, and an endpoint that hangs would have it read for ever.
-        let room = self.waiting.is_empty() && self.sending.len() < self.pace.allowed();
+        let room = self.waiting.is_empty() && self.sending.len() < self.allowed();
         if self.closing.is_none() && self.looking.is_none() && self.look_owed && room {
             self.begin_looking();
         }
+    }
+
+    /// How many sends may be in flight.
+    fn allowed(&self) -> usize {
+        if self.breaker.probes() {
+            1
+        } else {
+            self.pace.allowed()
+        }
+    }
+
+    /// The next one that may be sent now. Of a line one is sent at a time, whoever made several of it due.
+    fn next(&mut self, now: Timestamp) -> Option<Due> {
+        if self.holding.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        if let Some(at) = self.pace.wait(now) {
+            let wait_ms = at.as_millisecond() - now.as_millisecond();
+            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0).max(1));
+            self.holding = Some(Box::pin(sleep(wait)));
+            return None;
+        }
+        if self.endpoint.order == Order::None {
+            return self.waiting.pop_front();
+        }
+        let free = |due: &Due| due.line.as_ref().is_none_or(|line| !self.lines.contains(line));
+        let due = self.waiting.remove(self.waiting.iter().position(free)?)?;
+        self.lines.extend(due.line.clone());
+        Some(due)
     }
 
     fn begin_settling(&mut self) {
@@ -189,18 +256,20 @@ impl<'a> Run<'a> {
         let (on, endpoint) = (self.on, self.endpoint);
         self.looking = Some(Box::pin(async move {
             let due = on.ledger.due(&endpoint.name, (on.clock)(), limit).await?;
-            let halted = on.ledger.stopped_endpoints().await?;
-            let halted = halted.iter().any(|(name, _)| *name == endpoint.name);
+            let halted = on.state(&endpoint.name).await?.stop.is_some();
             Ok(Look { due, limit, halted })
         }));
     }
 
     fn begin_renewing(&mut self) {
         if self.renewing.is_none() {
-            let (on, lease) = (self.on, self.lease.clone());
+            let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
             let until = later((on.clock)(), on.settings.limits.lease_ms);
             self.renewing = Some(Box::pin(async move {
-                Ok(on.ledger.renew(&lease, until).await?.then_some(until))
+                if !on.ledger.renew(&lease, until).await? {
+                    return Ok(None);
+                }
+                Ok(Some((until, on.state(&endpoint.name).await?.stop.is_some())))
             }));
         }
     }
@@ -217,6 +286,9 @@ impl<'a> Run<'a> {
     fn take_over(&mut self) {
         let news = self.open.take();
         self.look_owed |= news.announced;
+        if news.halted && self.closing.is_none() {
+            self.closing = Some(Closing::Halted);
+        }
         for due in news.handed {
             if !self.seen.contains(&due.delivery) {
                 self.take(due);
@@ -232,17 +304,84 @@ impl<'a> Run<'a> {
 
     fn tried(&mut self, tried: Tried) {
         self.pace.note(tried.pacing);
-        self.done.push(tried.attempt);
+        if let Pacing::Slower(Some(until)) = tried.pacing {
+            self.breaker.rest(until);
+        }
+        if let Some(line) = &tried.line {
+            self.lines.remove(line);
+        }
+        let now = (self.on.clock)();
         if tried.gone {
-            self.closing = Some(Closing::Gone);
-        } else if self.closing.is_none()
-            && let Some(until) = self.pace.paused_until((self.on.clock)())
-        {
-            self.closing = Some(Closing::Paused(until));
+            self.disable("it answered 410 Gone".to_owned(), now);
+        } else if let Some(sign) = tried.sign {
+            let turn = self.breaker.note(sign, now);
+            self.turned(turn, &tried.attempt, now);
+        }
+        self.done.push(tried.attempt);
+    }
+
+    fn turned(&mut self, turn: Turn, attempt: &Attempt, now: Timestamp) {
+        // What the endpoint said goes to nobody else.
+        let answer = || match attempt.status {
+            Some(status) => format!("it answered {status}"),
+            None => attempt.error.clone(),
+        };
+        match turn {
+            Turn::Nothing | Turn::Reopened => {}
+            Turn::Opened => self.tell(&EventType::ENDPOINT_FAILING, &answer(), now),
+            Turn::Closed => self.tell(&EventType::ENDPOINT_RECOVERED, "it answers again", now),
+            Turn::TooLong => {
+                let health = &self.breaker.health;
+                let since = health.failing_since.map(|at| at.to_string()).unwrap_or_default();
+                let reason = format!(
+                    "nothing has arrived since {since}, in {} tries; {}",
+                    health.failed,
+                    answer()
+                );
+                self.disable(reason, now);
+            }
         }
     }
 
+    fn disable(&mut self, reason: String, now: Timestamp) {
+        self.closing = Some(Closing::Disabled);
+        if self.stop.is_none() {
+            self.tell(&EventType::ENDPOINT_DISABLED, &reason, now);
+            self.stop = Some(Stop {
+                kind: StopKind::Disabled,
+                reason,
+                at: now,
+            });
+        }
+    }
+
+    /// Tells of a change of the endpoint's state: in the log, and to those who subscribe to it.
+    fn tell(&mut self, event_type: &EventType, reason: &str, now: Timestamp) {
+        let health = &self.breaker.health;
+        tracing::warn!(
+            endpoint = self.endpoint.name,
+            partner = self.endpoint.partner,
+            reason,
+            failures = health.failures,
+            failing_since = health.failing_since.map(|at| at.to_string()),
+            rest_until = health.rest_until.map(|at| at.to_string()),
+            event_type = event_type.name(),
+            "an endpoint's state changed"
+        );
+        let (on, endpoint) = (self.on, self.endpoint);
+        self.notices.push(notice(
+            &on.settings,
+            &on.random,
+            endpoint,
+            event_type,
+            (reason, health),
+            now,
+        ));
+    }
+
     fn settled(&mut self, (deliveries, result): Settled) -> Result<(), LedgerError> {
+        // What ended lets the next of its line be due.
+        self.look_owed |= self.endpoint.order == Order::Record;
         match result {
             Ok(()) if self.looking.is_some() => self.settled_while_looking.extend(deliveries),
             Ok(()) => deliveries.iter().for_each(|delivery| {
@@ -281,9 +420,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn renewed(&mut self, renewed: Result<Option<Timestamp>, LedgerError>) {
+    fn renewed(&mut self, renewed: Result<Renewed, LedgerError>) {
         match renewed {
-            Ok(Some(until)) => self.lease_until = until,
+            Ok(Some((until, halted))) => {
+                self.lease_until = until;
+                if halted && self.closing.is_none() {
+                    self.closing = Some(Closing::Halted);
+                }
+            }
             Ok(None) => self.closing = Some(Closing::Lost),
             // It is ours until it runs out; the next renewal may succeed before that.
             Err(error) => tracing::warn!(%error, endpoint = self.endpoint.name, "a lease was not renewed"),
@@ -301,26 +445,33 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn end(self) -> Result<Option<Timestamp>, LedgerError> {
+    async fn end(mut self) -> Result<Option<Timestamp>, LedgerError> {
         let (on, name) = (self.on, &self.endpoint.name);
-        on.keep_pace(name, self.pace);
         let now = (on.clock)();
-        match self.closing {
-            Some(Closing::Lost) => {
-                tracing::warn!(endpoint = name, "the lease was lost; whoever has it goes on");
-                Ok(Some(later(now, on.settings.limits.lease_ms)))
-            }
-            Some(Closing::Gone) => {
-                tracing::warn!(endpoint = name, "the endpoint answered 410 Gone and is stopped");
-                on.ledger
-                    .stop_endpoint(name, Some("it answered 410 Gone"), now)
-                    .await?;
-                Ok(None)
-            }
-            Some(Closing::Halted) => Ok(None),
-            Some(Closing::Paused(until)) => Ok(on.first_due(name).await?.map(|at| at.max(until))),
-            Some(Closing::Quiet | Closing::Stopped) | None => on.first_due(name).await,
+        let mut health = self.breaker.health;
+        health.sent_at = self.pace.sent_at();
+        on.keep_pace(name, self.pace);
+        if self.closing == Some(Closing::Lost) {
+            tracing::warn!(endpoint = name, "the lease was lost; whoever has it goes on");
+            return Ok(Some(later(now, on.settings.limits.lease_ms)));
         }
+        let notices = std::mem::take(&mut self.notices);
+        if health != self.noted || self.stop.is_some() || !notices.is_empty() {
+            on.ledger
+                .note_health(&self.lease, name, &health, self.stop.as_ref(), notices)
+                .await?;
+        }
+        let stopped = self.stop.is_some() || self.closing == Some(Closing::Halted);
+        let until = if stopped {
+            Some(Timestamp::MAX)
+        } else {
+            health.rest_until.filter(|until| *until > now)
+        };
+        on.keep_resting(name, until);
+        if stopped {
+            return Ok(None);
+        }
+        on.ledger.endpoint_due(name).await
     }
 }
 

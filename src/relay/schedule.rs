@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use ledger::Next;
 
+use crate::breaker::Sign;
 use crate::handed::later;
 
 /// Waits between tries when nothing else is set: the example of Standard Webhooks 1.0.0, ten tries in 75 hours.
@@ -77,6 +78,8 @@ pub struct Verdict {
     pub next: Next,
     /// For the endpoint's pace.
     pub pacing: Pacing,
+    /// What it says about the endpoint.
+    pub sign: Sign,
     /// The endpoint said that it is gone: stop sending to it.
     pub gone: bool,
 }
@@ -116,6 +119,7 @@ impl Schedule {
             return Verdict {
                 next: Next::Delivered,
                 pacing: Pacing::Faster,
+                sign: Sign::Arrived,
                 gone: false,
             };
         }
@@ -123,6 +127,7 @@ impl Schedule {
             return Verdict {
                 next: Next::Dead,
                 pacing: Pacing::Same,
+                sign: Sign::Refused,
                 gone: true,
             };
         }
@@ -137,6 +142,7 @@ impl Schedule {
         Verdict {
             next: self.next(number, asked_ms, random, now),
             pacing,
+            sign: sign(status, asked_ms.is_some()),
             gone: false,
         }
     }
@@ -150,6 +156,16 @@ impl Schedule {
                 Next::Retry(later(now, wait_ms))
             }
         }
+    }
+}
+
+/// Whether a failed try is the endpoint's own fault. A status that is about the request's content (RFC 9110 §15.5) is not,
+/// nor is the wish to wait.
+fn sign(status: Option<u16>, asked: bool) -> Sign {
+    match status {
+        Some(400 | 406 | 409 | 411 | 412..=415 | 422 | 429 | 431) => Sign::Refused,
+        Some(503) if asked => Sign::Refused,
+        _ => Sign::Failed,
     }
 }
 
@@ -232,6 +248,20 @@ mod tests {
         }
         let gone = judge(1, 410, Some("5"));
         assert_eq!((gone.next, gone.gone), (Next::Dead, true));
+    }
+
+    #[test]
+    fn who_refuses_an_event_or_asks_to_wait_has_not_failed() {
+        for status in [400, 409, 413, 415, 422, 429] {
+            assert_eq!(judge(1, status, None).sign, Sign::Refused, "{status}");
+        }
+        for status in [301, 401, 403, 404, 408, 500, 502, 503, 504] {
+            assert_eq!(judge(1, status, None).sign, Sign::Failed, "{status}");
+        }
+        assert_eq!(judge(1, 503, Some("7")).sign, Sign::Refused);
+        let none = Schedule::default().judge(1, Outcome::NoAnswer, 0, now());
+        assert_eq!(none.sign, Sign::Failed);
+        assert_eq!(judge(1, 204, None).sign, Sign::Arrived);
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl RelaySettings {
         self.by_name.get(name)
     }
 
+    /// All endpoints, in the order of the configuration.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter()
+    }
+
     /// The endpoints that an event of this type is for, when `source` said it: all that subscribe to it, but for those
     /// of the partner that said it.
     pub fn subscribers(&self, event_type: &EventType, source: &str) -> impl Iterator<Item = &Arc<Endpoint>> {
@@ -244,13 +249,16 @@ mod tests {
             retry_ms: vec![1; 60],
             in_flight_max: 0,
             deadline_ms: 1,
+            rate_per_s: Some(0),
             policy: SharingPolicy::everything(),
+            ..EndpointSettings::default()
         };
         let findings = Endpoint::new(&settings, &Guard::public_only()).unwrap_err();
         insta::assert_snapshot!(told(&findings), @r"
         `name`: a name is up to 64 of a-z, 0-9, `-` and `_`; `Bad name` is not
-        `subscriptions[1]`: `deals.*` means no event; there are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, `custom.…`, `deal.*` for a group and `*` for all
+        `subscriptions[1]`: `deals.*` means no event; there are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, `custom.…`, `deal.*` for a group and `*` for all
         `in_flight_max`: 0 is not between 1 and 256
+        `rate_per_s`: 0 is not between 1 and 1000
         `deadline_ms`: 1 is not between 100 and 60000
         `secrets[0]`: a webhook secret begins with `whsec_`, this one does not
         `url`: `127.0.0.1` leads to 127.0.0.1, which is not a public address; allow it by name or block if that is meant

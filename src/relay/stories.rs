@@ -1,5 +1,6 @@
 //! Stories of events that are accepted and sent, with a real ledger, a real sender and real sockets.
 
+mod endpoints;
 mod intake;
 mod lease;
 mod outcomes;

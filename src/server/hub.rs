@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use relay::{Clock, Intake, Nudge, Random, Refusals};
+use relay::{Clock, Intake, Nudge, Random, Refusals, Switch};
 use tokio::sync::Semaphore;
 
 use crate::{Decisions, ServerSettings, SystemHooks};
@@ -33,6 +33,8 @@ pub struct HubParts {
     pub refusals: Refusals,
     /// Asks for an endpoint to be looked at, after a delivery was retried by hand.
     pub nudge: Nudge,
+    /// Pauses endpoints and lets them go on.
+    pub switch: Arc<Switch>,
     /// Tells the time.
     pub clock: Clock,
     /// For trace ids.

@@ -63,11 +63,12 @@ impl Engine {
         now: Timestamp,
     ) -> NewEvent {
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
-        let deliveries = (self.fan_out)(event_type)
+        let deliveries = (self.fan_out)(event_type, &record.id.to_string())
             .into_iter()
-            .map(|endpoint| NewDelivery {
+            .map(|(endpoint, line)| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
                 endpoint,
+                line,
             })
             .collect();
         let body = json!({

@@ -27,7 +27,7 @@ pub trait World: Send + Sync {
 }
 
 /// Says which endpoints are to hear of an event of a type.
-pub type FanOut = Arc<dyn Fn(&model::EventType) -> Vec<String> + Send + Sync>;
+pub type FanOut = Arc<dyn Fn(&model::EventType, &str) -> Vec<(String, Option<String>)> + Send + Sync>;
 
 /// Why a pull or a push stopped.
 #[derive(Debug, thiserror::Error)]

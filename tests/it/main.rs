@@ -13,6 +13,7 @@ mod conflicts;
 mod demo;
 mod drift;
 mod economy;
+mod endpoints;
 mod findings;
 mod harness;
 mod hooks;

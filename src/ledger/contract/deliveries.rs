@@ -35,6 +35,9 @@ pub struct NewDelivery {
     pub id: DeliveryId,
     /// The endpoint's name.
     pub endpoint: String,
+    /// Deliveries to the endpoint with the same line arrive one after another, in the order of acceptance: each waits
+    /// until the one before it has arrived or is dead. Those without one wait for nobody.
+    pub line: Option<String>,
 }
 
 /// What became of an event that was handed in.
@@ -65,6 +68,8 @@ pub struct Due {
     pub attempts: u32,
     /// Ties together what belongs to one journey.
     pub trace: String,
+    /// What it arrives in order with, if anything.
+    pub line: Option<String>,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -102,6 +107,8 @@ pub struct Attempt {
 pub enum DeliveryState {
     /// To be sent, now or later.
     Due,
+    /// To be sent when the one before it in its line has ended.
+    Held,
     /// Arrived.
     Delivered,
     /// Given up; can be retried by hand.
@@ -113,6 +120,7 @@ impl DeliveryState {
     pub fn word(self) -> &'static str {
         match self {
             DeliveryState::Due => "due",
+            DeliveryState::Held => "held",
             DeliveryState::Delivered => "delivered",
             DeliveryState::Dead => "dead",
         }
@@ -120,9 +128,14 @@ impl DeliveryState {
 
     /// The state of a word.
     pub fn parse(word: &str) -> Option<DeliveryState> {
-        [DeliveryState::Due, DeliveryState::Delivered, DeliveryState::Dead]
-            .into_iter()
-            .find(|s| s.word() == word)
+        [
+            DeliveryState::Due,
+            DeliveryState::Held,
+            DeliveryState::Delivered,
+            DeliveryState::Dead,
+        ]
+        .into_iter()
+        .find(|s| s.word() == word)
     }
 }
 
@@ -196,11 +209,14 @@ pub trait Deliveries: Send + Sync {
     async fn due(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError>;
     /// Writes attempts down, and what becomes of their deliveries; all or nothing. The same attempt (delivery, moment and
     /// number) is written once; a delivery that arrived stays so, whatever is said later; attempts of deliveries that
-    /// are not known (any more) are left out.
+    /// are not known (any more) are left out. Where one of a line has ended, the next one is due.
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError>;
-    /// Endpoints with deliveries to be sent, and when the first of them is due; ordered by that. The first of those never
-    /// tried is the one accepted first, the first of the others the one with the earliest moment.
+    /// Endpoints with deliveries to be sent, and when the first of them is due, or the endpoint's rest ends; ordered by
+    /// that. The first of those never tried is the one accepted first, the first of the others the one with the earliest
+    /// moment. Endpoints that are stopped are left out, here and in [`Deliveries::due`].
     async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError>;
+    /// The same for one endpoint.
+    async fn endpoint_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError>;
     /// Deliveries, newest first, after an id. At most `limit`.
     async fn list_deliveries(
         &self,
@@ -211,7 +227,7 @@ pub trait Deliveries: Send + Sync {
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
     /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.
-    /// Those that arrived already stay as they are. The attempts that were made stay written.
+    /// Those that arrived already, or are held, stay as they are. The attempts that were made stay written.
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
     /// An event with its deliveries, if it is known.
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;
@@ -219,14 +235,4 @@ pub trait Deliveries: Send + Sync {
     async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError>;
     /// Refusals, newest first. At most `limit`.
     async fn refusals(&self, limit: usize) -> Result<Vec<Refusal>, LedgerError>;
-    /// Stops an endpoint (410 Gone, or by hand), with the reason; `None` lets it go on.
-    async fn stop_endpoint(
-        &self,
-        endpoint: &str,
-        reason: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), LedgerError>;
-    /// Endpoints that are stopped, and why. They are left out of
-    /// [`Deliveries::endpoints_due`] and [`Deliveries::due`].
-    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError>;
 }

@@ -165,6 +165,7 @@ fn an_event(round: u8, writer: u64, n: u64) -> NewEvent {
         deliveries: vec![NewDelivery {
             id: id.into(),
             endpoint: "bolt".into(),
+            line: None,
         }],
     }
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::batcher::Batch;
-use super::database::Failure;
+use super::database::{Failure, finish};
 use super::rows::{column, text};
 use crate::stored::{damaged, micros};
 use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
@@ -36,6 +36,16 @@ sent AS (
     FROM unnest($8::uuid[], $9::text[], $10::bigint[]) AS d (id, endpoint, event) JOIN new ON new.n = d.event)
 SELECT n FROM new";
 
+/// Puts these deliveries into their lines: what others wait in front of is held. By the order of acceptance, so that of
+/// several in this batch the first is due.
+const LINE_UP: &str = "\
+UPDATE deliveries d SET line = l.line, state = CASE WHEN l.place > 1 OR EXISTS (
+        SELECT 1 FROM deliveries o WHERE o.endpoint = d.endpoint AND o.line = l.line AND o.line IS NOT NULL
+        AND o.state IN ('due', 'held')) THEN 'held' ELSE 'due' END
+FROM (SELECT t.id, u.line, row_number() OVER (PARTITION BY t.endpoint, u.line ORDER BY t.seq, t.id) AS place
+      FROM unnest($1::uuid[], $2::text[]) AS u (id, line) JOIN deliveries t ON t.id = u.id) AS l
+WHERE d.id = l.id";
+
 /// A statement of its own, so that it sees what another node committed while ours waited for it.
 const FIRST: &str = "\
 SELECT k.n, e.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, dedupe, n)
@@ -60,7 +70,16 @@ impl Batch for Accepting {
         requests: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Accepted>, LedgerError>>, Failure> {
         let events: Vec<&NewEvent> = requests.iter().flatten().collect();
-        let mut answers = accept(client, &events).await?.into_iter();
+        let mut lines = events.iter().flat_map(|event| &event.deliveries);
+        let answers = if lines.any(|delivery| delivery.line.is_some()) {
+            let transaction = client.transaction().await?;
+            let answers = accept(&transaction, &events).await?;
+            finish(transaction).await?;
+            answers
+        } else {
+            accept(client, &events).await?
+        };
+        let mut answers = answers.into_iter();
         let each = requests
             .iter()
             .map(|request| Ok(answers.by_ref().take(request.len()).collect()));
@@ -69,6 +88,7 @@ impl Batch for Accepting {
 }
 
 /// Writes events with their deliveries; those that their source said before, here or earlier, are left out.
+/// In a transaction where deliveries have a line.
 pub(super) async fn accept(
     client: &impl GenericClient,
     events: &[&NewEvent],
@@ -91,6 +111,8 @@ pub(super) async fn accept(
         return Ok(Vec::new());
     }
     let new = insert(client, &told).await?;
+    let lined = new.iter().map(|place| told[*place]);
+    line_up(client, lined.flat_map(|event| &event.deliveries)).await?;
     let mut ids: Vec<EventId> = told.iter().map(|event| event.id).collect();
     let known: Vec<usize> = (0..told.len()).filter(|place| !new.contains(place)).collect();
     if !known.is_empty() {
@@ -135,6 +157,50 @@ async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<Has
         .await?;
     let places = rows.iter().map(|row| place(row, events.len()));
     Ok(places.collect::<Result<_, LedgerError>>()?)
+}
+
+/// Puts deliveries into their lines, after whoever stands there.
+async fn line_up<'d>(
+    client: &impl GenericClient,
+    deliveries: impl Iterator<Item = &'d NewDelivery>,
+) -> Result<(), Failure> {
+    let lined: Vec<(Uuid, &NewDelivery, &str)> = deliveries
+        .filter_map(|delivery| Some((delivery.id.uuid(), delivery, delivery.line.as_deref()?)))
+        .collect();
+    if lined.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = lined
+        .iter()
+        .map(|(_, delivery, line)| (text(&delivery.endpoint), text(line)))
+        .collect();
+    lock_lines(client, &names).await?;
+    let statement = client.prepare_cached(LINE_UP).await?;
+    let ids = column(&lined, |(id, _, _)| *id);
+    let lines = column(&names, |(_, line)| line.as_ref());
+    client.execute(&statement, &[&ids, &lines]).await?;
+    Ok(())
+}
+
+/// Names our locks on lines among the database's advisory locks.
+const LINE_LOCKS: i32 = 0x1C_0002;
+
+/// Who adds to a line and who ends what stands first in it must not pass each other by: each waits until the other one
+/// has committed. In one order, so that nobody waits in a circle.
+pub(super) async fn lock_lines<T: AsRef<str>>(
+    client: &impl GenericClient,
+    lines: &[(T, T)],
+) -> Result<(), Failure> {
+    let sql = "SELECT pg_advisory_xact_lock($1, place) FROM ( \
+               SELECT DISTINCT hashtext(endpoint || ' ' || line) AS place \
+               FROM unnest($2::text[], $3::text[]) AS l (endpoint, line) ORDER BY place) AS places";
+    let endpoints = column(lines, |(endpoint, _)| endpoint.as_ref());
+    let names = column(lines, |(_, line)| line.as_ref());
+    let statement = client.prepare_cached(sql).await?;
+    client
+        .query(&statement, &[&LINE_LOCKS, &endpoints, &names])
+        .await?;
+    Ok(())
 }
 
 /// Finds the ids that known events got when they were said first.

@@ -38,9 +38,18 @@ first (endpoint, at) AS (
     SELECT endpoint, (SELECT min(next_at) FROM deliveries d
                       WHERE d.state = 'due' AND NOT d.fresh AND d.endpoint = again.endpoint)
     FROM again WHERE endpoint IS NOT NULL)
-SELECT endpoint, min(at) AS at FROM first
-WHERE endpoint NOT IN (SELECT endpoint FROM stopped_endpoints)
-GROUP BY endpoint ORDER BY at, endpoint";
+SELECT first.endpoint, greatest(min(at), min(rest_until)) AS at
+FROM first LEFT JOIN endpoint_states s ON s.endpoint = first.endpoint
+WHERE s.stop IS NULL
+GROUP BY first.endpoint ORDER BY at, first.endpoint";
+
+const ENDPOINT_DUE: &str = "\
+SELECT greatest(min(at), (SELECT rest_until FROM endpoint_states WHERE endpoint = $1)) FROM (
+    (SELECT next_at AS at FROM deliveries WHERE state = 'due' AND fresh AND endpoint = $1 ORDER BY seq LIMIT 1)
+    UNION ALL
+    SELECT min(next_at) FROM deliveries WHERE state = 'due' AND NOT fresh AND endpoint = $1) AS first
+WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
+HAVING min(at) IS NOT NULL";
 
 const DUE: &str = "\
 WITH ready AS (
@@ -49,9 +58,9 @@ WITH ready AS (
     UNION ALL
     (SELECT id, seq FROM deliveries
      WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
-WHERE NOT EXISTS (SELECT 1 FROM stopped_endpoints WHERE endpoint = $1)
+WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT $3";
 
 /// What a filter asks, by the values of [`Asked`]; those that are null ask nothing.
@@ -108,6 +117,11 @@ impl Deliveries for PostgresLedger {
         all(&rows, |row| Ok((row.try_get(0)?, moment(row.try_get(1)?)?)))
     }
 
+    async fn endpoint_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError> {
+        let rows = self.database.query(ENDPOINT_DUE, &[&text(endpoint)]).await?;
+        rows.first().map(|row| moment(row.try_get(0)?)).transpose()
+    }
+
     async fn list_deliveries(
         &self,
         filter: &DeliveryFilter,
@@ -144,7 +158,7 @@ impl Deliveries for PostgresLedger {
         let sql = filtered!(
             "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $5 \
              WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
-             WHERE d.state <> 'delivered' AND",
+             WHERE d.state IN ('due', 'dead') AND",
             " ORDER BY d.id FOR UPDATE OF d) RETURNING 1) SELECT count(*) FROM again"
         );
         let asked = Asked::new(filter);
@@ -157,7 +171,7 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
-        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint \
+        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint, d.line \
                    FROM events e LEFT JOIN deliveries d ON d.seq = e.seq WHERE e.id = $1 ORDER BY d.id";
         let rows = self.database.query(sql, &[&id.uuid()]).await?;
         let Some(row) = rows.first() else {
@@ -169,6 +183,7 @@ impl Deliveries for PostgresLedger {
                 deliveries.push(NewDelivery {
                     id: delivery.into(),
                     endpoint: row.try_get(7)?,
+                    line: row.try_get(8)?,
                 });
             }
         }
@@ -202,35 +217,6 @@ impl Deliveries for PostgresLedger {
                 body_bytes: count(row.try_get(5)?)?,
             })
         })
-    }
-
-    async fn stop_endpoint(
-        &self,
-        endpoint: &str,
-        reason: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let endpoint = text(endpoint);
-        match reason.map(text) {
-            Some(reason) => {
-                let sql = "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES ($1, $2, $3) \
-                           ON CONFLICT (endpoint) DO UPDATE SET reason = excluded.reason, at = excluded.at";
-                self.database
-                    .write(sql, &[&endpoint, &reason, &micros(at)])
-                    .await?
-            }
-            None => {
-                let sql = "DELETE FROM stopped_endpoints WHERE endpoint = $1";
-                self.database.write(sql, &[&endpoint]).await?
-            }
-        };
-        Ok(())
-    }
-
-    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError> {
-        let sql = "SELECT endpoint, reason FROM stopped_endpoints ORDER BY endpoint";
-        let rows = self.database.query(sql, &[]).await?;
-        all(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
     }
 }
 

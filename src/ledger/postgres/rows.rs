@@ -89,6 +89,7 @@ pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
         received_at: moment(row.try_get(5)?)?,
         attempts: count(row.try_get(6)?)?,
         trace: row.try_get(7)?,
+        line: row.try_get(8)?,
     })
 }
 
@@ -108,7 +109,7 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
         received_at: moment(row.try_get(7)?)?,
         next_at: match state {
             DeliveryState::Due => Some(moment(row.try_get(8)?)?),
-            DeliveryState::Delivered | DeliveryState::Dead => None,
+            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead => None,
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.try_get(10)?,

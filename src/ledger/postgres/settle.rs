@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
+use super::accept::lock_lines;
 use super::batcher::Batch;
 use super::database::{Failure, finish};
 use super::leases::held;
@@ -21,12 +22,22 @@ WITH known AS (
         attempts = a.number, next_at = a.next_at, last_status = a.status, last_error = a.error
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
          AS a (delivery, state, number, next_at, status, error)
-    WHERE d.id = a.delivery RETURNING d.id)
-INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at)
-SELECT a.* FROM unnest($7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[],
-                       $14::bigint[]) AS a (delivery, at, number, duration_ms, status, error, next, retry_at)
-JOIN known ON known.id = a.delivery
-ON CONFLICT DO NOTHING";
+    WHERE d.id = a.delivery RETURNING d.id, d.endpoint, d.line),
+noted AS (
+    INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at)
+    SELECT a.* FROM unnest($7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[],
+                           $13::text[], $14::bigint[])
+         AS a (delivery, at, number, duration_ms, status, error, next, retry_at)
+    JOIN known ON known.id = a.delivery
+    ON CONFLICT DO NOTHING)
+SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL ORDER BY endpoint, line";
+
+/// Lets the first one that waits in each of these lines be due.
+const ADVANCE: &str = "\
+UPDATE deliveries SET state = 'due' WHERE state = 'held' AND id IN (
+    SELECT (SELECT d.id FROM deliveries d WHERE d.endpoint = l.endpoint AND d.line = l.line AND d.line IS NOT NULL
+            AND d.state IN ('due', 'held') ORDER BY d.seq LIMIT 1)
+    FROM unnest($1::text[], $2::text[]) AS l (endpoint, line))";
 
 const REFUSE: &str = "\
 INSERT INTO refusals (at, addressed_to, status, code, webhook_id, body_bytes)
@@ -96,8 +107,8 @@ async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<()
         *end = (if arrived { end.0 } else { state }, attempt);
     }
     let statement = client.prepare_cached(SETTLE).await?;
-    client
-        .execute(
+    let lines = client
+        .query(
             &statement,
             &[
                 &column(&ends, |(delivery, _)| *delivery),
@@ -117,6 +128,17 @@ async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<()
             ],
         )
         .await?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut names: Vec<(&str, &str)> = Vec::with_capacity(lines.len());
+    for row in &lines {
+        names.push((row.try_get(0)?, row.try_get(1)?));
+    }
+    lock_lines(client, &names).await?;
+    let statement = client.prepare_cached(ADVANCE).await?;
+    let (endpoints, lines): (Vec<&str>, Vec<&str>) = names.into_iter().unzip();
+    client.execute(&statement, &[&endpoints, &lines]).await?;
     Ok(())
 }
 

@@ -15,6 +15,11 @@ pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec
         "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error) \
          VALUES (?1, ?2, ?3, 'due', 1, 0, ?4, NULL, '')",
     )?;
+    let mut in_line = connection.prepare_cached(
+        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, line) \
+         VALUES (?1, ?2, ?3, iif(EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?3 AND line = ?5 AND line IS NOT NULL \
+         AND state IN ('due', 'held')), 'held', 'due'), 1, 0, ?4, NULL, '', ?5)",
+    )?;
     let mut answers = Vec::with_capacity(events.len());
     for event in events {
         let received_at = micros(event.received_at);
@@ -33,12 +38,13 @@ pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec
         }
         let seq = connection.last_insert_rowid();
         for delivery in &event.deliveries {
-            deliver.execute(params![
-                delivery.id.uuid().as_bytes(),
-                seq,
-                delivery.endpoint,
-                received_at
-            ])?;
+            let id = delivery.id.uuid();
+            match &delivery.line {
+                None => deliver.execute(params![id.as_bytes(), seq, delivery.endpoint, received_at])?,
+                Some(line) => {
+                    in_line.execute(params![id.as_bytes(), seq, delivery.endpoint, received_at, line])?
+                }
+            };
         }
         answers.push(Accepted::New);
     }

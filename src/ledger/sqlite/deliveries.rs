@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{self, all, extend};
 use super::{SqliteLedger, accept, leases};
-use crate::stored::{big, count, delivery_columns, limit, micros, moment, next, next_columns};
+use crate::stored::{big, count, delivery_columns, limit, micros, moment, moment_if, next, next_columns};
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, Lease, LedgerError, NewDelivery, NewEvent,
     REFUSALS_MAX, Refusal,
@@ -38,9 +38,18 @@ first (endpoint, at) AS (
     SELECT endpoint, (SELECT min(next_at) FROM deliveries d
                       WHERE d.state = 'due' AND d.fresh = 0 AND d.endpoint = again.endpoint)
     FROM again WHERE endpoint IS NOT NULL)
-SELECT endpoint, min(at) AS at FROM first
-WHERE endpoint NOT IN (SELECT endpoint FROM stopped_endpoints)
-GROUP BY endpoint ORDER BY at, endpoint";
+SELECT first.endpoint, max(min(at), ifnull(min(rest_until), 0)) AS at
+FROM first LEFT JOIN endpoint_states s ON s.endpoint = first.endpoint
+WHERE s.stop IS NULL
+GROUP BY first.endpoint ORDER BY at, first.endpoint";
+
+const ENDPOINT_DUE: &str = "\
+SELECT max(min(at), ifnull((SELECT rest_until FROM endpoint_states WHERE endpoint = ?1), 0)) FROM (
+    SELECT * FROM (SELECT next_at AS at FROM deliveries WHERE state = 'due' AND fresh = 1 AND endpoint = ?1
+                   ORDER BY seq LIMIT 1)
+    UNION ALL
+    SELECT min(next_at) FROM deliveries WHERE state = 'due' AND fresh = 0 AND endpoint = ?1)
+WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)";
 
 const DUE: &str = "\
 WITH ready AS (
@@ -49,9 +58,9 @@ WITH ready AS (
     UNION ALL
     SELECT * FROM (SELECT id, seq FROM deliveries
                    WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
-WHERE NOT EXISTS (SELECT 1 FROM stopped_endpoints WHERE endpoint = ?1)
+WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT ?3";
 
 #[async_trait]
@@ -86,6 +95,16 @@ impl Deliveries for SqliteLedger {
 
     async fn endpoints_due(&self) -> Result<Vec<(String, Timestamp)>, LedgerError> {
         self.read(endpoints_due).await
+    }
+
+    async fn endpoint_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError> {
+        let endpoint = endpoint.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(ENDPOINT_DUE)?;
+            let at: Option<i64> = statement.query_row([&endpoint], |row| row.get(0))?;
+            moment_if(at)
+        })
+        .await
     }
 
     async fn list_deliveries(
@@ -136,7 +155,7 @@ impl Deliveries for SqliteLedger {
         let sql = format!(
             "UPDATE deliveries SET state = 'due', fresh = 0, attempts = 0, next_at = ?{} \
              WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
-             WHERE d.state <> 'delivered' AND {holds})",
+             WHERE d.state IN ('due', 'dead') AND {holds})",
             values.len()
         );
         self.write(1, move |connection| {
@@ -173,36 +192,6 @@ impl Deliveries for SqliteLedger {
             })
         })
         .await
-    }
-
-    async fn stop_endpoint(
-        &self,
-        endpoint: &str,
-        reason: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let (endpoint, reason) = (endpoint.to_owned(), reason.map(str::to_owned));
-        self.write(1, move |connection| {
-            match &reason {
-                Some(reason) => connection
-                    .prepare_cached(
-                        "INSERT INTO stopped_endpoints (endpoint, reason, at) VALUES (?1, ?2, ?3) \
-                         ON CONFLICT (endpoint) DO UPDATE SET reason = excluded.reason, at = excluded.at",
-                    )?
-                    .execute(params![endpoint, reason, micros(at)])?,
-                None => connection
-                    .prepare_cached("DELETE FROM stopped_endpoints WHERE endpoint = ?1")?
-                    .execute([&endpoint])?,
-            };
-            Ok(())
-        })
-        .await
-    }
-
-    async fn stopped_endpoints(&self) -> Result<Vec<(String, String)>, LedgerError> {
-        let sql = "SELECT endpoint, reason FROM stopped_endpoints ORDER BY endpoint";
-        self.read(move |connection| all(connection, sql, [], |row| Ok((row.get(0)?, row.get(1)?))))
-            .await
     }
 }
 
@@ -250,6 +239,27 @@ fn settle(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerErr
             retry_at
         ])?;
     }
+    advance(connection, attempts)
+}
+
+/// Lets the next one of each line in which these ended be due.
+fn advance(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerError> {
+    // Mostly nothing is held, and then nothing more is asked.
+    let mut held = connection.prepare_cached(
+        "SELECT 1 FROM deliveries WHERE line IS NOT NULL AND state IN ('due', 'held') LIMIT 1",
+    )?;
+    if !held.exists([])? {
+        return Ok(());
+    }
+    let mut next = connection.prepare_cached(
+        "UPDATE deliveries SET state = 'due' WHERE id = (
+             SELECT n.id FROM deliveries d JOIN deliveries n ON n.endpoint = d.endpoint AND n.line = d.line
+             WHERE d.id = ?1 AND d.state IN ('delivered', 'dead') AND n.line IS NOT NULL AND n.state IN ('due', 'held')
+             ORDER BY n.seq LIMIT 1)",
+    )?;
+    for attempt in attempts {
+        next.execute([attempt.delivery.uuid().as_bytes()])?;
+    }
     Ok(())
 }
 
@@ -296,11 +306,12 @@ fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, Ledge
     };
     event.received_at = moment(received_at)?;
     let mut statement =
-        connection.prepare_cached("SELECT id, endpoint FROM deliveries WHERE seq = ?1 ORDER BY id")?;
+        connection.prepare_cached("SELECT id, endpoint, line FROM deliveries WHERE seq = ?1 ORDER BY id")?;
     extend(&mut event.deliveries, &mut statement, [seq], |row| {
         Ok(NewDelivery {
             id: rows::uuid(row, 0)?.into(),
             endpoint: row.get(1)?,
+            line: row.get(2)?,
         })
     })?;
     Ok(Some(event))

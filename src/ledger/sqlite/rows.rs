@@ -141,6 +141,7 @@ pub(super) fn due(row: &Row<'_>) -> Result<Due, LedgerError> {
         received_at: moment(row.get(5)?)?,
         attempts: count(row.get(6)?)?,
         trace: row.get(7)?,
+        line: row.get(8)?,
     })
 }
 
@@ -160,7 +161,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, LedgerError> {
         received_at: moment(row.get(7)?)?,
         next_at: match state {
             DeliveryState::Due => Some(moment(row.get(8)?)?),
-            DeliveryState::Delivered | DeliveryState::Dead => None,
+            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead => None,
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.get(10)?,

@@ -48,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
     );
     let state = prop_oneof![
         Just(DeliveryState::Due),
+        Just(DeliveryState::Held),
         Just(DeliveryState::Dead),
         Just(DeliveryState::Delivered)
     ];
@@ -100,6 +101,8 @@ async fn take(ledger: &dyn Ledger, step: &Step, lease: &mut Option<Lease>) -> St
                 let mut event = make::event(*number, &[ENDPOINTS[*endpoint]]);
                 event.id = make::event_id(*id);
                 event.deliveries[0].id = make::delivery_id(*id, ENDPOINTS[*endpoint]);
+                // Two lines and some that stand in none, across all numbers.
+                event.deliveries[0].line = (number % 3 > 0).then(|| format!("l{}", number % 3));
                 event.received_at = fine(i64::from(*number));
                 event
             });
@@ -124,12 +127,8 @@ async fn take(ledger: &dyn Ledger, step: &Step, lease: &mut Option<Lease>) -> St
             told(ledger.retry(&filter, fine(20)).await)
         }
         Step::Stop(endpoint, stop) => {
-            let reason = stop.then_some("gone");
-            told(
-                ledger
-                    .stop_endpoint(ENDPOINTS[*endpoint], reason, make::at(1))
-                    .await,
-            )
+            let stop = stop.then(|| make::stop("gone", 1));
+            told(ledger.stop_endpoint(ENDPOINTS[*endpoint], stop.as_ref()).await)
         }
         Step::Lease(second) => {
             let given = ledger
@@ -238,7 +237,7 @@ async fn view(ledger: &dyn Ledger) -> Vec<String> {
         told(ledger.row_counts().await),
         told(ledger.owed().await),
         told(ledger.endpoints_due().await),
-        told(ledger.stopped_endpoints().await),
+        told(ledger.endpoint_states(None).await),
         told(ledger.list_records(Kind::Deal, None, 100).await),
         told(ledger.pushes("hs", "deals", make::at(15), 100).await),
         told(ledger.list_conflicts(&ConflictFilter::default(), None, 100).await),

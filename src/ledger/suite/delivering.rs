@@ -207,24 +207,6 @@ pub(super) async fn endpoints_are_told_with_their_first_moment(stand: &Stand) {
     );
 }
 
-pub(super) async fn a_stopped_endpoint_yields_nothing(stand: &Stand) {
-    let ledger = stand.open().await;
-    accept(&*ledger, "bolt", &[1, 2]).await;
-    settle(&*ledger, vec![attempt(2, "bolt", 1, 5, Next::Retry(at(6)))]).await;
-    for reason in ["410 Gone", "by hand"] {
-        ledger.stop_endpoint("bolt", Some(reason), at(9)).await.unwrap();
-        let stopped = ledger.stopped_endpoints().await.unwrap();
-        assert_eq!(stopped, [("bolt".to_owned(), reason.to_owned())]);
-    }
-    assert_eq!(ledger.endpoints_due().await.unwrap(), []);
-    assert_eq!(due(&*ledger, "bolt", 99, 9).await, []);
-    // What comes meanwhile waits with the rest.
-    accept(&*ledger, "bolt", &[3]).await;
-    ledger.stop_endpoint("bolt", None, at(10)).await.unwrap();
-    assert_eq!(ledger.stopped_endpoints().await.unwrap(), []);
-    assert_eq!(due(&*ledger, "bolt", 99, 9).await, ids(&[1, 2, 3]));
-}
-
 pub(super) async fn deliveries_are_retried_by_what_is_asked(stand: &Stand) {
     let ledger = stand.open().await;
     accept(&*ledger, "bolt", &[1, 2, 3, 4]).await;

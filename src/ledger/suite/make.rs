@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Attempt, Change, Conflict, ConflictState, Link, NewDelivery, NewEvent, Next, Parked, PushMark,
-    RecordWrite, Refusal, Run,
+    RecordWrite, Refusal, Run, Stop, StopKind,
 };
 
 /// A moment, so many seconds after the start of the tests' time.
@@ -61,8 +61,27 @@ pub(super) fn event(number: u32, endpoints: &[&str]) -> NewEvent {
             .map(|endpoint| NewDelivery {
                 id: delivery_id(number, endpoint),
                 endpoint: (*endpoint).to_owned(),
+                line: None,
             })
             .collect(),
+    }
+}
+
+/// An event whose deliveries stand in a line.
+pub(super) fn lined(number: u32, endpoints: &[&str], line: &str) -> NewEvent {
+    let mut event = event(number, endpoints);
+    for delivery in &mut event.deliveries {
+        delivery.line = Some(line.to_owned());
+    }
+    event
+}
+
+/// A person stops an endpoint.
+pub(super) fn stop(reason: &str, second: i64) -> Stop {
+    Stop {
+        kind: StopKind::Paused,
+        reason: reason.to_owned(),
+        at: at(second),
     }
 }
 

@@ -103,7 +103,7 @@ impl Stand {
         if self.address != "sqlite::memory:" {
             drop(self.open().await);
             let tables = crate::TABLES.join(", ");
-            let sql = format!("TRUNCATE {tables}, stopped_endpoints RESTART IDENTITY");
+            let sql = format!("TRUNCATE {tables}, endpoint_states RESTART IDENTITY");
             self.meddle(&sql).await;
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::standard;
 use ledger::DeliveryState::{Dead, Delivered, Due};
-use ledger::{DeliveryFilter, Next};
+use ledger::{DeliveryFilter, Next, StopKind};
 use outbound::header::HeaderMap;
 use policy::{Share, SharingPolicy};
 use serde_json::{Value as Json, json};
@@ -161,18 +161,18 @@ async fn gone_stops_the_endpoint_until_somebody_lets_it_go_on() {
     }
     assert_eq!(stage.deliver("b").await, None);
     assert_eq!(stage.states("b").await, [(Dead, 1), (Due, 0), (Due, 0)]);
+    let stop = stage.ledger.endpoint_states(Some("b")).await.unwrap()[0]
+        .stop
+        .clone()
+        .unwrap();
     assert_eq!(
-        stage.ledger.stopped_endpoints().await.unwrap(),
-        [("b".into(), "it answered 410 Gone".into())]
+        (stop.kind, stop.reason.as_str()),
+        (StopKind::Disabled, "it answered 410 Gone")
     );
     assert_eq!(stage.deliver("b").await, None);
     assert_eq!(sink.count(), 1, "nothing more is sent");
 
-    stage
-        .ledger
-        .stop_endpoint("b", None, stage.clock.now())
-        .await
-        .unwrap();
+    stage.ledger.stop_endpoint("b", None).await.unwrap();
     assert_eq!(stage.deliver("b").await, None);
     assert_eq!(
         stage.states("b").await,
@@ -262,6 +262,7 @@ async fn an_event_of_a_type_that_is_no_longer_known_is_dead_with_its_reason() {
     event.deliveries = vec![ledger::NewDelivery {
         id: model::DeliveryId::from_uuid(uuid(8)),
         endpoint: "b".into(),
+        line: None,
     }];
     stage.ledger.accept(vec![event]).await.unwrap();
     assert_eq!(stage.deliver("b").await, None);

@@ -127,6 +127,8 @@ async fn an_overloaded_endpoint_gets_less_at_once_and_more_again() {
     let sink = Sink::start().await;
     let mut to = endpoint("b", "borealis", &sink);
     to.in_flight_max = 16;
+    // Thirty-two failures in a row are not what this is about.
+    to.breaker.failures_max = 100;
     let stage = Stage::open(folder.path(), &[to], limits()).await;
     (0..16).for_each(|_| sink.answer_next(Answer::Status(503)));
     (0..16).for_each(|_| sink.answer_next(Answer::Status(502)));
@@ -207,6 +209,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         deliveries: vec![NewDelivery {
             id: DeliveryId::from_uuid(uuid),
             endpoint: "b".into(),
+            line: None,
         }],
     };
     let due = Due {
@@ -218,6 +221,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         received_at: now,
         attempts: 0,
         trace: event.trace.clone(),
+        line: None,
     };
     stage.ledger.accept(vec![event]).await.unwrap();
     assert!(stage.handover.nudge("b"), "the run looks, reads it and sends it");

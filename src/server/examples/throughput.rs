@@ -23,7 +23,7 @@ use ledger::Durability;
 use outbound::{Guard, Sender, SenderLimits};
 use relay::{
     Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
-    RelaySettings, standard,
+    RelaySettings, Switch, standard,
 };
 use server::{HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -171,7 +171,14 @@ async fn serve(
         }
     });
     let nudge: relay::Nudge = Arc::new(move |_: &str| wanted.notify_one());
-    let intake = Intake::new(ledger.clone(), settings, handover, nudge.clone(), random(1));
+    let intake = Intake::new(
+        ledger.clone(),
+        settings.clone(),
+        handover.clone(),
+        nudge.clone(),
+        random(1),
+    );
+    let switch = Switch::new(ledger.clone(), settings, handover, nudge.clone(), clock.clone());
     let settings = Arc::new(ServerSettings::default());
     let router = server::router(Hub::new(HubParts {
         refusals: Refusals::start(ledger.clone(), 100),
@@ -180,6 +187,7 @@ async fn serve(
         systems: Arc::new(NoSystems),
         decisions: Arc::new(NoSystems),
         nudge,
+        switch: Arc::new(switch),
         clock,
         random: random(3),
         settings: settings.clone(),

@@ -7,6 +7,7 @@ use ledger::{Change, Link, RecordWrite, SyncCommit};
 use model::{Kind, Money, Provenance, Record, RecordId, RunId, Value, uuid_from};
 use outbound::Method;
 use outbound::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use serde_json::json;
 
 use super::stage::{EVENT, Stage, endpoint};
 
@@ -220,7 +221,7 @@ async fn lists_come_in_pages() {
     400 bad_request: the query cannot be read: limit: invalid digit found in string
     400 bad_request: `x` is not a record id; they look like ptn_…, led_… or dea_… with 26 characters behind the underscore
     400 bad_request: the query cannot be read: kid: unknown field `kid`, expected one of `kind`, `cursor`, `limit`
-    400 bad_request: `state` is one of `due`, `delivered` and `dead`
+    400 bad_request: `state` is one of `due`, `held`, `delivered` and `dead`
     400 bad_request: the id is not the id of a delivery, `dlv_…`
     400 bad_request: the request could not be read
     ");
@@ -361,4 +362,48 @@ async fn without_a_key_the_api_is_for_this_machine_and_not_for_pages_of_others()
         let problem = get(headers).await.problem();
         assert!(problem.starts_with("403 forbidden"), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_shown_paused_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = endpoint("b", "borealis", "http://127.0.0.1:9/in?token=hidden");
+    let stage = Stage::open(folder.path(), &[to], ServerSettings::default()).await;
+    stage.post("m1", EVENT).await;
+    let listed = stage.get("/v1/endpoints").await;
+    assert!(!listed.text().contains("hidden"), "{}", listed.text());
+    assert_eq!(
+        listed.json()["data"][0],
+        json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"], "state": "ok",
+            "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null})
+    );
+    let told = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;
+    insta::assert_snapshot!(told.problem(), @"409 not_stopped: the endpoint `b` is not stopped");
+    let told = stage.post_json("/v1/endpoints/nobody/pause", &json!({})).await;
+    insta::assert_snapshot!(told.problem(), @"404 not_found: there is no endpoint `nobody`");
+    let told = stage
+        .post_json("/v1/endpoints/b/pause", &json!({"why": "?"}))
+        .await;
+    assert_eq!(told.status(), 400, "{}", told.text());
+
+    let paused = stage
+        .post_json("/v1/endpoints/b/pause", &json!({"reason": "their migration"}))
+        .await;
+    assert_eq!(
+        paused.json(),
+        json!({"name": "b", "state": "paused", "reason": "their migration"})
+    );
+    assert_eq!(stage.deliver("b").await, None);
+    let shown = stage.get("/v1/endpoints/b").await.json();
+    assert_eq!(
+        (&shown["state"], &shown["reason"]),
+        (&json!("paused"), &json!("their migration"))
+    );
+    let due = stage.get("/v1/deliveries?state=due").await.json();
+    assert_eq!(due["data"][0]["attempts"], 0, "nothing was tried, and it is kept");
+
+    let resumed = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;
+    assert_eq!(resumed.json()["state"], "ok");
+    assert!(stage.deliver("b").await.is_some());
+    assert_eq!(stage.get("/v1/endpoints/b").await.json()["state"], "failing");
 }

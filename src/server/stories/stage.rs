@@ -15,7 +15,7 @@ use outbound::header::{HeaderMap, HeaderName};
 use outbound::{Client, Guard, Limits, Method, Request, Response, Sender, SenderLimits, Url};
 use relay::{
     Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
-    RelaySettings, standard,
+    RelaySettings, Switch, standard,
 };
 use serde_json::Value as Json;
 use sync::{Decision, Unresolved};
@@ -83,7 +83,7 @@ impl sync::World for Still {
 
 impl Desk {
     fn over(ledger: Arc<dyn Ledger>, now: Timestamp) -> Desk {
-        let fan_out: sync::FanOut = Arc::new(|_| Vec::new());
+        let fan_out: sync::FanOut = Arc::new(|_, _| Vec::new());
         let world = Arc::new(Still(now, random(4)));
         let plan = sync::Plan::default();
         Desk(sync::Engine::new(
@@ -175,7 +175,14 @@ impl Stage {
             "here",
         ));
         let nudge = Arc::new(|_: &str| {});
-        let intake = Intake::new(ledger.clone(), relay, handover, nudge.clone(), random(1));
+        let intake = Intake::new(
+            ledger.clone(),
+            relay.clone(),
+            handover.clone(),
+            nudge.clone(),
+            random(1),
+        );
+        let switch = Switch::new(ledger.clone(), relay, handover, nudge.clone(), clock.clone());
         let systems = Arc::new(Systems::default());
         let refusals = Refusals::start(ledger.clone(), 1000);
         let settings = Arc::new(settings);
@@ -186,6 +193,7 @@ impl Stage {
             decisions: Arc::new(Desk::over(ledger.clone(), now)),
             refusals: refusals.clone(),
             nudge,
+            switch: Arc::new(switch),
             clock,
             random: random(3),
             settings: settings.clone(),

@@ -187,5 +187,5 @@ fn read_id(text: &str, what: &str) -> Result<DeliveryId, Problem> {
 
 fn read_state(word: &str) -> Result<DeliveryState, Problem> {
     DeliveryState::parse(word)
-        .ok_or_else(|| Problem::bad_request("`state` is one of `due`, `delivered` and `dead`"))
+        .ok_or_else(|| Problem::bad_request("`state` is one of `due`, `held`, `delivered` and `dead`"))
 }

@@ -248,14 +248,19 @@ pass_on! { Deliveries {
     due(endpoint: &str, now: Timestamp, limit: usize) -> Vec<Due>;
     settle(lease: Option<&Lease>, attempts: Vec<Attempt>) -> ();
     endpoints_due() -> Vec<(String, Timestamp)>;
+    endpoint_due(endpoint: &str) -> Option<Timestamp>;
     list_deliveries(filter: &DeliveryFilter, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
     attempts(delivery: DeliveryId) -> Vec<Attempt>;
     retry(filter: &DeliveryFilter, at: Timestamp) -> u64;
     event(id: EventId) -> Option<NewEvent>;
     refuse(refusals: Vec<Refusal>) -> ();
     refusals(limit: usize) -> Vec<Refusal>;
-    stop_endpoint(endpoint: &str, reason: Option<&str>, at: Timestamp) -> ();
-    stopped_endpoints() -> Vec<(String, String)>;
+} }
+
+pass_on! { Endpoints {
+    stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState;
+    note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> ();
+    endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>;
 } }
 
 pass_on! { Upkeep {

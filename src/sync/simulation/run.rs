@@ -585,7 +585,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, flaw: Flaw, life: u64) -> 
         );
         connections.insert(name.to_owned(), Arc::new(connection.unwrap()));
     }
-    let fan_out = Arc::new(|_: &model::EventType| Vec::new());
+    let fan_out = Arc::new(|_: &model::EventType, _: &str| Vec::new());
     let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     Arc::new(Engine::new(
         ledger,

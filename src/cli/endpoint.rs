@@ -1,0 +1,161 @@
+//! `interconnect endpoint`: where webhooks go, how it stands, and stopping it by hand.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use ledger::EndpointState;
+use relay::{Endpoint, Handover, NotSwitched, Switch};
+use serde_json::{Value as Json, json};
+
+use super::out::table;
+use super::{Common, Exit, Out};
+use crate::hub;
+
+/// What to do with endpoints.
+#[derive(Subcommand)]
+pub(crate) enum EndpointCommand {
+    /// All endpoints, and how they stand.
+    List,
+    /// One endpoint.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Send nothing more to an endpoint; what comes for it is kept.
+    #[command(
+        after_help = "Example:\n  interconnect endpoint pause northwind-crm --reason \"their migration, until Monday\""
+    )]
+    Pause(PauseArgs),
+    /// Let an endpoint go on that was paused or disabled; what was kept is sent.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Which endpoint, and why.
+#[derive(Args)]
+pub(crate) struct PauseArgs {
+    /// Its name.
+    name: String,
+    /// Why, for whoever looks later.
+    #[arg(long, default_value = "paused by hand", value_name = "TEXT")]
+    reason: String,
+}
+
+pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -> Exit {
+    let (config, _) = match hub::load(&common.config, out) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let switch = match open(&config).await {
+        Ok(switch) => switch,
+        Err(error) => {
+            out.fails(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    let now = Timestamp::now();
+    let done = match command {
+        EndpointCommand::List => list(&switch, now, out).await,
+        EndpointCommand::Show { name } => show(&switch, name, now, out).await,
+        EndpointCommand::Pause(args) => switch.pause(&args.name, &args.reason).await.map(|stop| {
+            let told = format!("{} is paused: {}", args.name, stop.reason);
+            out.data(
+                json!({"name": args.name, "state": "paused", "reason": stop.reason}),
+                || told,
+            );
+        }),
+        EndpointCommand::Resume { name } => switch.resume(name).await.map(|stop| {
+            let told = format!("{name} goes on; it was {}: {}", stop.kind.word(), stop.reason);
+            out.data(
+                json!({"name": name, "state": "ok", "reason": stop.reason}),
+                || told,
+            );
+        }),
+    };
+    match done {
+        Ok(()) => Exit::Ok,
+        Err(NotSwitched::Unknown(name)) => {
+            out.fails(&format!(
+                "there is no endpoint `{name}`; see `interconnect endpoint list`"
+            ));
+            Exit::Usage
+        }
+        Err(error) => out.fail(&error.to_string()),
+    }
+}
+
+/// The switch over the ledger alone: a hub that runs finds by its own looks what was switched here.
+async fn open(config: &crate::config::Config) -> Result<Switch, hub::StartError> {
+    let settings = Arc::new(hub::relay_shape(config)?);
+    let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
+    let handover = Arc::new(Handover::default());
+    Ok(Switch::new(
+        ledger,
+        settings,
+        handover,
+        Arc::new(|_: &str| {}),
+        Arc::new(Timestamp::now),
+    ))
+}
+
+async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {
+    let all = switch.list().await?;
+    let json: Vec<Json> = all
+        .iter()
+        .map(|(endpoint, state)| json_of(endpoint, state, now))
+        .collect();
+    out.data(json!({"data": json}), || {
+        let row = |(endpoint, state): &(Arc<Endpoint>, EndpointState)| {
+            let since = match &state.stop {
+                Some(stop) => Some(stop.at),
+                None => state.health.failing_since,
+            };
+            vec![
+                endpoint.name().to_owned(),
+                endpoint.partner().to_owned(),
+                relay::state_word(state, now).to_owned(),
+                since.map(|at| at.to_string()).unwrap_or_default(),
+                state
+                    .stop
+                    .as_ref()
+                    .map(|stop| stop.reason.clone())
+                    .unwrap_or_default(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        table(&["name", "partner", "state", "since", "reason"], &rows)
+    });
+    Ok(())
+}
+
+async fn show(switch: &Switch, name: &str, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {
+    let (endpoint, state) = switch.show(name).await?;
+    let json = json_of(&endpoint, &state, now);
+    out.data(json.clone(), || {
+        let mut lines = Vec::new();
+        for (key, value) in json.as_object().into_iter().flatten() {
+            match value {
+                Json::Null => {}
+                Json::String(text) => lines.push(format!("{key}: {text}")),
+                other => lines.push(format!("{key}: {other}")),
+            }
+        }
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+fn json_of(endpoint: &Endpoint, state: &EndpointState, now: Timestamp) -> Json {
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "name": endpoint.name(), "partner": endpoint.partner(), "host": endpoint.host(),
+        "events": endpoint.subscriptions(), "state": relay::state_word(state, now),
+        "reason": state.stop.as_ref().map(|stop| &stop.reason),
+        "stopped_at": moment(state.stop.as_ref().map(|stop| stop.at)),
+        "failures": state.health.failures, "failing_since": moment(state.health.failing_since),
+        "rest_until": moment(state.health.rest_until),
+    })
+}

@@ -1,0 +1,282 @@
+//! How endpoints stand, and deliveries that arrive in order.
+
+use std::sync::Arc;
+
+use model::DeliveryId;
+
+use super::make::{at, attempt, delivery_id, event, lined, stop};
+use super::stand::Stand;
+use crate::{
+    DeliveryFilter, DeliveryState, EndpointState, Health, Lease, Ledger, LedgerError, Next, Stop, StopKind,
+};
+
+async fn due(ledger: &dyn Ledger, endpoint: &str) -> Vec<DeliveryId> {
+    let due = ledger.due(endpoint, at(99), 99).await.unwrap();
+    due.iter().map(|due| due.delivery).collect()
+}
+
+fn ids(numbers: &[u32]) -> Vec<DeliveryId> {
+    numbers
+        .iter()
+        .map(|number| delivery_id(*number, "bolt"))
+        .collect()
+}
+
+async fn held(ledger: &dyn Ledger) -> usize {
+    let filter = DeliveryFilter {
+        state: Some(DeliveryState::Held),
+        ..DeliveryFilter::default()
+    };
+    ledger.list_deliveries(&filter, None, 9_999).await.unwrap().len()
+}
+
+async fn end(ledger: &dyn Ledger, number: u32, tries: u32, next: Next) {
+    let attempts = vec![attempt(number, "bolt", tries, 20, next)];
+    ledger.settle(None, attempts).await.unwrap();
+}
+
+async fn lease(ledger: &dyn Ledger) -> Lease {
+    let lease = ledger.lease("Deliver/bolt", "me", at(1), at(30)).await.unwrap();
+    lease.expect("nobody has it")
+}
+
+fn unwell() -> Health {
+    Health {
+        failures: 3,
+        failed: 4,
+        failing_since: Some(at(2)),
+        opened: 1,
+        rest_until: Some(at(40)),
+        sent_at: Some(at(3)),
+    }
+}
+
+pub(super) async fn a_stopped_endpoint_yields_nothing(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger
+        .accept(vec![event(1, &["bolt"]), event(2, &["bolt"])])
+        .await
+        .unwrap();
+    end(&*ledger, 2, 1, Next::Retry(at(26))).await;
+    for reason in ["410 Gone", "by hand"] {
+        ledger
+            .stop_endpoint("bolt", Some(&stop(reason, 9)))
+            .await
+            .unwrap();
+    }
+    assert_eq!(ledger.endpoints_due().await.unwrap(), []);
+    assert_eq!(ledger.endpoint_due("bolt").await.unwrap(), None);
+    assert_eq!(due(&*ledger, "bolt").await, []);
+    // What comes meanwhile waits with the rest.
+    ledger.accept(vec![event(3, &["bolt"])]).await.unwrap();
+    ledger.stop_endpoint("bolt", None).await.unwrap();
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1, 2, 3]));
+    assert_eq!(ledger.endpoint_due("bolt").await.unwrap(), Some(at(1)));
+}
+
+pub(super) async fn how_an_endpoint_stands_is_told_as_noted_last(stand: &Stand) {
+    let ledger = stand.open().await;
+    assert_eq!(ledger.endpoint_states(None).await.unwrap(), []);
+    let before = ledger
+        .stop_endpoint("acme", Some(&stop("holiday", 5)))
+        .await
+        .unwrap();
+    assert_eq!((before.endpoint.as_str(), before.stop), ("acme", None));
+    let mine = lease(&*ledger).await;
+    ledger
+        .note_health(&mine, "bolt", &unwell(), None, vec![])
+        .await
+        .unwrap();
+    let states = [
+        EndpointState {
+            endpoint: "acme".into(),
+            stop: Some(stop("holiday", 5)),
+            health: Health::default(),
+        },
+        EndpointState {
+            endpoint: "bolt".into(),
+            stop: None,
+            health: unwell(),
+        },
+    ];
+    assert_eq!(ledger.endpoint_states(None).await.unwrap(), states);
+    assert_eq!(ledger.endpoint_states(Some("bolt")).await.unwrap(), states[1..]);
+
+    // A stop by hand keeps the health; another stop does not replace it when it comes from sending.
+    ledger
+        .stop_endpoint("bolt", Some(&stop("enough", 6)))
+        .await
+        .unwrap();
+    let late = Stop {
+        kind: StopKind::Disabled,
+        reason: "it answered 410 Gone".into(),
+        at: at(7),
+    };
+    ledger
+        .note_health(&mine, "bolt", &unwell(), Some(&late), vec![])
+        .await
+        .unwrap();
+    let told = ledger.endpoint_states(Some("bolt")).await.unwrap();
+    assert_eq!(
+        (told[0].stop.clone(), told[0].health),
+        (Some(stop("enough", 6)), unwell())
+    );
+    let before = ledger.stop_endpoint("bolt", None).await.unwrap();
+    assert_eq!(before, told[0]);
+    ledger
+        .note_health(&mine, "bolt", &Health::default(), Some(&late), vec![])
+        .await
+        .unwrap();
+    let told = ledger.endpoint_states(Some("bolt")).await.unwrap();
+    assert_eq!(
+        (told[0].stop.clone(), told[0].health),
+        (Some(late), Health::default())
+    );
+}
+
+pub(super) async fn health_is_noted_whole_or_not_at_all(stand: &Stand) {
+    let ledger = stand.open().await;
+    let lost = lease(&*ledger).await;
+    ledger.release(&lost).await.unwrap();
+    let told = ledger
+        .note_health(&lost, "bolt", &unwell(), None, vec![event(1, &["bolt"])])
+        .await;
+    assert!(matches!(told, Err(LedgerError::LeaseLost(_))), "{told:?}");
+    assert_eq!(ledger.endpoint_states(None).await.unwrap(), []);
+    assert_eq!(due(&*ledger, "bolt").await, []);
+
+    let mine = lease(&*ledger).await;
+    for _ in 0..2 {
+        // The same event twice is one.
+        ledger
+            .note_health(&mine, "bolt", &unwell(), None, vec![event(1, &["bolt"])])
+            .await
+            .unwrap();
+    }
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1]));
+}
+
+pub(super) async fn an_endpoint_that_rests_is_due_later(stand: &Stand) {
+    let ledger = stand.open().await;
+    ledger
+        .accept(vec![event(1, &["bolt"]), event(2, &["acme"])])
+        .await
+        .unwrap();
+    let mine = lease(&*ledger).await;
+    ledger
+        .note_health(&mine, "bolt", &unwell(), None, vec![])
+        .await
+        .unwrap();
+    let told = [("acme".to_owned(), at(2)), ("bolt".to_owned(), at(40))];
+    assert_eq!(ledger.endpoints_due().await.unwrap(), told);
+    assert_eq!(ledger.endpoint_due("bolt").await.unwrap(), Some(at(40)));
+    assert_eq!(ledger.endpoint_due("acme").await.unwrap(), Some(at(2)));
+    assert_eq!(ledger.endpoint_due("zeta").await.unwrap(), None);
+}
+
+pub(super) async fn of_a_line_one_is_due_at_a_time(stand: &Stand) {
+    let ledger = stand.open().await;
+    // Two of them in one batch, and one line at two endpoints.
+    let batch = vec![
+        lined(1, &["bolt", "acme"], "x"),
+        lined(2, &["bolt"], "x"),
+        event(3, &["bolt"]),
+    ];
+    ledger.accept(batch).await.unwrap();
+    ledger
+        .accept(vec![lined(4, &["bolt"], "x"), lined(5, &["bolt"], "y")])
+        .await
+        .unwrap();
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1, 3, 5]));
+    assert_eq!(due(&*ledger, "acme").await, [delivery_id(1, "acme")]);
+    let lines: Vec<_> = ledger.due("bolt", at(99), 99).await.unwrap();
+    let lines: Vec<_> = lines.iter().map(|due| due.line.as_deref()).collect();
+    assert_eq!(lines, [Some("x"), None, Some("y")]);
+    let read = ledger.event(super::make::event_id(4)).await.unwrap().unwrap();
+    assert_eq!(read.deliveries[0].line.as_deref(), Some("x"));
+
+    end(&*ledger, 1, 1, Next::Delivered).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[2, 3, 5]));
+    // Said twice, it moves nothing on.
+    end(&*ledger, 1, 1, Next::Delivered).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[2, 3, 5]));
+    end(&*ledger, 2, 1, Next::Delivered).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[3, 4, 5]));
+    end(&*ledger, 4, 1, Next::Delivered).await;
+    ledger.accept(vec![lined(6, &["bolt"], "x")]).await.unwrap();
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[3, 5, 6]));
+    assert_eq!(held(&*ledger).await, 0);
+}
+
+pub(super) async fn what_is_tried_again_holds_back_its_line_alone(stand: &Stand) {
+    let ledger = stand.open().await;
+    let batch = vec![
+        lined(1, &["bolt"], "x"),
+        lined(2, &["bolt"], "x"),
+        lined(3, &["bolt"], "y"),
+    ];
+    ledger.accept(batch).await.unwrap();
+    end(&*ledger, 1, 1, Next::Retry(at(200))).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[3]));
+    // What is held stays so, whoever asks for it.
+    assert_eq!(ledger.retry(&DeliveryFilter::default(), at(50)).await.unwrap(), 2);
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1, 3]));
+    assert_eq!(held(&*ledger).await, 1);
+}
+
+pub(super) async fn who_died_holds_nobody_back(stand: &Stand) {
+    let ledger = stand.open().await;
+    let batch = (1..=3).map(|number| lined(number, &["bolt"], "x")).collect();
+    ledger.accept(batch).await.unwrap();
+    end(&*ledger, 1, 9, Next::Dead).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[2]));
+    // Retried by hand, it is due beside the one that took its place; the third waits for both.
+    let first = DeliveryFilter {
+        ids: ids(&[1]),
+        ..DeliveryFilter::default()
+    };
+    ledger.retry(&first, at(50)).await.unwrap();
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1, 2]));
+    end(&*ledger, 2, 1, Next::Delivered).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[1]));
+    end(&*ledger, 1, 1, Next::Delivered).await;
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[3]));
+}
+
+/// One adds to a line, the other ends what stands first in it, over two nodes, as fast as they can.
+pub(super) async fn nothing_stays_held_when_adding_and_ending_meet(stand: &Stand) {
+    const EVENTS: u32 = 300;
+    let (one, other) = (stand.open().await, stand.open().await);
+    let adds = |ledger: Arc<dyn Ledger>, odd: u32| {
+        tokio::spawn(async move {
+            for number in (1..=EVENTS).filter(|number| number % 2 == odd) {
+                ledger.accept(vec![lined(number, &["bolt"], "x")]).await.unwrap();
+            }
+        })
+    };
+    let adding = [adds(one.clone(), 0), adds(other.clone(), 1)];
+    let mut arrived = 0;
+    while arrived < EVENTS {
+        let due = one.due("bolt", at(9_999), 9).await.unwrap();
+        let attempts = due.iter().map(|due| crate::Attempt {
+            delivery: due.delivery,
+            ..attempt(1, "bolt", 1, 20, Next::Delivered)
+        });
+        arrived += u32::try_from(due.len()).unwrap();
+        assert!(due.len() <= 1, "one of a line at a time");
+        if due.is_empty() {
+            let stuck = adding.iter().all(tokio::task::JoinHandle::is_finished);
+            let again = one.due("bolt", at(9_999), 9).await.unwrap();
+            assert!(
+                !stuck || !again.is_empty(),
+                "{arrived} arrived and the rest stays held"
+            );
+            tokio::task::yield_now().await;
+        }
+        other.settle(None, attempts.collect()).await.unwrap();
+    }
+    for adding in adding {
+        adding.await.unwrap();
+    }
+    assert_eq!(held(&*one).await, 0);
+}

@@ -1,0 +1,136 @@
+//! `/v1/endpoints`: how endpoints stand, and stopping them by hand.
+
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::{Extension, Json};
+use bytes::Bytes;
+use jiff::Timestamp;
+use ledger::{EndpointState, Stop};
+use relay::{Endpoint, NotSwitched, REASON_CHARS_MAX};
+use serde::{Deserialize, Serialize};
+
+use crate::key::Admin;
+use crate::query::Page;
+use crate::watch::Line;
+use crate::{ErrorStatus, Problem};
+
+/// How an endpoint stands. Its address is shown without what may hold a token.
+#[derive(Serialize)]
+pub(crate) struct EndpointView {
+    name: String,
+    partner: String,
+    host: String,
+    events: Vec<String>,
+    /// `ok`, `failing`, `resting`, `paused` or `disabled`.
+    state: &'static str,
+    /// Why it is paused or disabled.
+    reason: Option<String>,
+    stopped_at: Option<Timestamp>,
+    failures: u32,
+    failing_since: Option<Timestamp>,
+    rest_until: Option<Timestamp>,
+}
+
+impl EndpointView {
+    fn new(endpoint: &Endpoint, state: EndpointState, now: Timestamp) -> EndpointView {
+        EndpointView {
+            name: endpoint.name().to_owned(),
+            partner: endpoint.partner().to_owned(),
+            host: endpoint.host().to_owned(),
+            events: endpoint.subscriptions().to_vec(),
+            state: relay::state_word(&state, now),
+            stopped_at: state.stop.as_ref().map(|stop| stop.at),
+            reason: state.stop.map(|stop| stop.reason),
+            failures: state.health.failures,
+            failing_since: state.health.failing_since,
+            rest_until: state.health.rest_until,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PauseBody {
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Switched {
+    name: String,
+    /// `paused`, or `ok` when it goes on.
+    state: &'static str,
+    /// Why it is paused, or was stopped until now.
+    reason: String,
+}
+
+/// All that are configured, by name.
+pub(crate) async fn list(Admin(hub): Admin) -> Result<Json<Page<EndpointView>>, Problem> {
+    let now = (hub.clock)();
+    let all = hub.switch.list().await?;
+    let count = all.len();
+    let view = |(endpoint, state): (Arc<Endpoint>, EndpointState)| EndpointView::new(&endpoint, state, now);
+    Ok(Json(Page::new(all, count, |_| String::new(), view)))
+}
+
+/// One.
+pub(crate) async fn show(Admin(hub): Admin, Path(name): Path<String>) -> Result<Json<EndpointView>, Problem> {
+    let (endpoint, state) = hub.switch.show(&name).await?;
+    Ok(Json(EndpointView::new(&endpoint, state, (hub.clock)())))
+}
+
+/// Sends nothing more to one, until it goes on; what comes for it is kept.
+pub(crate) async fn pause(
+    Admin(hub): Admin,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<(Extension<Line>, Json<Switched>), Problem> {
+    let asked: PauseBody = match body.is_empty() {
+        true => PauseBody::default(),
+        false => serde_json::from_slice(&body)
+            .map_err(|error| Problem::bad_request(format!("the body is not `{{\"reason\"}}`: {error}")))?,
+    };
+    if asked.reason.chars().count() > REASON_CHARS_MAX {
+        return Err(Problem::bad_request(format!(
+            "`reason` has more than {REASON_CHARS_MAX} characters"
+        )));
+    }
+    let stop = hub.switch.pause(&name, &asked.reason).await?;
+    Ok(switched(name, "paused", stop))
+}
+
+/// Lets one go on that was paused or disabled.
+pub(crate) async fn resume(
+    Admin(hub): Admin,
+    Path(name): Path<String>,
+) -> Result<(Extension<Line>, Json<Switched>), Problem> {
+    let stop = hub.switch.resume(&name).await?;
+    Ok(switched(name, "ok", stop))
+}
+
+fn switched(name: String, state: &'static str, stop: Stop) -> (Extension<Line>, Json<Switched>) {
+    let line = Line {
+        subject: name.clone(),
+        decision: if state == "ok" { "resumed" } else { "paused" },
+        ..Line::default()
+    };
+    let switched = Switched {
+        name,
+        state,
+        reason: stop.reason,
+    };
+    (Extension(line), Json(switched))
+}
+
+impl From<NotSwitched> for Problem {
+    fn from(error: NotSwitched) -> Problem {
+        match error {
+            NotSwitched::Unknown(_) => Problem::not_found(error.to_string()),
+            NotSwitched::NotStopped(_) => {
+                Problem::new(ErrorStatus::CONFLICT, "not_stopped", error.to_string())
+            }
+            NotSwitched::Ledger(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is promised to each endpoint, through the binary.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Folder, Hub, Sandbox, eventually, exchange, expect, interconnect, json_of, said};
+use crate::partners::{config, now, received, signed};
+
+/// Endpoints that hang, each more than once as many as the hub has workers.
+const HOSTILE: usize = 24;
+
+/// Somebody who answers every request with a status, headers and one byte of a hundred, and then keeps the line open.
+fn dripper() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for peer in listener.incoming() {
+            let Ok(mut peer) = peer else { return };
+            let _read = peer.read(&mut [0; 4096]);
+            let _written = peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
+            count.fetch_add(1, Ordering::SeqCst);
+            open.push(peer);
+        }
+    });
+    (address, taken)
+}
+
+fn post(hub: &Hub, id: &str, data: &Json) {
+    let body = json!({"type": "deal.updated", "timestamp": "2026-11-23T10:00:00Z", "data": data}).to_string();
+    let headers = signed(id, now(), &body);
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let (status, answer) = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &headers);
+    assert_eq!(status, 202, "{answer}");
+}
+
+#[test]
+fn endpoints_that_hang_hold_up_nobody_however_many_they_are() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (address, taken) = dripper();
+    let hostile: String = (0..HOSTILE)
+        .map(|n| {
+            format!(
+                "      - {{ name: a-hostile-{n}, url: \"http://{address}/{n}\", secret: \"${{env:GLOBEX_SECRET}}\", \
+                 events: ['*'], timeout_ms: 60000, in_flight_max: 2 }}\n"
+            )
+        })
+        .collect();
+    let more = format!("  hostile:\n    endpoints:\n{hostile}");
+    let (config, secrets) = config(&folder, &sandbox, &more);
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace("limits: { ", "limits: { workers_max: 1, stop_timeout_ms: 100, ");
+    std::fs::write(&config, text).expect("the configuration is written");
+    let hub = Hub::start(&config, &secrets);
+    post(&hub, "msg_0", &json!({"id": 0}));
+    eventually("all that hang to hang", || {
+        let taken = taken.load(Ordering::SeqCst);
+        expect(taken == HOSTILE, taken)
+    });
+    for n in 1..=20 {
+        post(&hub, &format!("msg_{n}"), &json!({"id": n}));
+    }
+    eventually("everything at the healthy one", || {
+        let count = received(&sandbox, "northwind").len();
+        expect(count == 21, count)
+    });
+    let path = config.to_str().expect("a path of text");
+    let list = ["--config", path, "endpoint", "list", "--json"];
+    let told = json_of(&interconnect(&list, &secrets));
+    let states = told["data"].as_array().expect("a list");
+    assert!(
+        states.iter().all(|one| one["state"] == "ok"),
+        "no try at them has ended: {told}"
+    );
+}
+
+#[test]
+fn a_paused_endpoint_keeps_its_events_and_gets_them_in_order() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace(
+        "retry_ms: [100, 100]",
+        "order: record, rate_per_s: 200, retry_ms: [100, 100]",
+    );
+    std::fs::write(&config, text).expect("the configuration is written");
+    let path = config.to_str().expect("a path of text");
+    let hub = Hub::start(&config, &secrets);
+    let endpoint = |arguments: &[&str]| {
+        let all = [&["--config", path, "endpoint"], arguments].concat();
+        interconnect(&all, &secrets)
+    };
+    let paused = endpoint(&["pause", "northwind-all", "--reason", "their migration", "--json"]);
+    assert_eq!(json_of(&paused)["state"], "paused");
+    for n in 0..5 {
+        post(&hub, &format!("msg_{n}"), &json!({"id": "D-1", "n": n}));
+    }
+    let list = [
+        "--config",
+        path,
+        "delivery",
+        "list",
+        "--endpoint",
+        "northwind-all",
+        "--json",
+    ];
+    let told = json_of(&interconnect(&list, &secrets));
+    let states: Vec<&Json> = told["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["state"])
+        .collect();
+    assert_eq!(states, ["held", "held", "held", "held", "due"]);
+    let shown = json_of(&endpoint(&["show", "northwind-all", "--json"]));
+    assert_eq!(
+        (&shown["state"], &shown["reason"]),
+        (&json!("paused"), &json!("their migration"))
+    );
+    assert!(received(&sandbox, "northwind").is_empty());
+
+    // A failure on the way changes nothing about the order.
+    sandbox.fault("northwind", &json!({"kind": "unavailable", "times": 2}));
+    assert_eq!(said(&endpoint(&["resume", "northwind-all"])).0, Some(0));
+    let all = eventually("all that was kept", || {
+        let all = received(&sandbox, "northwind");
+        expect(all.len() == 5, all.len()).map(|()| all)
+    });
+    let order: Vec<i64> = all
+        .iter()
+        .map(|one| serde_json::from_str::<Json>(one["body"].as_str().expect("a body")).expect("JSON"))
+        .map(|event| event["data"]["n"].as_i64().expect("a number"))
+        .collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+    let (code, _, told) = said(&endpoint(&["resume", "northwind-all"]));
+    assert_eq!((code, told.contains("is not stopped")), (Some(1), true), "{told}");
+    let (code, _, told) = said(&endpoint(&["pause", "nobody"]));
+    assert_eq!(
+        (code, told.contains("there is no endpoint `nobody`")),
+        (Some(2), true),
+        "{told}"
+    );
+}
