@@ -40,7 +40,8 @@ enum Kind {
     Path(Vec<Step>),
     Jq {
         filter: Box<Filter>,
-        names: Vec<&'static str>,
+        /// Each variable, and whether the expression mentions it.
+        names: Vec<(&'static str, bool)>,
     },
 }
 
@@ -125,7 +126,7 @@ impl Program {
             Some(steps) => Kind::Path(steps),
             None => Kind::Jq {
                 filter: Box::new(compiled(source, names)?),
-                names: names.to_vec(),
+                names: names.iter().map(|name| (*name, mentions(source, name))).collect(),
             },
         };
         Ok(Program {
@@ -143,7 +144,11 @@ impl Program {
                 Ok(found)
             }
             Kind::Jq { filter, names } => {
-                let vars = names.iter().map(|name| to_val(&get(name)));
+                let var = |(name, mentioned): &(&str, bool)| match mentioned {
+                    true => to_val(&get(name)),
+                    false => Val::Null,
+                };
+                let vars = names.iter().map(var);
                 let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(vars));
                 let mut found = Vec::new();
                 for output in filter.id.run((ctx, to_val(input))).map(unwrap_valr) {
@@ -214,6 +219,13 @@ impl Program {
             (Step::Index(_) | Step::Each, _) => failed("a list"),
         }
     }
+}
+
+/// Whether an expression may read a variable: a page or a batch is not worth converting for those that do not.
+fn mentions(source: &str, name: &str) -> bool {
+    source
+        .match_indices('$')
+        .any(|(at, _)| source[at + 1..].starts_with(name))
 }
 
 fn shortened(text: String) -> String {
@@ -293,6 +305,7 @@ fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
         .chain(jaq_json::defs())
         .chain(own);
     let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+    let funs = funs.chain([vocabulary::texts()]);
     let arena = Arena::default();
     let modules = Loader::new(defs)
         .load(
@@ -485,6 +498,38 @@ mod tests {
             .unwrap()
             .run(&deep, &|_| Json::Null);
         assert!(matches!(refused, Err(RunError::Failed { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn values_become_text_as_jq_would_write_them() {
+        let values =
+            parse(r#"{"a":null,"b":"x \"y\"","c":1.10,"d":true,"e":100,"f":["ä",null],"g":{"h":2}}"#);
+        let texts = run("texts", &values);
+        let in_jq = run(r#"map_values(if . == null then "" else tostring end)"#, &values);
+        assert_eq!(texts, in_jq);
+        assert_eq!(texts[0]["c"], "1.10");
+        let refused = Program::compile("texts", &[])
+            .unwrap()
+            .run(&json!([1]), &|_| Json::Null);
+        assert!(matches!(refused, Err(RunError::Failed { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn only_variables_that_are_mentioned_are_asked_for() {
+        let names = ["fields", "field", "batch", "key"];
+        let asked = |source: &str| {
+            let asked = std::cell::RefCell::new(Vec::new());
+            let program = Program::compile(source, &names).unwrap();
+            let get = |name: &str| {
+                asked.borrow_mut().push(name.to_owned());
+                json!("x")
+            };
+            program.run(&json!({}), &get).unwrap();
+            asked.into_inner()
+        };
+        assert_eq!(asked("{a: 1}"), [""; 0]);
+        assert_eq!(asked("{a: $batch}"), ["batch"]);
+        assert_eq!(asked(r#""\($key) and \($field)""#), ["field", "key"]);
     }
 
     #[test]

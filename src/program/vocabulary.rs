@@ -2,7 +2,10 @@
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::native::{self, Fun};
 use jaq_core::path::Part;
+use jaq_core::{Error, data};
+use jaq_json::Val;
 
 /// What a program may call; all of these end on every input.
 pub(crate) const VOCABULARY: &[&str] = &[
@@ -65,6 +68,7 @@ pub(crate) const VOCABULARY: &[&str] = &[
     "sub",
     "gsub",
     "test",
+    "texts",
     "to_entries",
     "tojson",
     "tostring",
@@ -87,6 +91,31 @@ pub(crate) const OWN: &str = r#"
       reduce to_entries[] as $entry ({}; ($entry.key | split(".")) as $path
         | if ($path | length) > 16 then error("a name has more than 16 parts") else put($path; $entry.value) end);
 "#;
+
+/// `texts`: an object with each of its values as text, where nothing is empty text: what systems take whose values are
+/// all text on the wire. In jq it is `map_values(if . == null then "" else tostring end)`, which runs for each value of
+/// each object of a batch.
+pub(crate) fn texts() -> Fun<data::JustLut<Val>> {
+    native::run(("texts", native::v(0), |(_, input)| {
+        native::bome(match input {
+            Val::Obj(entries) => Ok(Val::obj(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.clone(), as_text(value)))
+                    .collect(),
+            )),
+            other => Err(Error::typ(other, "object")),
+        })
+    }))
+}
+
+fn as_text(value: &Val) -> Val {
+    match value {
+        Val::Null => Val::utf8_str(""),
+        Val::TStr(_) | Val::BStr(_) => value.clone(),
+        other => Val::utf8_str(other.to_string()),
+    }
+}
 
 pub(crate) type Unknown<'s> = Vec<(&'s str, String)>;
 
