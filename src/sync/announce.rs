@@ -4,8 +4,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{NewDelivery, NewEvent};
 use model::merge::Change;
-use model::{DeliveryId, EventId, EventType, Kind, Record, RecordId, stored, uuid_from};
-use serde_json::{Map, Value as Json, json};
+use model::stored::Plain;
+use model::{DeliveryId, EventId, EventType, Kind, Record, RecordId, Value, uuid_from};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use crate::Engine;
 
@@ -21,19 +23,22 @@ impl Engine {
         trace: &str,
         now: Timestamp,
     ) -> NewEvent {
-        self.event(
-            &event_type(record, changes),
+        let data = Data {
             record,
-            &data(record, changes),
-            trace,
-            now,
-        )
+            changes,
+            union: None,
+        };
+        self.event(&event_type(record, changes), &data, trace, now)
     }
 
     /// The event that a record was deleted.
     pub(crate) fn announce_end(&self, record: &Record, trace: &str, now: Timestamp) -> NewEvent {
-        let event_type = record.kind().deleted_event();
-        self.event(&event_type, record, &data(record, &[]), trace, now)
+        let data = Data {
+            record,
+            changes: &[],
+            union: None,
+        };
+        self.event(&record.kind().deleted_event(), &data, trace, now)
     }
 
     /// The event that a record has become one with another one (`merged`), or two again (`unmerged`).
@@ -47,23 +52,17 @@ impl Engine {
     ) -> NewEvent {
         let (merged, unmerged) = record.kind().union_events();
         let event_type = if what == "merged" { merged } else { unmerged };
-        let mut data = data(record, changes);
-        if let Json::Object(data) = &mut data {
-            data.insert(what.to_owned(), Json::String(other.to_string()));
-        }
-        self.event(&event_type, record, &data, trace, now)
+        let data = Data {
+            record,
+            changes,
+            union: Some((what, other)),
+        };
+        self.event(&event_type, &data, trace, now)
     }
 
-    fn event(
-        &self,
-        event_type: &EventType,
-        record: &Record,
-        data: &Json,
-        trace: &str,
-        now: Timestamp,
-    ) -> NewEvent {
+    fn event(&self, event_type: &EventType, data: &Data<'_>, trace: &str, now: Timestamp) -> NewEvent {
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
-        let deliveries = (self.fan_out)(event_type, &record.id.to_string())
+        let deliveries = (self.fan_out)(event_type, &data.record.id.to_string())
             .into_iter()
             .map(|(endpoint, line)| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
@@ -71,17 +70,18 @@ impl Engine {
                 line,
             })
             .collect();
-        let body = json!({
-            "type": event_type.name(),
-            "timestamp": now.to_string(),
-            "data": data,
-        });
+        let body = Body {
+            r#type: event_type.name(),
+            timestamp: now,
+            data,
+        };
+        let body = serde_json::to_vec(&body).expect("maps of plain values serialise");
         NewEvent {
             id,
             event_type: event_type.name().to_owned(),
             source: SOURCE.to_owned(),
-            dedupe: dedupe(record.id, record.version),
-            body: Bytes::from(body.to_string()),
+            dedupe: dedupe(data.record.id, data.record.version),
+            body: Bytes::from(body),
             received_at: now,
             trace: trace.to_owned(),
             deliveries,
@@ -114,48 +114,87 @@ fn event_type(record: &Record, changes: &[Change]) -> EventType {
     }
 }
 
-/// The record as a nested document, and the fields that changed with what they were.
-fn data(record: &Record, changes: &[Change]) -> Json {
-    let mut document = Map::new();
-    for (path, value) in record.fields.iter().filter(|(_, value)| !value.is_blank()) {
-        place(&mut document, path, stored::to_json(value));
-    }
-    let changed: Map<String, Json> = changes
-        .iter()
-        .map(|change| {
-            let before = change.before.as_ref().map_or(Json::Null, stored::to_json);
-            (
-                change.path.to_owned(),
-                json!({"before": before, "after": stored::to_json(&change.after)}),
-            )
-        })
-        .collect();
-    json!({
-        "id": record.id.to_string(),
-        "version": record.version,
-        record.kind().name(): document,
-        "changed": changed,
-    })
+/// An event as it is written: straight from the record, for there is one for each change of each record.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'a str,
+    timestamp: Timestamp,
+    data: &'a Data<'a>,
 }
 
-fn place(document: &mut Map<String, Json>, path: &str, value: Json) {
-    match path.split_once('.') {
-        None => {
-            document.insert(path.to_owned(), value);
+/// The record as a nested document, and the fields that changed with what they were.
+struct Data<'a> {
+    record: &'a Record,
+    changes: &'a [Change],
+    /// What it was to another record (`merged`, `unmerged`), and to which.
+    union: Option<(&'a str, RecordId)>,
+}
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Record { id, version, .. } = self.record;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &id.to_string())?;
+        map.serialize_entry("version", version)?;
+        let known = self.record.fields.iter().filter(|(_, value)| !value.is_blank());
+        map.serialize_entry(id.kind.name(), &Group(&known.collect::<Vec<_>>()))?;
+        map.serialize_entry("changed", &Changed(self.changes))?;
+        if let Some((what, other)) = &self.union {
+            map.serialize_entry(what, &other.to_string())?;
         }
-        Some((group, rest)) => {
-            let inner = document.entry(group).or_insert_with(|| Json::Object(Map::new()));
-            if let Json::Object(inner) = inner {
-                place(inner, rest, value);
-            }
+        map.end()
+    }
+}
+
+struct Changed<'a>(&'a [Change]);
+
+impl Serialize for Changed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Values<'a> {
+            before: Option<Plain<'a>>,
+            after: Plain<'a>,
         }
+        serializer.collect_map(self.0.iter().map(|change| {
+            let values = Values {
+                before: change.before.as_ref().map(Plain),
+                after: Plain(&change.after),
+            };
+            (change.path, values)
+        }))
+    }
+}
+
+/// Values in the order of their paths, as a nested document: those whose paths begin alike stand side by side.
+struct Group<'a>(&'a [(&'a str, &'a Value)]);
+
+impl<'a> Serialize for Group<'a> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut left = self.0;
+        while let Some((path, value)) = left.first() {
+            let Some((group, _)) = path.split_once('.') else {
+                map.serialize_entry(path, &Plain(value))?;
+                left = &left[1..];
+                continue;
+            };
+            let inside = |path: &'a str| path.strip_prefix(group)?.strip_prefix('.');
+            let members = left
+                .iter()
+                .map_while(|(path, value)| Some((inside(path)?, *value)));
+            let members: Vec<(&str, &Value)> = members.collect();
+            map.serialize_entry(group, &Group(&members))?;
+            left = &left[members.len()..];
+        }
+        map.end()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use model::Value;
 
     fn deal(version: u64, stage: &str) -> (Record, Vec<Change>) {
         let id = RecordId::new(Kind::Deal, uuid_from(Timestamp::UNIX_EPOCH, [0; 10]));
@@ -189,7 +228,29 @@ mod tests {
 
     #[test]
     fn data_is_a_nested_document_with_what_changed() {
-        let (record, changes) = deal(2, "qualified");
-        insta::assert_snapshot!(data(&record, &changes), @r#"{"changed":{"stage":{"after":"qualified","before":"prospect"}},"deal":{"customer":{"country":"DE"},"stage":"qualified"},"id":"dea_0000000000e008000000000000","version":2}"#);
+        let (mut record, changes) = deal(2, "qualified");
+        record.fields.set("customer.address.city", Value::text("Köln"));
+        record.fields.set("customer.name", Value::Null);
+        let data = Data {
+            record: &record,
+            changes: &changes,
+            union: Some(("merged", record.id)),
+        };
+        insta::assert_snapshot!(serde_json::to_string(&data).unwrap(), @r#"{"id":"dea_0000000000e008000000000000","version":2,"deal":{"customer":{"address":{"city":"Köln"},"country":"DE"},"stage":"qualified"},"changed":{"stage":{"before":"prospect","after":"qualified"}},"merged":"dea_0000000000e008000000000000"}"#);
+    }
+
+    proptest! {
+        // Fields are sorted by path, and a name that begins like a group must not tear it apart.
+        #[test]
+        fn each_group_is_there_once(kind in prop::sample::select(Kind::ALL.to_vec()), some in prop::collection::vec(any::<bool>(), 80)) {
+            let known = kind.fields().zip(&some).filter(|(_, known)| **known);
+            let fields: model::Fields = known.map(|(field, _)| (field.path, Value::text(field.path))).collect();
+            let values: Vec<(&str, &Value)> = fields.iter().collect();
+            let text = serde_json::to_string(&Group(&values)).unwrap();
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+            for (path, _) in &values {
+                prop_assert_eq!(document.pointer(&format!("/{}", path.replace('.', "/"))), Some(&serde_json::json!(path)));
+            }
+        }
     }
 }
