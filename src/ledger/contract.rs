@@ -303,6 +303,10 @@ pub struct ParkedFilter {
     pub inbound: Option<bool>,
     /// Only what is to be looked at again by then.
     pub retry_by: Option<Timestamp>,
+    /// Only what has one of these keys.
+    pub keys: Option<Vec<String>>,
+    /// Only what has one of these codes.
+    pub codes: Option<Vec<String>>,
 }
 
 /// Records, links and what sync owes. Lists answer in no fixed order unless said.

@@ -10,6 +10,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -241,7 +242,7 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
             ours,
             value,
             theirs,
-            record.provenance.get(path),
+            record.provenance.get(path).map(Arc::as_ref),
         );
         if let Some(mut conflict) = verdict.conflict(path, base, ours, value) {
             let said = record.provenance.get(path);
@@ -264,22 +265,21 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
 }
 
 fn apply(record: &mut Record, changes: &[Change], theirs: &Theirs<'_>) {
+    if changes.is_empty() {
+        return;
+    }
+    let said = Arc::new(Provenance {
+        connection: theirs.connection.to_owned(),
+        external_id: theirs.external_id.to_owned(),
+        changed_at: theirs.changed_at,
+        observed_at: theirs.observed_at,
+    });
     for change in changes {
         record.fields.set(change.path, change.after.clone());
-        record.provenance.insert(
-            change.path,
-            Provenance {
-                connection: theirs.connection.to_owned(),
-                external_id: theirs.external_id.to_owned(),
-                changed_at: theirs.changed_at,
-                observed_at: theirs.observed_at,
-            },
-        );
+        record.provenance.insert(change.path, said.clone());
     }
-    if !changes.is_empty() {
-        record.version += 1;
-        record.updated_at = theirs.observed_at;
-    }
+    record.version += 1;
+    record.updated_at = theirs.observed_at;
 }
 
 /// What becomes of one field; with the rule that decided where both sides had changed it.

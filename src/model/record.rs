@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -104,8 +105,8 @@ pub struct Record {
     pub merged_into: Option<RecordId>,
     /// Its values; blank ones are kept as [`Value::Null`], so that a cleared field is known to be clear.
     pub fields: Fields,
-    /// Who said each value; one entry for each path in `fields`.
-    pub provenance: BTreeMap<&'static str, Provenance>,
+    /// Who said each value; one entry for each path in `fields`. Values that came together share theirs.
+    pub provenance: BTreeMap<&'static str, Arc<Provenance>>,
 }
 
 impl Record {

@@ -3,17 +3,21 @@
 //! The canonical types may change with the code; rows that were written by an older version are read by its number.
 //! A path that no longer exists is left out when it is read; a value that no longer fits its field is told.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value as Json;
 
 use crate::money::decimal;
 use crate::{Currency, FieldType, Fields, Kind, Money, Provenance, Value};
 
-/// The version that is written.
-pub const VERSION: u8 = 1;
+/// The version of the stored form of fields that is written.
+pub const FIELDS_VERSION: u8 = 1;
+/// The version of the stored form of provenance that is written.
+pub const PROVENANCE_VERSION: u8 = 2;
 
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,48 +34,89 @@ pub enum Unreadable {
         value: String,
     },
     /// Written by a later version of this program.
-    #[error("a stored row has form {0}, this program reads up to {VERSION}; use the newer program")]
+    #[error("a stored row has form {0}, which is newer than this program; use the newer program")]
     Newer(u8),
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredFields {
+/// Fields on their way into a row.
+#[derive(Serialize)]
+struct FieldsOut<'a> {
     v: u8,
-    f: Map<String, Json>,
+    f: Values<'a>,
 }
 
+struct Values<'a>(&'a Fields);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(path, value)| (path, Plain(value))))
+    }
+}
+
+/// A value as [`to_json`] has it, written without being built first.
+pub struct Plain<'a>(pub &'a Value);
+
+impl Serialize for Plain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Text(value) => serializer.serialize_str(value),
+            Value::Null => serializer.serialize_unit(),
+            Value::Set(items) => serializer.collect_seq(items),
+            other => to_json(other).serialize(serializer),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct FieldsIn<'a> {
+    v: u8,
+    #[serde(borrow)]
+    f: BTreeMap<Cow<'a, str>, Json>,
+}
+
+/// Who said values, and when: once for all values that came together.
 #[derive(Serialize, Deserialize)]
-struct StoredProvenance {
-    c: String,
-    id: String,
+struct Said<'a> {
+    #[serde(borrow)]
+    c: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
     at: Timestamp,
     seen: Timestamp,
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredProvenance<'a> {
+    v: u8,
+    #[serde(borrow)]
+    said: Vec<Said<'a>>,
+    /// By path: which of `said`.
+    by: BTreeMap<Cow<'a, str>, usize>,
+}
+
+/// How provenance begins that says once what several values have in common; what begins otherwise is version 1, in which
+/// each path has its own.
+const SAID_ONCE: &str = "{\"v\":";
+
 /// Fields as a row keeps them.
 pub fn encode_fields(fields: &Fields) -> String {
-    let values = fields
-        .iter()
-        .map(|(path, value)| (path.to_owned(), to_json(value)))
-        .collect();
-    serde_json::to_string(&StoredFields {
-        v: VERSION,
-        f: values,
+    serde_json::to_string(&FieldsOut {
+        v: FIELDS_VERSION,
+        f: Values(fields),
     })
     .expect("maps of JSON values serialise")
 }
 
 /// Fields from a row.
 pub fn decode_fields(kind: Kind, text: &str) -> Result<Fields, Unreadable> {
-    let stored: StoredFields = serde_json::from_str(text)?;
-    if stored.v > VERSION {
+    let mut stored: FieldsIn<'_> = serde_json::from_str(text)?;
+    if stored.v > FIELDS_VERSION {
         return Err(Unreadable::Newer(stored.v));
     }
     let mut fields = Fields::new();
     for field in kind.fields() {
-        if let Some(json) = stored.f.get(field.path) {
-            let value = from_json(field.field_type, json);
-            let value = value.ok_or_else(|| Unreadable::Value {
+        if let Some(mut json) = stored.f.remove(field.path) {
+            let value = take(field.field_type, &mut json).ok_or_else(|| Unreadable::Value {
                 path: field.path,
                 value: json.to_string(),
             })?;
@@ -82,34 +127,59 @@ pub fn decode_fields(kind: Kind, text: &str) -> Result<Fields, Unreadable> {
 }
 
 /// Provenance as a row keeps it.
-pub fn encode_provenance(provenance: &BTreeMap<&'static str, Provenance>) -> String {
-    let stored: BTreeMap<&str, StoredProvenance> = provenance
-        .iter()
-        .map(|(path, said)| {
-            let stored = StoredProvenance {
-                c: said.connection.clone(),
-                id: said.external_id.clone(),
-                at: said.changed_at,
-                seen: said.observed_at,
-            };
-            (*path, stored)
-        })
-        .collect();
-    serde_json::to_string(&stored).expect("maps of plain values serialise")
+pub fn encode_provenance(provenance: &BTreeMap<&'static str, Arc<Provenance>>) -> String {
+    let mut known: Vec<&Arc<Provenance>> = Vec::new();
+    let by = provenance.iter().map(|(path, said)| {
+        let same = |known: &&Arc<Provenance>| Arc::ptr_eq(known, said) || **known == *said;
+        let at = known.iter().position(same).unwrap_or_else(|| {
+            known.push(said);
+            known.len() - 1
+        });
+        (Cow::Borrowed(*path), at)
+    });
+    let by = by.collect();
+    let said = known.into_iter().map(|said| Said {
+        c: Cow::Borrowed(&said.connection),
+        id: Cow::Borrowed(&said.external_id),
+        at: said.changed_at,
+        seen: said.observed_at,
+    });
+    serde_json::to_string(&StoredProvenance {
+        v: PROVENANCE_VERSION,
+        said: said.collect(),
+        by,
+    })
+    .expect("maps of plain values serialise")
 }
 
 /// Provenance from a row.
-pub fn decode_provenance(kind: Kind, text: &str) -> Result<BTreeMap<&'static str, Provenance>, Unreadable> {
-    let mut stored: BTreeMap<String, StoredProvenance> = serde_json::from_str(text)?;
-    let known = kind.fields().filter_map(|field| {
-        let said = stored.remove(field.path)?;
-        let said = Provenance {
-            connection: said.c,
-            external_id: said.id,
+pub fn decode_provenance(
+    kind: Kind,
+    text: &str,
+) -> Result<BTreeMap<&'static str, Arc<Provenance>>, Unreadable> {
+    let read = |said: Said<'_>| {
+        Arc::new(Provenance {
+            connection: said.c.into_owned(),
+            external_id: said.id.into_owned(),
             changed_at: said.at,
             observed_at: said.seen,
-        };
-        Some((field.path, said))
+        })
+    };
+    if !text.starts_with(SAID_ONCE) {
+        let mut each: BTreeMap<Cow<'_, str>, Said<'_>> = serde_json::from_str(text)?;
+        let known = kind
+            .fields()
+            .filter_map(|field| Some((field.path, read(each.remove(field.path)?))));
+        return Ok(known.collect());
+    }
+    let stored: StoredProvenance<'_> = serde_json::from_str(text)?;
+    if stored.v > PROVENANCE_VERSION {
+        return Err(Unreadable::Newer(stored.v));
+    }
+    let said: Vec<Arc<Provenance>> = stored.said.into_iter().map(read).collect();
+    let known = kind.fields().filter_map(|field| {
+        let said = said.get(*stored.by.get(field.path)?)?;
+        Some((field.path, said.clone()))
     });
     Ok(known.collect())
 }
@@ -135,6 +205,11 @@ pub fn to_json(value: &Value) -> Json {
 
 /// A value from its JSON form, by the type of its field; nothing when it does not fit.
 pub fn from_json(field_type: FieldType, json: &Json) -> Option<Value> {
+    take(field_type, &mut json.clone())
+}
+
+/// Takes a value out of its JSON form; leaves there what does not fit.
+fn take(field_type: FieldType, json: &mut Json) -> Option<Value> {
     if json.is_null() {
         return Some(Value::Null);
     }
@@ -146,7 +221,10 @@ pub fn from_json(field_type: FieldType, json: &Json) -> Option<Value> {
         | FieldType::Url
         | FieldType::Country
         | FieldType::Subdivision
-        | FieldType::Choice(_) => Value::Text(json.as_str()?.to_owned()),
+        | FieldType::Choice(_) => match json {
+            Json::String(text) => Value::Text(std::mem::take(text)),
+            _ => return None,
+        },
         FieldType::Money => {
             let currency = Currency::parse(json.get("currency")?.as_str()?).ok()?;
             Value::Money(Money::parse(json.get("amount")?.as_str()?, currency).ok()?)
@@ -211,6 +289,47 @@ mod tests {
                 prop_assert_eq!(decode_fields(kind, &encode_fields(&fields)).unwrap(), fields);
             }
         }
+    }
+
+    #[test]
+    fn who_said_several_values_is_written_once() {
+        let said = |id: &str| {
+            Arc::new(Provenance {
+                connection: "crm".into(),
+                external_id: id.into(),
+                changed_at: "2026-03-01T09:30:00.123456789Z".parse().unwrap(),
+                observed_at: "2026-03-01T09:31:00Z".parse().unwrap(),
+            })
+        };
+        let provenance = BTreeMap::from([("name", said("1")), ("phone", said("1")), ("stage", said("2"))]);
+        let row = encode_provenance(&provenance);
+        insta::assert_snapshot!(row, @r#"{"v":2,"said":[{"c":"crm","id":"1","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"},{"c":"crm","id":"2","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"}],"by":{"name":0,"phone":0,"stage":1}}"#);
+        let read = decode_provenance(Kind::Deal, &row).unwrap();
+        // A deal has no phone.
+        assert_eq!(
+            read.into_iter().collect::<Vec<_>>(),
+            [("name", said("1")), ("stage", said("2"))]
+        );
+        let newer = row.replace("\"v\":2", "\"v\":3");
+        assert!(matches!(
+            decode_provenance(Kind::Deal, &newer),
+            Err(Unreadable::Newer(3))
+        ));
+    }
+
+    #[test]
+    fn provenance_of_version_1_reads_as_it_was() {
+        let row = r#"{"gone_since":{"c":"crm","id":"1","at":"2026-03-01T09:30:00Z","seen":"2026-03-01T09:31:00Z"},"name":{"c":"crm","id":"1","at":"2026-03-01T09:30:00Z","seen":"2026-03-01T09:31:00Z"}}"#;
+        let read = decode_provenance(Kind::Deal, row).unwrap();
+        assert_eq!(read.keys().copied().collect::<Vec<_>>(), ["name"]);
+        assert_eq!(
+            (
+                read["name"].connection.as_str(),
+                read["name"].external_id.as_str()
+            ),
+            ("crm", "1")
+        );
+        assert_eq!(decode_provenance(Kind::Deal, "{}").unwrap(), BTreeMap::new());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! it had before, unless somebody else has changed it since.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -58,7 +59,12 @@ fn owned_by_both(keep: &Record, path: &str, said: &Provenance, policies: &Polici
 
 /// Takes back what objects have said in a record: it has what it had in `before`. What was not known then is blank, said
 /// by `by`. The version stays.
-pub fn take_back(record: &mut Record, before: &Record, from: &[ObjectId], by: &Provenance) -> Vec<Change> {
+pub fn take_back(
+    record: &mut Record,
+    before: &Record,
+    from: &[ObjectId],
+    by: &Arc<Provenance>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for (path, value) in record.fields.clone().iter() {
         let Some(said) = record.provenance.get(path).filter(|said| is_of(said, from)) else {
@@ -125,7 +131,7 @@ fn set(
     record: &mut Record,
     path: &'static str,
     after: Value,
-    said: Provenance,
+    said: Arc<Provenance>,
     before: &Value,
     changes: &mut Vec<Change>,
 ) {
@@ -152,13 +158,13 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn said(connection: &str, id: &str, second: i64) -> Provenance {
-        Provenance {
+    fn said(connection: &str, id: &str, second: i64) -> Arc<Provenance> {
+        Arc::new(Provenance {
             connection: connection.into(),
             external_id: id.into(),
             changed_at: at(second),
             observed_at: at(second),
-        }
+        })
     }
 
     type Said<'a> = (&'static str, &'a str, &'a str, &'a str, i64);

@@ -20,7 +20,7 @@ use crate::trace::Trace;
 use crate::wire::pick;
 use crate::{Engine, Report, Sync};
 
-/// How many parked objects of one connection are known at a time, and looked at again in one pull.
+/// How many parked objects are listed at a time.
 pub(crate) const PARKED_MAX: usize = 10_000;
 
 /// Where objects were read.
@@ -183,7 +183,7 @@ impl Engine {
             .map(|l| (l.link.external_id.clone(), l))
             .collect();
         self.follow_merges(place, batch.objects, &mut linked, &mut commit);
-        let parked = self.parked_keys(place).await?;
+        let parked = self.parked_of(place, &ids).await?;
         report.counts.read += batch.objects.len() as u64;
 
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
@@ -302,19 +302,16 @@ impl Engine {
         }
     }
 
-    async fn parked_keys(&self, place: Place<'_>) -> Result<BTreeSet<String>, LedgerError> {
+    /// Those of some objects that are parked.
+    async fn parked_of(&self, place: Place<'_>, ids: &[String]) -> Result<BTreeSet<String>, LedgerError> {
         let filter = ParkedFilter {
             of: Some((place.connection.to_owned(), place.object.to_owned())),
             inbound: Some(true),
-            retry_by: None,
+            keys: Some(ids.to_vec()),
+            ..ParkedFilter::default()
         };
-        Ok(self
-            .ledger
-            .parked(&filter, PARKED_MAX)
-            .await?
-            .into_iter()
-            .map(|parked| parked.key)
-            .collect())
+        let parked = self.ledger.parked(&filter, ids.len()).await?;
+        Ok(parked.into_iter().map(|parked| parked.key).collect())
     }
 
     /// Sorts out what needs no mapping: what is gone, what is unchanged, what no mapping wants.

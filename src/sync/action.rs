@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,6 @@ use ledger::{
 use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_from};
 use serde_json::Value as Json;
 
-use crate::absorb::PARKED_MAX;
 use crate::engine::SyncError;
 use crate::{Engine, Report};
 
@@ -277,10 +277,10 @@ impl Engine {
         let filter = ParkedFilter {
             of: Some((at.connection.clone(), at.object.clone())),
             inbound: Some(true),
-            retry_by: None,
+            keys: Some(vec![at.external_id.clone()]),
+            ..ParkedFilter::default()
         };
-        let parked = self.ledger.parked(&filter, PARKED_MAX).await?;
-        Ok(parked.into_iter().find(|parked| parked.key == at.external_id))
+        Ok(self.ledger.parked(&filter, 1).await?.pop())
     }
 
     /// A note that an object is to be read again, at once, whoever reads next.
@@ -420,13 +420,13 @@ pub(crate) fn trace_of(action: &Action) -> String {
 }
 
 /// Who said what nobody but a person said.
-pub(crate) fn by_hand(action: &Action) -> Provenance {
-    Provenance {
+pub(crate) fn by_hand(action: &Action) -> Arc<Provenance> {
+    Arc::new(Provenance {
         connection: BY_HAND.to_owned(),
         external_id: action.by.clone(),
         changed_at: action.at,
         observed_at: action.at,
-    }
+    })
 }
 
 #[cfg(test)]

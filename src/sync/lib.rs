@@ -65,7 +65,7 @@ pub use reconcile::{GONE_OBJECT, UNKNOWN_OBJECT};
 pub use rehearsal::{Foreseen, Sample, Way};
 pub use report::{Counts, Report};
 pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};
-pub use review::{Candidate, Review, Settle, Side, waits_for_review};
+pub use review::{Candidate, Review, Settle, Side, for_review};
 pub use standing::{OTHER_ACCOUNT, REVOKED};
 pub use stop::{GONE_FREE, GONE_PART, STOP_PER_MS, StopLimits, What, halted};
 pub use union::REFERENCES_MAX;

@@ -271,6 +271,7 @@ impl Engine {
             of: Some((place.connection.to_owned(), place.object.to_owned())),
             inbound: Some(true),
             retry_by: Some(self.world.now()),
+            ..ParkedFilter::default()
         };
         let parked = self.ledger.parked(&filter, PARKED_AGAIN_MAX).await?;
         if parked.is_empty() || !system.reads_by_id(place.object) {

@@ -5,6 +5,8 @@
 //! so that neither the next pull undoes the decision nor the push of it comes back as a change.
 //! A decision is about what the person saw: if either side has moved on since, nothing is written.
 
+use std::sync::Arc;
+
 use ledger::{
     Action, Change, Conflict, ConflictFilter, ConflictState, LedgerError, Link, PushMark, RecordWrite, Run,
     SyncCommit,
@@ -243,12 +245,12 @@ impl Engine {
         record.fields.set(path, value.clone());
         record.provenance.insert(
             path,
-            Provenance {
+            Arc::new(Provenance {
                 connection: BY_HAND.to_owned(),
                 external_id: decision.by.clone(),
                 changed_at: now,
                 observed_at: now,
-            },
+            }),
         );
         record.version += 1;
         record.updated_at = now;

@@ -32,15 +32,21 @@ pub(crate) const MERGED: &str = "merged";
 /// Much is gone at once.
 pub(crate) const MANY_GONE: &str = "many_gone";
 
+/// What a person decides about.
+const FOR_REVIEW: [&str; 5] = [PROBABLE, AMBIGUOUS, DUPLICATE, MERGED, MANY_GONE];
+
 /// How long a record waits that may be there already, before it is looked at again.
 const UNDECIDED_MS: u64 = 600_000;
 /// What is about an object that has no record yet.
 const OF_STRANGERS: [&str; 3] = [PROBABLE, AMBIGUOUS, DUPLICATE];
 
-/// Whether something parked waits for a person to decide.
-pub fn waits_for_review(parked: &Parked) -> bool {
-    let known = [PROBABLE, AMBIGUOUS, DUPLICATE, MERGED, MANY_GONE];
-    parked.inbound && known.contains(&parked.code.as_str())
+/// What of all that is parked waits for a person to decide.
+pub fn for_review() -> ParkedFilter {
+    ParkedFilter {
+        inbound: Some(true),
+        codes: Some(FOR_REVIEW.map(str::to_owned).into()),
+        ..ParkedFilter::default()
+    }
 }
 
 /// A field of an object beside that of a record.
@@ -100,14 +106,7 @@ pub enum Settle {
 impl Engine {
     /// What waits for a person, oldest first. At most `limit`.
     pub async fn reviews(&self, limit: usize) -> Result<Vec<Parked>, LedgerError> {
-        let filter = ParkedFilter {
-            inbound: Some(true),
-            ..ParkedFilter::default()
-        };
-        let mut parked = self.ledger.parked(&filter, PARKED_MAX).await?;
-        parked.retain(waits_for_review);
-        parked.truncate(limit);
-        Ok(parked)
+        self.ledger.parked(&for_review(), limit).await
     }
 
     /// One review with its candidates. Reads the object by its id, so that it is shown as it is now.
@@ -144,7 +143,8 @@ impl Engine {
     }
 
     async fn waiting_at(&self, at: &ObjectAt) -> Result<Parked, ActionError> {
-        let parked = self.parked_at(at).await?.filter(waits_for_review);
+        let parked = self.parked_at(at).await?;
+        let parked = parked.filter(|parked| FOR_REVIEW.contains(&parked.code.as_str()));
         parked.ok_or_else(|| {
             ActionError::Unknown(format!(
                 "nothing waits for a decision at {at}; see: interconnect review list"
@@ -367,13 +367,11 @@ impl Engine {
         let filter = ParkedFilter {
             of: Some((place.connection.to_owned(), place.object.to_owned())),
             inbound: Some(true),
-            retry_by: None,
+            codes: Some([PROBABLE, AMBIGUOUS].map(str::to_owned).into()),
+            ..ParkedFilter::default()
         };
-        let parked = self.ledger.parked(&filter, PARKED_MAX).await?;
-        let open = parked
-            .into_iter()
-            .filter(|parked| [PROBABLE, AMBIGUOUS].contains(&parked.code.as_str()));
-        let open: BTreeSet<RecordId> = open.flat_map(|parked| parked.records).collect();
+        let open = self.ledger.parked(&filter, PARKED_MAX).await?;
+        let open: BTreeSet<RecordId> = open.into_iter().flat_map(|parked| parked.records).collect();
         let waits = |push: &mut Push| !links.contains_key(&push.record) && open.contains(&push.record);
         let later = self.after(Duration::from_millis(UNDECIDED_MS));
         let waiting = pushes.extract_if(.., waits);

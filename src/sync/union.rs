@@ -263,15 +263,22 @@ impl Engine {
         keep: RecordId,
         lose: RecordId,
     ) -> Result<Vec<(String, String, String, bool)>, LedgerError> {
-        let parked = self.ledger.parked(&ParkedFilter::default(), PARKED_MAX).await?;
-        let settled = parked.into_iter().filter(|parked| {
-            let between = parked.records.contains(&keep) && parked.records.contains(&lose);
-            match parked.inbound {
-                true => parked.code == MERGED && between,
-                false => parked.key == lose.to_string(),
-            }
-        });
-        let keys = settled.map(|parked| (parked.connection, parked.object, parked.key, parked.inbound));
+        let merged = ParkedFilter {
+            inbound: Some(true),
+            codes: Some(vec![MERGED.to_owned()]),
+            ..ParkedFilter::default()
+        };
+        let owed = ParkedFilter {
+            inbound: Some(false),
+            keys: Some(vec![lose.to_string()]),
+            ..ParkedFilter::default()
+        };
+        let mut settled = self.ledger.parked(&merged, PARKED_MAX).await?;
+        settled.retain(|parked| parked.records.contains(&keep) && parked.records.contains(&lose));
+        settled.extend(self.ledger.parked(&owed, PARKED_MAX).await?);
+        let keys = settled
+            .into_iter()
+            .map(|parked| (parked.connection, parked.object, parked.key, parked.inbound));
         Ok(keys.collect())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use diagnostic::{Report, Source};
@@ -188,12 +189,12 @@ fn decides_so(conflict: &Conflict, field: &'static model::Field, word: &str, pol
     record.fields = one(ours);
     record.provenance.insert(
         field.path,
-        Provenance {
+        Arc::new(Provenance {
             connection: conflict.ours_by.clone(),
             external_id: String::new(),
             changed_at: conflict.found_at,
             observed_at: conflict.found_at,
-        },
+        }),
     );
     let (said, base) = (one(theirs), one(base));
     let theirs = Theirs {

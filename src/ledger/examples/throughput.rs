@@ -213,12 +213,12 @@ fn a_record(id: RecordId, version: u64) -> RecordWrite {
         .filter(text)
         .map(|field| (field.path, Value::text(format!("{} of {id}", field.path))))
         .collect();
-    let said = Provenance {
+    let said = std::sync::Arc::new(Provenance {
         connection: "sf".into(),
         external_id: id.uuid.simple().to_string(),
         changed_at: now(),
         observed_at: now(),
-    };
+    });
     let changed = fields.iter().take(if version == 1 { usize::MAX } else { 3 });
     let changes = changed.map(|(path, value)| Change {
         version,

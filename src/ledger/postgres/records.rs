@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PostgresLedger;
@@ -227,19 +228,41 @@ impl Records for PostgresLedger {
     }
 
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
-        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
-                   WHERE ($1::text IS NULL OR connection = $1) AND ($2::text IS NULL OR object = $2) \
-                   AND ($3::boolean IS NULL OR inbound = $3) AND ($4::bigint IS NULL OR retry_at <= $4) \
-                   ORDER BY since, connection, object, key, inbound LIMIT $5";
         let (connection, object) = filter.of.as_ref().map(|(c, o)| (text(c), text(o))).unzip();
-        let retry_by = filter.retry_by.map(micros);
-        let rows = self
-            .database
-            .query(
-                sql,
-                &[&connection, &object, &filter.inbound, &retry_by, &limit(at_most)],
-            )
-            .await?;
+        let (retry_by, at_most) = (filter.retry_by.map(micros), limit(at_most));
+        let texts = |all: &Vec<String>| -> Vec<_> { all.iter().map(|one| text(one).into_owned()).collect() };
+        let (keys, codes) = (filter.keys.as_ref().map(texts), filter.codes.as_ref().map(texts));
+        // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
+        let mut sql = String::from(
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
+             WHERE $1::bigint IS NOT NULL",
+        );
+        let mut asked: Vec<&(dyn ToSql + Sync)> = vec![&at_most];
+        let mut add = |condition: &str, value| {
+            asked.push(value);
+            sql.push_str(&format!(" AND {condition}${}", asked.len()));
+            sql.push_str(if condition.ends_with('(') { ")" } else { "" });
+        };
+        if filter.of.is_some() {
+            add("connection = ", &connection);
+            add("object = ", &object);
+        }
+        if filter.retry_by.is_some() {
+            add("retry_at <= ", &retry_by);
+        }
+        if filter.keys.is_some() {
+            add("key = ANY(", &keys);
+        }
+        if filter.codes.is_some() {
+            add("code = ANY(", &codes);
+        }
+        sql.push_str(match filter.inbound {
+            Some(true) => " AND inbound",
+            Some(false) => " AND NOT inbound",
+            None => "",
+        });
+        sql.push_str(" ORDER BY since, connection, object, key, inbound LIMIT $1");
+        let rows = self.database.query(&sql, &asked).await?;
         all(&rows, |row| {
             Ok(Parked {
                 connection: row.try_get(0)?,

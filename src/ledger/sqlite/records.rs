@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{Kind, MatchKey, Record, RecordId};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
+use crate::stored::{count, decode_history, ids, json, json_text, limit, micros, moment, moment_if, sent};
 use crate::{
     Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, Sent, SyncCommit,
 };
@@ -263,15 +264,34 @@ impl Records for SqliteLedger {
     }
 
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
-        let (connection, object) = filter.of.clone().unzip();
-        let (inbound, retry_by) = (filter.inbound, filter.retry_by.map(micros));
-        let sql = "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
-                   WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR object = ?2) \
-                   AND (?3 IS NULL OR inbound = ?3) AND (?4 IS NULL OR retry_at <= ?4) \
-                   ORDER BY since, connection, object, key, inbound LIMIT ?5";
+        // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
+        let mut sql = String::from(
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked WHERE TRUE",
+        );
+        let mut asked: Vec<SqlValue> = Vec::new();
+        if let Some((connection, object)) = filter.of.clone() {
+            sql.push_str(" AND connection = ? AND object = ?");
+            asked.extend([connection.into(), object.into()]);
+        }
+        sql.push_str(match filter.inbound {
+            Some(true) => " AND inbound = 1",
+            Some(false) => " AND inbound = 0",
+            None => "",
+        });
+        if let Some(retry_by) = filter.retry_by {
+            sql.push_str(" AND retry_at <= ?");
+            asked.push(micros(retry_by).into());
+        }
+        for (column, among) in [("key", &filter.keys), ("code", &filter.codes)] {
+            if let Some(among) = among {
+                sql.push_str(&format!(" AND {column} IN (SELECT value FROM json_each(?))"));
+                asked.push(json_text(&among.as_slice().into()).into());
+            }
+        }
+        sql.push_str(" ORDER BY since, connection, object, key, inbound LIMIT ?");
+        asked.push(limit(at_most).into());
         self.read(move |reader| {
-            let asked = params![connection, object, inbound, retry_by, limit(at_most)];
-            all(reader, sql, asked, |row| {
+            all(reader, &sql, params_from_iter(&asked), |row| {
                 Ok(Parked {
                     connection: row.get(0)?,
                     object: row.get(1)?,

@@ -108,12 +108,12 @@ pub(super) fn record(id: RecordId, version: u64) -> Record {
         fields.set("amount", Value::Money(Money::parse("1200300", currency).unwrap()));
         fields.set("description", Value::Null);
     }
-    let said = Provenance {
+    let said = std::sync::Arc::new(Provenance {
         connection: "sf".into(),
         external_id: "006".into(),
         changed_at: at(1),
         observed_at: at(2),
-    };
+    });
     let provenance: BTreeMap<_, _> = fields.iter().map(|(path, _)| (path, said.clone())).collect();
     Record {
         id,

@@ -81,7 +81,8 @@ pub(super) async fn moments_are_cut_to_microseconds(stand: &Stand) {
     written.changes[0].changed_at = at(1) + nanos;
     // What a system said stays as it said it.
     let exact = at(1) + nanos;
-    written.record.provenance.get_mut("name").unwrap().changed_at = exact;
+    let said = written.record.provenance.get_mut("name").unwrap();
+    std::sync::Arc::make_mut(said).changed_at = exact;
     commit_records(&*ledger, vec![written]).await;
 
     let read = ledger.records(&[deal(1)]).await.unwrap().remove(0);
@@ -302,8 +303,23 @@ pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {
     let here = ParkedFilter {
         of: Some(("sf".into(), "deals".into())),
         inbound: Some(true),
-        retry_by: None,
+        ..ParkedFilter::default()
     };
+    let named = |keys: &[&str]| ParkedFilter {
+        keys: Some(keys.iter().map(|&key| key.to_owned()).collect()),
+        ..here.clone()
+    };
+    assert_eq!(
+        list(named(&["b", "c", "it's \"quoted\""]), 9).await,
+        std::slice::from_ref(&b)
+    );
+    assert_eq!(list(named(&[]), 9).await, []);
+    let coded = |code: &str| ParkedFilter {
+        codes: Some(vec![code.to_owned(), "none".to_owned()]),
+        ..here.clone()
+    };
+    assert_eq!(list(coded(&a.code), 9).await, [b.clone(), a.clone()]);
+    assert_eq!(list(coded("other"), 9).await, []);
     assert_eq!(list(here.clone(), 9).await, [b.clone(), a.clone()]);
     let due = |second| ParkedFilter {
         retry_by: Some(at(second)),

@@ -25,12 +25,12 @@ pub(crate) async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
         let at: Timestamp = "2026-11-23T05:00:00Z".parse().unwrap();
         let mut record = Record::empty(RecordId::new(Kind::Deal, uuid(byte)), at);
         record.version = 1;
-        let said = Provenance {
+        let said = std::sync::Arc::new(Provenance {
             connection: "crm".into(),
             external_id: format!("006{byte}"),
             changed_at: at,
             observed_at: at,
-        };
+        });
         let amount = Money::parse("1200.50", model::Currency::parse("EUR").unwrap()).unwrap();
         for (path, value) in [
             ("name", Value::text("Solar park")),

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::{Extension, Json};
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{Action, ActionFilter, Parked, ParkedFilter};
+use ledger::{Action, ActionFilter, Parked};
 use model::{ActionId, RecordId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,6 @@ use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
 use crate::watch::Line;
 use crate::{ErrorStatus, Hub, Problem};
-
-/// Parked things that are looked through for reviews.
-const PARKED_MAX: usize = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,13 +175,7 @@ pub(crate) async fn reviews(
     Asked(query): Asked<ReviewQuery>,
 ) -> Result<Json<Page<ReviewView>>, Problem> {
     let limit = limit(query.limit)?;
-    let filter = ParkedFilter {
-        inbound: Some(true),
-        ..ParkedFilter::default()
-    };
-    let mut found = hub.ledger.parked(&filter, PARKED_MAX).await?;
-    found.retain(sync::waits_for_review);
-    found.truncate(limit);
+    let found = hub.ledger.parked(&sync::for_review(), limit).await?;
     Ok(Json(Page::new(found, limit, |_| String::new(), ReviewView::from)))
 }
 

@@ -67,8 +67,8 @@ impl From<Record> for RecordView {
         let mut fields = BTreeMap::new();
         for (path, value) in record.fields.iter() {
             let said_by = record.provenance.remove(path).map(|said| SaidBy {
-                connection: said.connection,
-                external_id: said.external_id,
+                connection: said.connection.clone(),
+                external_id: said.external_id.clone(),
                 changed_at: said.changed_at,
                 observed_at: said.observed_at,
             });
