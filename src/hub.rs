@@ -15,7 +15,7 @@ use policy::{PathPattern, Share, SharingPolicy};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
     Deliverer, Dispatch, Endpoint, EndpointSettings, Handover, Intake, Partner, RelayLimits, RelaySettings,
-    Switch,
+    Replayer, Switch,
 };
 use sync::{Engine, Plan, Rules, Sync};
 
@@ -28,6 +28,8 @@ use crate::seal::{SealKey, SealedTokens};
 use crate::web;
 use crate::world::RealWorld;
 
+/// How often replays go on, in milliseconds; a round costs one small read while there is none.
+const REPLAY_EVERY_MS: u64 = 500;
 /// Bytes that a configuration file may have.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -66,6 +68,7 @@ pub struct Hub {
     /// Looks at an endpoint, whatever is known of it.
     pub(crate) look: relay::Nudge,
     pub(crate) switch: Arc<Switch>,
+    pub(crate) replayer: Arc<Replayer>,
     dispatch: Arc<Dispatch>,
     pub(crate) settings: Arc<server::ServerSettings>,
     limits: Limits,
@@ -123,8 +126,16 @@ impl Hub {
         let nudge: relay::Nudge = Arc::new(move |endpoint: &str| nudged.nudge(endpoint));
         let looked = dispatch.clone();
         let look: relay::Nudge = Arc::new(move |endpoint: &str| looked.look(endpoint));
-        let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
         let clock: relay::Clock = Arc::new(Timestamp::now);
+        let replayer = Replayer::new(
+            ledger.clone(),
+            look.clone(),
+            clock.clone(),
+            random.clone(),
+            holder.clone(),
+            RelayLimits::default().lease_ms,
+        );
+        let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
         let switch = Switch::new(ledger.clone(), relay, handover, look.clone(), clock);
         let looker = Looker {
             ledger: ledger.clone(),
@@ -143,6 +154,7 @@ impl Hub {
             intake: Arc::new(intake),
             look,
             switch: Arc::new(switch),
+            replayer: Arc::new(replayer),
             dispatch,
             settings,
             limits: config.limits.clone(),
@@ -184,6 +196,10 @@ impl Hub {
             stopping.send_replace(true);
             Ok::<(), String>(())
         };
+        let replay = async {
+            replay(&self.replayer, until(stopped.clone())).await;
+            Ok(())
+        };
         let send = async {
             until(stopped.clone()).await;
             // What is not over by then ends when its lease does, and is sent again.
@@ -199,7 +215,7 @@ impl Hub {
         let workers = async { workers.await.map_err(|error| error.to_string()) };
         let ended = async {
             // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
-            let result = tokio::try_join!(workers, serve, listen, send);
+            let result = tokio::try_join!(workers, serve, listen, send, replay);
             stopping.send_replace(true);
             result.map(|_| ())
         };
@@ -207,6 +223,23 @@ impl Hub {
         match futures_util::future::select(told, ended).await {
             futures_util::future::Either::Left((_, ended)) => ended.await,
             futures_util::future::Either::Right((result, _)) => result,
+        }
+    }
+}
+
+/// Works at replays until it is told to stop.
+async fn replay(replayer: &Replayer, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
+    let mut rounds = tokio::time::interval(Duration::from_millis(REPLAY_EVERY_MS));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            _ = rounds.tick() => {
+                if let Err(error) = replayer.round().await {
+                    tracing::warn!(%error, "replays wait for the ledger");
+                }
+            }
         }
     }
 }

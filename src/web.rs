@@ -64,6 +64,7 @@ pub(crate) async fn serve(
         refusals: refusals.clone(),
         nudge: hub.look.clone(),
         switch: hub.switch.clone(),
+        replayer: hub.replayer.clone(),
         clock: Arc::new(Timestamp::now),
         random: Arc::new(RealWorld::bytes::<10>),
         settings: hub.settings.clone(),

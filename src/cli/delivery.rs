@@ -1,5 +1,7 @@
 //! `interconnect delivery`: webhooks on their way out.
 
+mod replay;
+
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Delivery, DeliveryFilter, DeliveryState};
@@ -38,6 +40,23 @@ pub(crate) enum DeliveryCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Send deliveries again, each under the webhook-id that it had; the count comes first.
+    ///
+    /// Those that did not arrive, oldest first, and with --arrived all others, too. It goes on in the background, as fast
+    /// as the endpoints take it.
+    #[command(
+        after_help = "Examples:\n  interconnect delivery replay --endpoint northwind-crm --since 2h --dry-run\n  \
+        interconnect delivery replay --endpoint northwind-crm --since 2h --arrived\n  \
+        interconnect delivery replay --state dead --event 'deal.*' --wait"
+    )]
+    Replay(replay::ReplayArgs),
+    /// Replays, newest first, and how far they have come.
+    Replays,
+    /// End a replay; what is due already is still sent.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
     /// The attempts of one delivery.
     Show {
         /// Its id.
@@ -68,18 +87,13 @@ impl Which {
             let state = DeliveryState::parse(word);
             state.ok_or_else(|| format!("`{word}` is not a state; write due, held, delivered or dead"))
         });
-        let since = self.since.as_deref().map(|text| {
-            let span = span_ms(text)
-                .and_then(|ms| i64::try_from(ms).ok())
-                .map(SignedDuration::from_millis);
-            let since = span.and_then(|span| now.checked_sub(span).ok());
-            since.ok_or_else(|| format!("`{text}` is not a span of time; write for example 30m, 2h or 1d"))
-        });
+        let since = self.since.as_deref().map(|text| before(text, now));
         Ok(DeliveryFilter {
             ids: Vec::new(),
             endpoint: self.endpoint.clone(),
             state: state.transpose()?,
             since: since.transpose()?,
+            ..DeliveryFilter::default()
         })
     }
 }
@@ -110,12 +124,24 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
                 Err(error) => return usage(out, &error),
             }
         }
+        DeliveryCommand::Replay(args) => Box::pin(replay::begin(&ledger, args, now, out)).await,
+        DeliveryCommand::Replays => replay::list(&*ledger, out).await,
+        DeliveryCommand::Cancel { id } => replay::cancel(&ledger, id, out).await,
         DeliveryCommand::Show { id } => match parse(std::slice::from_ref(id)) {
             Ok(ids) => show(&*ledger, ids[0], out).await,
             Err(error) => return usage(out, &error),
         },
     };
     done.unwrap_or_else(|error| out.fail(&error.to_string()))
+}
+
+/// The moment so long ago.
+fn before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let span = span_ms(text)
+        .and_then(|ms| i64::try_from(ms).ok())
+        .map(SignedDuration::from_millis);
+    let moment = span.and_then(|span| now.checked_sub(span).ok());
+    moment.ok_or_else(|| format!("`{text}` is not a span of time; write for example 30m, 2h or 1d"))
 }
 
 fn usage(out: &Out, error: &str) -> Exit {
@@ -217,7 +243,7 @@ async fn retriable(
         let page = ledger.list_deliveries(filter, after, AT_A_TIME_MAX).await?;
         let waiting = page
             .iter()
-            .filter(|delivery| delivery.state != DeliveryState::Delivered);
+            .filter(|delivery| matches!(delivery.state, DeliveryState::Due | DeliveryState::Dead));
         ids.extend(waiting.map(|delivery| delivery.id));
         progress.at(ids.len() as u64);
         after = page.last().map(|delivery| delivery.id);

@@ -10,6 +10,7 @@
 
 mod deliveries;
 mod endpoints;
+mod replays;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use serde_json::Value as Json;
 
 pub use deliveries::*;
 pub use endpoints::*;
+pub use replays::*;
 
 use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
 
@@ -491,8 +493,11 @@ pub trait Upkeep: Send + Sync {
 
 /// The whole contract.
 pub trait Ledger:
-    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Upkeep
+    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Upkeep
 {
 }
 
-impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Upkeep> Ledger for T {}
+impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Upkeep> Ledger
+    for T
+{
+}

@@ -14,15 +14,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
+use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId, ReplayId};
 use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
     Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, Health, Journal, Journeys, Lease,
     Leases, Ledger, LedgerError, Link, Linked, NewEvent, OpenError, Owed, Parked, ParkedFilter, Push,
-    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Run, Sent, Settings, Standing, Stop,
-    SyncCommit, Upkeep,
+    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays,
+    Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -615,4 +615,13 @@ pass_on! { Endpoints {
     stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState, own;
     note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> (), own;
     endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>, own;
+} }
+
+pass_on! { Replays {
+    count_wanted(wanted: &Wanted) -> u64, own;
+    begin_replay(replay: &Replay) -> (), own;
+    step_replay(lease: &Lease, id: ReplayId, limit: usize, at: Timestamp) -> ReplayStep, own;
+    cancel_replay(id: ReplayId, at: Timestamp) -> bool, own;
+    replay(id: ReplayId) -> Option<Replay>, own;
+    replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>, own;
 } }

@@ -17,6 +17,7 @@ mod journeys;
 mod leases;
 mod migrate;
 mod records;
+mod replays;
 mod rows;
 mod settle;
 mod upkeep;

@@ -15,6 +15,7 @@ mod journeys;
 mod leases;
 mod readers;
 mod records;
+mod replays;
 mod rows;
 mod upkeep;
 mod writer;

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Change, ConflictState, LedgerError, Next, PushOutcome, Sent, Stop, StopKind};
+use crate::{
+    Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, PushOutcome, Sent, Stop,
+    StopKind, Wanted,
+};
 
 /// The version of the history's form that is written.
 const HISTORY_VERSION: u8 = 1;
@@ -125,6 +128,80 @@ pub(crate) fn stop(kind: Option<&str>, reason: &str, at: Option<i64>) -> Result<
         reason: reason.to_owned(),
         at,
     }))
+}
+
+/// Names as rows keep them.
+pub(crate) fn names_text(names: &[String]) -> String {
+    json_text(&Json::from(names))
+}
+
+/// Names from a row.
+pub(crate) fn names(text: &str) -> Result<Vec<String>, LedgerError> {
+    serde_json::from_str(text).map_err(|error| LedgerError::Unreadable(error.into()))
+}
+
+/// What a replay means, as its row keeps it. Keys that are left out ask nothing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredWanted {
+    v: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_type: Option<String>,
+    arrived: bool,
+}
+
+/// The version of the form of what a replay means.
+const WANTED_VERSION: u8 = 1;
+
+/// What a replay means, for a row.
+pub(crate) fn wanted_text(wanted: &Wanted) -> String {
+    let filter = &wanted.filter;
+    let stored = StoredWanted {
+        v: WANTED_VERSION,
+        ids: filter.ids.iter().map(ToString::to_string).collect(),
+        endpoint: filter.endpoint.clone(),
+        state: filter.state.map(|state| state.word().to_owned()),
+        since: filter.since.map(micros),
+        until: filter.until.map(micros),
+        event_type: filter.event_type.clone(),
+        arrived: wanted.arrived,
+    };
+    serde_json::to_string(&stored).expect("text and numbers serialise")
+}
+
+/// What a replay means, from a row.
+pub(crate) fn wanted(text: &str) -> Result<Wanted, LedgerError> {
+    let stored: StoredWanted =
+        serde_json::from_str(text).map_err(|error| LedgerError::Unreadable(error.into()))?;
+    let state = stored
+        .state
+        .as_deref()
+        .map(|word| DeliveryState::parse(word).ok_or_else(|| damaged("the state of deliveries", word)));
+    let ids = stored
+        .ids
+        .iter()
+        .map(|id| model::read_id(id).ok_or_else(|| damaged("the id of a delivery", id)));
+    Ok(Wanted {
+        filter: DeliveryFilter {
+            ids: ids.collect::<Result<_, _>>()?,
+            endpoint: stored.endpoint,
+            state: state.transpose()?,
+            since: moment_if(stored.since)?,
+            until: moment_if(stored.until)?,
+            event_type: stored.event_type,
+        },
+        arrived: stored.arrived,
+    })
 }
 
 /// Ids of records as rows keep them; none are nothing.

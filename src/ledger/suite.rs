@@ -17,6 +17,7 @@ mod opening;
 mod over;
 mod pushes;
 mod records;
+mod replays;
 mod stand;
 mod upkeep;
 
@@ -126,6 +127,12 @@ macro_rules! everywhere {
                 of_a_line_one_is_due_at_a_time
                 what_is_tried_again_holds_back_its_line_alone
                 who_died_holds_nobody_back;
+            replays:
+                a_replay_makes_due_what_it_means_bite_by_bite
+                a_bite_waits_until_the_one_before_was_tried
+                a_replay_that_is_cancelled_is_over
+                what_is_replayed_stands_in_its_line
+                replays_are_counted_and_listed;
             upkeep:
                 all_that_is_owed_is_told_once
                 a_run_is_noted_and_ended

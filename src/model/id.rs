@@ -41,6 +41,7 @@ macro_rules! typed_id {
 typed_id!(EventTag, "evt", EventId, "The id of an event, `evt_…`.");
 typed_id!(DeliveryTag, "dlv", DeliveryId, "The id of a delivery, `dlv_…`.");
 typed_id!(ConflictTag, "cfl", ConflictId, "The id of a conflict, `cfl_…`.");
+typed_id!(ReplayTag, "rpl", ReplayId, "The id of a replay, `rpl_…`.");
 typed_id!(RunTag, "run", RunId, "The id of a run, `run_…`.");
 typed_id!(
     ActionTag,

@@ -26,7 +26,9 @@ mod value;
 
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};
 pub use field::{Field, FieldType, Kind};
-pub use id::{ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, RunId, read_id, uuid_from};
+pub use id::{
+    ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, ReplayId, RunId, read_id, uuid_from,
+};
 pub use identity::{Confidence, MatchKey, MatchRule, default_match_rules, match_keys};
 pub use merge::merge;
 pub use money::{Currency, Money};

@@ -4,5 +4,6 @@ mod endpoints;
 mod intake;
 mod lease;
 mod outcomes;
+mod replays;
 mod stage;
 mod stream;

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use relay::{Clock, Intake, Nudge, Random, Refusals, Switch};
+use relay::{Clock, Intake, Nudge, Random, Refusals, Replayer, Switch};
 use tokio::sync::Semaphore;
 
 use crate::{Decisions, ServerSettings, SystemHooks};
@@ -35,6 +35,8 @@ pub struct HubParts {
     pub nudge: Nudge,
     /// Pauses endpoints and lets them go on.
     pub switch: Arc<Switch>,
+    /// Sends deliveries again.
+    pub replayer: Arc<Replayer>,
     /// Tells the time.
     pub clock: Clock,
     /// For trace ids.

@@ -6,4 +6,5 @@ mod conflicts;
 mod hooks;
 mod journeys;
 mod redirect;
+mod replays;
 mod stage;

@@ -7,3 +7,4 @@ pub(crate) mod endpoints;
 pub(crate) mod journeys;
 pub(crate) mod records;
 pub(crate) mod refusals;
+pub(crate) mod replays;

@@ -150,3 +150,56 @@ fn a_paused_endpoint_keeps_its_events_and_gets_them_in_order() {
         "{told}"
     );
 }
+
+#[test]
+fn what_a_partner_lost_is_counted_and_sent_again_under_the_same_ids() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let path = config.to_str().expect("a path of text");
+    let hub = Hub::start(&config, &secrets);
+    for n in 0..3 {
+        post(&hub, &format!("msg_{n}"), &json!({"id": n}));
+    }
+    eventually("all to arrive", || {
+        let count = received(&sandbox, "northwind").len();
+        expect(count == 3, count)
+    });
+    let delivery = |arguments: &[&str]| {
+        let all = [&["--config", path, "delivery"], arguments].concat();
+        interconnect(&all, &secrets)
+    };
+    let which = ["replay", "--endpoint", "northwind-all", "--since", "1h", "--json"];
+    // An attempt is written after it was made: until then a delivery has not arrived, for the ledger.
+    eventually("nothing to replay but what arrived", || {
+        let counted = json_of(&delivery(&[&which[..], &["--dry-run"]].concat()));
+        let arrived = json_of(&delivery(&[&which[..], &["--arrived", "--dry-run"]].concat()));
+        expect(
+            (&counted["total"], &arrived["total"]) == (&json!(0), &json!(3)),
+            format!("{counted} {arrived}"),
+        )
+    });
+    let replay = json_of(&delivery(&[&which[..], &["--arrived", "--wait"]].concat()));
+    assert_eq!(
+        (&replay["state"], &replay["begun"]),
+        (&json!("done"), &json!(3)),
+        "{replay}"
+    );
+    let all = eventually("all once more", || {
+        let all = received(&sandbox, "northwind");
+        expect(all.len() == 6, all.len()).map(|()| all)
+    });
+    let mut ids: Vec<&str> = all.iter().map(|one| one["id"].as_str().expect("an id")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let listed = json_of(&delivery(&["replays", "--json"]));
+    assert_eq!(listed["data"][0]["id"], replay["id"]);
+    let (code, _, told) = said(&delivery(&["cancel", replay["id"].as_str().expect("an id")]));
+    assert_eq!(
+        (code, told.contains("the replay is done already")),
+        (Some(1), true),
+        "{told}"
+    );
+    assert_eq!(said(&delivery(&["replay"])).0, Some(2));
+}

@@ -177,6 +177,23 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Received at or after.
     pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+    /// Of this type only, or of a group, `deal.*`.
+    pub event_type: Option<String>,
+}
+
+impl DeliveryFilter {
+    /// The type that is asked for, or what those begin with that are.
+    pub(crate) fn event_types(&self) -> (Option<&str>, Option<&str>) {
+        match self.event_type.as_deref() {
+            None => (None, None),
+            Some(pattern) => match pattern.strip_suffix('*') {
+                Some(group) => (None, Some(group)),
+                None => (Some(pattern), None),
+            },
+        }
+    }
 }
 
 /// An incoming webhook that was refused: its trace. No body, no headers: they are not trustworthy and may be secret.

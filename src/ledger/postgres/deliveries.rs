@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{DeliveryId, EventId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PostgresLedger;
@@ -69,28 +70,54 @@ macro_rules! filtered {
         concat!(
             $before,
             " ($1::uuid[] IS NULL OR d.id = ANY($1)) AND ($2::text IS NULL OR d.endpoint = $2) \
-             AND ($3::text IS NULL OR d.state = $3) AND ($4::bigint IS NULL OR e.received_at >= $4)",
+             AND ($3::text IS NULL OR d.state = $3) AND ($4::bigint IS NULL OR e.received_at >= $4) \
+             AND ($5::bigint IS NULL OR e.received_at < $5) AND ($6::text IS NULL OR e.event_type = $6) \
+             AND ($7::text IS NULL OR starts_with(e.event_type, $7))",
             $after
         )
     };
 }
 
-struct Asked<'a> {
+pub(super) use filtered;
+
+pub(super) struct Asked<'a> {
     ids: Option<Vec<Uuid>>,
     endpoint: Option<std::borrow::Cow<'a, str>>,
     state: Option<&'static str>,
     since: Option<i64>,
+    until: Option<i64>,
+    event_type: Option<&'a str>,
+    group: Option<&'a str>,
 }
 
 impl Asked<'_> {
-    fn new(filter: &DeliveryFilter) -> Asked<'_> {
+    pub(super) fn new(filter: &DeliveryFilter) -> Asked<'_> {
+        let (event_type, group) = filter.event_types();
         let ids = || filter.ids.iter().map(|id| id.uuid()).collect();
         Asked {
             ids: (!filter.ids.is_empty()).then(ids),
             endpoint: filter.endpoint.as_deref().map(text),
             state: filter.state.map(crate::DeliveryState::word),
             since: filter.since.map(micros),
+            until: filter.until.map(micros),
+            event_type,
+            group,
         }
+    }
+
+    /// The values of the places that `filtered!` has, and more behind them.
+    pub(super) fn values<'v>(&'v self, more: &[&'v (dyn ToSql + Sync)]) -> Vec<&'v (dyn ToSql + Sync)> {
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+            &self.ids,
+            &self.endpoint,
+            &self.state,
+            &self.since,
+            &self.until,
+            &self.event_type,
+            &self.group,
+        ];
+        values.extend(more);
+        values
     }
 }
 
@@ -131,19 +158,12 @@ impl Deliveries for PostgresLedger {
         let sql = filtered!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
              d.last_status, d.last_error FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
-            " AND ($5::uuid IS NULL OR d.id < $5) ORDER BY d.id DESC LIMIT $6"
+            " AND ($8::uuid IS NULL OR d.id < $8) ORDER BY d.id DESC LIMIT $9"
         );
         let asked = Asked::new(filter);
         let after = after.map(|id| id.uuid());
         let at_most = limit(at_most);
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
-            &asked.ids,
-            &asked.endpoint,
-            &asked.state,
-            &asked.since,
-            &after,
-            &at_most,
-        ];
+        let values = asked.values(&[&after, &at_most]);
         all(&self.database.query(sql, &values).await?, rows::delivery)
     }
 
@@ -156,15 +176,14 @@ impl Deliveries for PostgresLedger {
 
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError> {
         let sql = filtered!(
-            "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $5 \
+            "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $8 \
              WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
              WHERE d.state IN ('due', 'dead') AND",
             " ORDER BY d.id FOR UPDATE OF d) RETURNING 1) SELECT count(*) FROM again"
         );
         let asked = Asked::new(filter);
         let at = micros(at);
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&asked.ids, &asked.endpoint, &asked.state, &asked.since, &at];
+        let values = asked.values(&[&at]);
         let rows = self.database.write(sql, &values).await?;
         let counted = rows.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
         count(counted.unwrap_or(0))

@@ -322,7 +322,7 @@ fn id_value(id: DeliveryId) -> Value {
 }
 
 /// What a filter asks of `deliveries d` and `events e`, with its values in order.
-fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
+pub(super) fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
     let mut values = Vec::new();
     let mut holds = String::from("TRUE");
     if !filter.ids.is_empty() {
@@ -348,6 +348,17 @@ fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
     }
     if let Some(since) = filter.since {
         also(&mut holds, "e.received_at >=", Value::Integer(micros(since)));
+    }
+    if let Some(until) = filter.until {
+        also(&mut holds, "e.received_at <", Value::Integer(micros(until)));
+    }
+    let (event_type, group) = filter.event_types();
+    if let Some(event_type) = event_type {
+        also(&mut holds, "e.event_type =", Value::Text(event_type.to_owned()));
+    }
+    if let Some(group) = group {
+        let condition = format!("substr(e.event_type, 1, {}) =", group.chars().count());
+        also(&mut holds, &condition, Value::Text(group.to_owned()));
     }
     (holds, values)
 }

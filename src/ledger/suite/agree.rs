@@ -123,6 +123,7 @@ async fn take(ledger: &dyn Ledger, step: &Step, lease: &mut Option<Lease>) -> St
                 endpoint: endpoint.map(|n| ENDPOINTS[n].to_owned()),
                 state: *state,
                 since: since.map(make::at),
+                ..DeliveryFilter::default()
             };
             told(ledger.retry(&filter, fine(20)).await)
         }

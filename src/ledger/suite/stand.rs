@@ -103,7 +103,7 @@ impl Stand {
         if self.address != "sqlite::memory:" {
             drop(self.open().await);
             let tables = crate::TABLES.join(", ");
-            let sql = format!("TRUNCATE {tables}, endpoint_states RESTART IDENTITY");
+            let sql = format!("TRUNCATE {tables}, endpoint_states, replays RESTART IDENTITY");
             self.meddle(&sql).await;
         }
     }

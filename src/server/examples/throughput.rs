@@ -23,7 +23,7 @@ use ledger::Durability;
 use outbound::{Guard, Sender, SenderLimits};
 use relay::{
     Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
-    RelaySettings, Switch, standard,
+    RelaySettings, Replayer, Switch, standard,
 };
 use server::{HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -179,6 +179,14 @@ async fn serve(
         random(1),
     );
     let switch = Switch::new(ledger.clone(), settings, handover, nudge.clone(), clock.clone());
+    let replayer = Replayer::new(
+        ledger.clone(),
+        nudge.clone(),
+        clock.clone(),
+        random(4),
+        "here",
+        30_000,
+    );
     let settings = Arc::new(ServerSettings::default());
     let router = server::router(Hub::new(HubParts {
         refusals: Refusals::start(ledger.clone(), 100),
@@ -188,6 +196,7 @@ async fn serve(
         decisions: Arc::new(NoSystems),
         nudge,
         switch: Arc::new(switch),
+        replayer: Arc::new(replayer),
         clock,
         random: random(3),
         settings: settings.clone(),

@@ -15,7 +15,7 @@ use outbound::header::{HeaderMap, HeaderName};
 use outbound::{Client, Guard, Limits, Method, Request, Response, Sender, SenderLimits, Url};
 use relay::{
     Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
-    RelaySettings, Switch, standard,
+    RelaySettings, Replayer, Switch, standard,
 };
 use serde_json::Value as Json;
 use sync::{Decision, Unresolved};
@@ -116,6 +116,7 @@ pub(crate) struct Stage {
     pub(crate) systems: Arc<Systems>,
     pub(crate) refusals: Refusals,
     pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) replayer: Arc<Replayer>,
     pub(crate) client: Client,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -183,6 +184,15 @@ impl Stage {
             random(1),
         );
         let switch = Switch::new(ledger.clone(), relay, handover, nudge.clone(), clock.clone());
+        let replayer = Replayer::new(
+            ledger.clone(),
+            Arc::new(|_: &str| {}),
+            clock.clone(),
+            random(4),
+            "here",
+            30_000,
+        );
+        let replayer = Arc::new(replayer);
         let systems = Arc::new(Systems::default());
         let refusals = Refusals::start(ledger.clone(), 1000);
         let settings = Arc::new(settings);
@@ -194,6 +204,7 @@ impl Stage {
             refusals: refusals.clone(),
             nudge,
             switch: Arc::new(switch),
+            replayer: replayer.clone(),
             clock,
             random: random(3),
             settings: settings.clone(),
@@ -212,6 +223,7 @@ impl Stage {
             systems,
             refusals,
             deliverer,
+            replayer,
             client: Client::new(Limits::default(), guard()).unwrap(),
             stop,
             server,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ledger::*;
-use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId};
+use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId, ReplayId};
 use tokio::sync::{Notify, Semaphore};
 
 /// The ledger and the gate before [`Records::links`].
@@ -261,6 +261,15 @@ pass_on! { Endpoints {
     stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState;
     note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> ();
     endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>;
+} }
+
+pass_on! { Replays {
+    count_wanted(wanted: &Wanted) -> u64;
+    begin_replay(replay: &Replay) -> ();
+    step_replay(lease: &Lease, id: ReplayId, limit: usize, at: Timestamp) -> ReplayStep;
+    cancel_replay(id: ReplayId, at: Timestamp) -> bool;
+    replay(id: ReplayId) -> Option<Replay>;
+    replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>;
 } }
 
 pass_on! { Upkeep {
