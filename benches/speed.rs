@@ -64,6 +64,7 @@ fn main() {
     if wanted("agreement") {
         agreement::whole_way(folder, &mut table);
         agreement::few_changes(folder, &mut table);
+        agreement::memory(folder, &mut table);
     }
     println!("\n{table}");
 }
@@ -90,17 +91,16 @@ impl Process {
     }
 
     fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("it has memory");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kb| kb.parse::<f64>().ok())
-            .expect("a number")
-            / 1024.0
+        memory_mib(self.0.id(), "VmRSS:").expect("it runs")
     }
+}
+
+/// What a process has of a kind of memory, in MiB; nothing when it has ended.
+fn memory_mib(pid: u32, kind: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(kind))?;
+    let kib = line.split_whitespace().nth(1)?.parse::<f64>().ok()?;
+    Some(kib / 1024.0)
 }
 
 /// Two neighbouring fields of a stat file, in seconds; 13 is the process itself, 15 its children that ended.

@@ -1,15 +1,15 @@
 //! What it costs to keep two systems in agreement: the whole way of many records, and of few changes among many.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Durability, Link, RecordWrite, SyncCommit};
 use model::{Fields, Kind, Record, RecordId, Value, uuid_from};
 use serde_json::{Value as Json, json};
 
-use super::{BINARY, Process, cpu_of, row, sandbox};
+use super::{BINARY, Process, cpu_of, memory_mib, row, sandbox};
 
 /// Records that go the whole way.
 const RECORDS: usize = 50_000;
@@ -21,6 +21,14 @@ const CHANGES: usize = 50;
 const LEDGERS: [usize; 3] = [10_000, 100_000, 1_000_000];
 /// Records of a commit that fills a ledger.
 const PAGE: usize = 1_000;
+/// How many records pass through a hub whose memory is looked at.
+const PASSING: [usize; 2] = [10_000, 100_000];
+/// How often its memory is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Both systems, or the source alone.
+const BOTH: &str = "[{ connection: crm, record: partner }, { connection: marketing, record: partner }]";
+const SOURCE: &str = "[{ connection: crm, record: partner }]";
 
 /// Two emulated systems, and a hub's configuration for them.
 struct Stage {
@@ -35,11 +43,12 @@ struct Stage {
 struct Ran {
     seconds: f64,
     cpu: f64,
+    peak_mib: f64,
     total: Json,
 }
 
 impl Stage {
-    fn new(folder: &Path, name: &str, records: usize) -> Stage {
+    fn new(folder: &Path, name: &str, records: usize, syncs: &str) -> Stage {
         let (process, said) = sandbox(&[]);
         let url = |system: &str| said[system]["url"].as_str().expect("a url").to_owned();
         let ledger = folder.join(format!("{name}.db"));
@@ -50,7 +59,7 @@ outbound: {{ allow: [127.0.0.0/8] }}
 connections:
   crm: {{ system: salesforce, auth: oauth2_client_credentials, config: {{ login_url: \"{}\" }}, secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}, currency: EUR, country: DE, lag: 0ms }}
   marketing: {{ system: hubspot, auth: bearer, config: {{ base_url: \"{}\" }}, secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}, currency: EUR, country: DE, lag: 0ms }}
-syncs: [{{ connection: crm, record: partner }}, {{ connection: marketing, record: partner }}]
+syncs: {syncs}
 ",
             ledger.display(),
             url("salesforce"),
@@ -119,7 +128,7 @@ syncs: [{{ connection: crm, record: partner }}, {{ connection: marketing, record
                 .to_owned()
         };
         let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
-        let output = Command::new(BINARY)
+        let child = Command::new(BINARY)
             .arg("--config")
             .arg(&self.config)
             .args(["sync", "run", "--json"])
@@ -127,14 +136,27 @@ syncs: [{{ connection: crm, record: partner }}, {{ connection: marketing, record
             .env("SF_ID", secret("/salesforce/client_id"))
             .env("SF_SECRET", secret("/salesforce/client_secret"))
             .env("HS_TOKEN", secret("/hubspot/token"))
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("it runs");
+        let pid = child.id();
+        let watcher = std::thread::spawn(move || {
+            let mut peak = 0.0;
+            while let Some(now) = memory_mib(pid, "VmHWM:") {
+                peak = now;
+                std::thread::sleep(LOOK);
+            }
+            peak
+        });
+        let output = child.wait_with_output().expect("it ends");
         let seconds = began.elapsed().as_secs_f64();
         let json: Json = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         Ran {
             seconds,
             cpu: cpu_of("/proc/self/stat", 15) - cpu,
+            peak_mib: watcher.join().expect("it looked"),
             total: json["total"].clone(),
         }
     }
@@ -217,7 +239,7 @@ fn a_page(page: usize) -> SyncCommit {
 
 /// The whole way of many records, and of few changes among them.
 pub(crate) fn whole_way(folder: &Path, table: &mut String) {
-    let stage = Stage::new(folder, "agree", RECORDS);
+    let stage = Stage::new(folder, "agree", RECORDS, BOTH);
     stage.calls("salesforce");
     stage.calls("hubspot");
     let mut measure = |what: &str, ran: &Ran, records: usize| {
@@ -247,8 +269,11 @@ pub(crate) fn whole_way(folder: &Path, table: &mut String) {
     );
     measure("50,000 new, pulled to pushed", &first, RECORDS);
     stage.change(1);
+    // The end of what was just written is still to be read back.
     let few = stage.run(&[]);
-    measure("50 changes among 50,000", &few, CHANGES);
+    measure("50 changes right after", &few, CHANGES);
+    stage.change(2);
+    measure("50 changes among 50,000", &stage.run(&[]), CHANGES);
     measure(
         "50,000 compared at both systems, nothing new",
         &stage.run(&["--full"]),
@@ -259,7 +284,7 @@ pub(crate) fn whole_way(folder: &Path, table: &mut String) {
 /// Few changes, whatever the size of the ledger.
 pub(crate) fn few_changes(folder: &Path, table: &mut String) {
     for records in LEDGERS {
-        let stage = Stage::new(folder, &format!("ledger-{records}"), 1_000);
+        let stage = Stage::new(folder, &format!("ledger-{records}"), 1_000, BOTH);
         stage.run(&[]);
         fill(&stage.ledger, records);
         let mut rounds: Vec<(f64, f64)> = Vec::new();
@@ -274,6 +299,30 @@ pub(crate) fn few_changes(folder: &Path, table: &mut String) {
             table,
             &format!("50 changes, {records} records in the ledger (median of 5)"),
             format!("{:.0} ms, {:.0} ms of CPU", seconds * 1_000.0, cpu * 1_000.0),
+        );
+    }
+}
+
+/// The memory of a hub while records pass.
+pub(crate) fn memory(folder: &Path, table: &mut String) {
+    for records in PASSING {
+        let stage = Stage::new(folder, &format!("passing-{records}"), records, SOURCE);
+        let ran = stage.run(&[]);
+        assert_eq!(
+            ran.total["created"].as_u64(),
+            Some(records as u64),
+            "{}",
+            ran.total
+        );
+        row(
+            table,
+            &format!("{records} records pulled: most memory at any time, MiB"),
+            format!("{:.0}", ran.peak_mib),
+        );
+        row(
+            table,
+            &format!("{records} records pulled: records a CPU second of the hub"),
+            format!("{:.0}", records as f64 / ran.cpu),
         );
     }
 }
