@@ -10,6 +10,7 @@
 //! Numbers pass through unchanged (`1.10` stays `1.10`); a program that computes a fraction is refused at run time,
 //! because it would have gone through a float.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Value as Json};
 
+mod reads;
 mod vocabulary;
 
 use vocabulary::{OWN, VOCABULARY, foreign};
@@ -42,6 +44,8 @@ enum Kind {
         filter: Box<Filter>,
         /// Each variable, and whether the expression mentions it.
         names: Vec<(&'static str, bool)>,
+        /// The members of its input that it reads, where its text tells.
+        reads: Option<BTreeSet<String>>,
     },
 }
 
@@ -127,6 +131,7 @@ impl Program {
             None => Kind::Jq {
                 filter: Box::new(compiled(source, names)?),
                 names: names.iter().map(|name| (*name, mentions(source, name))).collect(),
+                reads: load::parse(source, |p| p.term()).and_then(|term| reads::members(&term)),
             },
         };
         Ok(Program {
@@ -143,15 +148,24 @@ impl Program {
                 self.walk(input, steps, &mut found)?;
                 Ok(found)
             }
-            Kind::Jq { filter, names } => {
+            Kind::Jq { filter, names, reads } => {
                 let var = |(name, mentioned): &(&str, bool)| match mentioned {
                     true => to_val(&get(name)),
                     false => Val::Null,
                 };
                 let vars = names.iter().map(var);
                 let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(vars));
+                let input = match (input, reads) {
+                    (Json::Object(map), Some(reads)) => Val::obj(
+                        map.iter()
+                            .filter(|(key, _)| reads.contains(*key))
+                            .map(|(key, value)| (text_val(key), to_val(value)))
+                            .collect(),
+                    ),
+                    _ => to_val(input),
+                };
                 let mut found = Vec::new();
-                for output in filter.id.run((ctx, to_val(input))).map(unwrap_valr) {
+                for output in filter.id.run((ctx, input)).map(unwrap_valr) {
                     if found.len() == OUTPUTS_MAX {
                         return Err(RunError::TooMany(self.name()));
                     }
@@ -373,19 +387,18 @@ fn to_val(value: &Json) -> Val {
         Json::Bool(b) => Val::Bool(*b),
         // Keeps the digits of a decimal as text until something computes with it.
         Json::Number(number) => Val::from_num(&number.to_string()).unwrap_or(Val::Null),
-        Json::String(text) => Val::utf8_str(Bytes::copy_from_slice(text.as_bytes())),
+        Json::String(text) => text_val(text),
         Json::Array(items) => items.iter().map(to_val).collect(),
         Json::Object(map) => Val::obj(
             map.iter()
-                .map(|(key, value)| {
-                    (
-                        Val::utf8_str(Bytes::copy_from_slice(key.as_bytes())),
-                        to_val(value),
-                    )
-                })
+                .map(|(key, value)| (text_val(key), to_val(value)))
                 .collect(),
         ),
     }
+}
+
+fn text_val(text: &str) -> Val {
+    Val::utf8_str(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// Nothing when a number went through a float.
@@ -530,6 +543,69 @@ mod tests {
         assert_eq!(asked("{a: 1}"), [""; 0]);
         assert_eq!(asked("{a: $batch}"), ["batch"]);
         assert_eq!(asked(r#""\($key) and \($field)""#), ["field", "key"]);
+    }
+
+    #[test]
+    fn what_a_program_reads_of_its_input_is_told_by_its_text() {
+        let reads = |source: &str| {
+            let term = load::parse(source, |p| p.term()).unwrap();
+            reads::members(&term).map(|members| members.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        for (source, expected) in [
+            (".paging.next.after == null", "paging"),
+            (r#".a."b c" // .["d"]?"#, "a d"),
+            (".a[.b] , .c[.d:.e]", "a b c d e"),
+            (r#"{x: .a, (.b): [.c | .z, keys]} + {"\(.d)": 1}"#, "a b c d"),
+            ("if .a then .b else null end", "a b"),
+            (".a as $x | .b + $x", "a b"),
+            ("$x.a | .b", ""),
+            ("try .a catch .b", "a"),
+            ("[]", ""),
+        ] {
+            assert_eq!(reads(source).as_deref(), Some(expected), "{source}");
+        }
+        for source in [
+            ".",
+            "..",
+            ".[]",
+            ".[0]",
+            ".[$x]",
+            "{a}",
+            "keys",
+            "map(.a)",
+            "select(.a)",
+            ".a as $x | .",
+            ". as {a: $x} | $x",
+            "if .a then .b end",
+            "reduce .a[] as $x (0; . + $x)",
+            ".a |= 1",
+            ".a, .",
+            ".a | @json, (.b | .)",
+            r#"@json "\(.a)""#,
+        ] {
+            let all = source.starts_with(".a | @json");
+            assert_eq!(reads(source).is_some(), all, "{source}: {:?}", reads(source));
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_changes_nothing() {
+        let input = json!({"a": {"b": [1, 2]}, "n": 1, "rows": [{"id": 1}], "next": null, "c": "b"});
+        for source in [
+            ".next == null",
+            ".a[.c]",
+            ".a.b[.n:]",
+            "{x: .a.b[0], (.c): .missing}",
+            ".a as $x | .n + $x.b[1]",
+            "if .next then .rows else .a end",
+            "try error(.c) catch .",
+        ] {
+            let pruned = Program::compile(source, &[]).unwrap();
+            // A member beside it that is read, too, and thrown away.
+            let whole = Program::compile(&format!(". as $all | {source}"), &[]).unwrap();
+            let run = |program: &Program| program.run(&input, &|_| Json::Null).unwrap();
+            assert_eq!(run(&pruned), run(&whole), "{source}");
+        }
     }
 
     #[test]
