@@ -9,6 +9,7 @@ mod limits;
 mod partners;
 mod paths;
 pub(crate) mod propose;
+mod retention;
 mod secret;
 mod syncs;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub records: BTreeMap<model::Kind, RecordRules>,
     /// Partners, by name.
     pub partners: BTreeMap<String, PartnerConfig>,
+    /// How long events are kept.
+    pub retention: relay::RetentionSettings,
     /// Limits.
     pub limits: Limits,
 }
@@ -106,6 +109,7 @@ impl Config {
         let syncs = syncs::syncs(&mut fields, &connections, report);
         let records = syncs::records(&mut fields, &connections, report);
         let partners = partners::partners(&mut fields, report);
+        let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);
         fields.finish(report);
         Some(Config {
@@ -121,6 +125,7 @@ impl Config {
             syncs,
             records,
             partners,
+            retention,
             limits,
         })
     }

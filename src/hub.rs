@@ -14,8 +14,8 @@ use outbound::{Guard, Sender, SenderLimits};
 use policy::{PathPattern, Share, SharingPolicy};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
-    Deliverer, Dispatch, Endpoint, EndpointSettings, Handover, Intake, Partner, RelayLimits, RelaySettings,
-    Replayer, Switch,
+    Deliverer, Dispatch, Endpoint, EndpointSettings, Forgetter, Handover, Intake, Partner, RelayLimits,
+    RelaySettings, Replayer, Switch,
 };
 use sync::{Engine, Plan, Rules, Sync};
 
@@ -30,6 +30,8 @@ use crate::world::RealWorld;
 
 /// How often replays go on, in milliseconds; a round costs one small read while there is none.
 const REPLAY_EVERY_MS: u64 = 500;
+/// How often old events are looked for, in milliseconds.
+const FORGET_EVERY_MS: u64 = 600_000;
 /// Bytes that a configuration file may have.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -69,6 +71,7 @@ pub struct Hub {
     pub(crate) look: relay::Nudge,
     pub(crate) switch: Arc<Switch>,
     pub(crate) replayer: Arc<Replayer>,
+    forgetter: Forgetter,
     dispatch: Arc<Dispatch>,
     pub(crate) settings: Arc<server::ServerSettings>,
     limits: Limits,
@@ -135,6 +138,7 @@ impl Hub {
             holder.clone(),
             RelayLimits::default().lease_ms,
         );
+        let forgetter = Forgetter::new(ledger.clone(), config.retention, clock.clone(), holder.clone());
         let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
         let switch = Switch::new(ledger.clone(), relay, handover, look.clone(), clock);
         let looker = Looker {
@@ -155,6 +159,7 @@ impl Hub {
             look,
             switch: Arc::new(switch),
             replayer: Arc::new(replayer),
+            forgetter,
             dispatch,
             settings,
             limits: config.limits.clone(),
@@ -200,6 +205,10 @@ impl Hub {
             replay(&self.replayer, until(stopped.clone())).await;
             Ok(())
         };
+        let forget = async {
+            forget(&self.forgetter, stopped.clone()).await;
+            Ok(())
+        };
         let send = async {
             until(stopped.clone()).await;
             // What is not over by then ends when its lease does, and is sent again.
@@ -215,7 +224,7 @@ impl Hub {
         let workers = async { workers.await.map_err(|error| error.to_string()) };
         let ended = async {
             // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
-            let result = tokio::try_join!(workers, serve, listen, send, replay);
+            let result = tokio::try_join!(workers, serve, listen, send, replay, forget);
             stopping.send_replace(true);
             result.map(|_| ())
         };
@@ -238,6 +247,22 @@ async fn replay(replayer: &Replayer, stop: impl Future<Output = ()>) {
             _ = rounds.tick() => {
                 if let Err(error) = replayer.round().await {
                     tracing::warn!(%error, "replays wait for the ledger");
+                }
+            }
+        }
+    }
+}
+
+/// Removes what is old, now and then, until it is told to stop.
+async fn forget(forgetter: &Forgetter, stopped: tokio::sync::watch::Receiver<bool>) {
+    let mut passes = tokio::time::interval(Duration::from_millis(FORGET_EVERY_MS));
+    passes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = until(stopped.clone()) => return,
+            _ = passes.tick() => {
+                if let Err(error) = Box::pin(forgetter.pass(until(stopped.clone()))).await {
+                    tracing::warn!(%error, "old events were not removed; the next pass does it");
                 }
             }
         }

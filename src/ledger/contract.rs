@@ -11,6 +11,7 @@
 mod deliveries;
 mod endpoints;
 mod replays;
+mod retention;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use serde_json::Value as Json;
 pub use deliveries::*;
 pub use endpoints::*;
 pub use replays::*;
+pub use retention::*;
 
 use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
 
@@ -493,11 +495,12 @@ pub trait Upkeep: Send + Sync {
 
 /// The whole contract.
 pub trait Ledger:
-    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Upkeep
+    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Retention + Upkeep
 {
 }
 
-impl<T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Upkeep> Ledger
-    for T
+impl<
+    T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Retention + Upkeep,
+> Ledger for T
 {
 }

@@ -19,10 +19,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
-    Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, Health, Journal, Journeys, Lease,
-    Leases, Ledger, LedgerError, Link, Linked, NewEvent, OpenError, Owed, Parked, ParkedFilter, Push,
-    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays,
-    Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
+    Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, EventPlace, Forgotten, Health,
+    Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError,
+    Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay,
+    ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep,
+    Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -624,4 +625,8 @@ pass_on! { Replays {
     cancel_replay(id: ReplayId, at: Timestamp) -> bool, own;
     replay(id: ReplayId) -> Option<Replay>, own;
     replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>, own;
+} }
+
+pass_on! { Retention {
+    forget_events(lease: &Lease, old: &OldEvents, after: EventPlace, limit: usize) -> Forgotten, own;
 } }

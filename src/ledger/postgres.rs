@@ -18,6 +18,7 @@ mod leases;
 mod migrate;
 mod records;
 mod replays;
+mod retention;
 mod rows;
 mod settle;
 mod upkeep;

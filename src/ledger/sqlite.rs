@@ -16,6 +16,7 @@ mod leases;
 mod readers;
 mod records;
 mod replays;
+mod retention;
 mod rows;
 mod upkeep;
 mod writer;

@@ -18,6 +18,7 @@ mod over;
 mod pushes;
 mod records;
 mod replays;
+mod retention;
 mod stand;
 mod upkeep;
 
@@ -133,6 +134,10 @@ macro_rules! everywhere {
                 a_replay_that_is_cancelled_is_over
                 what_is_replayed_stands_in_its_line
                 replays_are_counted_and_listed;
+            retention:
+                what_arrived_long_ago_is_removed_and_nothing_that_is_on_its_way
+                it_is_done_in_bites_and_stops_at_what_is_younger
+                who_lost_the_lease_removes_nothing;
             upkeep:
                 all_that_is_owed_is_told_once
                 a_run_is_noted_and_ended

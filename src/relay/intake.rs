@@ -17,7 +17,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::handed::{Nudge, Random};
 use crate::handover::{Handover, Ticket};
-use crate::standard::{self, Unverified, Verified};
+use crate::notice::SOURCE;
+use crate::standard::{self, Unverified};
 use crate::{Endpoint, RelaySettings};
 
 /// An event is accepted.
@@ -50,6 +51,9 @@ pub enum Refused {
     /// The event's type is one that the hub alone says.
     #[error("`{0}` tells of the hub's own state, and is said by it alone")]
     Reserved(EventType),
+    /// The key was used for another event.
+    #[error("the `Idempotency-Key` was used for an event with another body; use a new key for a new event")]
+    KeyReused,
     /// Too much waits to be written; try again shortly.
     #[error("too many events wait to be written")]
     Busy,
@@ -68,6 +72,7 @@ impl Refused {
             Refused::Shape(_) => "not_an_event",
             Refused::UnknownType(_) => "event_type_unknown",
             Refused::Reserved(_) => "event_type_reserved",
+            Refused::KeyReused => "idempotency_key_reused",
             Refused::Busy => "busy",
             Refused::Ledger(_) => "ledger_failed",
         }
@@ -143,26 +148,64 @@ impl Intake {
         let partner = self.settings.partner(partner).ok_or(Refused::UnknownPartner)?;
         let tolerance_ms = self.settings.limits.tolerance_ms;
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
-        let (event_type, record) = read(&message.body)?;
-        let endpoints: Vec<&Arc<Endpoint>> = self.settings.subscribers(&event_type, &partner.name).collect();
-        let event = NewEvent {
+        let said = read(message.body.get())?;
+        let body = message.body.into_inner();
+        self.keep(self.event(said, &partner.name, message.id, body, now, trace))
+            .await
+    }
+
+    /// Takes an event from somebody who may speak for the hub itself, as its own.
+    ///
+    /// With a `key`, the same event under the same key is the first one, as long as that is kept: at least
+    /// [`crate::RETENTION_MS_MIN`]. Another event under it is refused. Who comes while the first is being written waits
+    /// for it, and gets its receipt.
+    pub async fn publish(
+        &self,
+        key: Option<&str>,
+        body: Bytes,
+        now: Timestamp,
+        trace: &str,
+    ) -> Result<Receipt, Refused> {
+        let said = read(&body)?;
+        let dedupe = match key {
+            Some(key) => format!("key:{key}"),
+            None => format!("once:{}", uuid_from(now, (self.random)()).simple()),
+        };
+        let event = self.event(said, SOURCE, dedupe, body.clone(), now, trace);
+        let receipt = self.keep(event).await?;
+        if receipt.duplicate
+            && let Some(first) = self.ledger.event(receipt.event).await?
+            && first.body != body
+        {
+            return Err(Refused::KeyReused);
+        }
+        Ok(receipt)
+    }
+
+    fn event(
+        &self,
+        (event_type, record): (EventType, Option<String>),
+        source: &str,
+        dedupe: String,
+        body: Bytes,
+        now: Timestamp,
+        trace: &str,
+    ) -> NewEvent {
+        let to = |endpoint: &Arc<Endpoint>| NewDelivery {
+            id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
+            endpoint: endpoint.name.clone(),
+            line: endpoint.line(&event_type, source, record.as_deref()),
+        };
+        NewEvent {
             id: EventId::from_uuid(uuid_from(now, (self.random)())),
             event_type: event_type.name().to_owned(),
-            source: partner.name.clone(),
-            dedupe: message.id,
-            body: message.body.into_inner(),
+            source: source.to_owned(),
+            dedupe,
+            body,
             received_at: now,
             trace: trace.to_owned(),
-            deliveries: endpoints
-                .iter()
-                .map(|endpoint| NewDelivery {
-                    id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
-                    endpoint: endpoint.name.clone(),
-                    line: endpoint.line(&event_type, &partner.name, record.as_deref()),
-                })
-                .collect(),
-        };
-        self.keep(event).await
+            deliveries: self.settings.subscribers(&event_type, source).map(to).collect(),
+        }
     }
 
     async fn keep(&self, event: NewEvent) -> Result<Receipt, Refused> {
@@ -209,12 +252,13 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
 }
 
 /// The type of an event, and the id of the record that it is about, if it says one.
-fn read(body: &Verified<Bytes>) -> Result<(EventType, Option<String>), Refused> {
+/// Only of bytes that are verified, or from somebody who showed a key.
+fn read(body: &Bytes) -> Result<(EventType, Option<String>), Refused> {
     // An array of three would otherwise be read as the three fields.
-    if body.get().trim_ascii_start().first() == Some(&b'[') {
+    if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(Refused::Shape("it is an array".into()));
     }
-    let envelope: Envelope = serde_json::from_slice(body.get()).map_err(|error| match error.classify() {
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Refused::Shape(error.to_string()),
         _ => Refused::NotJson(error.to_string()),
     })?;

@@ -205,7 +205,9 @@ impl From<Refused> for Problem {
                 ErrorStatus::BAD_REQUEST
             }
             Refused::Unverified(_) => ErrorStatus::UNAUTHORIZED,
-            Refused::Shape(_) | Refused::UnknownType(_) | Refused::Reserved(_) => ErrorStatus::UNPROCESSABLE,
+            Refused::Shape(_) | Refused::UnknownType(_) | Refused::Reserved(_) | Refused::KeyReused => {
+                ErrorStatus::UNPROCESSABLE
+            }
             Refused::Busy => {
                 return Problem::busy("too many events wait to be written; send it again shortly");
             }

@@ -40,6 +40,8 @@ pub fn router(hub: Hub) -> Router {
         .route("/v1/endpoints/{name}", get(v1::endpoints::show))
         .route("/v1/endpoints/{name}/pause", post(v1::endpoints::pause))
         .route("/v1/endpoints/{name}/resume", post(v1::endpoints::resume))
+        .route("/v1/events", post(v1::events::publish))
+        .route("/v1/events/{id}", get(v1::events::show))
         .route("/v1/replays", get(v1::replays::list).post(v1::replays::begin))
         .route("/v1/replays/{id}", get(v1::replays::show))
         .route("/v1/replays/{id}/cancel", post(v1::replays::cancel))

@@ -3,6 +3,7 @@
 mod api;
 mod bounds;
 mod conflicts;
+mod events;
 mod hooks;
 mod journeys;
 mod redirect;

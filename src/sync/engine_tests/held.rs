@@ -272,6 +272,10 @@ pass_on! { Replays {
     replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>;
 } }
 
+pass_on! { Retention {
+    forget_events(lease: &Lease, old: &OldEvents, after: EventPlace, limit: usize) -> Forgotten;
+} }
+
 pass_on! { Upkeep {
     owed() -> Owed;
     note_run(run: &Run) -> ();

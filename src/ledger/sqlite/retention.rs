@@ -1,0 +1,113 @@
+//! Forgetting.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::rows::all;
+use super::{SqliteLedger, leases};
+use crate::stored::{limit, micros};
+use crate::{EventPlace, Forgotten, Lease, LedgerError, OldEvents, Retention};
+
+/// Events with the worst state among their deliveries: 0 all arrived or there are none, 1 one is dead, 2 one is on its way.
+const NEXT: &str = "\
+SELECT e.seq, e.received_at, ifnull((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
+                                     FROM deliveries d WHERE d.seq = e.seq), 0)
+FROM events e WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+
+#[async_trait]
+impl Retention for SqliteLedger {
+    async fn forget_events(
+        &self,
+        lease: &Lease,
+        old: &OldEvents,
+        after: EventPlace,
+        at_most: usize,
+    ) -> Result<Forgotten, LedgerError> {
+        let bounds = *old;
+        // Looked for beside the writer, which has other things to do.
+        let looked = self
+            .read(move |connection| look(connection, &bounds, after, at_most))
+            .await?;
+        if looked.old.is_empty() {
+            return Ok(Forgotten {
+                removed: 0,
+                next: looked.next,
+            });
+        }
+        let lease = lease.clone();
+        self.write(3 * looked.old.len(), move |connection| {
+            leases::fence(connection, Some(&lease))?;
+            Ok(Forgotten {
+                removed: remove(connection, &looked.old)?,
+                next: looked.next,
+            })
+        })
+        .await
+    }
+}
+
+struct Looked {
+    old: Vec<i64>,
+    next: Option<EventPlace>,
+}
+
+fn look(
+    connection: &Connection,
+    old: &OldEvents,
+    after: EventPlace,
+    at_most: usize,
+) -> Result<Looked, LedgerError> {
+    let rows = all(connection, NEXT, params![after.0, limit(at_most)], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
+    })?;
+    let before = |at: i64, bound: Option<Timestamp>| bound.is_some_and(|bound| at < micros(bound));
+    let mut looked = Looked {
+        old: Vec::new(),
+        next: rows
+            .last()
+            .filter(|_| rows.len() >= at_most)
+            .map(|(seq, _, _)| EventPlace(*seq)),
+    };
+    for (seq, received_at, worst) in rows {
+        if !before(received_at, old.newest()) {
+            looked.next = None;
+            break;
+        }
+        let bound = match worst {
+            0 => old.arrived_before,
+            1 => old.dead_before,
+            _ => None,
+        };
+        if before(received_at, bound) {
+            looked.old.push(seq);
+        }
+    }
+    Ok(looked)
+}
+
+/// Removes events, but for those of which something became due since they were looked at.
+fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
+    let mut busy = connection.prepare_cached(
+        "SELECT 1 FROM deliveries WHERE seq = ?1 AND state NOT IN ('delivered', 'dead') LIMIT 1",
+    )?;
+    let mut attempts = connection.prepare_cached(
+        "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE seq = ?1)",
+    )?;
+    let mut deliveries = connection.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?;
+    let mut events = connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?;
+    let mut removed = 0;
+    for seq in old {
+        if busy.exists([seq])? {
+            continue;
+        }
+        attempts.execute([seq])?;
+        deliveries.execute([seq])?;
+        removed += events.execute([seq])? as u64;
+    }
+    Ok(removed)
+}
