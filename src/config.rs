@@ -21,7 +21,7 @@ use diagnostic::{Fields, Node, Report, Source};
 use crate::seal::{MAKE_KEY, SealKey};
 
 pub use limits::Limits;
-pub use partners::{EndpointConfig, PartnerConfig};
+pub use partners::{EndpointAuth, EndpointConfig, PartnerConfig};
 pub use secret::{MissingSecret, SecretRef};
 pub use syncs::{ConnectionConfig, RecordRules, SyncConfig};
 

@@ -21,7 +21,9 @@ use sync::{Engine, Plan, Rules, Sync};
 
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
-use crate::config::{Config, ConnectionConfig, EndpointConfig, Limits, MissingSecret, SecretRef};
+use crate::config::{
+    Config, ConnectionConfig, EndpointAuth, EndpointConfig, Limits, MissingSecret, SecretRef,
+};
 use crate::listen::listeners;
 use crate::look::Looker;
 use crate::seal::{SealKey, SealedTokens};
@@ -459,7 +461,7 @@ fn relay_settings(
         let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
         partners.push(Partner::new(name, &secrets).map_err(named)?);
         for endpoint in &partner.endpoints {
-            let settings = endpoint_settings(name, endpoint, look_up(&endpoint.secret)?)?;
+            let settings = endpoint_settings(name, endpoint, look_up)?;
             let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));
             endpoints.push(Endpoint::new(&settings, guard).map_err(named)?);
         }
@@ -478,7 +480,7 @@ fn nobodys_secret() -> String {
 fn endpoint_settings(
     partner: &str,
     endpoint: &EndpointConfig,
-    secret: String,
+    look_up: &dyn Fn(&SecretRef) -> Result<String, MissingSecret>,
 ) -> Result<EndpointSettings, StartError> {
     let patterns = |paths: &[String]| {
         let parsed = paths
@@ -491,12 +493,27 @@ fn endpoint_settings(
         None if endpoint.share_deny.is_empty() => Share::All,
         None => Share::Except(patterns(&endpoint.share_deny)?),
     };
+    let secrets = endpoint.secrets.iter().map(look_up).collect::<Result<_, _>>()?;
+    let mut headers = Vec::new();
+    for (name, value) in &endpoint.headers {
+        headers.push((name.clone(), look_up(value)?));
+    }
+    let authorization = match &endpoint.auth {
+        None => None,
+        Some(EndpointAuth::Bearer(token)) => Some(format!("Bearer {}", look_up(token)?)),
+        Some(EndpointAuth::Basic(user, password)) => {
+            let pair = format!("{user}:{}", look_up(password)?);
+            Some(format!("Basic {}", base64(pair.as_bytes())))
+        }
+    };
+    headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
     let mut settings = EndpointSettings {
         name: endpoint.name.clone(),
         partner: partner.to_owned(),
         url: endpoint.url.clone(),
         subscriptions: endpoint.events.clone(),
-        secrets: vec![secret],
+        secrets,
+        headers,
         policy: SharingPolicy::of_all_events(share, Vec::new()),
         in_flight_max: endpoint.in_flight_max,
         rate_per_s: endpoint.rate_per_s,

@@ -28,12 +28,14 @@ mod runs;
 mod sandbox;
 mod schema;
 mod serve;
+mod sign;
 mod sign_in;
 mod status;
 mod stop;
 mod sync;
 mod test;
 mod trial;
+mod trigger;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -164,6 +166,12 @@ enum Command {
     /// Where webhooks go: how it stands, pause and resume.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// Send a test event to an endpoint, or to all that subscribe to it, by the ordinary path.
+    Trigger(trigger::TriggerArgs),
+    /// The headers that a webhook needs to be believed.
+    Sign(sign::SignArgs),
+    /// Whether a webhook is believed, and if not, why.
+    Verify(sign::VerifyArgs),
     /// What the hub is doing: work owed, runs, rows.
     Status,
     /// What the exit codes mean.
@@ -240,6 +248,9 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Endpoint(command) => endpoint::run(&command, common, out).await,
+        Command::Trigger(args) => Box::pin(trigger::run(&args, common, out)).await,
+        Command::Sign(args) => sign::sign(&args, common, out),
+        Command::Verify(args) => sign::verify(&args, common, out),
         Command::Status => status::run(common, out).await,
         Command::ExitCodes => exit_codes(out),
     }

@@ -18,6 +18,15 @@ pub struct PartnerConfig {
     pub endpoints: Vec<EndpointConfig>,
 }
 
+/// How we show an endpoint who we are, beside our signature.
+#[derive(Clone, Debug)]
+pub enum EndpointAuth {
+    /// A token, as a bearer.
+    Bearer(SecretRef),
+    /// A user and a password.
+    Basic(String, SecretRef),
+}
+
 /// A subscriber's URL.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -25,8 +34,12 @@ pub struct EndpointConfig {
     pub name: String,
     /// Where it is.
     pub url: String,
-    /// What we sign with.
-    pub secret: SecretRef,
+    /// What we sign with; several while one is being rotated, and each message carries a signature of every one.
+    pub secrets: Vec<SecretRef>,
+    /// What is sent with each delivery beside our own headers.
+    pub headers: Vec<(String, SecretRef)>,
+    /// Who we are to it, in its `Authorization` header.
+    pub auth: Option<EndpointAuth>,
     /// Types of events, `deal.*`.
     pub events: Vec<String>,
     /// Paths in `data` that may be shared; all when nothing is said.
@@ -109,9 +122,21 @@ fn endpoint(
         names.push(name.to_owned());
     }
     let url = fields.text("url", report);
-    let secret = fields
-        .required("secret", report)
-        .and_then(|node| secret::read("secret", node, source, report));
+    let secrets = match fields.required("secret", report) {
+        Some(node) => match &node.value {
+            diagnostic::Value::List(nodes) => nodes
+                .iter()
+                .filter_map(|node| secret::read("secret", node, source, report))
+                .collect(),
+            _ => secret::read("secret", node, source, report).into_iter().collect(),
+        },
+        None => Vec::new(),
+    };
+    let headers = fields.map("headers", report).iter();
+    let headers = headers
+        .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
+        .collect();
+    let auth = auth(&mut fields, report);
     let events = events(&mut fields, report);
     let (share_allow, share_deny) = share(&mut fields, report);
     let in_flight_max = fields
@@ -129,7 +154,9 @@ fn endpoint(
     Some(EndpointConfig {
         name: name?.to_owned(),
         url: url?.to_owned(),
-        secret: secret?,
+        secrets,
+        headers,
+        auth,
         events,
         share_allow,
         share_deny,
@@ -140,6 +167,30 @@ fn endpoint(
         timeout_ms: timeout_ms.unsigned_abs(),
         retry_ms,
     })
+}
+
+fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
+    let node = fields.optional("auth")?;
+    let source = fields.source();
+    let mut inner = Fields::open(node, "`auth` of an endpoint", source, report)?;
+    let bearer = secret::optional(&mut inner, "bearer", report);
+    let user = inner.optional_text("user", report).map(str::to_owned);
+    let password = secret::optional(&mut inner, "password", report);
+    inner.finish(report);
+    match (bearer, user, password) {
+        (Some(token), None, None) => Some(EndpointAuth::Bearer(token)),
+        (None, Some(user), Some(password)) => Some(EndpointAuth::Basic(user, password)),
+        _ => {
+            report.error(
+                "IC0131",
+                source,
+                node.place,
+                "`auth` names neither a bearer nor a user with a password",
+                "write `auth: { bearer: ${env:TOKEN} }` or `auth: { user: name, password: ${env:PASSWORD} }`",
+            );
+            None
+        }
+    }
 }
 
 fn events(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {

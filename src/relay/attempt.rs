@@ -39,6 +39,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     };
     let id = due.event.to_string();
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
+    headers.extend(endpoint.headers.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         USER_AGENT,

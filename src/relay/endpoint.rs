@@ -1,6 +1,7 @@
 //! [`Endpoint`]: where deliveries go, made from [`EndpointSettings`].
 
 use model::EventType;
+use outbound::header::HeaderMap;
 use outbound::{Guard, Target};
 use policy::SharingPolicy;
 
@@ -56,6 +57,8 @@ pub struct EndpointSettings {
     pub breaker: BreakerSettings,
     /// From the first packet to the last byte of the answer, in milliseconds.
     pub deadline_ms: u64,
+    /// What is sent with each delivery beside our own headers: names and values. Values are taken for secrets.
+    pub headers: Vec<(String, String)>,
 }
 
 impl Default for EndpointSettings {
@@ -73,6 +76,7 @@ impl Default for EndpointSettings {
             order: Order::None,
             breaker: BreakerSettings::default(),
             deadline_ms: 15_000,
+            headers: Vec::new(),
         }
     }
 }
@@ -92,6 +96,8 @@ pub struct Endpoint {
     pub(crate) order: Order,
     pub(crate) breaker: BreakerSettings,
     pub(crate) deadline_ms: u64,
+    /// Ours are put over them.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Endpoint {
@@ -114,6 +120,7 @@ impl Endpoint {
         findings.range("rest_ms", breaker.rest_ms, 1..=REST_MS_MAX);
         findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
         let secrets = findings.secrets(&settings.secrets);
+        let headers = findings.headers(&settings.headers);
         let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
         let schedule = Schedule::new(settings.retry_ms.clone()).map_err(|bad| findings.add("retry_ms", bad));
         match (target, schedule) {
@@ -130,6 +137,7 @@ impl Endpoint {
                 order: settings.order,
                 breaker,
                 deadline_ms: settings.deadline_ms,
+                headers,
             }),
             _ => Err(findings.0),
         }

@@ -4,12 +4,26 @@ use std::fmt;
 
 use model::{EVENT_TYPES, EventType};
 
+use outbound::header::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::Secret;
 
 /// Characters that the name of a partner or an endpoint may have.
 pub const NAME_CHARS_MAX: usize = 64;
 /// Secrets at the same moment: the present one, and those that are being rotated out or in.
 pub const SECRETS_MAX: usize = 4;
+/// Headers of its own that an endpoint may get.
+pub const HEADERS_MAX: usize = 20;
+/// What a delivery's headers are that nobody else sets, beside those that begin with `webhook-`.
+const OUR_HEADERS: [&str; 7] = [
+    "host",
+    "content-type",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "user-agent",
+    "expect",
+];
 /// Patterns that an endpoint may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
 
@@ -81,6 +95,37 @@ impl Findings {
             match text.parse() {
                 Ok(secret) => read.push(secret),
                 Err(bad) => self.add_at("secrets", index, bad),
+            }
+        }
+        read
+    }
+
+    /// Headers that are sent beside ours. Their values are not repeated, for most are secrets.
+    pub(crate) fn headers(&mut self, headers: &[(String, String)]) -> HeaderMap {
+        let mut read = HeaderMap::new();
+        if headers.len() > HEADERS_MAX {
+            self.add(
+                "headers",
+                format_args!("{} are more than {HEADERS_MAX}", headers.len()),
+            );
+        }
+        for (name, value) in headers {
+            let reserved = OUR_HEADERS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+                || name.to_ascii_lowercase().starts_with("webhook-");
+            let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+            match (parsed, HeaderValue::from_str(value)) {
+                _ if reserved => self.add("headers", format_args!("`{name}` is set by the hub itself")),
+                (None, _) => self.add("headers", format_args!("`{name}` cannot be the name of a header")),
+                (_, Err(_)) => {
+                    self.add(
+                        "headers",
+                        format_args!("the value of `{name}` has characters that a header cannot"),
+                    );
+                }
+                (Some(name), Ok(mut value)) => {
+                    value.set_sensitive(true);
+                    read.append(name, value);
+                }
             }
         }
         read

@@ -150,11 +150,12 @@ impl Intake {
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
         let said = read(message.body.get())?;
         let body = message.body.into_inner();
-        self.keep(self.event(said, &partner.name, message.id, body, now, trace))
+        self.keep(self.event(said, (&partner.name, message.id), body, now, trace, None))
             .await
     }
 
-    /// Takes an event from somebody who may speak for the hub itself, as its own.
+    /// Takes an event from somebody who may speak for the hub itself, as its own: for all that subscribe to it, or for the
+    /// endpoint `only`, whatever it subscribes to.
     ///
     /// With a `key`, the same event under the same key is the first one, as long as that is kept: at least
     /// [`crate::RETENTION_MS_MIN`]. Another event under it is refused. Who comes while the first is being written waits
@@ -162,6 +163,7 @@ impl Intake {
     pub async fn publish(
         &self,
         key: Option<&str>,
+        only: Option<&str>,
         body: Bytes,
         now: Timestamp,
         trace: &str,
@@ -171,7 +173,7 @@ impl Intake {
             Some(key) => format!("key:{key}"),
             None => format!("once:{}", uuid_from(now, (self.random)()).simple()),
         };
-        let event = self.event(said, SOURCE, dedupe, body.clone(), now, trace);
+        let event = self.event(said, (SOURCE, dedupe), body.clone(), now, trace, only);
         let receipt = self.keep(event).await?;
         if receipt.duplicate
             && let Some(first) = self.ledger.event(receipt.event).await?
@@ -185,16 +187,20 @@ impl Intake {
     fn event(
         &self,
         (event_type, record): (EventType, Option<String>),
-        source: &str,
-        dedupe: String,
+        (source, dedupe): (&str, String),
         body: Bytes,
         now: Timestamp,
         trace: &str,
+        only: Option<&str>,
     ) -> NewEvent {
         let to = |endpoint: &Arc<Endpoint>| NewDelivery {
             id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
             endpoint: endpoint.name.clone(),
             line: endpoint.line(&event_type, source, record.as_deref()),
+        };
+        let deliveries = match only {
+            Some(name) => self.settings.endpoint(name).map(to).into_iter().collect(),
+            None => self.settings.subscribers(&event_type, source).map(to).collect(),
         };
         NewEvent {
             id: EventId::from_uuid(uuid_from(now, (self.random)())),
@@ -204,7 +210,7 @@ impl Intake {
             body,
             received_at: now,
             trace: trace.to_owned(),
-            deliveries: self.settings.subscribers(&event_type, source).map(to).collect(),
+            deliveries,
         }
     }
 

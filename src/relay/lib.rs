@@ -39,7 +39,7 @@ pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
 pub use dispatch::{Dispatch, Later};
 pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX};
-pub use finding::{BadSetting, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
+pub use finding::{BadSetting, HEADERS_MAX, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
 pub use forget::{FORGET_BITE, Forgetter, RETENTION_MS_MIN, RetentionSettings};
 pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;

@@ -250,6 +250,11 @@ mod tests {
             in_flight_max: 0,
             deadline_ms: 1,
             rate_per_s: Some(0),
+            headers: vec![
+                ("Webhook-Id".into(), "x".into()),
+                ("x y".into(), "x".into()),
+                ("x".into(), "hunter2\n".into()),
+            ],
             policy: SharingPolicy::everything(),
             ..EndpointSettings::default()
         };
@@ -261,6 +266,9 @@ mod tests {
         `rate_per_s`: 0 is not between 1 and 1000
         `deadline_ms`: 1 is not between 100 and 60000
         `secrets[0]`: a webhook secret begins with `whsec_`, this one does not
+        `headers`: `Webhook-Id` is set by the hub itself
+        `headers`: `x y` cannot be the name of a header
+        `headers`: the value of `x` has characters that a header cannot
         `url`: `127.0.0.1` leads to 127.0.0.1, which is not a public address; allow it by name or block if that is meant
         `retry_ms`: a schedule may have 50 waits, this one has 60
         ");

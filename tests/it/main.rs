@@ -24,6 +24,7 @@ mod partners;
 mod plan;
 mod scaffold;
 mod schema;
+mod signing;
 mod soak;
 mod standing;
 mod stopping;

@@ -4,9 +4,10 @@ use std::future::pending;
 use std::sync::Arc;
 
 use super::stage::{Answer, Sink, Stage, endpoint, limits};
-use crate::{Forgetter, RetentionSettings};
+use crate::{FORGET_BITE, Forgetter, RetentionSettings};
 
 const DAY_S: i64 = 86_400;
+const OWED: usize = FORGET_BITE + 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_events_go_in_bites_and_what_is_owed_stays() {
@@ -16,7 +17,8 @@ async fn old_events_go_in_bites_and_what_is_owed_stays() {
     let mut endpoints = [endpoint("b", "borealis", &sink), endpoint("gone", "ceres", &gone)];
     endpoints[1].in_flight_max = 1;
     let stage = Arc::new(Stage::open(folder.path(), &endpoints, limits()).await);
-    for n in 0..3 {
+    // More than a bite looks at: it must go past what stays.
+    for n in 0..OWED {
         stage.post(&format!("owed{n}"), "deal.won").await.unwrap();
     }
     assert_eq!(stage.deliver("gone").await, None);
@@ -48,7 +50,7 @@ async fn old_events_go_in_bites_and_what_is_owed_stays() {
     assert_eq!(forgetter.pass(pending()).await.unwrap(), 700 + 1);
     traffic.await.unwrap();
     stage.deliver("b").await;
-    assert_eq!(stage.deliveries("b").await.len(), 3 + 50);
+    assert_eq!(stage.deliveries("b").await.len(), OWED + 50);
     assert!(
         !stage.post("m0", "deal.won").await.unwrap().duplicate,
         "it is forgotten"

@@ -273,3 +273,34 @@ async fn an_event_of_a_type_that_is_no_longer_known_is_dead_with_its_reason() {
             .contains("deal.abolished")
     );
 }
+
+#[tokio::test]
+async fn an_endpoint_gets_the_headers_that_it_wants_beside_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.headers = vec![
+        ("Authorization".into(), "Bearer t-1".into()),
+        ("X-Api-Key".into(), "k-1".into()),
+    ];
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    assert_eq!(stage.deliver("b").await, None);
+    let received = &sink.received()[0];
+    assert_eq!(
+        (received.header("authorization"), received.header("x-api-key")),
+        ("Bearer t-1", "k-1")
+    );
+    assert_eq!(received.header("content-type"), "application/json");
+    assert!(verifies(
+        &received.headers,
+        &received.body,
+        SECRET,
+        stage.clock.now()
+    ));
+    let shown = format!("{:?}", stage.settings);
+    assert!(
+        !shown.contains("t-1") && !shown.contains("k-1"),
+        "they are secrets"
+    );
+}

@@ -54,7 +54,10 @@ pub(crate) async fn publish(
     let key = read_key(&parts.headers)?;
     let content = body::read(content, &parts.headers, &hub.settings).await;
     let content = content.map_err(|unread| unread.problem)?;
-    let receipt = hub.intake.publish(key, content, (hub.clock)(), &trace).await?;
+    let receipt = hub
+        .intake
+        .publish(key, None, content, (hub.clock)(), &trace)
+        .await?;
     let event = receipt.event.to_string();
     let line = Line {
         subject: relay::SOURCE.to_owned(),

@@ -1,0 +1,134 @@
+//! Signing, verifying and test events, as developers use them; secrets that are rotated.
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Folder, Hub, Sandbox, base64, eventually, expect, interconnect, json_of, said};
+use crate::partners::{config, received};
+
+#[test]
+fn what_is_signed_is_verified_and_what_is_wrong_is_told_apart() {
+    let folder = Folder::new();
+    let body = folder.write("body.json", "{\"type\":\"deal.won\"}\n");
+    let other = folder.write("other.json", "{\"type\":\"deal.won\"}");
+    let (body, other) = (body.to_str().expect("text"), other.to_str().expect("text"));
+    let secret = |key: &[u8]| vec![("SECRET", format!("whsec_{}", base64(key)))];
+    let (right, wrong) = (secret(&[7; 32]), secret(&[8; 32]));
+    let signed = json_of(&interconnect(
+        &["sign", body, "--secret-env", "SECRET", "--id", "msg_1", "--json"],
+        &right,
+    ));
+    let header = |name: &str| format!("{name}: {}", signed[name].as_str().expect("a header"));
+    let all = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
+    let verify = |file: &str, headers: &[String], secret: &[(&str, String)]| {
+        let mut arguments = vec!["verify", file, "--secret-env", "SECRET", "--json"];
+        headers.iter().for_each(|header| arguments.extend(["-H", header]));
+        let output = interconnect(&arguments, secret);
+        let (code, out, _) = said(&output);
+        let told: Json = serde_json::from_str(&out).unwrap_or(Json::Null);
+        (
+            code,
+            told["code"].as_str().unwrap_or("").to_owned(),
+            told["id"].clone(),
+        )
+    };
+    assert_eq!(
+        verify(body, &all, &right),
+        (Some(0), String::new(), json!("msg_1"))
+    );
+    assert_eq!(
+        verify(other, &all, &right).1,
+        "signature_wrong",
+        "a line feed is part of the body"
+    );
+    assert_eq!(verify(body, &all, &wrong).1, "signature_wrong");
+    assert_eq!(verify(body, &all[..2], &right).1, "signature_missing");
+    let old = json_of(&interconnect(
+        &[
+            "sign",
+            body,
+            "--secret-env",
+            "SECRET",
+            "--id",
+            "msg_1",
+            "--at",
+            "1700000000",
+            "--json",
+        ],
+        &right,
+    ));
+    let old = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        .map(|name| format!("{name}: {}", old[name].as_str().expect("a header")));
+    let told = verify(body, &old, &right);
+    assert_eq!((told.0, told.1.as_str()), (Some(1), "stale"));
+    let (code, _, told) = said(&interconnect(&["sign", body, "--secret-env", "NOWHERE"], &[]));
+    assert_eq!((code, told.contains("NOWHERE")), (Some(2), true), "{told}");
+}
+
+#[test]
+fn a_test_event_reaches_one_endpoint_signed_with_every_secret_of_it() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, mut secrets) = config(&folder, &sandbox, "");
+    // The new secret comes first; the partner still knows the old one alone.
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let rotated = text.replacen(
+        "name: northwind-all, url",
+        "name: northwind-all, auth: { user: hub, password: \"${env:NEW_SECRET}\" }, url",
+        1,
+    );
+    let rotated = rotated.replacen(
+        "secret: \"${env:NORTHWIND_SECRET}\", events: ['deal.*', custom.ping]",
+        "secret: [\"${env:NEW_SECRET}\", \"${env:NORTHWIND_SECRET}\"], events: ['deal.*', custom.ping]",
+        1,
+    );
+    assert!(rotated.contains("[\"${env:NEW_SECRET}\""), "{rotated}");
+    std::fs::write(&config, rotated).expect("the configuration is written");
+    secrets.push(("NEW_SECRET", format!("whsec_{}", base64(&[9; 32]))));
+    let path = config.to_str().expect("a path of text");
+    let _hub = Hub::start(&config, &secrets);
+    let trigger = |arguments: &[&str]| {
+        let all = [&["--config", path, "trigger"], arguments].concat();
+        interconnect(&all, &secrets)
+    };
+    // It is not subscribed to leads, and gets this one all the same.
+    let sent = json_of(&trigger(&[
+        "lead.created",
+        "--endpoint",
+        "northwind-all",
+        "--set",
+        "name=Solar",
+        "--json",
+    ]));
+    assert_eq!(sent["endpoints"], json!(["northwind-all"]));
+    let all = eventually("the test event", || {
+        let all = received(&sandbox, "northwind");
+        expect(all.len() == 1, all.len()).map(|()| all)
+    });
+    let event: Json = serde_json::from_str(all[0]["body"].as_str().expect("a body")).expect("JSON");
+    assert_eq!(
+        event["data"],
+        json!({"id": "test", "test": true, "name": "Solar"})
+    );
+    assert_eq!(all[0]["id"], sent["id"]);
+    let sent = json_of(&trigger(&["deal.won", "--all", "--json"]));
+    let names: Vec<&str> = sent["endpoints"]
+        .as_array()
+        .expect("names")
+        .iter()
+        .filter_map(Json::as_str)
+        .collect();
+    assert_eq!(names, ["acme-self", "globex-won", "northwind-all"]);
+    for (wrong, hint) in [
+        (
+            ["deal.won", "--endpoint", "nobody"],
+            "there is no endpoint `nobody`",
+        ),
+        (
+            ["deal.stolen", "--endpoint", "globex-won"],
+            "is not an event type",
+        ),
+    ] {
+        let (code, _, told) = said(&trigger(&wrong));
+        assert_eq!((code, told.contains(hint)), (Some(2), true), "{told}");
+    }
+}
