@@ -10,6 +10,7 @@ mod census;
 mod check;
 mod clients;
 mod conflicts;
+mod deletes;
 mod demo;
 mod drift;
 mod economy;
