@@ -102,7 +102,7 @@ impl Run {
         let lives = 0..NODES as u64;
         let nodes = lives.map(|life| Node {
             life,
-            engine: engine(&network, &ledger, flaw, life),
+            engine: engine(&network, &ledger, (flaw, seed), life),
         });
         Run {
             seed,
@@ -115,7 +115,7 @@ impl Run {
             flaw,
             jobs: BTreeMap::new(),
             hints: Vec::new(),
-            truth: Truth::default(),
+            truth: Truth::new(spreads(seed)),
             story: Vec::new(),
             partners: 0,
             values: 0,
@@ -317,7 +317,8 @@ impl Run {
         let values = json!({"domain": domain, "name": name});
         let now = self.network.now_ms();
         let id = self.systems[at].make(values, now, &mut self.chance);
-        self.truth.edited((NAMES[at], &id), domain, "name", name.clone());
+        self.truth
+            .edited((NAMES[at], &id), domain, ("name", name.clone()), now);
         self.tell(&format!("{id} is made: {domain}, {name}"));
         self.hints.push((NAMES[at], id, "create"));
     }
@@ -363,7 +364,9 @@ impl Run {
                         let value =
                             |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
                         if value(new) != value(old) {
-                            self.truth.edited((name, theirs), &domain, field, value(new));
+                            let now = self.network.now_ms();
+                            self.truth
+                                .edited((name, theirs), &domain, (field, value(new)), now);
                         }
                     }
                 }
@@ -400,8 +403,9 @@ impl Run {
             true => Json::Null,
             false => self.value(),
         };
-        self.truth.edited((NAMES[at], &id), &domain, field, value.clone());
         let now = self.network.now_ms();
+        self.truth
+            .edited((NAMES[at], &id), &domain, (field, value.clone()), now);
         self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
         self.tell(&format!("{id} ({domain}) {field} is set to {value}"));
         self.hints.push((NAMES[at], id, "update"));
@@ -415,8 +419,8 @@ impl Run {
         if !self.truth.is_agreed(&domain) || self.systems[at].living()[&domain].len() > 1 {
             return;
         }
-        self.truth.deleted(NAMES[at], &domain);
         let now = self.network.now_ms();
+        self.truth.deleted(NAMES[at], &domain, now);
         self.systems[at].delete(&id, now, &mut self.chance);
         self.tell(&format!("{id} ({domain}) is deleted"));
         self.hints.push((NAMES[at], id, "delete"));
@@ -465,7 +469,7 @@ impl Run {
         self.lives += 1;
         self.nodes[number] = Node {
             life,
-            engine: engine(&self.network, &self.ledger, self.flaw, life),
+            engine: engine(&self.network, &self.ledger, (self.flaw, self.seed), life),
         };
         // The leases of the dead run out.
         self.network.pass(61_000);
@@ -540,7 +544,12 @@ impl Run {
     }
 }
 
-fn engine(network: &Arc<Network>, ledger: &Arc<Held>, flaw: Flaw, life: u64) -> Arc<Engine> {
+/// Whether a partner that is deleted at one system is to be deleted at all, in the run of a seed.
+fn spreads(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
+fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64), life: u64) -> Arc<Engine> {
     let passes = match flaw {
         Flaw::OnePass => Passes::OnlyFast,
         _ => Passes::Both,
@@ -570,7 +579,10 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, flaw: Flaw, life: u64) -> 
             pull: true,
             push: true,
             create: true,
-            deletes: crate::Deletes::default(),
+            deletes: crate::Deletes {
+                propagate: spreads(seed),
+                follow: spreads(seed),
+            },
             stop: crate::StopLimits::default(),
         });
         let config = json!({"host": name}).as_object().unwrap().clone();

@@ -56,6 +56,7 @@ objects:
       strategy: upsert
       upsert: { request: { method: POST, path: /upsert, body: { jq: "[$batch[] | {key, values}]" } }, results: &results "to_entries[] | .key as $i | .value | {index: $i, ok, id, created, code, message, version: .edition, modified: .changed}" }
       update: { request: { method: POST, path: /update, body: { jq: "[$batch[] | {id, version, values}]" } }, results: *results }
+      delete: { request: { method: POST, path: /delete, body: { jq: "[$batch[] | {id, version}]" } }, results: *results }
 "#;
 
 /// The fields that people edit, as the systems name them.
@@ -237,13 +238,15 @@ impl System {
                 let rows: Vec<Json> = rows.filter(|row| row["deleted"] == false).collect();
                 said(200, &json!({"rows": rows}))
             }
-            "/upsert" | "/update" => {
+            "/upsert" | "/update" | "/delete" => {
+                let remove = path == "/delete";
                 let batch: Vec<Json> = serde_json::from_slice(&request.body).unwrap();
                 let locked = (faulty && chance.percent(15)).then(|| chance.below(batch.len()));
                 let mut results = Vec::new();
                 for (index, one) in batch.iter().enumerate() {
                     results.push(match locked == Some(index) {
                         true => json!({"ok": false, "code": "LOCKED", "message": "somebody else is at it"}),
+                        false if remove => self.remove(one, now_ms, chance),
                         false => self.write(one, now_ms, chance),
                     });
                 }
@@ -276,6 +279,26 @@ impl System {
             .iter()
             .filter(|(id, row)| (from..to).contains(&row.changed_ms) && id.as_str() > last);
         found.take(limit).map(|(id, row)| shown(id, row)).collect()
+    }
+
+    /// What the hub deletes.
+    fn remove(&mut self, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
+        let id = one["id"].as_str().unwrap();
+        match self.rows.get(id).filter(|row| !row.deleted) {
+            None => json!({"ok": false, "code": "GONE", "message": "it was deleted"}),
+            Some(row)
+                if one["version"]
+                    .as_str()
+                    .is_some_and(|seen| seen != row.edition.to_string()) =>
+            {
+                json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"})
+            }
+            Some(_) => {
+                self.delete(id, now_ms, chance);
+                self.written += 1;
+                json!({"ok": true, "id": id})
+            }
+        }
     }
 
     fn write(&mut self, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {

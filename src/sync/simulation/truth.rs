@@ -11,28 +11,47 @@ use super::system::{EDITED, System};
 struct Deeds {
     /// By field, the values that people gave it in each row of each system, the last one last.
     edits: BTreeMap<&'static str, BTreeMap<(&'static str, String), Vec<Json>>>,
+    /// Where it was edited, and when it last got a value there that it had nowhere, in milliseconds: none is given twice, but
+    /// for a blank, which may be no change at all.
+    edited: BTreeMap<&'static str, Option<i64>>,
 }
+
+/// How far two moments are apart when nobody can doubt which was the later one: clocks are askew and cut off seconds.
+const LATER_MS: i64 = 10_000;
 
 /// What people did.
 #[derive(Default)]
 pub(crate) struct Truth {
     deeds: BTreeMap<String, Deeds>,
     /// Systems whose people deleted it.
-    deleted: BTreeMap<String, BTreeSet<&'static str>>,
+    deleted: BTreeMap<String, BTreeMap<&'static str, i64>>,
+    /// What was deleted somewhere and was there nevertheless when everything was last at rest.
+    outlived: BTreeSet<String>,
+    /// Whether a deletion at one system is one at all.
+    spreads: bool,
     /// What everybody agreed on when everything was last at rest, by domain and field.
     agreed: BTreeMap<(String, &'static str), Json>,
 }
 
 impl Truth {
+    pub(crate) fn new(spreads: bool) -> Truth {
+        Truth {
+            spreads,
+            ..Truth::default()
+        }
+    }
+
     /// A person of a system gave a field of a partner's row a value.
     pub(crate) fn edited(
         &mut self,
         (system, id): (&'static str, &str),
         domain: &str,
-        field: &'static str,
-        value: Json,
+        (field, value): (&'static str, Json),
+        now_ms: i64,
     ) {
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
+        let new_at = deeds.edited.entry(system).or_default();
+        *new_at = (!value.is_null()).then_some(now_ms).or(*new_at);
         deeds
             .edits
             .entry(field)
@@ -42,8 +61,40 @@ impl Truth {
             .push(value);
     }
 
-    pub(crate) fn deleted(&mut self, system: &'static str, domain: &str) {
-        self.deleted.entry(domain.to_owned()).or_default().insert(system);
+    pub(crate) fn deleted(&mut self, system: &'static str, domain: &str, now_ms: i64) {
+        let deleted = self.deleted.entry(domain.to_owned()).or_default();
+        deleted.insert(system, now_ms);
+    }
+
+    /// Whether a partner may be there, by how many rows each system has of it that wait for nobody; what is wrong.
+    fn judge_life(&self, domain: &str, rows: &BTreeMap<&'static str, Vec<String>>) -> Option<String> {
+        let deleted = self.deleted.get(domain);
+        let is_deleted = |system: &str| deleted.is_some_and(|deleted| deleted.contains_key(system));
+        let counts = |are: bool| {
+            let some = rows.iter().filter(move |(system, _)| is_deleted(system) == are);
+            some.map(|(_, rows)| rows.len()).collect::<BTreeSet<usize>>()
+        };
+        let (theirs, others) = (counts(true), counts(false));
+        let last = deleted.and_then(|deleted| deleted.values().max());
+        let right = match last.filter(|_| self.spreads) {
+            None => others.iter().all(|count| *count == 1) && theirs.iter().all(|count| *count == 0),
+            Some(last) => {
+                let edited = self.deeds.get(domain).map(|deeds| &deeds.edited);
+                let edited = edited
+                    .into_iter()
+                    .flatten()
+                    .filter(|(system, _)| !is_deleted(system));
+                let edited: Vec<Option<i64>> = edited.map(|(_, at)| *at).collect();
+                // It is nowhere, or with all those whose people did not delete it; those may have it again.
+                let nowhere = theirs.iter().chain(&others).all(|count| *count == 0);
+                let with_others =
+                    others.iter().all(|count| *count == 1) && theirs.iter().all(|count| *count <= 1);
+                let saved = edited.iter().flatten().any(|at| *at > last + LATER_MS);
+                let untouched = edited.is_empty() && !self.outlived.contains(domain);
+                (nowhere && !saved) || (with_others && !untouched)
+            }
+        };
+        (!right).then(|| format!("{domain}, deleted at {deleted:?}, is there: {rows:?}"))
     }
 
     /// Whether everybody knew a partner when everything was last at rest.
@@ -63,7 +114,7 @@ impl Truth {
         let mut wrong = Vec::new();
         let living: Vec<BTreeMap<String, Vec<String>>> = systems.iter().map(System::living).collect();
         for domain in self.domains() {
-            let deleted = self.deleted.get(&domain);
+            let mut life: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
             let mut held: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
             for (system, living) in systems.iter().zip(&living) {
                 let waits = |id: &&String| waiting.contains(&(system.name.to_owned(), (*id).clone()));
@@ -73,14 +124,7 @@ impl Truth {
                     .flatten()
                     .filter(|id| !waits(id))
                     .collect();
-                let wanted = usize::from(!deleted.is_some_and(|deleted| deleted.contains(system.name)));
-                if rows.len() != wanted {
-                    wrong.push(format!(
-                        "{}: {domain} is there {} times, not {wanted}: {rows:?}",
-                        system.name,
-                        rows.len()
-                    ));
-                }
+                life.insert(system.name, rows.iter().map(|id| (*id).clone()).collect());
                 for id in rows {
                     let values = &system.rows[id.as_str()].values;
                     for field in EDITED {
@@ -89,6 +133,12 @@ impl Truth {
                     }
                 }
             }
+            wrong.extend(self.judge_life(&domain, &life));
+            let outlives = self.deleted.contains_key(&domain) && life.values().any(|rows| !rows.is_empty());
+            match outlives {
+                true => self.outlived.insert(domain.clone()),
+                false => self.outlived.remove(&domain),
+            };
             for (field, values) in held {
                 wrong.extend(self.judge_field(&domain, field, &values, waiting));
             }
@@ -117,11 +167,11 @@ impl Truth {
         for ((system, id), values) in edits.into_iter().flatten() {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
-            match deleted.is_some_and(|deleted| deleted.contains(system)) {
+            match deleted.is_some_and(|deleted| deleted.contains_key(system)) {
                 true => allowed.extend(values.iter().cloned()),
                 false => allowed.extend(values.last().cloned()),
             }
-            seen |= !waits && !deleted.is_some_and(|deleted| deleted.contains(system));
+            seen |= !waits && !deleted.is_some_and(|deleted| deleted.contains_key(system));
         }
         if !seen {
             allowed.push(self.agreed.get(&key).cloned().unwrap_or(Json::Null));
