@@ -148,12 +148,9 @@ fn what_is_deleted_at_one_system_is_deleted_at_those_that_follow() {
     // Why, is written down.
     let (_, records, _) = stage.run(&["record", "list", "partner"]);
     let id = |name: &str| {
-        let all = records["data"].as_array().expect("a list").iter();
-        let found = all.filter(|record| record["fields"]["display_name"]["value"] == name);
-        found
-            .last()
-            .and_then(|record| record["id"].as_str())
-            .map(str::to_owned)
+        let mut all = records["data"].as_array().expect("a list").iter();
+        let found = all.rfind(|record| record["fields"]["display_name"]["value"] == name);
+        found.and_then(|record| record["id"].as_str()).map(str::to_owned)
     };
     let history = |id: &str| stage.run(&["record", "show", id, "--history"]).1.to_string();
     let deleted = history(&id(&name(0)).unwrap_or_else(|| panic!("{records:#}")));
