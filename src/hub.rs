@@ -22,7 +22,7 @@ use sync::{Engine, Plan, Rules, Sync};
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
 use crate::config::{
-    Config, ConnectionConfig, EndpointAuth, EndpointConfig, Limits, MissingSecret, SecretRef,
+    Config, ConnectionConfig, EndpointAuth, EndpointConfig, Limits, MissingSecret, SecretRef, SyncConfig,
 };
 use crate::listen::listeners;
 use crate::look::Looker;
@@ -76,6 +76,8 @@ pub struct Hub {
     forgetter: Forgetter,
     dispatch: Arc<Dispatch>,
     pub(crate) settings: Arc<server::ServerSettings>,
+    /// Names of all endpoints.
+    pub(crate) endpoints: Vec<String>,
     limits: Limits,
     looker: Arc<Looker>,
     holder: String,
@@ -150,6 +152,8 @@ impl Hub {
             dispatch: dispatch.clone(),
             every_ms: every_ms(&engine, config),
             sweep_every_ms: config.limits.sweep_every_ms,
+            reconcile_every_ms: reconcile_every_ms(&engine, config),
+            next_reconcile: Mutex::default(),
             next_pull: Mutex::default(),
         };
         Ok(Hub {
@@ -164,6 +168,7 @@ impl Hub {
             forgetter,
             dispatch,
             settings,
+            endpoints: endpoint_names(config),
             limits: config.limits.clone(),
             looker: Arc::new(looker),
             holder,
@@ -419,17 +424,33 @@ fn plan(config: &Config, catalogue: &Catalogue) -> Result<Plan, StartError> {
 
 /// How often each object is pulled: as often as the most eager of its syncs asks.
 fn every_ms(engine: &Engine, config: &Config) -> BTreeMap<(String, String), u64> {
+    most_eager(engine, config, |configured| Some(configured.every_ms))
+}
+
+/// How often each object is reconciled that is to be.
+fn reconcile_every_ms(engine: &Engine, config: &Config) -> BTreeMap<(String, String), u64> {
+    most_eager(engine, config, |configured| configured.reconcile_every_ms)
+}
+
+fn endpoint_names(config: &Config) -> Vec<String> {
+    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    endpoints.map(|endpoint| endpoint.name.clone()).collect()
+}
+
+fn most_eager(
+    engine: &Engine,
+    config: &Config,
+    asked_ms: impl Fn(&SyncConfig) -> Option<u64>,
+) -> BTreeMap<(String, String), u64> {
     let mut every: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for (sync, configured) in engine
-        .plan()
-        .syncs
-        .iter()
-        .zip(&config.syncs)
-        .filter(|(sync, _)| sync.pull)
-    {
+    let syncs = engine.plan().syncs.iter().zip(&config.syncs);
+    for (sync, configured) in syncs.filter(|(sync, _)| sync.pull) {
+        let Some(every_ms) = asked_ms(configured) else {
+            continue;
+        };
         let key = (sync.connection.clone(), sync.object().to_owned());
-        let slot = every.entry(key).or_insert(configured.every_ms);
-        *slot = configured.every_ms.min(*slot);
+        let slot = every.entry(key).or_insert(every_ms);
+        *slot = every_ms.min(*slot);
     }
     every
 }

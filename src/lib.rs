@@ -12,6 +12,7 @@ mod hints;
 pub mod hub;
 mod listen;
 mod look;
+mod metrics;
 mod seal;
 mod telemetry;
 mod web;

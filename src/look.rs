@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connector::Class;
@@ -29,6 +30,10 @@ pub(crate) struct Looker {
     /// How often each connection's object is pulled, in milliseconds.
     pub(crate) every_ms: BTreeMap<(String, String), u64>,
     pub(crate) sweep_every_ms: u64,
+    /// How often each object is reconciled, in milliseconds; those that are not named are not.
+    pub(crate) reconcile_every_ms: BTreeMap<(String, String), u64>,
+    /// When each object is reconciled next, as far as this process knows.
+    pub(crate) next_reconcile: Mutex<BTreeMap<(String, String), Timestamp>>,
     /// When each object is pulled next, so that a sweep does not pull before its time.
     pub(crate) next_pull: Mutex<BTreeMap<(String, String), Timestamp>>,
 }
@@ -39,6 +44,7 @@ impl Look for Looker {
         match job {
             Job::Pull { connection, object } => self.pull(&connection, &object).await,
             Job::Push { connection, object } => self.push(&connection, &object).await,
+            Job::Reconcile { connection, object } => self.reconcile(connection, object).await,
             Job::Deliver { endpoint } => {
                 // A worker is not held for as long as an endpoint takes.
                 self.dispatch.look(&endpoint);
@@ -93,6 +99,31 @@ impl Looker {
         }
     }
 
+    /// Reconciles an object when it is due, whichever node did so last.
+    async fn reconcile(&self, connection: String, object: String) -> Verdict {
+        let key = (connection, object);
+        let Some(every_ms) = self.reconcile_every_ms.get(&key) else {
+            return Verdict::Done;
+        };
+        let every = Duration::from_millis(*every_ms);
+        let reconciled = Box::pin(self.engine.reconcile_when_due(&key.0, &key.1, every));
+        match reconciled.await {
+            Ok((report, next)) => {
+                self.nudge_for(&report).await;
+                if report.halted.is_some() {
+                    return Verdict::Again(after_ms(STOPPED_MS));
+                }
+                self.next_reconciliations().insert(key, next);
+                Verdict::Again(next)
+            }
+            Err(error) => verdict(&error, &key.0, &key.1),
+        }
+    }
+
+    fn next_reconciliations(&self) -> MutexGuard<'_, BTreeMap<(String, String), Timestamp>> {
+        self.next_reconcile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nudges a job for everything that the ledger says is owed, and for every object that is due to be read.
     async fn sweep(&self) -> Verdict {
         let owed = match self.ledger.owed().await {
@@ -125,6 +156,15 @@ impl Looker {
                 job,
                 priority: Priority::Live,
                 at,
+            });
+        }
+        let reconciliations = self.next_reconciliations().clone();
+        for key in self.reconcile_every_ms.keys() {
+            let (connection, object) = key.clone();
+            nudges.push(Nudge {
+                job: Job::Reconcile { connection, object },
+                priority: Priority::Backfill,
+                at: reconciliations.get(key).copied(),
             });
         }
         if let Err(error) = self.queue.nudge(&nudges).await {

@@ -356,6 +356,14 @@ mod tests {
         async fn owed(&self) -> Result<Owed, LedgerError> {
             away()
         }
+        async fn backlog(
+            &self,
+            _: &[(String, String)],
+            _: &[String],
+            _: usize,
+        ) -> Result<ledger::Backlog, LedgerError> {
+            away()
+        }
         async fn note_run(&self, _: &Run) -> Result<(), LedgerError> {
             away()
         }

@@ -14,6 +14,7 @@ use sync::{Act, ActionError, Decision, Done, Engine, Unresolved};
 
 use crate::config::Limits;
 use crate::hub::{Hub, StartError};
+use crate::metrics::Meter;
 use crate::world::RealWorld;
 
 /// Refused webhooks whose trace may wait to be written; what comes on top is counted and dropped.
@@ -60,6 +61,12 @@ pub(crate) async fn serve(
         decisions: Arc::new(Desk {
             engine: hub.engine.clone(),
             queue: hub.queue.clone(),
+        }),
+        metrics: Arc::new(Meter {
+            engine: hub.engine.clone(),
+            ledger: hub.ledger.clone(),
+            queue: hub.queue.clone(),
+            endpoints: hub.endpoints.clone(),
         }),
         refusals: refusals.clone(),
         nudge: hub.look.clone(),

@@ -44,6 +44,8 @@ pub struct SyncConfig {
     pub record: Kind,
     /// How often it is looked at, in milliseconds.
     pub every_ms: u64,
+    /// How often everything of it is compared once more, in milliseconds; never, when nothing is said.
+    pub reconcile_every_ms: Option<u64>,
     /// Whether changes are read.
     pub pull: bool,
     /// Whether changes are written.
@@ -174,6 +176,7 @@ fn sync(
     let kinds = Kind::ALL.map(|kind| (kind.name(), kind));
     let record = fields.choice("record", &kinds, report);
     let every_ms = span(&mut fields, "every", report).unwrap_or(EVERY_MS);
+    let reconcile_every_ms = span(&mut fields, "reconcile_every", report);
     let pull = fields.optional_bool("pull", report).unwrap_or(true);
     let push = fields.optional_bool("push", report).unwrap_or(true);
     let create = fields.optional_bool("create", report).unwrap_or(true);
@@ -213,6 +216,7 @@ fn sync(
         connection: connection?.to_owned(),
         record: record?,
         every_ms,
+        reconcile_every_ms,
         pull,
         push,
         create,

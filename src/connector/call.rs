@@ -92,6 +92,8 @@ pub(crate) struct Caller {
     pub(crate) auth: usize,
     /// What was sent.
     pub(crate) calls: Arc<Calls>,
+    /// What was sent since the account was opened, by whatever copy.
+    pub(crate) all_calls: Arc<Calls>,
     /// Whether writes are only counted.
     pub(crate) rehearsal: Option<Arc<Rehearsal>>,
 }
@@ -401,6 +403,7 @@ impl Caller {
         let permit = self.limiter.acquire(group, lane, &*self.clock).await;
         let _permit = permit.map_err(|failure| (failure, None))?;
         self.calls.count(lane, group);
+        self.all_calls.count(lane, group);
         outgoing.request.timeout_ms = Some(between(self.clock.now(), deadline).clamp(1, CALL_DEADLINE_MS));
         let (remote, wanted) = (outgoing.remote, outgoing.answer);
         let answer = self.http.call(outgoing.request).await;

@@ -71,6 +71,11 @@ impl Connection {
         self.caller.calls.told()
     }
 
+    /// The requests that were sent since the account was opened, by this and all its copies.
+    pub fn all_calls(&self) -> CallCount {
+        self.caller.all_calls.told()
+    }
+
     /// How long so many requests take at least, in milliseconds, by the limits on calls in a span of time.
     pub fn at_least_ms(&self, calls: &CallCount) -> u64 {
         calls.at_least_ms(&self.caller.limiter)

@@ -231,6 +231,7 @@ impl Connection {
                 held: Arc::default(),
                 auth,
                 calls: Arc::default(),
+                all_calls: Arc::default(),
                 rehearsal: None,
             },
             looked_up: Arc::default(),

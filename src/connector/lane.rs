@@ -20,7 +20,16 @@ pub enum Lane {
 
 impl Lane {
     /// All lanes; those who come first are served first.
-    pub(crate) const ALL: [Lane; 3] = [Lane::Live, Lane::Retry, Lane::Backfill];
+    pub const ALL: [Lane; 3] = [Lane::Live, Lane::Retry, Lane::Backfill];
+
+    /// Its word, for runs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Lane::Live => "live",
+            Lane::Retry => "retry",
+            Lane::Backfill => "backfill",
+        }
+    }
 
     /// The lanes whose parts a call in this one counts to; the smallest part first.
     pub(crate) fn within(self) -> impl Iterator<Item = Lane> {

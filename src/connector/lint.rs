@@ -79,6 +79,7 @@ impl Linter {
             held: Arc::default(),
             auth: 0,
             calls: Arc::default(),
+            all_calls: Arc::default(),
             rehearsal: None,
         };
         Some(Linter::of(caller))

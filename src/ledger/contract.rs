@@ -8,6 +8,7 @@
 //! their digits. PostgreSQL refuses keys (a source with its `dedupe`, an external id, a match key) that are longer than
 //! about 2,600 bytes together: bound them where they come in.
 
+mod backlog;
 mod deliveries;
 mod endpoints;
 mod replays;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use model::{ActionId, Fields, Kind, MatchKey, Record, RecordId, RunId};
 use serde_json::Value as Json;
 
+pub use backlog::*;
 pub use deliveries::*;
 pub use endpoints::*;
 pub use replays::*;
@@ -464,6 +466,13 @@ pub struct Owed {
 pub trait Upkeep: Send + Sync {
     /// All work that is owed; its size is the number of endpoints and objects, not of rows.
     async fn owed(&self) -> Result<Owed, LedgerError>;
+    /// How much waits at objects (connection, object), for endpoints, and for a person. Counts no more than `most` of each.
+    async fn backlog(
+        &self,
+        objects: &[(String, String)],
+        endpoints: &[String],
+        most: usize,
+    ) -> Result<Backlog, LedgerError>;
     /// Writes a run down; again with the same id to end it.
     async fn note_run(&self, run: &Run) -> Result<(), LedgerError>;
     /// Runs, newest first. At most `limit`.

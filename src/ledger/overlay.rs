@@ -18,12 +18,12 @@ use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId, R
 use tokio::sync::Mutex;
 
 use crate::{
-    Accepted, Action, ActionFilter, Attempt, Change, Conflict, ConflictFilter, Conflicts, Cursor, Deliveries,
-    Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, EventPlace, Forgotten, Health,
-    Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError,
-    Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay,
-    ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep,
-    Wanted,
+    Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts, Cursor,
+    Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, EventPlace, Forgotten,
+    Health, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents,
+    OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite, Records,
+    Refusal, Replay, ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing, Stop,
+    SyncCommit, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -589,6 +589,7 @@ pass_on! { Upkeep {
     runs(limit: usize) -> Vec<Run>, own;
     note_standing(standing: &Standing) -> (), own;
     standings(connection: Option<&str>) -> Vec<Standing>, own;
+    backlog(objects: &[(String, String)], endpoints: &[String], most: usize) -> Backlog, own;
     quarantine(field: &Quarantined) -> (), own;
     release_fields(connection: &str, object: &str, fields: &[String]) -> (), own;
     quarantined(of: Option<(&str, &str)>) -> Vec<Quarantined>, own;

@@ -140,6 +140,7 @@ macro_rules! everywhere {
                 who_lost_the_lease_removes_nothing;
             upkeep:
                 all_that_is_owed_is_told_once
+                what_waits_is_counted_up_to_a_limit
                 a_run_is_noted_and_ended
                 a_sealed_value_is_kept_as_it_is
                 how_a_connection_stands_is_told_as_noted_last

@@ -32,6 +32,13 @@ pub enum Job {
         /// The object as its system spells it.
         object: String,
     },
+    /// Compare everything of one object of a connection with what is known of it, when that is due.
+    Reconcile {
+        /// The connection's name.
+        connection: String,
+        /// The object as its system spells it.
+        object: String,
+    },
     /// Send what is due to one endpoint.
     Deliver {
         /// The endpoint's id.
@@ -42,7 +49,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// The unique key: `pull:crm:Opportunity`, `push:crm:deals`, `deliver:ep_01`, `sweep`.
+    /// The unique key: `pull:crm:Opportunity`, `push:crm:deals`, `reconcile:crm:deals`, `deliver:ep_01`, `sweep`.
     ///
     /// A `:` or `%` inside a part is written `%3A` or `%25`, so that two different jobs never share a key.
     pub fn key(&self) -> String {
@@ -58,6 +65,9 @@ impl fmt::Display for Job {
             }
             Self::Push { connection, object } => {
                 write!(f, "push:{}:{}", Part(connection), Part(object))
+            }
+            Self::Reconcile { connection, object } => {
+                write!(f, "reconcile:{}:{}", Part(connection), Part(object))
             }
             Self::Deliver { endpoint } => write!(f, "deliver:{}", Part(endpoint)),
             Self::Sweep => f.write_str("sweep"),
@@ -80,6 +90,9 @@ impl FromStr for Job {
             "push" => part()
                 .zip(part())
                 .map(|(connection, object)| Self::Push { connection, object }),
+            "reconcile" => part()
+                .zip(part())
+                .map(|(connection, object)| Self::Reconcile { connection, object }),
             "deliver" => part().map(|endpoint| Self::Deliver { endpoint }),
             "sweep" => Some(Self::Sweep),
             _ => None,
@@ -96,7 +109,7 @@ impl FromStr for Job {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{key}` is no job: expected `pull:<connection>:<object>`, `push:<connection>:<object>`, \
-     `deliver:<endpoint>` or `sweep`"
+     `reconcile:<connection>:<object>`, `deliver:<endpoint>` or `sweep`"
 )]
 pub struct ParseJobError {
     /// The text as it was given.
@@ -198,6 +211,7 @@ mod tests {
         let part = || "[:%A-Za-z0-9é.]{0,12}";
         prop_oneof![
             (part(), part()).prop_map(|(connection, object)| Job::Pull { connection, object }),
+            (part(), part()).prop_map(|(connection, object)| Job::Reconcile { connection, object }),
             (part(), part()).prop_map(|(connection, object)| Job::Push { connection, object }),
             part().prop_map(|endpoint| Job::Deliver { endpoint }),
             Just(Job::Sweep),

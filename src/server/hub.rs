@@ -7,7 +7,7 @@ use ledger::Ledger;
 use relay::{Clock, Intake, Nudge, Random, Refusals, Replayer, Switch};
 use tokio::sync::Semaphore;
 
-use crate::{Decisions, ServerSettings, SystemHooks};
+use crate::{Decisions, Metrics, ServerSettings, SystemHooks};
 
 /// The parts of the hub behind the HTTP surface. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct HubParts {
     pub systems: Arc<dyn SystemHooks>,
     /// Takes what persons decide about conflicts.
     pub decisions: Arc<dyn Decisions>,
+    /// Measures the hub.
+    pub metrics: Arc<dyn Metrics>,
     /// Where refused webhooks leave their trace.
     pub refusals: Refusals,
     /// Asks for an endpoint to be looked at, after a delivery was retried by hand.

@@ -1,6 +1,6 @@
 //! The HTTP surface.
 //!
-//! [`router()`] is the table of contents: webhooks in under `/hooks`, the admin's API under `/v1`, health at the root.
+//! [`router()`] is the table of contents: webhooks in under `/hooks`, the admin's API under `/v1`, health and metrics at the root.
 //! [`serve()`] runs it on a socket, within the bounds of [`ServerSettings`]. A handler file mirrors its address.
 //! An error is a [`Problem`] (RFC 9457) with two messages, one for the caller and one for the log, joined by the trace
 //! id; its status is a type that cannot be a success.
@@ -17,6 +17,7 @@ mod hooks;
 mod hub;
 mod key;
 mod listen;
+mod metrics;
 mod problem;
 mod query;
 mod redirect;
@@ -31,6 +32,7 @@ pub use hooks::{HookAnswer, HookRefusal, IncomingParts, SystemHooks};
 pub use hub::{Hub, HubParts};
 pub use key::{API_KEY_CHARS_MIN, ApiKey, BadApiKey};
 pub use listen::serve;
+pub use metrics::{Metric, MetricKind, Metrics};
 pub use problem::{ErrorStatus, Problem};
 pub use redirect::{Brought, Redirect};
 pub use router::router;

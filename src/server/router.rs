@@ -4,13 +4,14 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use crate::{Hub, Problem, health, hooks, v1, watch};
+use crate::{Hub, Problem, health, hooks, metrics, v1, watch};
 
 /// The whole surface, over one hub.
 pub fn router(hub: Hub) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::show))
         .route("/hooks/{partner}", post(hooks::partner))
         .route(
             "/hooks/connections/{connection}",

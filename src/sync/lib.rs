@@ -61,7 +61,7 @@ pub use engine::{Engine, FanOut, SyncError, World};
 pub use journey::{Journey, Reached, Stop, Which, explained, journeys};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;
-pub use reconcile::{GONE_OBJECT, UNKNOWN_OBJECT};
+pub use reconcile::{GONE_OBJECT, Reconciled, UNKNOWN_OBJECT, reconciled};
 pub use rehearsal::{Foreseen, Sample, Way};
 pub use report::{Counts, Report};
 pub use resolve::{BY_CHARS_MAX, Decision, Resolved, Take, Unresolved};

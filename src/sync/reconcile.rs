@@ -2,15 +2,17 @@
 //!
 //! What changed is read as it changes; a *reconciliation* reads all of an object beside that and looks for *drift*: what
 //! differs although the ordinary reading should have seen it long ago. What it finds is told, field by field, and healed as
-//! any other change is. It reads in the lane of complete readings, keeps its place beside the cursor, and lets go of the
-//! object between two slices, so that news is never held up.
+//! any other change is. It reads in the lane of complete readings, keeps its place beside the cursor, with what was found so
+//! far, and lets go of the object between two slices, so that news is never held up. What the last one found is kept in the
+//! same place ([`reconciled`]), until the next one begins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use connector::{Connection, Lane, Object};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Cursor, Linked};
+use ledger::{Cursor, Ledger, LedgerError, Linked, SyncCommit};
 use serde_json::{Value as Json, json};
 
 use crate::absorb::{Batch, Place};
@@ -34,6 +36,52 @@ pub(crate) struct Drift {
     /// Changes before this moment should have been seen.
     before: Timestamp,
     found: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What the last reconciliation of an object came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What differed, by field, as in [`Report::drift`].
+    pub drift: BTreeMap<String, u64>,
+}
+
+/// What the last reconciliation of an object came to; nothing while there was none, or another one is under way.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub async fn reconciled(
+    ledger: &dyn Ledger,
+    connection: &str,
+    object: &str,
+) -> Result<Option<Reconciled>, LedgerError> {
+    let cursor = ledger.cursor(connection, &kept_under(object)).await?;
+    let ended = cursor.filter(|cursor| cursor.position["ended"] == true);
+    Ok(ended.map(|cursor| Reconciled {
+        at: cursor.stored_at,
+        drift: drift_of(&cursor.position),
+    }))
+}
+
+fn kept_under(object: &str) -> String {
+    format!("{object}{RECONCILE}")
+}
+
+fn drift_of(position: &Json) -> BTreeMap<String, u64> {
+    let drift = position["drift"].as_object().into_iter().flatten();
+    let drift = drift.filter_map(|(field, number)| Some((field.clone(), number.as_u64()?)));
+    drift.collect()
+}
+
+/// Whether all that is linked is asked for: the last part of a reconciliation.
+fn is_counting(position: &Json) -> bool {
+    position["counting"] == true
+}
+
+/// Whether a reconciliation has begun and not ended.
+fn is_under_way(position: &Json) -> bool {
+    is_counting(position) || position.get("at").is_some()
 }
 
 impl Drift {
@@ -102,10 +150,58 @@ impl Engine {
             report.add_beside(census);
         }
         report.counts.add(&std::mem::take(&mut report.beside));
+        if report.halted.is_some() {
+            return Ok(report);
+        }
+        let ended = json!({"ended": true, "drift": report.drift});
+        self.keep_reconciling(connection, object, ended).await?;
         if !report.drift.is_empty() {
             tracing::warn!(connection, object, drift = ?report.drift, "a reconciliation found what had not been seen");
         }
         Ok(report)
+    }
+
+    /// Reconciles an object if that is due, or goes on with what was interrupted; says when it is due next. The first one is
+    /// due when its span has passed since this was first asked.
+    pub async fn reconcile_when_due(
+        &self,
+        connection: &str,
+        object: &str,
+        every: Duration,
+    ) -> Result<(Report, Timestamp), SyncError> {
+        self.known(connection, object)?;
+        let stored = self.ledger.cursor(connection, &kept_under(object)).await?;
+        let Some(stored) = stored else {
+            self.keep_reconciling(connection, object, Json::Null).await?;
+            return Ok((Report::default(), self.after(every)));
+        };
+        let every_ms = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
+        let due = stored.stored_at.checked_add(every_ms).unwrap_or(Timestamp::MAX);
+        if !is_under_way(&stored.position) && due > self.world.now() {
+            return Ok((Report::default(), due));
+        }
+        let report = self.reconcile(connection, object).await?;
+        Ok((report, self.after(every)))
+    }
+
+    /// Keeps where a reconciliation stands between its parts.
+    async fn keep_reconciling(
+        &self,
+        connection: &str,
+        object: &str,
+        position: Json,
+    ) -> Result<(), LedgerError> {
+        let cursor = Cursor {
+            position,
+            complete_at: None,
+            round_at: None,
+            stored_at: self.world.now(),
+        };
+        let commit = SyncCommit {
+            cursor: Some((connection.to_owned(), kept_under(object), cursor)),
+            ..SyncCommit::default()
+        };
+        self.ledger.commit(commit).await
     }
 
     async fn reconcile_all(
@@ -127,18 +223,23 @@ impl Engine {
             }
         }
         let seen = SignedDuration::from_millis(SEEN_AFTER_MS);
+        let stored = self.ledger.cursor(connection, &kept_under(object)).await?;
+        let position = stored.map(|stored| stored.position);
+        let position = position.filter(is_under_way).unwrap_or_default();
         let drift = Drift {
             before: self.world.now().checked_sub(seen).unwrap_or(Timestamp::MIN),
-            found: Mutex::default(),
+            found: Mutex::new(drift_of(&position)),
         };
         let system = Arc::new(self.ready(connection, object).await?.counted());
-        let mut result = Ok(true);
+        let mut result = Ok(!is_counting(&position));
         while let Ok(true) = result {
             result = self.reconcile_slice(&system, object, run, &drift, report).await;
         }
         self.called(&system, object, Way::In, report);
         report.drift = drift.told();
-        result.map(drop)
+        result?;
+        let counting = json!({"counting": true, "drift": report.drift});
+        Ok(self.keep_reconciling(connection, object, counting).await?)
     }
 
     /// Compares some pages; says whether there are more.
@@ -175,12 +276,9 @@ impl Engine {
         report: &mut Report,
     ) -> Result<bool, SyncError> {
         let fields = self.fields_of(system, place);
-        let name = format!("{}{RECONCILE}", place.object);
+        let name = kept_under(place.object);
         let stored = self.ledger.cursor(place.connection, &name).await?;
-        let under_way = stored
-            .map(|cursor| cursor.position)
-            .filter(|position| !position.is_null());
-        let mut position = under_way.map(|position| position["at"].clone());
+        let mut position = stored.and_then(|cursor| cursor.position.get("at").cloned());
         let reading = system.in_lane(Lane::Backfill);
         for _ in 0..PAGES_MAX {
             self.keep_going(place, Way::In).await?;
@@ -192,9 +290,10 @@ impl Engine {
             })?;
             self.keep(place.lease).await?;
             let cursor = Cursor {
+                // What this page shows is told with the next one.
                 position: match page.more {
-                    true => json!({"at": page.cursor}),
-                    false => Json::Null,
+                    true => json!({"at": page.cursor, "drift": place.drift.map(Drift::told)}),
+                    false => json!({"counting": true, "drift": place.drift.map(Drift::told)}),
                 },
                 complete_at: None,
                 round_at: None,

@@ -21,6 +21,7 @@ mod hooks;
 mod invented;
 mod kill;
 mod map;
+mod metrics;
 mod partners;
 mod plan;
 mod scaffold;

@@ -4,9 +4,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::PostgresLedger;
-use super::rows::{all, text};
+use super::rows::{all, column, text};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{Deliveries, LedgerError, Owed, Quarantined, Run, Standing, TABLES, Upkeep};
+use crate::{
+    Backlog, Deliveries, EndpointBacklog, LedgerError, ObjectBacklog, Owed, Quarantined, Run, Standing,
+    TABLES, Upkeep,
+};
 
 #[async_trait]
 impl Upkeep for PostgresLedger {
@@ -20,6 +23,60 @@ impl Upkeep for PostgresLedger {
             pushes: self.places(pushes).await?,
             endpoints: self.endpoints_due().await?,
             parked: self.places(parked).await?,
+        })
+    }
+
+    async fn backlog(
+        &self,
+        objects: &[(String, String)],
+        endpoints: &[String],
+        most: usize,
+    ) -> Result<Backlog, LedgerError> {
+        let most = limit(most);
+        let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM pushes p \
+                   WHERE p.connection = o.connection AND p.object = o.object LIMIT $3) AS counted), i.inbound, i.outbound \
+                   FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (connection, object, n), \
+                   LATERAL (SELECT count(*) FILTER (WHERE counted.inbound) AS inbound, \
+                   count(*) FILTER (WHERE NOT counted.inbound) AS outbound FROM (SELECT p.inbound FROM parked p \
+                   WHERE p.connection = o.connection AND p.object = o.object LIMIT $3) AS counted) AS i ORDER BY o.n";
+        let connections = column(objects, |(connection, _)| text(connection));
+        let names = column(objects, |(_, object)| text(object));
+        let rows = self.database.query(sql, &[&connections, &names, &most]).await?;
+        let objects = all(&rows, |row| {
+            Ok(ObjectBacklog {
+                owed: count(row.try_get(0)?)?,
+                parked_in: count(row.try_get(1)?)?,
+                parked_out: count(row.try_get(2)?)?,
+            })
+        })?;
+        let some = |meant: &str| {
+            format!(
+                "(SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.endpoint = e.endpoint AND {meant} \
+                 LIMIT $2) AS counted)"
+            )
+        };
+        let sql = format!(
+            "SELECT {} + {} + {}, {} FROM unnest($1::text[]) WITH ORDINALITY AS e (endpoint, n) ORDER BY e.n",
+            some("d.state = 'due' AND d.fresh"),
+            some("d.state = 'due' AND NOT d.fresh"),
+            some("d.line IS NOT NULL AND d.state IN ('due', 'held') AND d.state = 'held'"),
+            some("d.state = 'dead'")
+        );
+        let endpoints = column(endpoints, |endpoint| text(endpoint));
+        let rows = self.database.query(&sql, &[&endpoints, &most]).await?;
+        let endpoints = all(&rows, |row| {
+            Ok(EndpointBacklog {
+                waiting: count(row.try_get(0)?)?,
+                dead: count(row.try_get(1)?)?,
+            })
+        })?;
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM conflicts WHERE state = 'open' LIMIT $1) AS counted";
+        let rows = self.database.query(sql, &[&most]).await?;
+        let open: Vec<u64> = all(&rows, |row| count(row.try_get(0)?))?;
+        Ok(Backlog {
+            objects,
+            endpoints,
+            open_conflicts: open.into_iter().sum(),
         })
     }
 

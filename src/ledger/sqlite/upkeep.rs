@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{self, all};
 use super::{SqliteLedger, deliveries};
 use crate::stored::{count, json, json_text, limit, micros, moment, moment_if};
-use crate::{LedgerError, Owed, Quarantined, Run, Standing, TABLES, Upkeep};
+use crate::{
+    Backlog, EndpointBacklog, LedgerError, ObjectBacklog, Owed, Quarantined, Run, Standing, TABLES, Upkeep,
+};
 
 #[async_trait]
 impl Upkeep for SqliteLedger {
@@ -23,6 +25,51 @@ impl Upkeep for SqliteLedger {
                 endpoints: deliveries::endpoints_due(connection)?,
                 parked: places(connection, parked)?,
             })
+        })
+        .await
+    }
+
+    async fn backlog(
+        &self,
+        objects: &[(String, String)],
+        endpoints: &[String],
+        most: usize,
+    ) -> Result<Backlog, LedgerError> {
+        let (objects, endpoints, most) = (objects.to_vec(), endpoints.to_vec(), limit(most));
+        self.read(move |connection| {
+            let mut backlog = Backlog::default();
+            for (at, object) in &objects {
+                let owed = "SELECT count(*) FROM (SELECT 1 FROM pushes WHERE connection = ?1 AND object = ?2 LIMIT ?3)";
+                let parked = "SELECT count(*), coalesce(sum(inbound), 0) FROM \
+                              (SELECT inbound FROM parked WHERE connection = ?1 AND object = ?2 LIMIT ?3)";
+                let asked = params![at, object, most];
+                let owed = connection.prepare_cached(owed)?.query_row(asked, |row| row.get(0))?;
+                let mut parked = connection.prepare_cached(parked)?;
+                let (all, parked_in): (i64, i64) =
+                    parked.query_row(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
+                backlog.objects.push(ObjectBacklog {
+                    owed: count(owed)?,
+                    parked_in: count(parked_in)?,
+                    parked_out: count(all - parked_in)?,
+                });
+            }
+            for endpoint in &endpoints {
+                let some = |meant: &str| -> Result<u64, LedgerError> {
+                    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND {meant} LIMIT ?2)");
+                    let rows = connection.prepare_cached(&sql)?.query_row(params![endpoint, most], |row| row.get(0))?;
+                    count(rows)
+                };
+                backlog.endpoints.push(EndpointBacklog {
+                    waiting: some("state = 'due' AND fresh = 1")?
+                        + some("state = 'due' AND fresh = 0")?
+                        + some("line IS NOT NULL AND state IN ('due', 'held') AND state = 'held'")?,
+                    dead: some("state = 'dead'")?,
+                });
+            }
+            let open = "SELECT count(*) FROM (SELECT 1 FROM conflicts WHERE state = 'open' LIMIT ?1)";
+            let open = connection.prepare_cached(open)?.query_row([most], |row| row.get(0))?;
+            backlog.open_conflicts = count(open)?;
+            Ok(backlog)
         })
         .await
     }

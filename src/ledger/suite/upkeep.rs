@@ -2,9 +2,12 @@
 
 use serde_json::json;
 
-use super::make::{at, attempt, deal, event, mark, parked, record_id, run, write};
+use super::make::{at, attempt, deal, event, lined, mark, parked, record_id, run, write};
 use super::stand::Stand;
-use crate::{Next, Owed, Parked, PushMark, Quarantined, Run, Standing, SyncCommit};
+use crate::{
+    Backlog, EndpointBacklog, Next, ObjectBacklog, Owed, Parked, PushMark, Quarantined, Run, Standing,
+    SyncCommit,
+};
 
 pub(super) async fn all_that_is_owed_is_told_once(stand: &Stand) {
     let ledger = stand.open().await;
@@ -53,6 +56,57 @@ pub(super) async fn all_that_is_owed_is_told_once(stand: &Stand) {
         parked: vec![place("hs", "deals", 70), place("sf", "deals", 50)],
     };
     assert_eq!(ledger.owed().await.unwrap(), owed);
+}
+
+pub(super) async fn what_waits_is_counted_up_to_a_limit(stand: &Stand) {
+    let ledger = stand.open().await;
+    let commit = SyncCommit {
+        records: vec![write(deal(1), 1)],
+        marks: vec![
+            mark("hs", deal(1), 9),
+            mark("hs", deal(2), 5),
+            mark("hs", deal(3), 5),
+            mark("sf", deal(1), 7),
+        ],
+        parked: vec![
+            parked("a", true, 1, Some(60)),
+            parked("b", true, 1, None),
+            parked("c", false, 1, Some(1)),
+        ],
+        events: vec![
+            event(1, &["bolt", "acme"]),
+            event(2, &["bolt"]),
+            event(3, &["bolt"]),
+            lined(4, &["echo"], "l"),
+            lined(5, &["echo"], "l"),
+        ],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let attempts = vec![
+        attempt(1, "acme", 1, 2, Next::Dead),
+        attempt(1, "bolt", 1, 2, Next::Retry(at(99))),
+    ];
+    ledger.settle(None, attempts).await.unwrap();
+    let place = |connection: &str| (connection.to_owned(), "deals".to_owned());
+    let objects = [place("sf"), place("nobody"), place("hs")];
+    let endpoints = ["bolt", "acme", "nobody", "echo"].map(str::to_owned);
+    let told = ledger.backlog(&objects, &endpoints, 100).await.unwrap();
+    let object = |owed, parked_in, parked_out| ObjectBacklog {
+        owed,
+        parked_in,
+        parked_out,
+    };
+    assert_eq!(told.objects, [object(1, 2, 1), object(0, 0, 0), object(3, 0, 0)]);
+    let endpoint = |waiting, dead| EndpointBacklog { waiting, dead };
+    assert_eq!(told.endpoints, [endpoint(3, 0), endpoint(0, 1), endpoint(0, 0)]);
+    let told = ledger.backlog(&objects[2..], &endpoints[..1], 2).await.unwrap();
+    assert_eq!(
+        (told.objects[0].owed, told.endpoints[0].waiting),
+        (2, 3),
+        "of each sort so many at most"
+    );
+    assert_eq!(ledger.backlog(&[], &[], 1).await.unwrap(), Backlog::default());
 }
 
 pub(super) async fn a_run_is_noted_and_ended(stand: &Stand) {

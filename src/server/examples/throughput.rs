@@ -194,6 +194,7 @@ async fn serve(
         intake: Arc::new(intake),
         systems: Arc::new(NoSystems),
         decisions: Arc::new(NoSystems),
+        metrics: Arc::new(NoSystems),
         nudge,
         switch: Arc::new(switch),
         replayer: Arc::new(replayer),
@@ -205,6 +206,13 @@ async fn serve(
     let address = listener.local_addr()?.to_string();
     tokio::spawn(async move { server::serve(listener, router, &settings, std::future::pending()).await });
     Ok((address, runs))
+}
+
+#[async_trait]
+impl server::Metrics for NoSystems {
+    async fn measure(&self) -> Result<Vec<server::Metric>, ledger::LedgerError> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]

@@ -407,3 +407,41 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
     assert!(stage.deliver("b").await.is_some());
     assert_eq!(stage.get("/v1/endpoints/b").await.json()["state"], "failing");
 }
+
+#[tokio::test]
+async fn metrics_are_told_to_who_has_the_key_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        api_key: Some("0123456789abcdef01234567".parse().unwrap()),
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let event = |number: u8| ledger::NewEvent {
+        id: model::EventId::from_uuid(uuid(number)),
+        event_type: "deal.won".to_owned(),
+        source: "acme".to_owned(),
+        dedupe: number.to_string(),
+        body: Bytes::from_static(b"{}"),
+        received_at: stage.now,
+        trace: String::new(),
+        deliveries: vec![ledger::NewDelivery {
+            id: model::DeliveryId::from_uuid(uuid(number)),
+            endpoint: "borealis-crm".to_owned(),
+            line: None,
+        }],
+    };
+    stage.ledger.accept(vec![event(1), event(2)]).await.unwrap();
+    assert_eq!(stage.get("/metrics").await.status(), 401);
+    let key = header(AUTHORIZATION, "Bearer 0123456789abcdef01234567");
+    let told = stage.call(Method::GET, "/metrics", key, Bytes::new()).await;
+    assert_eq!(
+        told.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    insta::assert_snapshot!(told.text(), @r#"
+    # HELP interconnect_deliveries_waiting Deliveries that are to be sent.
+    # TYPE interconnect_deliveries_waiting gauge
+    interconnect_deliveries_waiting{endpoint="acme-crm"} 0
+    interconnect_deliveries_waiting{endpoint="borealis-crm"} 2
+    "#);
+}

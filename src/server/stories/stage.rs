@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::{Decisions, HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, ServerSettings, SystemHooks};
+use crate::{
+    Decisions, HookAnswer, HookRefusal, Hub, HubParts, IncomingParts, Metric, MetricKind, Metrics,
+    ServerSettings, SystemHooks,
+};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -109,6 +112,25 @@ impl Decisions for Desk {
     }
 }
 
+/// Measures what waits for two endpoints.
+struct Meter(Arc<dyn Ledger>);
+
+#[async_trait]
+impl Metrics for Meter {
+    async fn measure(&self) -> Result<Vec<Metric>, ledger::LedgerError> {
+        let names = ["acme-crm".to_owned(), "borealis-crm".to_owned()];
+        let backlog = self.0.backlog(&[], &names, 100).await?;
+        let samples = names.into_iter().zip(backlog.endpoints);
+        let samples = samples.map(|(name, backlog)| (vec![("endpoint", name)], backlog.waiting));
+        Ok(vec![Metric {
+            name: "interconnect_deliveries_waiting",
+            help: "Deliveries that are to be sent.",
+            kind: MetricKind::Gauge,
+            samples: samples.collect(),
+        }])
+    }
+}
+
 pub(crate) struct Stage {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) base: String,
@@ -201,6 +223,7 @@ impl Stage {
             intake: Arc::new(intake),
             systems: systems.clone(),
             decisions: Arc::new(Desk::over(ledger.clone(), now)),
+            metrics: Arc::new(Meter(ledger.clone())),
             refusals: refusals.clone(),
             nudge,
             switch: Arc::new(switch),

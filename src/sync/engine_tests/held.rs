@@ -278,6 +278,7 @@ pass_on! { Retention {
 
 pass_on! { Upkeep {
     owed() -> Owed;
+    backlog(objects: &[(String, String)], endpoints: &[String], most: usize) -> Backlog;
     note_run(run: &Run) -> ();
     runs(limit: usize) -> Vec<Run>;
     note_standing(standing: &Standing) -> ();

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::{Depth, GONE_OBJECT};
+use crate::{Depth, Engine, GONE_OBJECT, reconciled};
 
 #[tokio::test]
 async fn drift_is_told_by_field_and_healed_and_then_there_is_none() {
@@ -47,4 +48,63 @@ async fn drift_is_told_by_field_and_healed_and_then_there_is_none() {
         (0, 0, 0),
         "{again:?}"
     );
+}
+
+#[tokio::test]
+async fn it_is_done_when_it_is_due_and_goes_on_where_it_was_interrupted() {
+    let shelf = Shelf::start(Key::Read).await;
+    let stage = Stage::new(&[("here", &shelf)]).await;
+    let ids: Vec<String> = (0..2_500)
+        .map(|number| shelf.put(json!({"name": format!("Partner {number}")})))
+        .collect();
+    let day = Duration::from_secs(86_400);
+    let node = || stage.node("node", Arc::clone(&stage.ledger));
+    let engine = node();
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    let last = async || reconciled(&*stage.ledger, "here", "things").await.unwrap();
+    let due = async |engine: &Engine| engine.reconcile_when_due("here", "things", day).await;
+
+    // The first one is due in a day, whoever asks.
+    let (report, next) = due(&engine).await.unwrap();
+    assert_eq!((report.counts.read, last().await), (0, None));
+    let (report, again) = due(&node()).await.unwrap();
+    assert_eq!((report.counts.read, (next - again).get_seconds()), (0, 0));
+    stage.pass_hours(25);
+    shelf.silence();
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    shelf.meddle(&ids[2], "note", json!("nobody told"));
+
+    // The second slice of it is refused.
+    shelf.forget_calls();
+    shelf.refuse_after(1 + 21);
+    assert!(due(&engine).await.is_err());
+    let interrupted = changes(&shelf);
+    assert_eq!(last().await, None);
+    shelf.forget_calls();
+    let (report, next) = due(&node()).await.unwrap();
+    assert!(
+        changes(&shelf) < interrupted,
+        "{} pages, {interrupted} before that",
+        changes(&shelf)
+    );
+    assert_eq!(
+        report.drift,
+        BTreeMap::from([("note".to_owned(), 1)]),
+        "found by the first slice"
+    );
+    let told = last().await.unwrap();
+    assert_eq!(told.drift, report.drift);
+    assert!(next > told.at);
+
+    // Not again before its time, and then it finds nothing.
+    shelf.forget_calls();
+    due(&node()).await.unwrap();
+    assert_eq!(shelf.calls(), Vec::<String>::new());
+    stage.pass_hours(25);
+    due(&engine).await.unwrap();
+    assert_eq!(last().await.unwrap().drift, BTreeMap::new());
+}
+
+fn changes(shelf: &Shelf) -> usize {
+    shelf.calls().iter().filter(|call| *call == "GET changes").count()
 }
