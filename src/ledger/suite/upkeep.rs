@@ -99,7 +99,10 @@ pub(super) async fn what_waits_is_counted_up_to_a_limit(stand: &Stand) {
     };
     assert_eq!(told.objects, [object(1, 2, 1), object(0, 0, 0), object(3, 0, 0)]);
     let endpoint = |waiting, dead| EndpointBacklog { waiting, dead };
-    assert_eq!(told.endpoints, [endpoint(3, 0), endpoint(0, 1), endpoint(0, 0)]);
+    assert_eq!(
+        told.endpoints,
+        [endpoint(3, 0), endpoint(0, 1), endpoint(0, 0), endpoint(2, 0)]
+    );
     let told = ledger.backlog(&objects[2..], &endpoints[..1], 2).await.unwrap();
     assert_eq!(
         (told.objects[0].owed, told.endpoints[0].waiting),
