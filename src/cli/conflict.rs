@@ -443,6 +443,7 @@ pub(crate) fn line(conflict: &Conflict) -> String {
         ConflictState::Decided => format!("decided by {}, kept {}", conflict.rule, conflict.kept),
         ConflictState::Resolved => format!("decided by {}, kept {}", conflict.closed_by, conflict.kept),
         ConflictState::Agreed => format!("both came to {}", conflict.kept),
+        ConflictState::Gone => format!("the object is not there any more, kept {}", conflict.kept),
         ConflictState::Withdrawn => format!("they went back to {}, kept {}", conflict.base, conflict.kept),
     };
     format!(

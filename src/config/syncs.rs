@@ -336,6 +336,27 @@ fn match_rule(kind: Kind, rule: &Node, source: &Source, report: &mut Report) -> 
             .filter_map(|node| field(kind, node.text().unwrap_or_default(), node.place, source, report))
             .collect()
     };
+    let is_empty = match &rule.value {
+        diagnostic::Value::List(paths) => paths.is_empty(),
+        diagnostic::Value::Map(_) => {
+            matches!(
+                rule.get("fields").map(|fields| &fields.value),
+                None | Some(diagnostic::Value::Null)
+            ) || rule
+                .get("fields")
+                .is_some_and(|fields| fields.value == diagnostic::Value::List(Vec::new()))
+        }
+        _ => false,
+    };
+    if is_empty {
+        report.error(
+            "IC0128",
+            source,
+            rule.place,
+            "a rule without fields meets nothing",
+            "name what must be alike: `fields: [name, customer.domain]`",
+        );
+    }
     if !matches!(rule.value, diagnostic::Value::Map(_)) {
         return Some(MatchRule {
             fields: paths(rule, report),

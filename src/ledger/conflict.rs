@@ -74,16 +74,19 @@ pub enum ConflictState {
     Agreed,
     /// The system went back to what both had last agreed on.
     Withdrawn,
+    /// The object is not there any more, so there is nothing to decide.
+    Gone,
 }
 
 impl ConflictState {
     /// All of them.
-    pub const ALL: [ConflictState; 5] = [
+    pub const ALL: [ConflictState; 6] = [
         ConflictState::Open,
         ConflictState::Decided,
         ConflictState::Resolved,
         ConflictState::Agreed,
         ConflictState::Withdrawn,
+        ConflictState::Gone,
     ];
 
     /// The state's word in rows, API and command line.
@@ -94,6 +97,7 @@ impl ConflictState {
             ConflictState::Resolved => "resolved",
             ConflictState::Agreed => "agreed",
             ConflictState::Withdrawn => "withdrawn",
+            ConflictState::Gone => "gone",
         }
     }
 

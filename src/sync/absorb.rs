@@ -252,6 +252,7 @@ impl Engine {
         }
         let gone = report.counts.gone;
         self.stop_before(place, What::Gone, gone).await?;
+        self.close_with_gone(&mut commit).await?;
         let written = self.rehearsal.as_ref().map(|_| commit.records.clone());
         self.ledger.commit(commit).await?;
         if let Some(cursor) = self.counted(place, &[(What::Gone, gone)]).await? {

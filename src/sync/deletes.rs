@@ -293,6 +293,7 @@ impl Engine {
         report.counts.parked += commit.parked.len() as u64;
         let deleted = report.counts.deleted_there - before;
         commit.cursor = self.counted(place, &[(What::Deletes, deleted)]).await?;
+        self.close_with_gone(&mut commit).await?;
         Ok(self.ledger.commit(commit).await?)
     }
 

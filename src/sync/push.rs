@@ -286,6 +286,7 @@ impl Engine {
         );
         let counted = [(What::Creates, created), (What::Updates, written - created)];
         out.commit.cursor = self.counted(place, &counted).await?;
+        self.close_with_gone(&mut out.commit).await?;
         self.ledger.commit(out.commit).await?;
         drop(creating);
         self.adopt(system, place, adopt, report).await?;

@@ -2,7 +2,8 @@
 //!
 //! While one is open, each side keeps its value: the field is neither written to the system that differs nor taken from it,
 //! and all other fields flow. What either side says meanwhile moves the conflict on. It closes by itself when both sides
-//! come to the same value, when the system goes back to what was agreed on, or when a rule decides that did not before.
+//! come to the same value, when the system goes back to what was agreed on, when its object is not there any more, or when a
+//! rule decides that did not before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -85,7 +86,7 @@ impl Waiting {
 
     fn close(&mut self, conflict: Conflict, state: ConflictState, now: Timestamp, commit: &mut SyncCommit) {
         let kept = match state {
-            ConflictState::Withdrawn => Winner::Ours,
+            ConflictState::Withdrawn | ConflictState::Gone => Winner::Ours,
             _ => Winner::Both,
         };
         let closed = Conflict {
@@ -193,6 +194,30 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Closes conflicts with objects that a commit takes as gone: there is nothing to decide about them.
+    pub(crate) async fn close_with_gone(&self, commit: &mut SyncCommit) -> Result<(), LedgerError> {
+        let gone: Vec<Link> = commit.links.iter().filter(|link| link.gone).cloned().collect();
+        let records: Vec<RecordId> = gone.iter().map(|link| link.record).collect();
+        let waiting = self.waiting(&records).await?;
+        for known in waiting.0.into_values().flatten() {
+            let is_its = |link: &&Link| {
+                link.record == known.record
+                    && link.connection == known.connection
+                    && link.object == known.object
+            };
+            if gone.iter().any(|link| is_its(&link)) {
+                let last = Conflict {
+                    kept: known.ours.clone(),
+                    revision: known.revision + 1,
+                    ..known
+                };
+                let mut closed = Waiting::default();
+                closed.close(last, ConflictState::Gone, self.world.now(), commit);
+            }
+        }
+        Ok(())
     }
 
     /// Closes conflicts with an object that has nothing against our value any more.

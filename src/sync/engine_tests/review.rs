@@ -158,3 +158,51 @@ async fn much_that_is_gone_is_gone_when_a_person_says_so() {
     assert_eq!(done.report.counts.gone, 12);
     assert!(waits(&table).await.is_empty());
 }
+
+/// A partner of here whom we made there, and another one there who is like it.
+async fn with_duplicate() -> Table {
+    let table = Table::ruled(&by_name(Confidence::Certain)).await;
+    table.here.put(json!({"name": "Northwind"}));
+    table.agree().await;
+    table.there.put(json!({"name": "Northwind", "note": "of there"}));
+    table.agree().await;
+    assert_eq!(waits(&table).await, ["duplicate"]);
+    assert_eq!(
+        told(&table.here),
+        ["T1 Northwind: -"],
+        "nothing of it is known elsewhere"
+    );
+    table
+}
+
+#[tokio::test]
+async fn a_duplicate_that_is_another_one_is_made_everywhere() {
+    let table = with_duplicate().await;
+    let object = at("there/things/T2");
+    let review = table.engine.review(&object).await.unwrap();
+    assert_eq!(
+        Some(review.candidates[0].record.id),
+        table.record("here/things/T1").await
+    );
+    table.engine.decide("ann", &object, &Settle::New).await.unwrap();
+    table.agree().await;
+    assert_eq!(told(&table.here), ["T1 Northwind: -", "T2 Northwind: of there"]);
+    assert_eq!((table.standing().await, waits(&table).await.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_duplicate_is_not_taken_for_the_same_beside_the_one_that_we_made() {
+    let table = with_duplicate().await;
+    let object = at("there/things/T2");
+    let record = table.record("here/things/T1").await.unwrap();
+    let same = Settle::Record(record, Vec::new());
+    let refused = table.engine.decide("ann", &object, &same).await;
+    // Which of the two objects is to stay is said there, or by taking one away.
+    assert_eq!(code(refused), "has_another");
+    assert_eq!(
+        code(table.engine.decide("ann", &object, &Settle::Leave).await),
+        "other_question"
+    );
+    assert_eq!(waits(&table).await, ["duplicate"]);
+    assert_eq!(table.record("there/things/T1").await, Some(record));
+}

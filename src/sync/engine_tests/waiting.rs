@@ -112,6 +112,31 @@ async fn it_closes_when_they_take_their_change_back() {
 }
 
 #[tokio::test]
+async fn it_closes_with_that_cause_when_its_object_is_gone() {
+    for is_told in [true, false] {
+        let dispute = Dispute::begin().await;
+        match is_told {
+            true => dispute.there.edit(&dispute.id_there, "deleted", json!(true)),
+            false => dispute.there.take(&dispute.id_there),
+        }
+        if !is_told {
+            // Found by a write of something else.
+            dispute.here.edit(&dispute.id_here, "name", json!("Another name"));
+        }
+        dispute.sync().await;
+        let closed = dispute.conflict().await;
+        assert_eq!(
+            (closed.state, closed.winner.as_str(), closed.kept),
+            (ConflictState::Gone, "ours", json!("ours")),
+            "{is_told}"
+        );
+        assert!(closed.closed_at.is_some() && closed.closed_by.is_empty());
+        dispute.sync().await;
+        assert_eq!(dispute.conflict().await.revision, closed.revision, "and stays so");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_that_is_made_meanwhile_decides_when_the_object_is_next_heard_of() {
     let mut dispute = Dispute::begin().await;
     dispute.stage.rule(
