@@ -346,6 +346,7 @@ mod tests {
                 body: "{}".into(),
                 received_at: at,
                 trace: String::new(),
+                hops: String::new(),
                 deliveries: vec![NewDelivery {
                     id: id.into(),
                     endpoint: endpoint.to_owned(),

@@ -130,6 +130,11 @@ pub(crate) fn stop(kind: Option<&str>, reason: &str, at: Option<i64>) -> Result<
     }))
 }
 
+/// Hops as rows keep them: nothing where there are none.
+pub(crate) fn hops_if(hops: &str) -> Option<&str> {
+    (!hops.is_empty()).then_some(hops)
+}
+
 /// Names as rows keep them.
 pub(crate) fn names_text(names: &[String]) -> String {
     json_text(&Json::from(names))

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::Endpoint;
 use crate::breaker::Sign;
 use crate::deliver::Deliverer;
+use crate::hops::HOPS;
 use crate::schedule::{Outcome, Pacing, Verdict};
 use crate::standard;
 
@@ -40,6 +41,9 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     let id = due.event.to_string();
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
     headers.extend(endpoint.headers.clone());
+    if let Some(hops) = on.settings.hops_header(&due.source, &due.hops) {
+        headers.insert(HOPS, hops);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         USER_AGENT,

@@ -211,6 +211,7 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             attempts: 0,
             trace: String::new(),
+            hops: String::new(),
             line: None,
         }
     }

@@ -17,6 +17,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::handed::{Nudge, Random};
 use crate::handover::{Handover, Ticket};
+use crate::hops::{BadHops, HOPS, Hops};
 use crate::notice::SOURCE;
 use crate::standard::{self, Unverified};
 use crate::{Endpoint, RelaySettings};
@@ -51,6 +52,9 @@ pub enum Refused {
     /// The event's type is one that the hub alone says.
     #[error("`{0}` tells of the hub's own state, and is said by it alone")]
     Reserved(EventType),
+    /// Through whom it came cannot be read, or it came through too many.
+    #[error(transparent)]
+    Hops(#[from] BadHops),
     /// The key was used for another event.
     #[error("the `Idempotency-Key` was used for an event with another body; use a new key for a new event")]
     KeyReused,
@@ -72,6 +76,8 @@ impl Refused {
             Refused::Shape(_) => "not_an_event",
             Refused::UnknownType(_) => "event_type_unknown",
             Refused::Reserved(_) => "event_type_reserved",
+            Refused::Hops(BadHops::Malformed) => "hops_malformed",
+            Refused::Hops(BadHops::TooMany) => "too_many_hops",
             Refused::KeyReused => "idempotency_key_reused",
             Refused::Busy => "busy",
             Refused::Ledger(_) => "ledger_failed",
@@ -97,6 +103,14 @@ struct Envelope {
     timestamp: String,
     /// Read to its end, so that what is kept can always be projected later. `id` says which record it is about.
     data: Map<String, Json>,
+}
+
+/// Whom an event is for.
+enum To<'n> {
+    /// All who subscribe to it, but those through whom it came.
+    SubscribersBut(Hops),
+    /// One endpoint, whatever it subscribes to.
+    Only(&'n str),
 }
 
 /// Takes webhooks in.
@@ -149,9 +163,17 @@ impl Intake {
         let tolerance_ms = self.settings.limits.tolerance_ms;
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
         let said = read(message.body.get())?;
+        let hops = Hops::read(headers.get(HOPS))?;
         let body = message.body.into_inner();
-        self.keep(self.event(said, (&partner.name, message.id), body, now, trace, None))
-            .await
+        self.keep(self.event(
+            said,
+            (&partner.name, message.id),
+            body,
+            now,
+            trace,
+            To::SubscribersBut(hops),
+        ))
+        .await
     }
 
     /// Takes an event from somebody who may speak for the hub itself, as its own: for all that subscribe to it, or for the
@@ -173,7 +195,8 @@ impl Intake {
             Some(key) => format!("key:{key}"),
             None => format!("once:{}", uuid_from(now, (self.random)()).simple()),
         };
-        let event = self.event(said, (SOURCE, dedupe), body.clone(), now, trace, only);
+        let to = only.map_or_else(|| To::SubscribersBut(Hops::default()), To::Only);
+        let event = self.event(said, (SOURCE, dedupe), body.clone(), now, trace, to);
         let receipt = self.keep(event).await?;
         if receipt.duplicate
             && let Some(first) = self.ledger.event(receipt.event).await?
@@ -191,16 +214,24 @@ impl Intake {
         body: Bytes,
         now: Timestamp,
         trace: &str,
-        only: Option<&str>,
+        whom: To<'_>,
     ) -> NewEvent {
         let to = |endpoint: &Arc<Endpoint>| NewDelivery {
             id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
             endpoint: endpoint.name.clone(),
             line: endpoint.line(&event_type, source, record.as_deref()),
         };
-        let deliveries = match only {
-            Some(name) => self.settings.endpoint(name).map(to).into_iter().collect(),
-            None => self.settings.subscribers(&event_type, source).map(to).collect(),
+        let (deliveries, hops) = match whom {
+            To::Only(name) => (
+                self.settings.endpoint(name).map(to).into_iter().collect(),
+                String::new(),
+            ),
+            To::SubscribersBut(hops) => {
+                let all = self.settings.subscribers(&event_type, source);
+                // It came through those already.
+                let others = all.filter(|endpoint| !self.settings.came_through(&endpoint.partner, &hops));
+                (others.map(to).collect(), hops.to_kept())
+            }
         };
         NewEvent {
             id: EventId::from_uuid(uuid_from(now, (self.random)())),
@@ -210,6 +241,7 @@ impl Intake {
             body,
             received_at: now,
             trace: trace.to_owned(),
+            hops,
             deliveries,
         }
     }
@@ -253,6 +285,7 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
         received_at: event.received_at,
         attempts: 0,
         trace: event.trace.clone(),
+        hops: event.hops.clone(),
         line: None,
     }
 }

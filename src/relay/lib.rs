@@ -21,6 +21,7 @@ mod finding;
 mod forget;
 mod handed;
 mod handover;
+pub mod hops;
 mod intake;
 mod notice;
 mod pace;

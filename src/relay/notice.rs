@@ -48,6 +48,7 @@ pub(crate) fn notice(
         body: body.to_string().into(),
         received_at: now,
         trace: id.simple().to_string(),
+        hops: String::new(),
         deliveries: deliveries.collect(),
     }
 }

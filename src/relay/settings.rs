@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::EventType;
+use outbound::header::HeaderValue;
 
 use crate::finding::{BadSetting, Findings};
+use crate::hops::{self, Hops};
 use crate::{Endpoint, Secret, standard};
 
 /// Somebody who may post webhooks to us.
@@ -17,6 +19,10 @@ pub struct Partner {
     pub(crate) name: String,
     /// What they may sign with.
     pub(crate) secrets: Vec<Secret>,
+    /// Their mark among hops, one for each secret; the first is the present one.
+    pub(crate) marks: Vec<String>,
+    /// The header of what they said first.
+    pub(crate) hop: Option<HeaderValue>,
 }
 
 impl Partner {
@@ -24,9 +30,13 @@ impl Partner {
     pub fn new(name: &str, secrets: &[String]) -> Result<Partner, Vec<BadSetting>> {
         let mut findings = Findings::default();
         findings.name("name", name);
+        let secrets = findings.secrets(secrets);
+        let marks: Vec<String> = secrets.iter().map(|secret| hops::mark(name, secret)).collect();
         let partner = Partner {
             name: name.to_owned(),
-            secrets: findings.secrets(secrets),
+            hop: marks.first().and_then(|mark| Hops::default().header(mark)),
+            secrets,
+            marks,
         };
         if findings.0.is_empty() {
             Ok(partner)
@@ -156,6 +166,21 @@ impl RelaySettings {
     /// The endpoint of that name.
     pub fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
         self.by_name.get(name)
+    }
+
+    /// Whether an event came through a partner.
+    pub(crate) fn came_through(&self, partner: &str, hops: &Hops) -> bool {
+        let partner = self.partners.get(partner);
+        partner.is_some_and(|partner| hops.through(&partner.marks))
+    }
+
+    /// The header that tells through whom an event has come, its source included; none for what the hub says itself.
+    pub(crate) fn hops_header(&self, source: &str, hops: &str) -> Option<HeaderValue> {
+        let partner = self.partners.get(source)?;
+        match hops {
+            "" => partner.hop.clone(),
+            _ => Hops::kept(hops).header(partner.marks.first()?),
+        }
     }
 
     /// All endpoints, in the order of the configuration.

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod forgetting;
+mod hops;
 mod intake;
 mod lease;
 mod outcomes;

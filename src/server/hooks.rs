@@ -201,13 +201,15 @@ impl From<Refused> for Problem {
         let code = refused.code();
         let status = match &refused {
             Refused::UnknownPartner => return Problem::not_found("there is nothing at this address"),
-            Refused::Unverified(relay::standard::Unverified::Malformed { .. }) | Refused::NotJson(_) => {
-                ErrorStatus::BAD_REQUEST
-            }
+            Refused::Unverified(relay::standard::Unverified::Malformed { .. })
+            | Refused::NotJson(_)
+            | Refused::Hops(relay::hops::BadHops::Malformed) => ErrorStatus::BAD_REQUEST,
             Refused::Unverified(_) => ErrorStatus::UNAUTHORIZED,
-            Refused::Shape(_) | Refused::UnknownType(_) | Refused::Reserved(_) | Refused::KeyReused => {
-                ErrorStatus::UNPROCESSABLE
-            }
+            Refused::Shape(_)
+            | Refused::UnknownType(_)
+            | Refused::Reserved(_)
+            | Refused::KeyReused
+            | Refused::Hops(_) => ErrorStatus::UNPROCESSABLE,
             Refused::Busy => {
                 return Problem::busy("too many events wait to be written; send it again shortly");
             }

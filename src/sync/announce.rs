@@ -84,6 +84,7 @@ impl Engine {
             body: Bytes::from(body),
             received_at: now,
             trace: trace.to_owned(),
+            hops: String::new(),
             deliveries,
         }
     }

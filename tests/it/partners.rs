@@ -188,8 +188,10 @@ fn it_is_the_same_on_postgresql_and_redis() {
     );
     assert_eq!(push(&hub, "msg_2", now(), &event("deal.won", &data)).0, 202);
     eventually("the second webhook", || {
-        let count = received(&sandbox, "northwind").len();
-        expect(count == 2, format!("{count}"))
+        // The first one comes again, under its id, when the kill fell between its arrival and the note of it.
+        let all = received(&sandbox, "northwind");
+        let ids: std::collections::BTreeSet<&str> = all.iter().filter_map(|one| one["id"].as_str()).collect();
+        expect(ids.len() == 2, format!("{ids:?}"))
     });
     assert_eq!(hub.running.stop(), Some(0));
 }

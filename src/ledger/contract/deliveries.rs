@@ -24,6 +24,8 @@ pub struct NewEvent {
     pub received_at: Timestamp,
     /// Ties together what belongs to one journey.
     pub trace: String,
+    /// Through whom it came before its source said it, as the relay writes that; empty for most.
+    pub hops: String,
     /// Whom it is for.
     pub deliveries: Vec<NewDelivery>,
 }
@@ -68,6 +70,8 @@ pub struct Due {
     pub attempts: u32,
     /// Ties together what belongs to one journey.
     pub trace: String,
+    /// Through whom it came before its source said it, as the relay writes that; empty for most.
+    pub hops: String,
     /// What it arrives in order with, if anything.
     pub line: Option<String>,
 }

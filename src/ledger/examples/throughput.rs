@@ -162,6 +162,7 @@ fn an_event(round: u8, writer: u64, n: u64) -> NewEvent {
         body: vec![b'x'; BODY_BYTES].into(),
         received_at: now(),
         trace: id.simple().to_string(),
+        hops: String::new(),
         deliveries: vec![NewDelivery {
             id: id.into(),
             endpoint: "bolt".into(),

@@ -59,7 +59,7 @@ WITH ready AS (
     UNION ALL
     (SELECT id, seq FROM deliveries
      WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT $3";
@@ -190,7 +190,7 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
-        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint, d.line \
+        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint, d.line, e.hops \
                    FROM events e LEFT JOIN deliveries d ON d.seq = e.seq WHERE e.id = $1 ORDER BY d.id";
         let rows = self.database.query(sql, &[&id.uuid()]).await?;
         let Some(row) = rows.first() else {
@@ -214,6 +214,7 @@ impl Deliveries for PostgresLedger {
             body: row.try_get::<_, Vec<u8>>(3)?.into(),
             received_at: moment(row.try_get(4)?)?,
             trace: row.try_get(5)?,
+            hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
             deliveries,
         }))
     }

@@ -90,6 +90,7 @@ pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
         attempts: count(row.try_get(6)?)?,
         trace: row.try_get(7)?,
         line: row.try_get(8)?,
+        hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
     })
 }
 

@@ -58,7 +58,7 @@ WITH ready AS (
     UNION ALL
     SELECT * FROM (SELECT id, seq FROM deliveries
                    WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT ?3";
@@ -284,7 +284,8 @@ fn refuse(connection: &Connection, refusals: &[Refusal]) -> Result<(), LedgerErr
 }
 
 fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
-    let sql = "SELECT seq, event_type, source, dedupe, body, received_at, trace FROM events WHERE id = ?1";
+    let sql =
+        "SELECT seq, event_type, source, dedupe, body, received_at, trace, hops FROM events WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement
         .query_row([id.uuid().as_bytes()], |row| {
@@ -296,6 +297,7 @@ fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, Ledge
                 body: row.get::<_, Vec<u8>>(4)?.into(),
                 received_at: Timestamp::UNIX_EPOCH,
                 trace: row.get(6)?,
+                hops: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
                 deliveries: Vec::new(),
             };
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(5)?, event))

@@ -142,6 +142,7 @@ pub(super) fn due(row: &Row<'_>) -> Result<Due, LedgerError> {
         attempts: count(row.get(6)?)?,
         trace: row.get(7)?,
         line: row.get(8)?,
+        hops: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
     })
 }
 

@@ -154,6 +154,27 @@ pub(super) async fn a_bad_event_fails_alone(stand: &Stand) {
     assert_eq!(due(&*ledger, "bolt").await.len(), 36);
 }
 
+pub(super) async fn through_whom_an_event_came_is_kept(stand: &Stand) {
+    let ledger = stand.open().await;
+    let through = NewEvent {
+        hops: "0123456789abcdef fedcba9876543210".into(),
+        ..event(1, &["bolt"])
+    };
+    ledger
+        .accept(vec![through.clone(), event(2, &["bolt"])])
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.event(through.id).await.unwrap().unwrap().hops,
+        through.hops
+    );
+    let due = ledger.due("bolt", at(9), 9).await.unwrap();
+    assert_eq!(
+        (due[0].hops.as_str(), due[1].hops.as_str()),
+        (through.hops.as_str(), "")
+    );
+}
+
 pub(super) async fn an_event_reads_back_with_its_deliveries(stand: &Stand) {
     let ledger = stand.open().await;
     let mut written = event(1, &["bolt", "acme"]);

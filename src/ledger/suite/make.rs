@@ -56,6 +56,7 @@ pub(super) fn event(number: u32, endpoints: &[&str]) -> NewEvent {
         body: format!("{{\"n\":{number}}}").into(),
         received_at: at(i64::from(number)),
         trace: format!("trace-{number}"),
+        hops: String::new(),
         deliveries: endpoints
             .iter()
             .map(|endpoint| NewDelivery {

@@ -206,6 +206,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         body: Bytes::from_static(br#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{}}"#),
         received_at: now,
         trace: "trace".into(),
+        hops: String::new(),
         deliveries: vec![NewDelivery {
             id: DeliveryId::from_uuid(uuid),
             endpoint: "b".into(),
@@ -221,6 +222,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         received_at: now,
         attempts: 0,
         trace: event.trace.clone(),
+        hops: String::new(),
         line: None,
     };
     stage.ledger.accept(vec![event]).await.unwrap();
