@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
 use super::network::{Chance, End, Network};
-use super::system::{EDITED, Passes, System, said};
+use super::system::{EDITED, EDITED_OF_ORDERS, OBJECTS, ORDERS, Passes, System, THINGS, said};
 use super::truth::Truth;
 use crate::engine_tests::held::Held;
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
@@ -78,11 +78,14 @@ pub(crate) struct Run {
     flaw: Flaw,
     nodes: Vec<Node>,
     lives: u64,
-    jobs: BTreeMap<(usize, &'static str, &'static str), Job>,
-    hints: Vec<(&'static str, String, &'static str)>,
+    /// By node, what it does, system and object.
+    jobs: BTreeMap<(usize, &'static str, &'static str, &'static str), Job>,
+    /// System, object, id, and what became of it.
+    hints: Vec<(&'static str, &'static str, String, &'static str)>,
     truth: Truth,
     story: Vec<String>,
     partners: usize,
+    deals: usize,
     values: usize,
 }
 
@@ -118,6 +121,7 @@ impl Run {
             truth: Truth::new(spreads(seed)),
             story: Vec::new(),
             partners: 0,
+            deals: 0,
             values: 0,
         }
     }
@@ -127,6 +131,7 @@ impl Run {
         // What is there before the hub is, at one system or at several that know the same partner.
         for number in 0..BEFORE {
             self.make_partner(1 + number % NAMES.len());
+            self.make_deal();
         }
         self.network.pass(BEFORE_MS);
         // Everything is read completely once before people go on.
@@ -147,10 +152,22 @@ impl Run {
         let waiting = self.duplicates().await;
         let mut wrong = self.truth.judge(&self.systems, &waiting);
         wrong.extend(self.again().await);
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(self.told(&wrong)),
+        if wrong.is_empty() {
+            return Ok(());
         }
+        let parked = self.ledger.parked(&ParkedFilter::default(), 1_000).await.unwrap();
+        wrong.extend(parked.iter().map(|parked| {
+            let way = if parked.inbound {
+                "on its way in"
+            } else {
+                "on its way out"
+            };
+            format!(
+                "(parked {way} at {} {}: {}, {})",
+                parked.connection, parked.object, parked.key, parked.reason
+            )
+        }));
+        Err(self.told(&wrong))
     }
 
     fn told(&self, wrong: &[String]) -> String {
@@ -169,9 +186,11 @@ impl Run {
         match self.chance.below(100) {
             0..40 => self.answer_one(true).await,
             40..62 => self.start_job().await,
-            62..76 => self.edit(),
-            76..79 => self.make_partner(1),
-            79 => self.make_twin(),
+            62..71 => self.edit(),
+            71..75 => self.edit_deal(),
+            75..77 => self.make_partner(1),
+            77 => self.make_deal(),
+            78..80 => self.make_twin(),
             80 => self.delete(),
             81..84 => self.hint(),
             84..96 => {
@@ -209,9 +228,11 @@ impl Run {
                     if report.counts == crate::Counts::default() {
                         continue;
                     }
-                    self.tell(&format!("{} {} by {}: {counts}", key.1, key.2, key.0));
+                    self.tell(&format!("{} {} {} by {}: {counts}", key.1, key.2, key.3, key.0));
                 }
-                Ok(Err(error)) => self.tell(&format!("{} {} by {}: {error}", key.1, key.2, key.0)),
+                Ok(Err(error)) => {
+                    self.tell(&format!("{} {} {} by {}: {error}", key.1, key.2, key.3, key.0));
+                }
                 Err(dead) if dead.is_cancelled() => {}
                 Err(dead) => std::panic::resume_unwind(dead.into_panic()),
             }
@@ -220,27 +241,28 @@ impl Run {
 
     async fn start_job(&mut self) {
         let at = NAMES[self.chance.below(NAMES.len())];
+        let object = OBJECTS[self.chance.below(OBJECTS.len())];
         match self.chance.below(5) {
-            0 | 1 => self.start("push", at, Depth::Changed),
-            2 => self.start("pull", at, Depth::Named),
-            _ => self.start("pull", at, Depth::Changed),
+            0 | 1 => self.start("push", (at, object), Depth::Changed),
+            2 => self.start("pull", (at, object), Depth::Named),
+            _ => self.start("pull", (at, object), Depth::Changed),
         }
         self.settle().await;
     }
 
-    fn start(&mut self, what: &'static str, at: &'static str, depth: Depth) {
+    fn start(&mut self, what: &'static str, (at, object): (&'static str, &'static str), depth: Depth) {
         let node = self.chance.below(NODES);
-        if self.jobs.contains_key(&(node, what, at)) {
+        if self.jobs.contains_key(&(node, what, at, object)) {
             return;
         }
         let engine = Arc::clone(&self.nodes[node].engine);
         let job = tokio::spawn(async move {
             match what {
-                "push" => engine.push(at, "things").await,
-                _ => engine.pull(at, "things", depth).await,
+                "push" => engine.push(at, object).await,
+                _ => engine.pull(at, object, depth).await,
             }
         });
-        self.jobs.insert((node, what, at), job);
+        self.jobs.insert((node, what, at, object), job);
     }
 
     /// Decides what becomes of one request that waits.
@@ -316,11 +338,11 @@ impl Run {
     fn make_at(&mut self, at: usize, domain: &str, name: &Json) {
         let values = json!({"domain": domain, "name": name});
         let now = self.network.now_ms();
-        let id = self.systems[at].make(values, now, &mut self.chance);
+        let id = self.systems[at].make(THINGS, values, now, &mut self.chance);
         self.truth
             .edited((NAMES[at], &id), domain, ("name", name.clone()), now);
         self.tell(&format!("{id} is made: {domain}, {name}"));
-        self.hints.push((NAMES[at], id, "create"));
+        self.hints.push((NAMES[at], THINGS, id, "create"));
     }
 
     /// People of a second system learn of a partner that others have made, and do not see it at theirs yet.
@@ -329,7 +351,7 @@ impl Run {
             return;
         };
         let at = self.chance.below(NAMES.len());
-        if self.truth.is_agreed(&domain) || self.systems[at].living().contains_key(&domain) {
+        if self.truth.is_agreed(&domain) || self.systems[at].living(THINGS).contains_key(&domain) {
             return;
         }
         let name = self.value();
@@ -347,7 +369,7 @@ impl Run {
     async fn clean_up(&mut self) {
         let waiting = self.duplicates().await;
         for (at, name) in NAMES.into_iter().enumerate() {
-            for (domain, ids) in self.systems[at].living() {
+            for (domain, ids) in self.systems[at].living(THINGS) {
                 let [a, b] = ids.as_slice() else { continue };
                 let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
                 let (made, theirs) = if own(a) { (b, a) } else { (a, b) };
@@ -382,15 +404,66 @@ impl Run {
         json!(format!("v{}", self.values))
     }
 
-    /// A row that is there.
+    /// A partner's row that is there.
     fn some_row(&mut self) -> Option<(usize, String, String)> {
         let at = self.chance.below(NAMES.len());
-        let living: Vec<(String, Vec<String>)> = self.systems[at].living().into_iter().collect();
+        let (domain, id) = self.some_row_of(at, THINGS)?;
+        Some((at, domain, id))
+    }
+
+    fn some_row_of(&mut self, at: usize, object: &str) -> Option<(String, String)> {
+        let living: Vec<(String, Vec<String>)> = self.systems[at].living(object).into_iter().collect();
         if living.is_empty() {
             return None;
         }
-        let (domain, ids) = &living[self.chance.below(living.len())];
-        Some((at, domain.clone(), ids[0].clone()))
+        let (name, ids) = &living[self.chance.below(living.len())];
+        Some((name.clone(), ids[0].clone()))
+    }
+
+    /// People make a deal for a partner that they see, which nobody else may know yet.
+    fn make_deal(&mut self) {
+        let Some((at, domain, partner)) = self.some_row() else {
+            return;
+        };
+        self.deals += 1;
+        let (mark, title) = (format!("deal {}", self.deals), self.value());
+        let values = json!({"mark": mark, "title": title, "stage": "prospect", "partner": partner});
+        let now = self.network.now_ms();
+        let id = self.systems[at].make(ORDERS, values, now, &mut self.chance);
+        for (field, value) in [("title", title), ("partner", json!(domain))] {
+            self.truth.edited((NAMES[at], &id), &mark, (field, value), now);
+        }
+        self.tell(&format!("{id} is made: {mark} for {partner} ({domain})"));
+        self.hints.push((NAMES[at], ORDERS, id, "create"));
+    }
+
+    fn edit_deal(&mut self) {
+        let at = self.chance.below(NAMES.len());
+        let Some((mark, id)) = self.some_row_of(at, ORDERS) else {
+            return;
+        };
+        let now = self.network.now_ms();
+        let (field, said, value) = match self.chance.percent(25) {
+            true => {
+                let Some((domain, partner)) = self.some_row_of(at, THINGS) else {
+                    return;
+                };
+                ("partner", json!(domain), json!(partner))
+            }
+            false => {
+                let field = EDITED_OF_ORDERS[self.chance.below(EDITED_OF_ORDERS.len())];
+                let value = self.value();
+                (field, value.clone(), value)
+            }
+        };
+        // To say what is there is no change.
+        if self.systems[at].rows[&id].values.get(field) == Some(&value) {
+            return;
+        }
+        self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
+        self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
+        self.tell(&format!("{id} ({mark}) {field} is set to {value}"));
+        self.hints.push((NAMES[at], ORDERS, id, "update"));
     }
 
     fn edit(&mut self) {
@@ -408,7 +481,7 @@ impl Run {
             .edited((NAMES[at], &id), &domain, (field, value.clone()), now);
         self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
         self.tell(&format!("{id} ({domain}) {field} is set to {value}"));
-        self.hints.push((NAMES[at], id, "update"));
+        self.hints.push((NAMES[at], THINGS, id, "update"));
     }
 
     fn delete(&mut self) {
@@ -416,14 +489,14 @@ impl Run {
             return;
         };
         // What the hub has not heard of yet, it may make again.
-        if !self.truth.is_agreed(&domain) || self.systems[at].living()[&domain].len() > 1 {
+        if !self.truth.is_agreed(&domain) || self.systems[at].living(THINGS)[&domain].len() > 1 {
             return;
         }
         let now = self.network.now_ms();
         self.truth.deleted(NAMES[at], &domain, now);
         self.systems[at].delete(&id, now, &mut self.chance);
         self.tell(&format!("{id} ({domain}) is deleted"));
-        self.hints.push((NAMES[at], id, "delete"));
+        self.hints.push((NAMES[at], THINGS, id, "delete"));
     }
 
     /// A hint arrives, late perhaps; some arrive twice.
@@ -432,13 +505,13 @@ impl Run {
             return;
         }
         let number = self.chance.below(self.hints.len());
-        let (at, id, op) = match self.chance.percent(30) {
+        let (at, object, id, op) = match self.chance.percent(30) {
             true => self.hints[number].clone(),
             false => self.hints.swap_remove(number),
         };
         self.tell(&format!("a hint: {op} of {id}"));
         let hint = Hint {
-            object: "things".to_owned(),
+            object: object.to_owned(),
             id,
             op: op.to_owned(),
             tenant: None,
@@ -514,13 +587,14 @@ impl Run {
     }
 
     async fn round(&mut self, depth: Depth) -> Result<(), String> {
-        for at in NAMES {
-            self.start("pull", at, depth);
-            self.work().await?;
-        }
-        for at in NAMES {
-            self.start("push", at, depth);
-            self.work().await?;
+        for what in ["pull", "push"] {
+            for (at, object) in NAMES
+                .into_iter()
+                .flat_map(|at| OBJECTS.map(|object| (at, object)))
+            {
+                self.start(what, (at, object), depth);
+                self.work().await?;
+            }
         }
         Ok(())
     }
@@ -561,19 +635,21 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
     let mut report = diagnostic::Report::new();
     let manifest = diagnostic::Source::new("connector.yaml", System::manifest(passes));
     let connector = Connector::compile(&manifest, &mut report);
-    let mapping = diagnostic::Source::new("partner.yaml", System::mapping());
-    let mapping = Mapping::compile(&mapping, &mut report);
+    let mappings = System::mappings().map(|text| {
+        let source = diagnostic::Source::new("mapping.yaml", text);
+        Mapping::compile(&source, &mut report).map(Arc::new)
+    });
     assert!(report.is_empty(), "{}", report.render(false));
-    let (connector, mapping) = (Arc::new(connector.unwrap()), Arc::new(mapping.unwrap()));
+    let connector = Arc::new(connector.unwrap());
     let mut plan = Plan {
         syncs: Vec::new(),
         rules: Rules::default(),
     };
     let mut connections = BTreeMap::new();
     for name in NAMES {
-        plan.syncs.push(Sync {
+        plan.syncs.extend(mappings.iter().flatten().map(|mapping| Sync {
             connection: name.to_owned(),
-            mapping: Arc::clone(&mapping),
+            mapping: Arc::clone(mapping),
             currency: None,
             country: None,
             pull: true,
@@ -584,7 +660,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
                 follow: spreads(seed),
             },
             stop: crate::StopLimits::default(),
-        });
+        }));
         let config = json!({"host": name}).as_object().unwrap().clone();
         let secrets: Secrets = [("client_id", "hub"), ("client_secret", "simulated")]
             .into_iter()

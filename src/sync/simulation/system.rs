@@ -33,8 +33,8 @@ record_errors:
   - { codes: [LOCKED], class: locked, retry: true }
   - { codes: [GONE], class: gone }
   - { codes: [CHANGED], class: conflict }
-objects:
-  things:
+templates:
+  row:
     id: .id
     modified: .changed
     version: .edition
@@ -47,22 +47,38 @@ objects:
         precision: 1s
         page: 3
         id_order: text
-        request: { method: GET, path: /changes, query: { from: "{{ window.from_ms }}", to: "{{ window.to_ms }}", last: "{{ last_id | default('', true) }}", limit: "{{ limit }}" } }
+        request: { method: GET, path: "/{{ object }}/changes", query: { from: "{{ window.from_ms }}", to: "{{ window.to_ms }}", last: "{{ last_id | default('', true) }}", limit: "{{ limit }}" } }
         records: .rows[]
-      by_ids: { batch: 4, request: { method: GET, path: /ids, query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
+      by_ids: { batch: 4, request: { method: GET, path: "/{{ object }}/ids", query: { ids: "{{ ids | join(',') }}" } }, records: ".rows[]" }
     write:
       key: key
       batch: 4
       strategy: upsert
-      upsert: { request: { method: POST, path: /upsert, body: { jq: "[$batch[] | {key, values}]" } }, results: &results "to_entries[] | .key as $i | .value | {index: $i, ok, id, created, code, message, version: .edition, modified: .changed}" }
-      update: { request: { method: POST, path: /update, body: { jq: "[$batch[] | {id, version, values}]" } }, results: *results }
-      delete: { request: { method: POST, path: /delete, body: { jq: "[$batch[] | {id, version}]" } }, results: *results }
+      upsert: { request: { method: POST, path: "/{{ object }}/upsert", body: { jq: "[$batch[] | {key, values}]" } }, results: &results "to_entries[] | .key as $i | .value | {index: $i, ok, id, created, code, message, version: .edition, modified: .changed}" }
+      update: { request: { method: POST, path: "/{{ object }}/update", body: { jq: "[$batch[] | {id, version, values}]" } }, results: *results }
+      delete: { request: { method: POST, path: "/{{ object }}/delete", body: { jq: "[$batch[] | {id, version}]" } }, results: *results }
+objects:
+  things: { extends: row }
+  orders: { extends: row }
 "#;
 
-/// The fields that people edit, as the systems name them.
-pub(crate) const EDITED: [&str; 3] = ["name", "note", "industry"];
+/// The objects of a system: partners, and deals that refer to them.
+pub(crate) const OBJECTS: [&str; 2] = [THINGS, ORDERS];
+pub(crate) const THINGS: &str = "things";
+pub(crate) const ORDERS: &str = "orders";
 
-const MAPPING: &str = "
+/// The fields of partners that people edit, as the systems name them.
+pub(crate) const EDITED: [&str; 3] = ["name", "note", "industry"];
+/// The fields of deals that people edit, beside the partner.
+pub(crate) const EDITED_OF_ORDERS: [&str; 2] = ["title", "note"];
+
+/// Every field of an object, blank or not.
+const FIELDS: [(&str, &[&str]); 2] = [
+    (THINGS, &["domain", "name", "note", "industry", "key", "into"]),
+    (ORDERS, &["mark", "title", "note", "stage", "partner", "key"]),
+];
+
+const OF_PARTNERS: &str = "
 apiVersion: interconnect/v1
 kind: Mapping
 system: simulated
@@ -73,6 +89,20 @@ fields:
   - { record: domain, object: domain }
   - { record: description, object: note }
   - { record: industry, object: industry }
+";
+
+const OF_DEALS: &str = "
+apiVersion: interconnect/v1
+kind: Mapping
+system: simulated
+object: orders
+record: deal
+fields:
+  - { record: name, object: title }
+  - { record: stage, object: stage }
+  - { record: partner, object: partner, lens: [ reference: { object: things } ] }
+  - { record: next_steps, object: note }
+  - { record: description, object: mark }
 ";
 
 /// The passes of reading that a system needs whose index is up to a minute late, and what is not enough.
@@ -89,6 +119,7 @@ const SKEW_MAX_MS: i64 = 3_000;
 
 #[derive(Clone)]
 pub(crate) struct Row {
+    object: &'static str,
     pub(crate) values: Map<String, Json>,
     pub(crate) deleted: bool,
     changed_ms: i64,
@@ -133,8 +164,8 @@ impl System {
         MANIFEST.replace("PASSES", passes)
     }
 
-    pub(crate) fn mapping() -> &'static str {
-        MAPPING
+    pub(crate) fn mappings() -> [&'static str; 2] {
+        [OF_PARTNERS, OF_DEALS]
     }
 
     /// Writes a row; it comes into the index later.
@@ -152,12 +183,19 @@ impl System {
     }
 
     /// What a person does there.
-    pub(crate) fn make(&mut self, values: Json, now_ms: i64, chance: &mut Chance) -> String {
+    pub(crate) fn make(
+        &mut self,
+        object: &'static str,
+        values: Json,
+        now_ms: i64,
+        chance: &mut Chance,
+    ) -> String {
         let id = self.new_id();
         let Json::Object(values) = values else {
             panic!("values are an object")
         };
         let row = Row {
+            object,
             values,
             deleted: false,
             changed_ms: 0,
@@ -173,7 +211,8 @@ impl System {
         self.put(id, row, now_ms, chance);
     }
 
-    /// Makes two rows one: the one that is kept stays as it is, the other one says where it went.
+    /// Makes two partners one: the one that is kept stays as it is, the other one says where it went, and its deals go to
+    /// the one that is kept.
     pub(crate) fn merge(&mut self, kept: &str, lost: &str, now_ms: i64, chance: &mut Chance) {
         let mut row = self.rows[lost].clone();
         row.values.insert("into".to_owned(), json!(kept));
@@ -181,6 +220,14 @@ impl System {
         self.put(lost, row, now_ms, chance);
         let row = self.rows[kept].clone();
         self.put(kept, row, now_ms, chance);
+        let its = self
+            .rows
+            .iter()
+            .filter(|(_, row)| !row.deleted && row.values.get("partner") == Some(&json!(lost)));
+        let its: Vec<String> = its.map(|(id, _)| id.clone()).collect();
+        for id in its {
+            self.edit(&id, "partner", json!(kept), now_ms, chance);
+        }
     }
 
     pub(crate) fn delete(&mut self, id: &str, now_ms: i64, chance: &mut Chance) {
@@ -193,14 +240,22 @@ impl System {
         self.tokens.clear();
     }
 
-    /// Rows that are there, by their domain.
-    pub(crate) fn living(&self) -> BTreeMap<String, Vec<String>> {
+    /// Rows of an object that are there, by what makes them known everywhere: a partner's domain, a deal's mark.
+    pub(crate) fn living(&self, object: &str) -> BTreeMap<String, Vec<String>> {
+        let name = if object == THINGS { "domain" } else { "mark" };
         let mut living: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (id, row) in self.rows.iter().filter(|(_, row)| !row.deleted) {
-            let domain = row.values["domain"].as_str().unwrap().to_owned();
-            living.entry(domain).or_default().push(id.clone());
+        let here = |row: &Row| row.object == object && !row.deleted;
+        for (id, row) in self.rows.iter().filter(|(_, row)| here(row)) {
+            let name = row.values[name].as_str().unwrap().to_owned();
+            living.entry(name).or_default().push(id.clone());
         }
         living
+    }
+
+    /// The row of the partner that a deal refers to, and the partner's domain.
+    pub(crate) fn partner_of(&self, order: &str) -> (&str, &str) {
+        let id = self.rows[order].values["partner"].as_str().unwrap();
+        (id, self.rows[id].values["domain"].as_str().unwrap())
     }
 
     /// Carries a request out. `faulty` lets one row of a batch be locked.
@@ -229,17 +284,21 @@ impl System {
         if !self.tokens.contains(token) {
             return said(401, &json!({"says": "who are you?"}));
         }
+        if path == "/me" {
+            return said(200, &json!({"account": self.name}));
+        }
+        let (object, path) = path[1..].split_once('/').unwrap();
+        let object = OBJECTS.into_iter().find(|known| *known == object).unwrap();
         match path {
-            "/me" => said(200, &json!({"account": self.name})),
-            "/changes" => said(200, &json!({"rows": self.changes(&asked, now_ms)})),
-            "/ids" => {
+            "changes" => said(200, &json!({"rows": self.changes(object, &asked, now_ms)})),
+            "ids" => {
                 let ids = asked["ids"].split(',');
                 let rows = ids.filter_map(|id| Some(shown(id, self.rows.get(id)?)));
                 let rows: Vec<Json> = rows.filter(|row| row["deleted"] == false).collect();
                 said(200, &json!({"rows": rows}))
             }
-            "/upsert" | "/update" | "/delete" => {
-                let remove = path == "/delete";
+            "upsert" | "update" | "delete" => {
+                let remove = path == "delete";
                 let batch: Vec<Json> = serde_json::from_slice(&request.body).unwrap();
                 let locked = (faulty && chance.percent(15)).then(|| chance.below(batch.len()));
                 let mut results = Vec::new();
@@ -247,7 +306,7 @@ impl System {
                     results.push(match locked == Some(index) {
                         true => json!({"ok": false, "code": "LOCKED", "message": "somebody else is at it"}),
                         false if remove => self.remove(one, now_ms, chance),
-                        false => self.write(one, now_ms, chance),
+                        false => self.write(object, one, now_ms, chance),
                     });
                 }
                 said(200, &Json::Array(results))
@@ -256,7 +315,7 @@ impl System {
         }
     }
 
-    fn changes(&mut self, asked: &BTreeMap<String, String>, now_ms: i64) -> Vec<Json> {
+    fn changes(&mut self, object: &str, asked: &BTreeMap<String, String>, now_ms: i64) -> Vec<Json> {
         let (there, coming) = std::mem::take(&mut self.coming)
             .into_iter()
             .partition(|(visible, _, _)| *visible <= now_ms);
@@ -277,6 +336,7 @@ impl System {
         let found = self
             .index
             .iter()
+            .filter(|(_, row)| row.object == object)
             .filter(|(id, row)| (from..to).contains(&row.changed_ms) && id.as_str() > last);
         found.take(limit).map(|(id, row)| shown(id, row)).collect()
     }
@@ -301,12 +361,14 @@ impl System {
         }
     }
 
-    fn write(&mut self, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
+    fn write(&mut self, object: &'static str, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
         let values = one["values"].as_object().unwrap();
         let known = match (one["id"].as_str(), one["key"].as_str()) {
             (Some(id), _) => Some(id.to_owned()),
             (None, Some(key)) => {
-                let ours = |row: &Row| !row.deleted && row.values.get("key").is_some_and(|k| k == key);
+                let ours = |row: &Row| {
+                    row.object == object && !row.deleted && row.values.get("key").is_some_and(|k| k == key)
+                };
                 let found = self.rows.iter().find(|(_, row)| ours(row));
                 found.map(|(id, _)| id.clone())
             }
@@ -331,7 +393,7 @@ impl System {
             None => {
                 let mut values = values.clone();
                 values.insert("key".to_owned(), one["key"].clone());
-                (self.make(Json::Object(values), now_ms, chance), true)
+                (self.make(object, Json::Object(values), now_ms, chance), true)
             }
         };
         self.written += 1;
@@ -352,8 +414,8 @@ fn shown(id: &str, row: &Row) -> Json {
     shown["edition"] = json!(row.edition.to_string());
     let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
     shown["changed"] = json!(changed.to_string());
-    // Every field is there, blank or not.
-    for field in EDITED.iter().chain(&["domain", "key", "into"]) {
+    let fields = FIELDS.iter().find(|(object, _)| *object == row.object).unwrap();
+    for field in fields.1 {
         shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
     }
     shown

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::system::{EDITED, System};
+use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, System, THINGS};
+
+/// The rows of an object that are there, by what makes them known everywhere.
+type Living = BTreeMap<String, Vec<String>>;
 
 /// What people did to one partner since everything was last at rest.
 #[derive(Default)]
@@ -102,21 +105,25 @@ impl Truth {
         self.agreed.contains_key(&(domain.to_owned(), "name"))
     }
 
-    /// Domains of all partners that were ever made.
-    fn domains(&self) -> BTreeSet<String> {
-        let agreed = self.agreed.keys().map(|(domain, _)| domain.clone());
-        self.deeds.keys().cloned().chain(agreed).collect()
+    /// Domains of all partners, and marks of all deals, that were ever made.
+    fn names(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let agreed = self.agreed.keys().map(|(name, _)| name.clone());
+        let all = self.deeds.keys().cloned().chain(agreed);
+        all.partition(|name| !name.starts_with("deal "))
     }
 
     /// Judges systems that are at rest; gives what is wrong, and takes what they hold as agreed. Rows that wait for a
     /// person stand beside the one that the hub keeps, and nothing of them is known elsewhere.
     pub(crate) fn judge(&mut self, systems: &[System], waiting: &BTreeSet<(String, String)>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let living: Vec<BTreeMap<String, Vec<String>>> = systems.iter().map(System::living).collect();
-        for domain in self.domains() {
+        let living =
+            |object: &str| -> Vec<Living> { systems.iter().map(|system| system.living(object)).collect() };
+        let (partners, deals) = (living(THINGS), living(ORDERS));
+        let (domains, marks) = self.names();
+        for domain in domains {
             let mut life: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
             let mut held: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
-            for (system, living) in systems.iter().zip(&living) {
+            for (system, living) in systems.iter().zip(&partners) {
                 let waits = |id: &&String| waiting.contains(&(system.name.to_owned(), (*id).clone()));
                 let rows: Vec<&String> = living
                     .get(&domain)
@@ -143,8 +150,105 @@ impl Truth {
                 wrong.extend(self.judge_field(&domain, field, &values, waiting));
             }
         }
-        self.deeds.clear();
+        let mut undecided = BTreeSet::new();
+        for mark in marks {
+            match self.judge_deal(&mark, systems, (&partners, &deals), waiting) {
+                Some(found) => wrong.extend(found),
+                None => drop(undecided.insert(mark)),
+            }
+        }
+        self.deeds.retain(|name, _| undecided.contains(name));
         wrong
+    }
+
+    /// Judges a deal: wherever its partner is, it is there once, and says the same. Nothing when that cannot be told yet: its
+    /// partner is nowhere, or a person is to say which one it is.
+    fn judge_deal(
+        &mut self,
+        mark: &str,
+        systems: &[System],
+        (partners, deals): (&[Living], &[Living]),
+        waiting: &BTreeSet<(String, String)>,
+    ) -> Option<Vec<String>> {
+        let rows: Vec<&[String]> = deals
+            .iter()
+            .map(|deals| deals.get(mark).map_or(&[][..], Vec::as_slice))
+            .collect();
+        let told = || {
+            systems
+                .iter()
+                .zip(&rows)
+                .map(|(system, rows)| format!("{} {rows:?}", system.name))
+                .collect::<Vec<_>>()
+        };
+        if rows.iter().any(|rows| rows.len() > 1) {
+            return Some(vec![format!("{mark} is there more than once: {:?}", told())]);
+        }
+        let held: Vec<Option<(&String, &str, &str)>> = systems
+            .iter()
+            .zip(&rows)
+            .map(|(system, rows)| {
+                let id = rows.first()?;
+                let (partner, domain) = system.partner_of(id);
+                Some((id, partner, domain))
+            })
+            .collect();
+        let waits = |(system, held): (&System, &Option<(&String, &str, &str)>)| {
+            held.is_some_and(|(_, partner, _)| {
+                waiting.contains(&(system.name.to_owned(), partner.to_owned()))
+            })
+        };
+        if systems.iter().zip(&held).any(waits) {
+            return None;
+        }
+        // Where its partner is not, a deal cannot be written; what is there stays as it was.
+        let is_at = |at: usize, domain: &str| partners[at].contains_key(domain);
+        let domains: BTreeSet<&str> = held.iter().flatten().map(|(_, _, domain)| *domain).collect();
+        let fits = |domain: &&&str| {
+            let able = (0..systems.len()).filter(|at| is_at(*at, domain));
+            able.clone().count() > 0
+                && able
+                    .into_iter()
+                    .all(|at| held[at].is_some_and(|(_, _, theirs)| theirs == **domain))
+        };
+        let is_nowhere = |domain: &&str| (0..systems.len()).all(|at| !is_at(at, domain));
+        // Two may fit, each where the other is not; then it is what people said last.
+        let edits = self.deeds.get(mark).and_then(|deeds| deeds.edits.get("partner"));
+        let said: BTreeSet<&str> = edits
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, said)| said.last()?.as_str())
+            .collect();
+        let fitting: Vec<&&str> = domains.iter().filter(fits).collect();
+        let told = fitting.iter().find(|domain| said.contains(**domain));
+        let domain = match (told, fitting.first()) {
+            (Some(domain), _) => domain,
+            // It is of one that is nowhere any more.
+            (None, _) if domains.iter().any(is_nowhere) => return None,
+            (None, Some(domain)) => domain,
+            (None, None) => return Some(vec![format!("{mark}: {held:?}")]),
+        };
+        let mut values: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
+        for (at, system) in systems.iter().enumerate() {
+            let Some((id, _, theirs)) = held[at] else {
+                continue;
+            };
+            let row = &system.rows[id].values;
+            for field in EDITED_OF_ORDERS {
+                let value = row.get(field).cloned().unwrap_or(Json::Null);
+                values.entry(field).or_default().insert(system.name, value);
+            }
+            if is_at(at, domain) {
+                values
+                    .entry("partner")
+                    .or_default()
+                    .insert(system.name, Json::from(theirs));
+            }
+        }
+        let judged = values
+            .iter()
+            .filter_map(|(field, values)| self.judge_field(mark, field, values, waiting));
+        Some(judged.collect())
     }
 
     fn judge_field(
