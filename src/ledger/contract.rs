@@ -325,6 +325,15 @@ pub trait Records: Send + Sync {
         object: &str,
         external_ids: &[String],
     ) -> Result<Vec<Linked>, LedgerError>;
+
+    /// The records that objects belonged to until these got other objects there, each with the object's id. An object
+    /// that is forgotten is not among them.
+    async fn former(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<(String, RecordId)>, LedgerError>;
     /// Records by id; unknown ids are left out.
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError>;
     /// All links of records, at every connection.

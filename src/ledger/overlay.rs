@@ -261,6 +261,18 @@ impl Records for Overlay {
         Ok(linked)
     }
 
+    async fn former(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<(String, RecordId)>, LedgerError> {
+        let mut former = self.below.former(connection, object, external_ids).await?;
+        former.extend(self.own.former(connection, object, external_ids).await?);
+        let newest: BTreeMap<String, RecordId> = former.into_iter().collect();
+        Ok(newest.into_iter().collect())
+    }
+
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
         let (mut records, rest) = self.only_below(ids).await?;
         records.extend(self.below.records(&rest).await?);

@@ -29,6 +29,21 @@ pub struct Unresolved {
     pub external_id: String,
 }
 
+impl Forward {
+    /// What names nobody who is known, and named the same `before`, is what was `seen` then: who it was may be gone for
+    /// long, and the object says nothing new.
+    pub fn as_seen(&mut self, before: &[Unresolved], seen: &Fields) {
+        let fields = &mut self.fields;
+        self.unresolved.retain(|missing| match seen.get(missing.path) {
+            Some(value) if before.contains(missing) => {
+                fields.set(missing.path, value.clone());
+                false
+            }
+            _ => true,
+        });
+    }
+}
+
 impl Mapping {
     /// Reads an object.
     ///

@@ -428,6 +428,12 @@ impl Engine {
                 arrival.forward = forward(arrival, base_of(arrival), refs);
             }
         }
+        for arrival in arrivals
+            .iter_mut()
+            .filter(|arrival| !arrival.forward.unresolved.is_empty())
+        {
+            as_last_seen(arrival, refs);
+        }
         Ok(())
     }
 
@@ -437,4 +443,21 @@ impl Engine {
             .checked_add(SignedDuration::from_millis(wait_ms))
             .unwrap_or(Timestamp::MAX)
     }
+}
+
+/// A reference to an object that is known no more, because its record has another one there now, says what it said when
+/// it was last seen.
+fn as_last_seen(arrival: &mut Arrival<'_>, refs: &Refs) {
+    let Some(Link {
+        wire: Some(wire),
+        base: Some(seen),
+        ..
+    }) = arrival.known.as_ref().map(|known| &known.link)
+    else {
+        return;
+    };
+    let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
+    let (mapping, context) = (&arrival.sync.mapping, arrival.sync.context());
+    let before = mapping.forward(wire, Some(seen), context, &resolve).unresolved;
+    arrival.forward.as_seen(&before, seen);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
 use jiff::Timestamp;
-use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, PushMark, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
@@ -37,6 +37,8 @@ pub(crate) struct Owed<'a> {
     pub(crate) link: Option<Link>,
     sync: &'a Sync,
     pub(crate) write: Write,
+    /// When the rest of it is looked at again: it refers to what is not there yet.
+    waits: Option<Timestamp>,
 }
 
 /// Pushes with all that they are about.
@@ -439,19 +441,23 @@ impl Engine {
         };
         let mut back = sync.mapping.backward(&record.fields, held, context, &refer);
         back.values.retain(|field, _| !place.missing.has(field));
+        let mut waits = None;
         if !back.unresolved.is_empty() {
-            let waits = back
-                .unresolved
-                .iter()
-                .map(|waits| format!("`{}` {}", waits.path, waits.record));
-            let waits: Vec<String> = waits.collect();
-            let reason = format!("{} is not at {} yet", waits.join(", "), place.connection);
+            let missing = back.unresolved.iter();
+            let missing: Vec<String> = missing
+                .map(|missing| format!("`{}` {}", missing.path, missing.record))
+                .collect();
+            let reason = format!("{} is not at {} yet", missing.join(", "), place.connection);
             let wait = self.retry(&push);
             report.look_again(wait);
             out.commit
                 .parked
                 .push(self.parked_out(place, &record, "unresolved_reference", reason));
-            return out.commit.ended.push((push, PushEnd::Later(wait)));
+            // What is new waits for what it refers to; what is there already gets the rest meanwhile.
+            if link.is_none() || back.values.is_empty() {
+                return out.commit.ended.push((push, PushEnd::Later(wait)));
+            }
+            waits = Some(wait);
         }
         if !back.issues.is_empty() {
             let issues: Vec<String> = back.issues.iter().map(ToString::to_string).collect();
@@ -483,6 +489,7 @@ impl Engine {
             link,
             sync,
             write,
+            waits,
         });
     }
 
@@ -519,7 +526,15 @@ impl Engine {
                 commit
                     .links
                     .push(self.agreed(place, &owed, (id, version, modified), refs));
-                self.unpark(place, &owed.record, commit);
+                match owed.waits {
+                    Some(due_at) => commit.marks.push(PushMark {
+                        connection: place.connection.to_owned(),
+                        object: place.object.to_owned(),
+                        record: owed.record.id,
+                        due_at,
+                    }),
+                    None => self.unpark(place, &owed.record, commit),
+                }
                 commit.ended.push((owed.push, PushEnd::Done));
             }
             Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
@@ -590,10 +605,15 @@ impl Engine {
             &owed.write.values,
         );
         let resolve = |object: &str, id: &str| refs.record(object, id);
-        let base = owed
-            .sync
-            .mapping
-            .forward(&wire, Some(&owed.record.fields), owed.sync.context(), &resolve);
+        let mut base =
+            owed.sync
+                .mapping
+                .forward(&wire, Some(&owed.record.fields), owed.sync.context(), &resolve);
+        let seen = owed.link.as_ref().and_then(|link| link.base.as_ref());
+        if let Some(seen) = seen {
+            let unresolved = base.unresolved.clone();
+            base.as_seen(&unresolved, seen);
+        }
         Link {
             connection: place.connection.to_owned(),
             object: place.object.to_owned(),

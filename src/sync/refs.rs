@@ -40,7 +40,7 @@ impl Refs {
             by_object.entry(object).or_default().push(id);
         }
         let mut found = false;
-        for (object, ids) in by_object {
+        for (object, mut ids) in by_object {
             let linked = ledger.linked(connection, &object, &ids).await?;
             let standing = standing_for(ledger, linked.iter().map(|linked| &linked.record)).await?;
             for Linked { link, record } in linked {
@@ -53,6 +53,24 @@ impl Refs {
                     }
                     false => self.note(link.object, link.external_id, standing),
                 }
+            }
+            // What a record had there before it got another object means the same record.
+            ids.retain(|id| !self.records.contains_key(&(object.clone(), id.clone())));
+            if ids.is_empty() {
+                continue;
+            }
+            let former = ledger.former(connection, &object, &ids).await?;
+            let records: Vec<RecordId> = former.iter().map(|(_, record)| *record).collect();
+            let records = if records.is_empty() {
+                Vec::new()
+            } else {
+                ledger.records(&records).await?
+            };
+            let standing = standing_for(ledger, records.iter()).await?;
+            for (id, record) in former {
+                found = true;
+                let record = standing.get(&record).map_or(record, |standing| standing.id);
+                self.records.insert((object.clone(), id), record);
             }
         }
         Ok(found)

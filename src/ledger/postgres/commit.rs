@@ -288,11 +288,15 @@ async fn write_links(transaction: &Transaction<'_>, links: &[Link]) -> Result<()
     let objects = column(links, |link| text(&link.object));
     let external_ids = column(links, |link| text(&link.external_id));
     // First all that goes, then all that comes: two records may trade their objects.
-    let sql = "DELETE FROM links l \
+    let sql = "WITH former AS (DELETE FROM links l \
                USING unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) \
                AS n (kind, record, connection, object, external_id) \
                WHERE l.kind = n.kind AND l.record = n.record AND l.connection = n.connection \
-               AND l.object = n.object AND l.external_id <> n.external_id";
+               AND l.object = n.object AND l.external_id <> n.external_id \
+               RETURNING l.connection, l.object, l.external_id, l.kind, l.record) \
+               INSERT INTO former_objects SELECT * FROM former ORDER BY connection, object, external_id \
+               ON CONFLICT (connection, object, external_id) \
+               DO UPDATE SET kind = excluded.kind, record = excluded.record";
     let values: &Params<'_> = &[&kinds, &records, &connections, &objects, &external_ids];
     execute(transaction, sql, values).await?;
     let sql = "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \

@@ -52,6 +52,22 @@ impl Records for PostgresLedger {
         })
     }
 
+    async fn former(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<(String, RecordId)>, LedgerError> {
+        let sql = "SELECT external_id, kind, record FROM former_objects \
+                   WHERE connection = $1 AND object = $2 AND external_id = ANY($3)";
+        let external_ids = column(external_ids, |id| text(id));
+        let rows = self
+            .database
+            .query(sql, &[&text(connection), &text(object), &external_ids])
+            .await?;
+        all(&rows, |row| Ok((row.try_get(0)?, rows::id(row, 1)?)))
+    }
+
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
         let sql = format!(
             "SELECT {RECORD_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id) \

@@ -146,7 +146,11 @@ fn forget_links(connection: &Connection, forgotten: &[(String, String, String)])
 fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerError> {
     let mut replace = connection.prepare_cached(
         "DELETE FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4 \
-         AND external_id <> ?5",
+         AND external_id <> ?5 RETURNING external_id",
+    )?;
+    let mut remember = connection.prepare_cached(
+        "INSERT INTO former_objects (kind, record, connection, object, external_id) VALUES (?1, ?2, ?3, ?4, ?5) \
+         ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, record = excluded.record",
     )?;
     let mut upsert = connection.prepare_cached(
         "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, seen_at, \
@@ -158,13 +162,18 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
     )?;
     // First all that goes, then all that comes: two records may trade their objects.
     for link in links {
-        replace.execute(params![
-            link.record.kind.name(),
-            link.record.uuid.as_bytes(),
-            link.connection,
-            link.object,
-            link.external_id
-        ])?;
+        let (kind, record) = (link.record.kind.name(), link.record.uuid);
+        let (record, at, object) = (record.as_bytes(), &link.connection, &link.object);
+        let mut gone: Vec<String> = Vec::new();
+        rows::extend(
+            &mut gone,
+            &mut replace,
+            params![kind, record, at, object, link.external_id],
+            |row| Ok(row.get(0)?),
+        )?;
+        for former in gone {
+            remember.execute(params![kind, record, at, object, former])?;
+        }
     }
     for link in links {
         upsert.execute(params![

@@ -58,6 +58,29 @@ impl Records for SqliteLedger {
         .await
     }
 
+    async fn former(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<(String, RecordId)>, LedgerError> {
+        let (at, object, ids) = (connection.to_owned(), object.to_owned(), external_ids.to_vec());
+        self.read(move |reader| {
+            let mut statement = reader.prepare_cached(
+                "SELECT external_id, kind, record FROM former_objects \
+                 WHERE connection = ?1 AND object = ?2 AND external_id = ?3",
+            )?;
+            let mut found = Vec::new();
+            for id in &ids {
+                extend(&mut found, &mut statement, params![at, object, id], |row| {
+                    Ok((row.get(0)?, rows::id(row, 1)?))
+                })?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
         let ids = ids.to_vec();
         self.read(move |connection| {

@@ -177,10 +177,19 @@ pub(super) async fn a_record_is_met_by_its_present_keys_only(stand: &Stand) {
 
 pub(super) async fn a_second_link_of_a_record_replaces_the_first(stand: &Stand) {
     let ledger = stand.open().await;
+    let object = link("sf", "a", deal(1)).object;
     commit_records(&*ledger, vec![write(deal(1), 1), write(deal(2), 1)]).await;
     commit_links(&*ledger, vec![link("sf", "a", deal(1))]).await;
     commit_links(&*ledger, vec![link("sf", "b", deal(1))]).await;
     assert_eq!(ids_at(&*ledger, 1).await, ["b"]);
+    let former = async |connection: &str, ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
+        let mut former = ledger.former(connection, &object, &ids).await.unwrap();
+        former.sort();
+        former
+    };
+    assert_eq!(former("sf", &["a", "b", "c"]).await, [("a".to_owned(), deal(1))]);
+    assert_eq!(former("elsewhere", &["a"]).await, []);
     // An object that belongs to another record now.
     commit_links(&*ledger, vec![link("sf", "b", deal(2))]).await;
     assert!(ids_at(&*ledger, 1).await.is_empty());
@@ -195,6 +204,19 @@ pub(super) async fn a_second_link_of_a_record_replaces_the_first(stand: &Stand) 
     assert_eq!(ids_at(&*ledger, 1).await, ["d"]);
     commit_links(&*ledger, vec![link("sf", "e", deal(3)), link("sf", "f", deal(3))]).await;
     assert_eq!(ids_at(&*ledger, 3).await, ["f"]);
+    // What is forgotten was nobody's.
+    let forgotten = vec![("sf".to_owned(), object.clone(), "f".to_owned())];
+    let commit = SyncCommit {
+        forgotten,
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    assert_eq!(former("sf", &["e", "f"]).await, []);
+    let last = [("b".to_owned(), deal(2)), ("d".to_owned(), deal(2))];
+    commit_links(&*ledger, vec![link("sf", "g", deal(2)), link("sf", "h", deal(1))]).await;
+    commit_links(&*ledger, vec![link("sf", "d", deal(2))]).await;
+    commit_links(&*ledger, vec![link("sf", "i", deal(2))]).await;
+    assert_eq!(former("sf", &["b", "d"]).await, last);
 }
 
 pub(super) async fn linked_ids_are_listed_page_by_page(stand: &Stand) {

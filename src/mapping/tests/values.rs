@@ -164,6 +164,43 @@ fn amounts_without_currency_are_in_the_connections() {
 }
 
 #[test]
+fn what_names_nobody_and_says_nothing_new_is_what_was_seen() {
+    let mapping = deal(
+        "  - { record: next_steps, object: Next }\n  - { record: partner, object: AccountId, lens: [ reference: { object: Account } ] }\n",
+    );
+    let seen = Fields::from_iter([
+        ("next_steps", Value::text("before")),
+        ("partner", Value::Reference(stand_in(Kind::Partner, "7"))),
+    ]);
+    let before = mapping.forward(
+        &json!({ "Next": "before", "AccountId": "7" }),
+        None,
+        CONTEXT,
+        &nobody,
+    );
+    let mut same = mapping.forward(
+        &json!({ "Next": "after", "AccountId": "7" }),
+        None,
+        CONTEXT,
+        &nobody,
+    );
+    same.as_seen(&before.unresolved, &seen);
+    assert!(same.unresolved.is_empty());
+    assert_eq!(
+        same.fields.text("next_steps"),
+        Some("after"),
+        "what is told anew stays"
+    );
+    assert_eq!(same.fields.get("partner"), seen.get("partner"));
+    let mut other = mapping.forward(&json!({ "AccountId": "8" }), None, CONTEXT, &nobody);
+    other.as_seen(&before.unresolved, &seen);
+    assert_eq!(other.unresolved.len(), 1, "it names somebody else");
+    let mut never = mapping.forward(&json!({ "AccountId": "7" }), None, CONTEXT, &nobody);
+    never.as_seen(&before.unresolved, &Fields::new());
+    assert_eq!(never.unresolved.len(), 1, "nothing was seen");
+}
+
+#[test]
 fn references_are_resolved_by_the_caller() {
     let mapping = deal(
         "  - { record: partner, object: links.accounts, lens: [ reference: { object: Account, wire: list } ] }\n",

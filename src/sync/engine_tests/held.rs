@@ -138,6 +138,16 @@ impl Records for Held {
         Ok(links)
     }
 
+    async fn former(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<(String, RecordId)>, LedgerError> {
+        let _busy = self.busy();
+        self.ledger.former(connection, object, external_ids).await
+    }
+
     async fn linked_ids(
         &self,
         connection: &str,
