@@ -216,7 +216,7 @@ async fn what_cannot_be_decided_is_told() {
     422 unfit: cfl_1st cannot be decided so: say who decides, in 1 to 100 characters
     404 not_found: there is no conflict cfl_none
     400 bad_request: the id is not the id of a conflict, `cfl_…`
-    400 bad_request: `state` is one of `all`, `open`, `decided`, `resolved`, `agreed`, `withdrawn`
+    400 bad_request: `state` is one of `all`, `open`, `decided`, `resolved`, `agreed`, `withdrawn`, `gone`
     "#);
     assert_eq!(
         ids(&stage.get("/v1/conflicts").await.json()).len(),

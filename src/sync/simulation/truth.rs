@@ -212,13 +212,12 @@ impl Truth {
                     .all(|at| held[at].is_some_and(|(_, _, theirs)| theirs == **domain))
         };
         let is_nowhere = |domain: &&str| (0..systems.len()).all(|at| !is_at(at, domain));
-        // Two may fit, each where the other is not; then it is what people said last.
+        // Two may fit, each where the other is not; then it is what people said last, or what was agreed on.
         let edits = self.deeds.get(mark).and_then(|deeds| deeds.edits.get("partner"));
-        let said: BTreeSet<&str> = edits
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, said)| said.last()?.as_str())
-            .collect();
+        let last = edits.into_iter().flatten().filter_map(|(_, said)| said.last());
+        let agreed = self.agreed.get(&(mark.to_owned(), "partner"));
+        let last = last.chain(agreed.filter(|_| edits.is_none()));
+        let said: BTreeSet<&str> = last.filter_map(Json::as_str).collect();
         let fitting: Vec<&&str> = domains.iter().filter(fits).collect();
         let told = fitting.iter().find(|domain| said.contains(**domain));
         let domain = match (told, fitting.first()) {
