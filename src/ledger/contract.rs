@@ -174,8 +174,15 @@ pub struct Push {
 pub struct Sent {
     /// When it was about to be written.
     pub at: Timestamp,
-    /// The fields in the system's own terms.
+    /// The fields in the system's own terms; none when the object was to be deleted.
     pub values: Json,
+}
+
+impl Sent {
+    /// Whether it was a deletion.
+    pub fn is_deletion(&self) -> bool {
+        self.values.as_object().is_some_and(serde_json::Map::is_empty)
+    }
 }
 
 /// A push that is marked as owed, from a moment on. Marking resets the attempts; one that waits for a later moment comes

@@ -186,9 +186,24 @@ impl Engine {
         let parked = self.parked_of(place, &ids).await?;
         report.counts.read += batch.objects.len() as u64;
 
+        let over = batch.objects.iter().filter(|object| is_over(object));
+        let over = over.filter_map(|object| linked.get(&object.id));
+        let over: Vec<RecordId> = over
+            .filter(|known| !known.link.gone)
+            .map(|known| known.record.id)
+            .collect();
+        let by_us = self.deleted_unheard(place, &over).await?;
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
         for object in batch.objects {
-            let known = linked.remove(&object.id);
+            let mut known = linked.remove(&object.id);
+            if is_over(object)
+                && let Some(ours) =
+                    known.take_if(|known| !known.link.gone && by_us.contains(&known.record.id))
+            {
+                report.counts.unchanged += 1;
+                self.went(place, ours, &mut commit);
+                continue;
+            }
             // Nobody need decide about what is no more.
             if is_over(object) && parked.contains(&object.id) {
                 commit.unparked.push(inbound(place, &object.id));

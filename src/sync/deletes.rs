@@ -12,18 +12,20 @@
 //! The gap that is left: what is changed between that reading and the deletion, at a system that does not heed versions, is
 //! deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use connector::{Connection, Hint, Lane, Object, Outcome, RecordClass, RecordError, Write};
 use jiff::Timestamp;
-use ledger::{Change, LedgerError, Link, Linked, Push, PushEnd, PushMark, RecordWrite, SyncCommit};
+use ledger::{Change, LedgerError, Link, Linked, Push, PushEnd, PushMark, RecordWrite, Sent, SyncCommit};
 use model::merge::Merged;
-use model::{Kind, Record};
+use model::{Kind, Record, RecordId};
 use serde_json::{Value as Json, json};
 
 use crate::absorb::{Arrival, Place};
 use crate::engine::SyncError;
 use crate::stop::What;
+use crate::wire::sent;
 use crate::{Engine, Report, Sync};
 
 /// The path of the rows in a record's history that tell of its end: no kind of record has a field of that name.
@@ -277,6 +279,17 @@ impl Engine {
         self.stop_before(place, What::Deletes, deletions.len() as u64)
             .await?;
         let writes: Vec<Write> = deletions.iter().map(Deletion::write).collect();
+        // Written down before it is sent: if nobody hears of it, it will come back like a deletion of theirs.
+        let now = self.world.now();
+        let all = deletions.iter().zip(&writes);
+        let sending = SyncCommit {
+            lease: Some(place.lease.clone()),
+            sending: all
+                .map(|(deletion, write)| sent(&deletion.push, write, now))
+                .collect(),
+            ..SyncCommit::default()
+        };
+        self.ledger.commit(sending).await?;
         let outcomes = system.in_lane(lane).delete(place.object, &writes).await;
         let outcomes = outcomes.map_err(|failure| SyncError::System {
             connection: place.connection.to_owned(),
@@ -295,6 +308,49 @@ impl Engine {
         commit.cursor = self.counted(place, &[(What::Deletes, deleted)]).await?;
         self.close_with_gone(&mut commit).await?;
         Ok(self.ledger.commit(commit).await?)
+    }
+
+    /// The link to an object that we have deleted. Nothing is agreed on with what is not there: if the record is revived, it
+    /// is made anew.
+    fn ended(&self, link: Link) -> Link {
+        Link {
+            gone: true,
+            base: None,
+            wire: None,
+            external_version: None,
+            seen_at: self.world.now(),
+            ..link
+        }
+    }
+
+    /// Of records whose objects are gone, those for which we had sent that, and heard nothing of it.
+    pub(crate) async fn deleted_unheard(
+        &self,
+        place: Place<'_>,
+        over: &[RecordId],
+    ) -> Result<BTreeSet<RecordId>, LedgerError> {
+        if over.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let sent = self.ledger.sent(place.connection, place.object, over).await?;
+        let deleted = sent
+            .into_iter()
+            .filter(|(_, sent)| sent.iter().any(Sent::is_deletion));
+        Ok(deleted.map(|(record, _)| record).collect())
+    }
+
+    /// Our own deletion comes back: it says nothing about the record, which may have been revived since.
+    pub(crate) fn went(&self, place: Place<'_>, known: Linked, commit: &mut SyncCommit) {
+        let Linked { link, record } = known;
+        if record.deleted_at.is_none() {
+            commit.marks.push(PushMark {
+                connection: place.connection.to_owned(),
+                object: place.object.to_owned(),
+                record: record.id,
+                due_at: self.world.now(),
+            });
+        }
+        commit.links.push(self.ended(link));
     }
 
     /// Leaves out what has been revived since it was looked at: it is owed once more.
@@ -328,15 +384,7 @@ impl Engine {
             Outcome::Written { .. } | Outcome::Gone => {
                 report.counts.deleted_there += 1;
                 self.foresee_deletion(place, &record, &link);
-                // Nothing is agreed on with what is not there: if the record is revived, it is made anew.
-                commit.links.push(Link {
-                    gone: true,
-                    base: None,
-                    wire: None,
-                    external_version: None,
-                    seen_at: self.world.now(),
-                    ..link
-                });
+                commit.links.push(self.ended(link));
                 self.unpark(place, &record, commit);
                 commit.ended.push((push, PushEnd::Done));
             }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use ledger::{Change, ParkedFilter, PushOutcome};
+use jiff::Timestamp;
+use ledger::{Change, ParkedFilter, PushOutcome, Sent, SyncCommit};
 use model::Record;
 use serde_json::json;
 
@@ -275,6 +276,46 @@ async fn a_change_that_nobody_has_read_yet_revives_what_is_about_to_be_deleted()
     let rows = three.beyond.rows();
     assert_eq!(rows.last().unwrap()["note"], "do not lose this");
     assert_eq!(three.record().await.deleted_at, None);
+}
+
+#[tokio::test]
+async fn our_own_deletion_that_nobody_heard_of_is_no_deletion_of_theirs() {
+    let both = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    let three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS), ("beyond", both)]).await;
+    three.delete_here(0);
+    three.pull("here").await;
+    // Somebody deletes it beyond, too, and dies before they hear of it.
+    let ledger = &three.stage.ledger;
+    let mut sending = ledger
+        .pushes("beyond", "things", Timestamp::MAX, 10)
+        .await
+        .unwrap();
+    sending[0].sent.push(Sent {
+        at: LATER.parse().unwrap(),
+        values: json!({}),
+    });
+    let sending = SyncCommit {
+        sending,
+        ..SyncCommit::default()
+    };
+    ledger.commit(sending).await.unwrap();
+    let id = three.beyond.rows()[0]["id"].as_str().unwrap().to_owned();
+    three.beyond.meddle(&id, "deleted", json!(true));
+    three.beyond.meddle(&id, "changed", json!("2026-11-26T11:00:00Z"));
+    // A change from before that, that nobody had read yet, revives the record.
+    three.edit(&three.there, "do not lose this", LATER_STILL);
+    three.push("there").await;
+    assert_eq!(three.record().await.deleted_at, None);
+    let read = three.pull("beyond").await;
+    assert_eq!((read.counts.deleted, read.counts.gone), (0, 0));
+    assert_eq!(three.record().await.deleted_at, None);
+    three.agree().await;
+    assert_eq!((living(&three.there), living(&three.beyond)), (1, 1));
+    let rows = three.beyond.rows();
+    assert_eq!(rows.last().unwrap()["note"], "do not lose this");
 }
 
 #[tokio::test]

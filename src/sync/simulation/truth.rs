@@ -15,7 +15,7 @@ struct Deeds {
     /// By field, the values that people gave it in each row of each system, the last one last.
     edits: BTreeMap<&'static str, BTreeMap<(&'static str, String), Vec<Json>>>,
     /// Where it was edited, and when it last got a value there that it had nowhere, in milliseconds: none is given twice, but
-    /// for a blank, which may be no change at all.
+    /// for a blank, which may be no change at all, or take the last one back.
     edited: BTreeMap<&'static str, Option<i64>>,
 }
 
@@ -54,7 +54,7 @@ impl Truth {
     ) {
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         let new_at = deeds.edited.entry(system).or_default();
-        *new_at = (!value.is_null()).then_some(now_ms).or(*new_at);
+        *new_at = (!value.is_null()).then_some(now_ms);
         deeds
             .edits
             .entry(field)
