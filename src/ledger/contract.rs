@@ -272,6 +272,11 @@ pub struct SyncCommit {
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
     /// connection and object: a link that would be a second one replaces the first.
     pub links: Vec<Link>,
+    /// Links that are claimed, for records that had none here or that were written through them; else like `links`.
+    /// Refused as [`LedgerError::Stale`] when by now the record has another living object there, or the object is
+    /// another record's: one node may meet an object while another creates one for the same record. What the commit
+    /// itself says of the record before, it knows of.
+    pub claims: Vec<Link>,
     /// Links to delete, by connection, object and external id, before others are written.
     pub forgotten: Vec<(String, String, String)>,
     /// Conflicts that are new, or that replace what is known under their id while that is open. One that was closed

@@ -22,7 +22,7 @@ pub(crate) struct Folded {
     /// By id.
     pub(crate) records: Vec<Written>,
     /// By connection, object and external id; also unique by connection, object and record.
-    pub(crate) links: Vec<Link>,
+    pub(crate) links: Vec<Linking>,
     pub(crate) forgotten: Vec<(String, String, String)>,
     /// Those that are closed first, so that another may take their place; then by id.
     pub(crate) conflicts: Vec<Conflict>,
@@ -41,6 +41,14 @@ pub(crate) struct Folded {
     pub(crate) events: Vec<NewEvent>,
     pub(crate) cursor: Option<(String, String, Cursor)>,
     pub(crate) action: Option<Action>,
+}
+
+/// A link to write.
+#[derive(Debug)]
+pub(crate) struct Linking {
+    pub(crate) link: Link,
+    /// Whether it may replace no living link.
+    pub(crate) claimed: bool,
 }
 
 /// A record as it is after all its writes of the commit.
@@ -62,7 +70,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
         lease: commit.lease,
         sought: fold_sought(commit.sought),
         records: fold_records(commit.records)?,
-        links: fold_links(commit.links),
+        links: fold_links(commit.links, commit.claims),
         forgotten: commit.forgotten,
         conflicts: fold_conflicts(commit.conflicts),
         marks: fold_marks(commit.marks),
@@ -122,22 +130,34 @@ fn fold_records(writes: Vec<RecordWrite>) -> Result<Vec<Written>, LedgerError> {
     }
 }
 
-/// A link is replaced by any later one that has its object or its record.
-fn fold_links(links: Vec<Link>) -> Vec<Link> {
+/// A link is replaced by any later one that has its object or its record. Claims come last; one that replaces what the
+/// commit itself says of its record is no claim any more.
+fn fold_links(links: Vec<Link>, claims: Vec<Link>) -> Vec<Linking> {
+    let said: HashSet<_> = links.iter().map(|link| (place(link), link.record)).collect();
+    let known = links.into_iter().map(|link| Linking { link, claimed: false });
+    let claimed = claims.into_iter().map(|link| Linking {
+        claimed: !said.contains(&(place(&link), link.record)),
+        link,
+    });
+    let all: Vec<Linking> = known.chain(claimed).collect();
     let mut objects = HashSet::new();
     let mut records = HashSet::new();
     let mut kept = BTreeMap::new();
-    for link in links.into_iter().rev() {
-        let at = (link.connection.clone(), link.object.clone());
-        let object = (at.clone(), link.external_id.clone());
+    for linking in all.into_iter().rev() {
+        let at = place(&linking.link);
+        let object = (at.clone(), linking.link.external_id.clone());
         // Both are noted even for a link that is left out: it would have replaced what came before it.
         let new_object = objects.insert(object.clone());
-        let new_record = records.insert((at, link.record));
+        let new_record = records.insert((at, linking.link.record));
         if new_object && new_record {
-            kept.insert(object, link);
+            kept.insert(object, linking);
         }
     }
     kept.into_values().collect()
+}
+
+fn place(link: &Link) -> (String, String) {
+    (link.connection.clone(), link.object.clone())
 }
 
 fn fold_conflicts(conflicts: Vec<Conflict>) -> Vec<Conflict> {

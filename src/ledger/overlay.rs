@@ -179,7 +179,7 @@ impl Overlay {
         for write in &commit.records {
             read.entry(write.record.id).or_insert(write.read_version);
         }
-        let linked = commit.links.iter().map(|link| link.record);
+        let linked = commit.links.iter().chain(&commit.claims).map(|link| link.record);
         let ids: BTreeSet<RecordId> = read.keys().copied().chain(linked).collect();
         let mut ids: Vec<RecordId> = ids.into_iter().collect();
         let own: BTreeSet<RecordId> = self.own.records(&ids).await?.iter().map(|r| r.id).collect();

@@ -69,6 +69,8 @@ macro_rules! everywhere {
                 commits_that_meet_end_one_way_or_the_other
                 nobody_may_come_under_a_key_meanwhile
                 of_new_records_that_fit_alike_one_is_made
+                a_claimed_link_replaces_no_living_one
+                of_links_that_are_claimed_at_once_one_is_made
                 a_commit_with_a_lost_lease_writes_nothing
                 a_commit_leaves_out_events_that_are_known;
             conflicts:
@@ -159,7 +161,8 @@ macro_rules! on_disk {
                 tokens_survive_a_restart;
             commits:
                 after_a_lease_was_given_on_no_late_commit_succeeds
-                two_nodes_make_one_of_new_records_that_fit_alike;
+                two_nodes_make_one_of_new_records_that_fit_alike
+                two_nodes_claim_one_object_of_a_record;
             accepting:
                 what_was_answered_is_there_after_a_restart
                 two_nodes_give_a_racing_duplicate_one_id

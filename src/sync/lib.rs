@@ -23,6 +23,7 @@ mod alias;
 mod announce;
 mod census;
 mod deletes;
+mod displaced;
 mod engine;
 #[cfg(test)]
 mod engine_tests;

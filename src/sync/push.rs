@@ -231,13 +231,15 @@ impl Engine {
         let mut out = self.prepare(place, owed, report).await?;
         out.commit.lease = Some(place.lease.clone());
         let writes: Vec<Write> = out.writes.iter().map(|owed| owed.write.clone()).collect();
-        let creates = writes.iter().filter(|write| write.id.is_none()).count() as u64;
+        let creating = out.writes.iter().filter(|owed| owed.link.is_none());
+        let created_here: BTreeSet<RecordId> = creating.map(|owed| owed.record.id).collect();
+        let creates = created_here.len() as u64;
         self.stop_before(place, What::Creates, creates).await?;
         self.stop_before(place, What::Updates, writes.len() as u64 - creates)
             .await?;
         // A job may take minutes, and finds objects by the key that they carry; so does a pull that reads them meanwhile.
         let in_one_request = writes.len() <= system.batch_max(place.object);
-        let creating = match in_one_request && writes.iter().any(|write| write.id.is_none()) {
+        let creating = match in_one_request && creates > 0 {
             true => self.creating(place.connection, place.object).await,
             false => None,
         };
@@ -289,7 +291,8 @@ impl Engine {
         let counted = [(What::Creates, created), (What::Updates, written - created)];
         out.commit.cursor = self.counted(place, &counted).await?;
         self.close_with_gone(&mut out.commit).await?;
-        self.ledger.commit(out.commit).await?;
+        self.commit_written(place, out.commit, &created_here, report)
+            .await?;
         drop(creating);
         self.adopt(system, place, adopt, report).await?;
         self.hear(system, place, out.unheard, report).await?;
@@ -523,9 +526,16 @@ impl Engine {
                 // What was not written is not agreed on: the system's own value of it is no change of theirs.
                 let mut owed = owed;
                 owed.write.values.retain(|field, _| !left_out.contains(field));
-                commit
-                    .links
-                    .push(self.agreed(place, &owed, (id, version, modified), refs));
+                let link = self.agreed(place, &owed, (id, version, modified), refs);
+                // A system that answers for an object that another one was merged into says so itself.
+                let merged = owed
+                    .link
+                    .as_ref()
+                    .is_some_and(|held| held.external_id != link.external_id);
+                match merged {
+                    true => commit.links.push(link),
+                    false => commit.claims.push(link),
+                }
                 match owed.waits {
                     Some(due_at) => commit.marks.push(PushMark {
                         connection: place.connection.to_owned(),

@@ -20,7 +20,7 @@ use crate::{Engine, Report, Sync};
 /// After how long an object that waits for another one is read again.
 const UNRESOLVED_RETRY_MS: i64 = 2_000;
 /// After how long an object is read again that waits for a person to make two objects of its system one.
-const DUPLICATE_RETRY_MS: i64 = 600_000;
+pub(crate) const DUPLICATE_RETRY_MS: i64 = 600_000;
 /// Behind the external id of a link whose object has become another kind of record.
 pub(crate) const SUPERSEDED: &str = "#superseded";
 
@@ -306,7 +306,7 @@ impl Engine {
             |known| known.link.made,
         );
         let superseded = if left { SUPERSEDED } else { "" };
-        commit.links.push(Link {
+        let link = Link {
             connection: place.connection.to_owned(),
             object: place.object.to_owned(),
             external_id: format!("{}{superseded}", arrival.object.id),
@@ -319,7 +319,11 @@ impl Engine {
             gone: left,
             ignored: false,
             made,
-        });
+        };
+        match known {
+            Some(_) => commit.links.push(link),
+            None => commit.claims.push(link),
+        }
         self.owe(
             place,
             arrival.sync,

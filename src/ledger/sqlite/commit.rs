@@ -4,9 +4,9 @@ use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
 use super::{accept, conflicts, journal, journeys, leases, records, rows};
-use crate::fold::{Folded, Written};
+use crate::fold::{Folded, Linking, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
-use crate::{Cursor, LedgerError, Link, Parked, Push, PushEnd, PushMark, Sought};
+use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
 pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
@@ -143,10 +143,10 @@ fn forget_links(connection: &Connection, forgotten: &[(String, String, String)])
     Ok(())
 }
 
-fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerError> {
+fn write_links(connection: &Connection, links: &[Linking]) -> Result<(), LedgerError> {
     let mut replace = connection.prepare_cached(
         "DELETE FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4 \
-         AND external_id <> ?5 RETURNING external_id",
+         AND external_id <> ?5 RETURNING external_id, gone",
     )?;
     let mut remember = connection.prepare_cached(
         "INSERT INTO former_objects (kind, record, connection, object, external_id) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -158,25 +158,30 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
          ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
          record = excluded.record, base = excluded.base, wire = excluded.wire, \
          external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-         modified = excluded.modified, ignored = excluded.ignored, made = excluded.made",
+         modified = excluded.modified, ignored = excluded.ignored, made = excluded.made \
+         WHERE NOT ?14 OR links.gone OR (links.kind = excluded.kind AND links.record = excluded.record)",
     )?;
+    let mut stale = Vec::new();
     // First all that goes, then all that comes: two records may trade their objects.
-    for link in links {
+    for Linking { link, claimed } in links {
         let (kind, record) = (link.record.kind.name(), link.record.uuid);
         let (record, at, object) = (record.as_bytes(), &link.connection, &link.object);
-        let mut gone: Vec<String> = Vec::new();
+        let mut former: Vec<(String, bool)> = Vec::new();
         rows::extend(
-            &mut gone,
+            &mut former,
             &mut replace,
             params![kind, record, at, object, link.external_id],
-            |row| Ok(row.get(0)?),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        for former in gone {
-            remember.execute(params![kind, record, at, object, former])?;
+        for (external_id, gone) in former {
+            if *claimed && !gone {
+                stale.push(link.record);
+            }
+            remember.execute(params![kind, record, at, object, external_id])?;
         }
     }
-    for link in links {
-        upsert.execute(params![
+    for Linking { link, claimed } in links {
+        let written = upsert.execute(params![
             link.record.kind.name(),
             link.record.uuid.as_bytes(),
             link.connection,
@@ -189,10 +194,17 @@ fn write_links(connection: &Connection, links: &[Link]) -> Result<(), LedgerErro
             link.gone,
             link.modified.map(micros),
             link.ignored,
-            link.made
+            link.made,
+            claimed
         ])?;
+        if written == 0 {
+            stale.push(link.record);
+        }
     }
-    Ok(())
+    match stale.is_empty() {
+        true => Ok(()),
+        false => Err(LedgerError::Stale(stale)),
+    }
 }
 
 /// A push that was marked again since it was read is left as it is.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::make::{at, conflict, deal, event, link, mark, parked, record, write};
 use super::records::commit_records;
 use super::stand::Stand;
-use crate::{Cursor, Ledger, LedgerError, RecordWrite, Sought, SyncCommit};
+use crate::{Cursor, Ledger, LedgerError, Link, RecordWrite, Sought, SyncCommit};
 
 /// A commit that writes to every table.
 fn everything(number: u32) -> SyncCommit {
@@ -87,6 +87,91 @@ pub(super) async fn nobody_may_come_under_a_key_meanwhile(stand: &Stand) {
         .commit(new_beside(3, &[deal(1), deal(2), deal(9)]))
         .await
         .unwrap();
+}
+
+/// Links that are claimed, beside others.
+fn claiming(links: Vec<Link>, claims: Vec<Link>) -> SyncCommit {
+    SyncCommit {
+        links,
+        claims,
+        ..SyncCommit::default()
+    }
+}
+
+async fn refused(ledger: &dyn Ledger, claim: Link) -> Vec<RecordId> {
+    let before = ledger.links(&[deal(1), deal(2), deal(3)]).await.unwrap();
+    let rows = ledger.row_counts().await.unwrap();
+    let beside = vec![link("hs", "beside", claim.record)];
+    let Err(LedgerError::Stale(ids)) = ledger.commit(claiming(beside, vec![claim])).await else {
+        panic!("must be stale");
+    };
+    assert_eq!(ledger.row_counts().await.unwrap(), rows);
+    assert_eq!(ledger.links(&[deal(1), deal(2), deal(3)]).await.unwrap(), before);
+    ids
+}
+
+pub(super) async fn a_claimed_link_replaces_no_living_one(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, (1..=3).map(|number| write(deal(number), 1)).collect()).await;
+    let claim = async |claim: Link| ledger.commit(claiming(Vec::new(), vec![claim])).await;
+    claim(link("sf", "a", deal(1))).await.unwrap();
+    // The same again, and elsewhere.
+    claim(link("sf", "a", deal(1))).await.unwrap();
+    claim(link("hs", "a", deal(1))).await.unwrap();
+    // A second object of the record, and the object of another record.
+    assert_eq!(refused(&*ledger, link("sf", "b", deal(1))).await, [deal(1)]);
+    assert_eq!(refused(&*ledger, link("sf", "a", deal(2))).await, [deal(2)]);
+    // What is gone may be replaced, by record and by object.
+    let gone = |id: &str, number| Link {
+        gone: true,
+        ..link("sf", id, deal(number))
+    };
+    ledger
+        .commit(claiming(vec![gone("a", 1), gone("x", 3)], Vec::new()))
+        .await
+        .unwrap();
+    claim(link("sf", "b", deal(1))).await.unwrap();
+    claim(link("sf", "x", deal(2))).await.unwrap();
+    // What the commit itself says of the record, it knows of; so does it when objects are traded.
+    ledger
+        .commit(claiming(vec![gone("b", 1)], vec![link("sf", "c", deal(1))]))
+        .await
+        .unwrap();
+    ledger
+        .commit(claiming(
+            vec![link("sf", "c#moved", deal(1))],
+            vec![link("sf", "c", deal(3))],
+        ))
+        .await
+        .unwrap();
+    let links = ledger.links(&[deal(1), deal(2), deal(3)]).await.unwrap();
+    let mut at_sf: Vec<_> = links
+        .iter()
+        .filter(|link| link.connection == "sf")
+        .map(|link| (link.record, link.external_id.as_str()))
+        .collect();
+    at_sf.sort();
+    assert_eq!(at_sf, [(deal(1), "c#moved"), (deal(2), "x"), (deal(3), "c")]);
+}
+
+async fn one_is_claimed(ledgers: &[std::sync::Arc<dyn Ledger>]) {
+    commit_records(&*ledgers[0], vec![write(deal(1), 1)]).await;
+    let commits = (1..=8).map(|number| {
+        let claim = link("sf", &number.to_string(), deal(1));
+        ledgers[number % ledgers.len()].commit(claiming(Vec::new(), vec![claim]))
+    });
+    let answers = join_all(commits).await;
+    let stale = |answer: &&Result<(), LedgerError>| matches!(answer, Err(LedgerError::Stale(_)));
+    assert_eq!(answers.iter().filter(stale).count(), 7, "{answers:?}");
+    assert_eq!(ledgers[0].links(&[deal(1)]).await.unwrap().len(), 1);
+}
+
+pub(super) async fn of_links_that_are_claimed_at_once_one_is_made(stand: &Stand) {
+    one_is_claimed(&[stand.open().await]).await;
+}
+
+pub(super) async fn two_nodes_claim_one_object_of_a_record(stand: &Stand) {
+    one_is_claimed(&[stand.open().await, stand.open().await]).await;
 }
 
 async fn one_is_made(ledgers: &[std::sync::Arc<dyn Ledger>]) {

@@ -226,3 +226,46 @@ async fn what_waits_and_goes_waits_no_more() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_was_made_while_another_node_met_theirs_waits_for_a_person_and_theirs_is_kept() {
+    let (stage, here, there, engine) = empty().await;
+    let second = stage.node("second", Arc::clone(&stage.ledger));
+    here.put(northwind());
+    pull(&engine, "here").await;
+    pull(&engine, "there").await;
+    let theirs = there.put(json!({"name": "Northwind", "domain": "northwind.example", "note": "theirs"}));
+    there.show_only(1);
+    there.hold_answers();
+    let pushing = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { push(&engine, "there").await }
+    });
+    there.called("POST", 1).await;
+    assert_eq!(pull(&second, "there").await.met, 1);
+    there.answer();
+    pushing.await.unwrap();
+    there.show_only(usize::MAX);
+
+    let made = there.rows()[1]["id"].as_str().unwrap().to_owned();
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!(
+        (parked.len(), &*parked[0].code, &parked[0].key),
+        (1, "duplicate", &made)
+    );
+    settle(&engine).await;
+    let linked = ("there".to_owned(), theirs.clone(), false);
+    assert!(stage.links("Northwind").await.contains(&linked));
+    assert_eq!(here.rows()[0]["note"], "theirs");
+    assert_eq!(stage.partners().await.len(), 1);
+
+    // People make the two one there.
+    there.edit(&made, "into", json!(theirs));
+    stage.pass_hours(1);
+    settle(&engine).await;
+    assert_eq!(
+        stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
+        []
+    );
+    assert!(stage.links("Northwind").await.contains(&linked));
+}
