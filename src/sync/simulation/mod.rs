@@ -11,6 +11,7 @@
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
 
 mod network;
+mod people;
 mod run;
 mod system;
 mod truth;

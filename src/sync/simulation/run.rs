@@ -1,25 +1,27 @@
 //! [`Run`]: one seed from beginning to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connector::{Connection, Connector, Hint, Secrets, Settings};
 use ledger::{Ledger, ParkedFilter, Records};
 use mapping::Mapping;
+use model::Kind;
+use model::merge::{Policies, Policy};
 use outbound::{Client, Error, Response};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::network::{Chance, End, Network};
-use super::system::{EDITED, EDITED_OF_ORDERS, OBJECTS, ORDERS, Passes, System, THINGS, said};
+use super::system::{OBJECTS, Passes, System, said};
 use super::truth::Truth;
 use crate::engine_tests::held::Held;
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
 /// Processes of the hub.
-const NODES: usize = 2;
+pub(super) const NODES: usize = 2;
 /// The systems.
-const NAMES: [&str; 3] = ["a", "b", "c"];
+pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Times that people work and everything comes to rest again.
 const EPISODES: usize = 3;
 /// Partners that are there before the hub is, and how long before.
@@ -35,6 +37,8 @@ const ROUNDS_MAX: usize = 200;
 const ROUND_MS: i64 = 20_000;
 /// Times that nothing may happen until nothing will: each lets every task that can run run once.
 const IDLE_YIELDS: usize = 12;
+/// Decisions after which nothing may be left to a person.
+const DECISIONS_MAX: usize = 60;
 /// Lines of a story that are told; all when a single seed is run.
 const STORY_MAX: usize = 200;
 
@@ -64,29 +68,29 @@ enum Fate {
 type Job = JoinHandle<Result<Report, SyncError>>;
 
 /// A process of the hub, in one of its lives.
-struct Node {
+pub(super) struct Node {
     life: u64,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 pub(crate) struct Run {
-    seed: u64,
-    chance: Chance,
-    network: Arc<Network>,
-    systems: Vec<System>,
-    ledger: Arc<Held>,
+    pub(super) seed: u64,
+    pub(super) chance: Chance,
+    pub(super) network: Arc<Network>,
+    pub(super) systems: Vec<System>,
+    pub(super) ledger: Arc<Held>,
     flaw: Flaw,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     lives: u64,
     /// By node, what it does, system and object.
     jobs: BTreeMap<(usize, &'static str, &'static str, &'static str), Job>,
     /// System, object, id, and what became of it.
-    hints: Vec<(&'static str, &'static str, String, &'static str)>,
-    truth: Truth,
+    pub(super) hints: Vec<(&'static str, &'static str, String, &'static str)>,
+    pub(super) truth: Truth,
     story: Vec<String>,
-    partners: usize,
-    deals: usize,
-    values: usize,
+    pub(super) partners: usize,
+    pub(super) deals: usize,
+    pub(super) values: usize,
 }
 
 impl Run {
@@ -149,8 +153,16 @@ impl Run {
     /// Lets everything come to rest, and looks whether it is as it should be.
     async fn judge(&mut self) -> Result<(), String> {
         self.rest().await.map_err(|wrong| self.told(&[wrong]))?;
+        let mut wrong = self.undecided().await;
+        for _ in 0..DECISIONS_MAX {
+            if self.conflicts().await.is_empty() {
+                break;
+            }
+            self.decide().await;
+            self.rest().await.map_err(|wrong| self.told(&[wrong]))?;
+        }
         let waiting = self.duplicates().await;
-        let mut wrong = self.truth.judge(&self.systems, &waiting);
+        wrong.extend(self.truth.judge(&self.systems, &waiting));
         wrong.extend(self.again().await);
         if wrong.is_empty() {
             return Ok(());
@@ -177,7 +189,7 @@ impl Run {
         format!("seed {}:\n  {story}\nwrong:\n  {}", self.seed, wrong.join("\n  "))
     }
 
-    fn tell(&mut self, text: &str) {
+    pub(super) fn tell(&mut self, text: &str) {
         let now = self.network.now_ms();
         self.story
             .push(format!("{:>4}.{:03} s  {text}", now / 1_000, now % 1_000));
@@ -193,6 +205,7 @@ impl Run {
             77 => self.make_deal(),
             78..80 => self.make_twin(),
             80 => self.delete(),
+            83 if by_hand(self.seed) => self.decide().await,
             81..84 => self.hint(),
             84..96 => {
                 let ms = self.chance.ms(15_000);
@@ -324,182 +337,6 @@ impl Run {
         self.settle().await;
     }
 
-    /// People of so many systems learn of a new partner.
-    fn make_partner(&mut self, many: usize) {
-        self.partners += 1;
-        let domain = format!("d{}.example", self.partners);
-        let first = self.chance.below(NAMES.len());
-        for offset in 0..many {
-            let at = (first + offset) % NAMES.len();
-            let name = self.value();
-            self.make_at(at, &domain, &name);
-        }
-    }
-
-    fn make_at(&mut self, at: usize, domain: &str, name: &Json) {
-        let values = json!({"domain": domain, "name": name});
-        let now = self.network.now_ms();
-        let id = self.systems[at].make(THINGS, values, now, &mut self.chance);
-        self.truth
-            .edited((NAMES[at], &id), domain, ("name", name.clone()), now);
-        self.tell(&format!("{id} is made: {domain}, {name}"));
-        self.hints.push((NAMES[at], THINGS, id, "create"));
-    }
-
-    /// People of a second system learn of a partner that others have made, and do not see it at theirs yet.
-    fn make_twin(&mut self) {
-        let Some((_, domain, _)) = self.some_row() else {
-            return;
-        };
-        let at = self.chance.below(NAMES.len());
-        if self.truth.is_agreed(&domain) || self.systems[at].living(THINGS).contains_key(&domain) {
-            return;
-        }
-        let name = self.value();
-        self.make_at(at, &domain, &name);
-    }
-
-    /// Rows that wait for a person, because the hub had made another one for the same partner.
-    async fn duplicates(&self) -> BTreeSet<(String, String)> {
-        let parked = self.ledger.parked(&ParkedFilter::default(), 1_000).await.unwrap();
-        let duplicates = parked.into_iter().filter(|parked| parked.code == "duplicate");
-        duplicates.map(|parked| (parked.connection, parked.key)).collect()
-    }
-
-    /// People make one what is there twice, and keep one or the other.
-    async fn clean_up(&mut self) {
-        let waiting = self.duplicates().await;
-        for (at, name) in NAMES.into_iter().enumerate() {
-            for (domain, ids) in self.systems[at].living(THINGS) {
-                let [a, b] = ids.as_slice() else { continue };
-                let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
-                let (made, theirs) = if own(a) { (b, a) } else { (a, b) };
-                let keep_theirs = self.chance.percent(50);
-                let (kept, lost) = if keep_theirs {
-                    (theirs, made)
-                } else {
-                    (made, theirs)
-                };
-                if keep_theirs {
-                    // What they have otherwise is what people want now.
-                    let (new, old) = (&self.systems[at].rows[theirs], &self.systems[at].rows[made]);
-                    for field in EDITED {
-                        let value =
-                            |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
-                        if value(new) != value(old) {
-                            let now = self.network.now_ms();
-                            self.truth
-                                .edited((name, theirs), &domain, (field, value(new)), now);
-                        }
-                    }
-                }
-                let now = self.network.now_ms();
-                self.systems[at].merge(kept, lost, now, &mut self.chance);
-                self.tell(&format!("{lost} is merged into {kept} ({domain})"));
-            }
-        }
-    }
-
-    fn value(&mut self) -> Json {
-        self.values += 1;
-        json!(format!("v{}", self.values))
-    }
-
-    /// A partner's row that is there.
-    fn some_row(&mut self) -> Option<(usize, String, String)> {
-        let at = self.chance.below(NAMES.len());
-        let (domain, id) = self.some_row_of(at, THINGS)?;
-        Some((at, domain, id))
-    }
-
-    fn some_row_of(&mut self, at: usize, object: &str) -> Option<(String, String)> {
-        let living: Vec<(String, Vec<String>)> = self.systems[at].living(object).into_iter().collect();
-        if living.is_empty() {
-            return None;
-        }
-        let (name, ids) = &living[self.chance.below(living.len())];
-        Some((name.clone(), ids[0].clone()))
-    }
-
-    /// People make a deal for a partner that they see, which nobody else may know yet.
-    fn make_deal(&mut self) {
-        let Some((at, domain, partner)) = self.some_row() else {
-            return;
-        };
-        self.deals += 1;
-        let (mark, title) = (format!("deal {}", self.deals), self.value());
-        let values = json!({"mark": mark, "title": title, "stage": "prospect", "partner": partner});
-        let now = self.network.now_ms();
-        let id = self.systems[at].make(ORDERS, values, now, &mut self.chance);
-        for (field, value) in [("title", title), ("partner", json!(domain))] {
-            self.truth.edited((NAMES[at], &id), &mark, (field, value), now);
-        }
-        self.tell(&format!("{id} is made: {mark} for {partner} ({domain})"));
-        self.hints.push((NAMES[at], ORDERS, id, "create"));
-    }
-
-    fn edit_deal(&mut self) {
-        let at = self.chance.below(NAMES.len());
-        let Some((mark, id)) = self.some_row_of(at, ORDERS) else {
-            return;
-        };
-        let now = self.network.now_ms();
-        let (field, said, value) = match self.chance.percent(25) {
-            true => {
-                let Some((domain, partner)) = self.some_row_of(at, THINGS) else {
-                    return;
-                };
-                ("partner", json!(domain), json!(partner))
-            }
-            false => {
-                let field = EDITED_OF_ORDERS[self.chance.below(EDITED_OF_ORDERS.len())];
-                let value = self.value();
-                (field, value.clone(), value)
-            }
-        };
-        // To say what is there is no change.
-        if self.systems[at].rows[&id].values.get(field) == Some(&value) {
-            return;
-        }
-        self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
-        self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
-        self.tell(&format!("{id} ({mark}) {field} is set to {value}"));
-        self.hints.push((NAMES[at], ORDERS, id, "update"));
-    }
-
-    fn edit(&mut self) {
-        let Some((at, domain, id)) = self.some_row() else {
-            return;
-        };
-        let field = EDITED[self.chance.below(EDITED.len())];
-        // A name is never blank; others may become so.
-        let value = match field != "name" && self.chance.percent(10) {
-            true => Json::Null,
-            false => self.value(),
-        };
-        let now = self.network.now_ms();
-        self.truth
-            .edited((NAMES[at], &id), &domain, (field, value.clone()), now);
-        self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
-        self.tell(&format!("{id} ({domain}) {field} is set to {value}"));
-        self.hints.push((NAMES[at], THINGS, id, "update"));
-    }
-
-    fn delete(&mut self) {
-        let Some((at, domain, id)) = self.some_row() else {
-            return;
-        };
-        // What the hub has not heard of yet, it may make again.
-        if !self.truth.is_agreed(&domain) || self.systems[at].living(THINGS)[&domain].len() > 1 {
-            return;
-        }
-        let now = self.network.now_ms();
-        self.truth.deleted(NAMES[at], &domain, now);
-        self.systems[at].delete(&id, now, &mut self.chance);
-        self.tell(&format!("{id} ({domain}) is deleted"));
-        self.hints.push((NAMES[at], THINGS, id, "delete"));
-    }
-
     /// A hint arrives, late perhaps; some arrive twice.
     fn hint(&mut self) {
         if self.hints.is_empty() {
@@ -624,6 +461,11 @@ fn spreads(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
+/// Whether people decide about notes that two sides changed, in the run of a seed.
+pub(super) fn by_hand(seed: u64) -> bool {
+    seed.is_multiple_of(3)
+}
+
 fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64), life: u64) -> Arc<Engine> {
     let passes = match flaw {
         Flaw::OnePass => Passes::OnlyFast,
@@ -646,6 +488,12 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
         syncs: Vec::new(),
         rules: Rules::default(),
     };
+    if by_hand(seed) {
+        for (kind, note) in [(Kind::Partner, "description"), (Kind::Deal, "next_steps")] {
+            let policies = Policies([(note, Policy::Manual)].into());
+            plan.rules.policies.insert(kind, policies);
+        }
+    }
     let mut connections = BTreeMap::new();
     for name in NAMES {
         plan.syncs.extend(mappings.iter().flatten().map(|mapping| Sync {

@@ -1,0 +1,264 @@
+//! What people do: they make, edit, move, delete and merge, and decide what is left to them.
+
+use std::collections::BTreeSet;
+
+use ledger::{ConflictFilter, ConflictState, Conflicts, ParkedFilter, Records};
+use serde_json::{Value as Json, json};
+
+use super::run::{NAMES, NODES, Run};
+use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, THINGS};
+use crate::{Decision, Take, Unresolved};
+
+impl Run {
+    /// People of so many systems learn of a new partner.
+    pub(super) fn make_partner(&mut self, many: usize) {
+        self.partners += 1;
+        let domain = format!("d{}.example", self.partners);
+        let first = self.chance.below(NAMES.len());
+        for offset in 0..many {
+            let at = (first + offset) % NAMES.len();
+            let name = self.value();
+            self.make_at(at, &domain, &name);
+        }
+    }
+
+    fn make_at(&mut self, at: usize, domain: &str, name: &Json) {
+        let values = json!({"domain": domain, "name": name});
+        let now = self.network.now_ms();
+        let id = self.systems[at].make(THINGS, values, now, &mut self.chance);
+        self.truth
+            .edited((NAMES[at], &id), domain, ("name", name.clone()), now);
+        self.tell(&format!("{id} is made: {domain}, {name}"));
+        self.hints.push((NAMES[at], THINGS, id, "create"));
+    }
+
+    /// People of a second system learn of a partner that others have made, and do not see it at theirs yet.
+    pub(super) fn make_twin(&mut self) {
+        let Some((_, domain, _)) = self.some_row() else {
+            return;
+        };
+        let at = self.chance.below(NAMES.len());
+        if self.truth.is_agreed(&domain) || self.systems[at].living(THINGS).contains_key(&domain) {
+            return;
+        }
+        let name = self.value();
+        self.make_at(at, &domain, &name);
+    }
+
+    /// Rows that wait for a person, because the hub had made another one for the same partner.
+    pub(super) async fn duplicates(&self) -> BTreeSet<(String, String)> {
+        let parked = self.ledger.parked(&ParkedFilter::default(), 1_000).await.unwrap();
+        let duplicates = parked.into_iter().filter(|parked| parked.code == "duplicate");
+        duplicates.map(|parked| (parked.connection, parked.key)).collect()
+    }
+
+    /// People make one what is there twice, and keep one or the other.
+    pub(super) async fn clean_up(&mut self) {
+        let waiting = self.duplicates().await;
+        for (at, name) in NAMES.into_iter().enumerate() {
+            for (domain, ids) in self.systems[at].living(THINGS) {
+                let [a, b] = ids.as_slice() else { continue };
+                let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
+                let (made, theirs) = if own(a) { (b, a) } else { (a, b) };
+                let keep_theirs = self.chance.percent(50);
+                let (kept, lost) = if keep_theirs {
+                    (theirs, made)
+                } else {
+                    (made, theirs)
+                };
+                if keep_theirs {
+                    // What they have otherwise is what people want now.
+                    let (new, old) = (&self.systems[at].rows[theirs], &self.systems[at].rows[made]);
+                    for field in EDITED {
+                        let value =
+                            |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
+                        if value(new) != value(old) {
+                            let now = self.network.now_ms();
+                            self.truth
+                                .edited((name, theirs), &domain, (field, value(new)), now);
+                        }
+                    }
+                }
+                let now = self.network.now_ms();
+                self.systems[at].merge(kept, lost, now, &mut self.chance);
+                self.tell(&format!("{lost} is merged into {kept} ({domain})"));
+            }
+        }
+    }
+
+    fn value(&mut self) -> Json {
+        self.values += 1;
+        json!(format!("v{}", self.values))
+    }
+
+    /// A partner's row that is there.
+    fn some_row(&mut self) -> Option<(usize, String, String)> {
+        let at = self.chance.below(NAMES.len());
+        let (domain, id) = self.some_row_of(at, THINGS)?;
+        Some((at, domain, id))
+    }
+
+    fn some_row_of(&mut self, at: usize, object: &str) -> Option<(String, String)> {
+        let living: Vec<(String, Vec<String>)> = self.systems[at].living(object).into_iter().collect();
+        if living.is_empty() {
+            return None;
+        }
+        let (name, ids) = &living[self.chance.below(living.len())];
+        Some((name.clone(), ids[0].clone()))
+    }
+
+    /// People make a deal for a partner that they see, which nobody else may know yet.
+    pub(super) fn make_deal(&mut self) {
+        let Some((at, domain, partner)) = self.some_row() else {
+            return;
+        };
+        self.deals += 1;
+        let (mark, title) = (format!("deal {}", self.deals), self.value());
+        let values = json!({"mark": mark, "title": title, "stage": "prospect", "partner": partner});
+        let now = self.network.now_ms();
+        let id = self.systems[at].make(ORDERS, values, now, &mut self.chance);
+        for (field, value) in [("title", title), ("partner", json!(domain))] {
+            self.truth.edited((NAMES[at], &id), &mark, (field, value), now);
+        }
+        self.tell(&format!("{id} is made: {mark} for {partner} ({domain})"));
+        self.hints.push((NAMES[at], ORDERS, id, "create"));
+    }
+
+    pub(super) fn edit_deal(&mut self) {
+        let at = self.chance.below(NAMES.len());
+        let Some((mark, id)) = self.some_row_of(at, ORDERS) else {
+            return;
+        };
+        let now = self.network.now_ms();
+        let (field, said, value) = match self.chance.percent(25) {
+            true => {
+                let Some((domain, partner)) = self.some_row_of(at, THINGS) else {
+                    return;
+                };
+                ("partner", json!(domain), json!(partner))
+            }
+            false => {
+                let field = EDITED_OF_ORDERS[self.chance.below(EDITED_OF_ORDERS.len())];
+                let value = self.value();
+                (field, value.clone(), value)
+            }
+        };
+        // To say what is there is no change.
+        if self.systems[at].rows[&id].values.get(field) == Some(&value) {
+            return;
+        }
+        self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
+        self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
+        self.tell(&format!("{id} ({mark}) {field} is set to {value}"));
+        self.hints.push((NAMES[at], ORDERS, id, "update"));
+    }
+
+    pub(super) fn edit(&mut self) {
+        let Some((at, domain, id)) = self.some_row() else {
+            return;
+        };
+        let field = EDITED[self.chance.below(EDITED.len())];
+        // A name is never blank; others may become so.
+        let value = match field != "name" && self.chance.percent(10) {
+            true => Json::Null,
+            false => self.value(),
+        };
+        let now = self.network.now_ms();
+        self.truth
+            .edited((NAMES[at], &id), &domain, (field, value.clone()), now);
+        self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
+        self.tell(&format!("{id} ({domain}) {field} is set to {value}"));
+        self.hints.push((NAMES[at], THINGS, id, "update"));
+    }
+
+    pub(super) fn delete(&mut self) {
+        let Some((at, domain, id)) = self.some_row() else {
+            return;
+        };
+        // What the hub has not heard of yet, it may make again.
+        if !self.truth.is_agreed(&domain) || self.systems[at].living(THINGS)[&domain].len() > 1 {
+            return;
+        }
+        let now = self.network.now_ms();
+        self.truth.deleted(NAMES[at], &domain, now);
+        self.systems[at].delete(&id, now, &mut self.chance);
+        self.tell(&format!("{id} ({domain}) is deleted"));
+        self.hints.push((NAMES[at], THINGS, id, "delete"));
+    }
+
+    /// What is left to a person.
+    pub(super) async fn conflicts(&self) -> Vec<ledger::Conflict> {
+        let open = ConflictFilter {
+            state: Some(ConflictState::Open),
+            ..ConflictFilter::default()
+        };
+        self.ledger.list_conflicts(&open, None, 1_000).await.unwrap()
+    }
+
+    /// What is wrong with how notes stand that two sides changed: each side has its own until a person decides.
+    pub(super) async fn undecided(&self) -> Vec<String> {
+        let conflicts = self.conflicts().await;
+        let mut wrong = Vec::new();
+        for conflict in &conflicts {
+            let note = |at: usize, id: &str| {
+                let row = self.systems[at].rows.get(id)?;
+                Some(row.values.get("note").cloned().unwrap_or(Json::Null))
+            };
+            let at = NAMES
+                .iter()
+                .position(|name| *name == conflict.connection)
+                .unwrap();
+            let mut has = |name: &str, held: Option<Json>, said: &Json| {
+                if held.as_ref() != Some(said) {
+                    wrong.push(format!(
+                        "{name} has {held:?} while a person is to decide: {conflict:?}"
+                    ));
+                }
+            };
+            let id = &conflict.external_id;
+            has(id, note(at, id), &conflict.theirs);
+            // Everybody else has ours, or waits for a decision too.
+            let domain = &self.systems[at].rows[id].values.get("domain");
+            let waits = |id: &String| conflicts.iter().any(|other| other.external_id == *id);
+            for (other, system) in self.systems.iter().enumerate() {
+                let living = system.living(THINGS);
+                let rows = domain.and_then(|domain| living.get(domain.as_str()?));
+                if let Some([row]) = rows.map(Vec::as_slice)
+                    && !waits(row)
+                {
+                    has(row, note(other, row), &conflict.ours);
+                }
+            }
+        }
+        wrong
+    }
+
+    /// A person decides one of the conflicts that wait, and takes what one of the two has.
+    pub(super) async fn decide(&mut self) {
+        let mut open = self.conflicts().await;
+        if open.is_empty() {
+            return;
+        }
+        let conflict = open.swap_remove(self.chance.below(open.len()));
+        let theirs = self.chance.percent(50);
+        let decision = Decision {
+            conflict: conflict.id,
+            take: if theirs { Take::Theirs } else { Take::Ours },
+            by: "Ada".to_owned(),
+            revision: None,
+        };
+        let node = self.chance.below(NODES);
+        let engine = std::sync::Arc::clone(&self.nodes[node].engine);
+        let run = engine.begin_resolving();
+        let said = match engine.resolve(&decision, run).await {
+            Ok(resolved) => format!("takes {}", resolved.conflict.kept),
+            // It moved on while they looked at it.
+            Err(error @ (Unresolved::Closed { .. } | Unresolved::MovedOn { .. })) => error.to_string(),
+            Err(error) => panic!("{error}"),
+        };
+        self.tell(&format!(
+            "a person decides {} of {} at {}, {} against {}: {said}",
+            conflict.path, conflict.record, conflict.external_id, conflict.ours, conflict.theirs
+        ));
+    }
+}
