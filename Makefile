@@ -2,7 +2,7 @@
 # `make` alone lists what there is: the text behind `##` is the help.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check fuzz simulate soak clean-services
+.PHONY: help demo test bench check fuzz simulate soak chaos clean-services
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # nextest runs each test in a process of its own and stops one that hangs; plain `cargo test` is enough without it.
@@ -57,6 +57,12 @@ soak: ## a real Tryton and the sandbox with its faults on, STEPS=500 of edits, f
 	python3 tests/services/setup.py
 	python3 tests/services/with_services.py -- env STEPS=$(or $(STEPS),500) $(if $(SEED),SEED=$(SEED)) \
 	  cargo test -p interconnect --test it -- --nocapture --exact soak::whatever_fails_everybody_agrees_in_the_end
+
+# SEED=7 draws other deaths and faults. The test runner would end what takes so long, so the stories run without it.
+chaos: ## webhooks while hubs, stores and receivers die, KILLS=200 on each ledger and queue; prints the tables
+	python3 tests/services/setup.py
+	python3 tests/services/with_services.py -- env KILLS=$(or $(KILLS),200) $(if $(SEED),SEED=$(SEED)) \
+	  cargo test -p interconnect --test it -- --nocapture --test-threads 1 chaos::
 
 clean-services: ## forget the installed Tryton and the client libraries; the next `make test` fetches them again
 	rm -rf $(TARGET_DIR)/services tests/clients/node_modules

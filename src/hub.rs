@@ -140,7 +140,7 @@ impl Hub {
             clock.clone(),
             random.clone(),
             holder.clone(),
-            RelayLimits::default().lease_ms,
+            config.limits.endpoint_lease_ms,
         );
         let forgetter = Forgetter::new(ledger.clone(), config.retention, clock.clone(), holder.clone());
         let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
@@ -489,6 +489,7 @@ fn relay_settings(
     }
     let limits = RelayLimits {
         tolerance_ms: config.limits.webhook_tolerance_ms,
+        lease_ms: config.limits.endpoint_lease_ms,
         ..RelayLimits::default()
     };
     RelaySettings::new(partners, endpoints, limits).map_err(all)

@@ -21,6 +21,9 @@ pub struct Limits {
     pub sweep_every_ms: u64,
     /// Milliseconds that a stop waits for running work.
     pub stop_timeout_ms: u64,
+    /// Milliseconds for which a node has an endpoint to itself before it says so again: what is owed to an endpoint waits
+    /// for as long after its node has died.
+    pub endpoint_lease_ms: u64,
 }
 
 impl Default for Limits {
@@ -33,6 +36,7 @@ impl Default for Limits {
             workers_max: 16,
             sweep_every_ms: 5_000,
             stop_timeout_ms: 20_000,
+            endpoint_lease_ms: 30_000,
         }
     }
 }
@@ -66,6 +70,7 @@ pub(super) fn limits(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
     limits.workers_max = size(read("workers_max", 1..=1_024, limits.workers_max as u64));
     limits.sweep_every_ms = read("sweep_every_ms", 50..=3_600_000, limits.sweep_every_ms);
     limits.stop_timeout_ms = read("stop_timeout_ms", 100..=600_000, limits.stop_timeout_ms);
+    limits.endpoint_lease_ms = read("endpoint_lease_ms", 1_000..=600_000, limits.endpoint_lease_ms);
     inner.finish(report);
     limits
 }

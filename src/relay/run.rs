@@ -9,6 +9,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, pending};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -88,6 +90,10 @@ pub(crate) struct Run<'a> {
     looking: Option<BoxFuture<'a, Result<Look, LedgerError>>>,
     settled_while_looking: Vec<DeliveryId>,
     renewing: Option<BoxFuture<'a, Result<Renewed, LedgerError>>>,
+    /// The last renewal failed: the next one waits for its time.
+    renewal_failed: bool,
+    /// Attempts cannot be written down at present.
+    unwritten: Arc<AtomicBool>,
     look_owed: bool,
     worked: bool,
     closing: Option<Closing>,
@@ -125,6 +131,8 @@ impl<'a> Run<'a> {
             looking: None,
             settled_while_looking: Vec::new(),
             renewing: None,
+            renewal_failed: false,
+            unwritten: Arc::default(),
             look_owed: true,
             worked: false,
             closing: None,
@@ -181,18 +189,23 @@ impl<'a> Run<'a> {
 
     fn begin_what_can_begin(&mut self) {
         let now = (self.on.clock)();
-        if now >= self.lease_until {
-            self.closing = Some(Closing::Lost);
-            return;
+        // This process stood still for long, or its clock leapt. Only the ledger knows whether the lease is still ours:
+        // until it has said so nothing new begins, and what is in flight is waited for, because it has arrived perhaps.
+        let ours = now < self.lease_until;
+        if !ours && !self.renewal_failed {
+            self.begin_renewing();
         }
         if self.closing.is_none() && self.breaker.rests_until(now).is_some() {
             self.closing = Some(Closing::Resting);
         }
         let batch_max = self.on.settings.limits.batch_max;
-        while self.closing.is_none()
+        while ours
+            && self.closing.is_none()
             && self.sending.len() < self.allowed()
-            // When the ledger does not keep up with writing, sending waits for it.
+            // When the ledger does not keep up with writing, sending waits for it; and while it fails all the more, for
+            // whatever is sent and not written down is sent again.
             && self.done.len() < batch_max
+            && !self.unwritten.load(Ordering::Relaxed)
             && let Some(due) = self.next(now)
         {
             self.worked = true;
@@ -241,10 +254,10 @@ impl<'a> Run<'a> {
 
     fn begin_settling(&mut self) {
         let attempts = std::mem::take(&mut self.done);
-        let (on, lease) = (self.on, self.lease.clone());
+        let (on, lease, unwritten) = (self.on, self.lease.clone(), self.unwritten.clone());
         self.settling = Some(Box::pin(async move {
             let deliveries = attempts.iter().map(|attempt| attempt.delivery).collect();
-            (deliveries, settle(on, &lease, attempts).await)
+            (deliveries, settle(on, &lease, attempts, &unwritten).await)
         }));
     }
 
@@ -421,6 +434,7 @@ impl<'a> Run<'a> {
     }
 
     fn renewed(&mut self, renewed: Result<Renewed, LedgerError>) {
+        self.renewal_failed = renewed.is_err();
         match renewed {
             Ok(Some((until, halted))) => {
                 self.lease_until = until;
@@ -429,7 +443,7 @@ impl<'a> Run<'a> {
                 }
             }
             Ok(None) => self.closing = Some(Closing::Lost),
-            // It is ours until it runs out; the next renewal may succeed before that.
+            // It is ours until it runs out, and may be after that; the next renewal tells.
             Err(error) => tracing::warn!(%error, endpoint = self.endpoint.name, "a lease was not renewed"),
         }
     }
@@ -475,15 +489,25 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Writes attempts down, again and again while it may succeed: the sends they tell of have happened.
-async fn settle(on: &Deliverer, lease: &Lease, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
+/// Writes attempts down, again and again while it may succeed: the sends they tell of have happened. Meanwhile they are
+/// `unwritten`.
+async fn settle(
+    on: &Deliverer,
+    lease: &Lease,
+    attempts: Vec<Attempt>,
+    unwritten: &AtomicBool,
+) -> Result<(), LedgerError> {
     for wait_ms in SETTLE_RETRY_MS {
         match on.ledger.settle(Some(lease), attempts.clone()).await {
             Err(error @ (LedgerError::Busy { .. } | LedgerError::Store(_))) => {
                 tracing::warn!(%error, count = attempts.len(), "attempts were not written, trying again");
+                unwritten.store(true, Ordering::Relaxed);
                 sleep(Duration::from_millis(wait_ms)).await;
             }
-            other => return other,
+            other => {
+                unwritten.store(false, Ordering::Relaxed);
+                return other;
+            }
         }
     }
     on.ledger.settle(Some(lease), attempts).await

@@ -29,13 +29,21 @@ impl Running {
         self.child.wait().expect("a killed child can be waited for");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by its name: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success(), "{name} was not sent");
+    }
+
     /// Asks it to stop, and waits until it has; its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill runs");
+        self.signal("TERM");
         self.child
             .wait()
             .expect("a stopping child can be waited for")
@@ -111,8 +119,15 @@ pub(crate) struct Hub {
 impl Hub {
     /// Starts it on a configuration, in its folder; `env` holds its secrets.
     pub(crate) fn start(config: &Path, env: &[(&str, String)]) -> Hub {
+        Hub::begin(&[], config, env).listening()
+    }
+
+    /// Begins to start it, by a command in front of its own, if there is one.
+    pub(crate) fn begin(through: &[&str], config: &Path, env: &[(&str, String)]) -> Starting {
         let folder = config.parent().expect("a file lies in a folder");
-        let mut child = Command::new(BINARY)
+        let mut words = through.iter().copied().chain([BINARY]);
+        let child = Command::new(words.next().expect("at least the binary"))
+            .args(words)
             .current_dir(folder)
             .arg("--config")
             .arg(config)
@@ -123,8 +138,18 @@ impl Hub {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let stderr = child.stderr.take().expect("it is piped");
-        let running = Running { child, _stdin: None };
+        Starting(Running { child, _stdin: None })
+    }
+}
+
+/// The hub before it serves.
+pub(crate) struct Starting(pub(crate) Running);
+
+impl Starting {
+    /// Waits until it serves.
+    pub(crate) fn listening(self) -> Hub {
+        let Starting(mut running) = self;
+        let stderr = running.child.stderr.take().expect("it is piped");
         let url = first(stderr, "the hub", |line| {
             line.strip_prefix("listening on ")
                 .map(|url| url.trim().to_owned())
@@ -313,7 +338,7 @@ pub(crate) fn service(script: &str, arguments: &[&str]) -> (Running, Json) {
 /// A Redis of the story's own, on a socket in its folder.
 pub(crate) struct Redis {
     pub(crate) url: String,
-    _running: Running,
+    pub(crate) running: Running,
 }
 
 impl Redis {
@@ -334,7 +359,7 @@ impl Redis {
         });
         Redis {
             url: format!("unix://{}", socket.display()),
-            _running: running,
+            running,
         }
     }
 }
@@ -372,6 +397,27 @@ pub(crate) fn client(script: &str, arguments: &[&str]) -> Json {
         "{script} {arguments:?}:\n{stdout}\n{stderr}"
     );
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{script} {arguments:?}: {error}: {stdout}"))
+}
+
+/// A number that is asked for by the environment.
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+/// Chance from a seed.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, most: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % most
+    }
 }
 
 /// Waits until something holds; says what it last looked like if it never does.

@@ -27,6 +27,11 @@ pub(crate) fn signed(id: &str, at: i64, body: &str) -> Vec<(String, String)> {
     .to_vec()
 }
 
+/// That, as a configuration has it.
+pub(crate) fn acme_secret() -> String {
+    format!("whsec_{}", base64(ACME_KEY))
+}
+
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
@@ -75,7 +80,7 @@ partners:
         globex = sandbox.url("globex"),
     );
     let secrets = vec![
-        ("ACME_SECRET", format!("whsec_{}", base64(ACME_KEY))),
+        ("ACME_SECRET", acme_secret()),
         ("NORTHWIND_SECRET", secret("northwind")),
         ("GLOBEX_SECRET", secret("globex")),
     ];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Folder, Hub, Sandbox, Tryton, eventually, expect, post, send};
+use crate::harness::{Chance, Folder, Hub, Sandbox, Tryton, eventually, expect, number, post, send};
 use crate::systems::config;
 
 /// Steps when nobody says.
@@ -27,13 +27,6 @@ const FAULTS: [&str; 7] = [
     r#"{"kind": "status", "status": 500, "on": "writes", "times": 1}"#,
     r#"{"kind": "slow", "delay_ms": 300, "times": 3}"#,
 ];
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
-}
 
 /// The systems, by the names of their connections.
 const CRM: usize = 0;
@@ -136,19 +129,6 @@ impl Stage {
                 &[],
             );
         }
-    }
-}
-
-/// Chance from a seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % most
     }
 }
 

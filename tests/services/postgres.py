@@ -1,22 +1,41 @@
 """A private PostgreSQL for one test run.
 
+    postgres.py serve
+
+`serve` starts one for a single test, prints ONE line of JSON on standard output, {"url", "pid"}, and stays until its
+standard input closes or it gets SIGTERM. SIGUSR1 breaks it off, as a crash would, and starts it again at its address.
+
 Promised: its own data folder, a free loopback port, everybody trusted, durable writes as in production (fsync on).
 Not promised: that the data outlives the run.
 """
 
+import json
 import os
 import pathlib
 import pwd
 import re
+import select
 import shutil
 import signal
+import sys
 import tempfile
 
-from processes import Failure, free_port, port_was_taken, run, spawn, stop, wait_until
+from processes import (
+    Failure,
+    free_port,
+    ignore_signals,
+    port_was_taken,
+    run,
+    spawn,
+    stop,
+    unwind_on_signals,
+    wait_until,
+)
 
 CONNECTIONS_MAX = 200
 START_TIMEOUT_S = 60
 START_TRIES_MAX = 3
+RESTART_LOOK_S = 0.05
 
 
 def binaries():
@@ -85,9 +104,15 @@ class Postgres:
             stop(self.child, signal.SIGINT)
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def crash(self):
+        """Ends it at once, without writing anything down, and starts it again at its address, where it recovers."""
+        stop(self.child, signal.SIGQUIT)
+        self._start()
+
     def _start(self):
+        address = self.port
         for attempt in range(1, START_TRIES_MAX + 1):
-            self.port = free_port()
+            self.port = address or free_port()
             log = self.home / f"log-{attempt}"
             settings = {
                 "listen_addresses": "127.0.0.1",
@@ -119,3 +144,34 @@ class Postgres:
         except OSError:
             return False
         return len(lines) > 7 and lines[0] == str(self.child.pid) and lines[7].strip() == "ready"
+
+
+def serve():
+    """Serves one until nobody wants it any more."""
+    wanted = []
+    signal.signal(signal.SIGUSR1, lambda *_: wanted.append("crash"))
+    with Postgres() as database:
+        try:
+            print(json.dumps({"url": database.url, "pid": database.child.pid}), flush=True)
+            while True:
+                readable, _, _ = select.select([sys.stdin], [], [], RESTART_LOOK_S)
+                if readable and not os.read(sys.stdin.fileno(), 4096):
+                    return
+                if wanted:
+                    wanted.clear()
+                    database.crash()
+        finally:
+            ignore_signals()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["serve"]:
+        sys.exit("usage: postgres.py serve")
+    unwind_on_signals()
+    try:
+        serve()
+    except Failure as failure:
+        sys.exit(f"postgres: {failure}")
+    except SystemExit:
+        # SIGTERM is how a caller ends it; it is no failure of ours.
+        sys.exit(0)

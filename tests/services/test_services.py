@@ -54,6 +54,25 @@ def script(name, *arguments, **options):
     )
 
 
+class PostgresAlone(unittest.TestCase):
+    def test_one_that_crashes_is_back_at_its_address_and_ends_with_its_input(self):
+        child = script("postgres.py", "serve")
+        self.addCleanup(child.kill)
+        said = json.loads(child.stdout.readline())
+        port = int(said["url"].split(":")[-1].split("/")[0])
+        child.send_signal(signal.SIGUSR1)
+        self.assertTrue(eventually(lambda: not is_running(said["pid"])), "it did not crash")
+
+        def answers():
+            with socket.socket() as peer:
+                return peer.connect_ex(("127.0.0.1", port)) == 0
+
+        self.assertTrue(eventually(answers), "it did not come back")
+        child.communicate(timeout=DEADLINE_S)
+        self.assertEqual(child.returncode, 0)
+        self.assertFalse(answers())
+
+
 class WithServices(unittest.TestCase):
     # Prints what it was told and stays until its input ends.
     COMMAND = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read(); sys.exit(7)"

@@ -27,6 +27,18 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "tests/it/harness.rs",
         "`eventually` polls, with a deadline, for a condition of other processes",
     ),
+    (
+        "tests/it/chaos/receiver.rs",
+        "somebody who hangs or drips bytes: being slow is their whole purpose",
+    ),
+    (
+        "tests/it/chaos/lives.rs",
+        "the moment of a death is drawn from a seed, and is right whenever it falls",
+    ),
+    (
+        "tests/it/chaos/sender.rs",
+        "a sender waits between its tries, as senders do",
+    ),
     ("benches/speed.rs", "a measurement waits for what it measures"),
     (
         "src/queue/contract/stage.rs",

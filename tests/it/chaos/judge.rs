@@ -1,0 +1,221 @@
+//! What was promised, held against what the receivers saw and what the senders were told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
+use std::time::Instant;
+
+use crate::chaos::lives::Fault;
+use crate::chaos::receiver::{Arrival, Receiver};
+use crate::chaos::sender::{Book, Said, read};
+use crate::harness::get;
+
+/// What is wrong is shown as far as this.
+const SHOWN: usize = 10;
+
+/// Everybody who receives, and when something was lost that was not written down.
+pub(crate) struct Known {
+    /// Well at all times.
+    pub(crate) steady: Receiver,
+    /// Gets the events of a record in their order, and refuses some.
+    pub(crate) ordered: Receiver,
+    /// Does whatever a receiver can do wrong.
+    pub(crate) moody: Receiver,
+    /// From when to when the hub, or its ledger, was dying.
+    pub(crate) crashes: Vec<(Instant, Instant)>,
+}
+
+impl Known {
+    pub(crate) fn receivers(&self) -> [&Receiver; 3] {
+        [&self.steady, &self.ordered, &self.moody]
+    }
+
+    /// Whether something died between two moments.
+    fn crashed_between(&self, from: Instant, until: Instant) -> bool {
+        self.crashes
+            .iter()
+            .any(|(began, ended)| *began <= until && *ended >= from)
+    }
+}
+
+/// What came of a world.
+#[derive(Default)]
+pub(crate) struct Verdict {
+    pub(crate) ground: &'static str,
+    pub(crate) kills: u64,
+    pub(crate) faults: BTreeMap<Fault, usize>,
+    accepted: usize,
+    deliveries: usize,
+    /// Accepted, and not delivered to somebody.
+    lost: usize,
+    /// Delivered, and not accepted.
+    invented: usize,
+    /// Delivered twice over a crash, under the same id.
+    twice: usize,
+    /// Delivered twice without one, or although the first time was written down, or under another id.
+    twice_wrongly: usize,
+    /// Delivered although something before it in its line was not.
+    out_of_order: usize,
+    /// What is wrong, in words.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// Holds the receivers' logs against the senders' book.
+pub(crate) fn judge(known: &Known, book: &Book, hub: &str) -> Verdict {
+    let mut verdict = Verdict {
+        accepted: book.accepted.len(),
+        ..Verdict::default()
+    };
+    for other in &book.other_id {
+        verdict.twice_wrongly += 1;
+        verdict.wrong.push(format!("accepted under two ids: {other}"));
+    }
+    for (name, receiver) in ["steady", "ordered", "moody"].into_iter().zip(known.receivers()) {
+        let arrivals = receiver.arrivals();
+        let mut taken: BTreeMap<Said, Vec<&Arrival>> = BTreeMap::new();
+        for arrival in &arrivals {
+            let said = read(&arrival.body).map(|(said, _)| said);
+            match said.filter(|said| book.accepted.get(said) == Some(&arrival.id)) {
+                None => {
+                    verdict.invented += 1;
+                    let (id, body) = (&arrival.id, &arrival.body);
+                    verdict
+                        .wrong
+                        .push(format!("{name} got what nobody was told of: {id} {body}"));
+                }
+                Some(said) if arrival.taken => taken.entry(said).or_default().push(arrival),
+                Some(_) => {}
+            }
+        }
+        verdict.deliveries += taken.len();
+        for (said, id) in &book.accepted {
+            if !taken.contains_key(said) {
+                verdict.lost += 1;
+                verdict.wrong.push(format!("{name} never got {said:?}, {id}"));
+            }
+        }
+        for (said, times) in &taken {
+            for pair in times.windows(2) {
+                let id = &pair[0].id;
+                let attempts = attempts(hub, name, id);
+                let crashed = known.crashed_between(pair[0].at, pair[1].at);
+                if (crashed || told_late(&attempts)) && recorded(&attempts) <= 1 {
+                    verdict.twice += 1;
+                } else {
+                    verdict.twice_wrongly += 1;
+                    let after = pair[1].at - pair[0].at;
+                    verdict.wrong.push(format!(
+                        "{name} got {said:?} once more after {after:?}, {}; {id}, written down: {attempts:?}",
+                        if crashed {
+                            "over a crash"
+                        } else {
+                            "without a crash"
+                        },
+                    ));
+                }
+            }
+        }
+    }
+    verdict.check_order(&known.ordered.arrivals());
+    verdict
+}
+
+/// The attempts of an event's delivery, as the hub wrote them down.
+fn attempts(hub: &str, endpoint: &str, event: &str) -> Vec<serde_json::Value> {
+    let event = get(&format!("{hub}/v1/events/{event}"));
+    let deliveries = event["deliveries"].as_array().expect("a list");
+    let delivery = deliveries
+        .iter()
+        .find(|delivery| delivery["endpoint"] == endpoint);
+    let id = delivery.expect("it was delivered")["id"].as_str().expect("an id");
+    let page = get(&format!("{hub}/v1/deliveries/{id}"));
+    page["attempts"].as_array().expect("a list").clone()
+}
+
+/// How often it is written down that a delivery arrived.
+fn recorded(attempts: &[serde_json::Value]) -> usize {
+    let arrived = |attempt: &&serde_json::Value| attempt["decision"] == "delivered";
+    attempts.iter().filter(arrived).count()
+}
+
+/// Whether a good answer came too late for the hub, which wrote down that none came in time.
+fn told_late(attempts: &[serde_json::Value]) -> bool {
+    let late = |attempt: &serde_json::Value| {
+        let error = attempt["error"].as_str();
+        error.is_some_and(|error| error.contains("did not answer completely"))
+    };
+    attempts.iter().any(late)
+}
+
+impl Verdict {
+    /// In each line the next is sent when the one before it is written down as taken: so nothing overtakes, and what
+    /// comes twice is the newest that came.
+    fn check_order(&mut self, arrivals: &[Arrival]) {
+        let mut newest: HashMap<String, usize> = HashMap::new();
+        let mut seen: BTreeSet<Said> = BTreeSet::new();
+        for arrival in arrivals.iter().filter(|arrival| arrival.taken) {
+            let Some((said, record)) = read(&arrival.body) else {
+                continue;
+            };
+            let newest = newest.entry(record.clone()).or_insert(said.1);
+            let again = !seen.insert(said);
+            if said.1 < *newest || (again && said.1 != *newest) {
+                self.out_of_order += 1;
+                self.wrong
+                    .push(format!("{record}: {} came after {newest}", said.1));
+            }
+            *newest = (*newest).max(said.1);
+        }
+    }
+
+    /// The heads of [`Verdict::line`].
+    pub(crate) fn head() -> String {
+        format!(
+            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>12} {:>9} | {:>16}",
+            "ledger, queue",
+            "kills",
+            "accepted",
+            "delivered",
+            "lost",
+            "invented",
+            "twice wrongly",
+            "order",
+            "twice over crash"
+        )
+    }
+
+    /// One line of the table.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>13} {:>9} | {:>16}",
+            self.ground,
+            self.kills,
+            self.accepted,
+            self.deliveries,
+            self.lost,
+            self.invented,
+            self.twice_wrongly,
+            self.out_of_order,
+            self.twice
+        )
+    }
+
+    /// What failed beside the hub, and how often.
+    pub(crate) fn faults(&self) -> String {
+        let faults = self
+            .faults
+            .iter()
+            .map(|(fault, times)| format!("{} {times}", fault.name()));
+        faults.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The beginning of what is wrong.
+    pub(crate) fn told(&self) -> String {
+        self.wrong
+            .iter()
+            .take(SHOWN)
+            .fold(String::new(), |mut told, wrong| {
+                let _written = writeln!(told, "  {}: {wrong}", self.ground);
+                told
+            })
+    }
+}
