@@ -1,4 +1,4 @@
-//! [`Catalogue`]: the connectors and mappings that are at hand, shipped with the binary or the user's own.
+//! [`Catalogue`]: the connectors, mappings and types of events that are at hand, shipped with the binary or the user's own.
 //!
 //! A connector is `connectors/<system>/connector.yaml`, a mapping `mappings/<system>/<record>.yaml`, wherever the folder
 //! lies. The user's file wins over a shipped one of the same place, or lies over it and changes it, when it is an
@@ -18,7 +18,9 @@ use crate::seal::MAKE_KEY;
 
 /// Path and text of every file that ships.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
-/// Bytes that a manifest or a mapping may have.
+/// Where types of events lie; those that ship are the event crate's own.
+const EVENTS: &str = "events";
+/// Bytes that a manifest, a mapping or a file of events may have.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The files at hand and what was compiled of them.
@@ -26,6 +28,7 @@ pub struct Catalogue {
     files: BTreeMap<String, Source>,
     connectors: BTreeMap<String, Arc<Connector>>,
     mappings: BTreeMap<(String, Kind), Arc<Mapping>>,
+    events: Arc<event::Catalogue>,
 }
 
 impl Catalogue {
@@ -35,7 +38,11 @@ impl Catalogue {
             .iter()
             .map(|(path, text)| ((*path).to_owned(), Source::new(*path, *text)))
             .collect();
-        let own = [("connectors", &config.connectors), ("mappings", &config.mappings)];
+        let own = [
+            ("connectors", &config.connectors),
+            ("mappings", &config.mappings),
+            (EVENTS, &config.events),
+        ];
         for (kind, folder) in own
             .into_iter()
             .filter_map(|(kind, folder)| Some((kind, folder.as_ref()?)))
@@ -56,13 +63,23 @@ impl Catalogue {
                 );
             }
         }
+        let own_events: Vec<Source> = files
+            .extract_if(EVENTS.to_owned().., |path, _| path.starts_with(EVENTS))
+            .map(|(_, source)| source)
+            .collect();
         let mut catalogue = Catalogue {
             files,
             connectors: BTreeMap::new(),
             mappings: BTreeMap::new(),
+            events: Arc::new(event::Catalogue::read(&own_events, report)),
         };
         catalogue.compile_used(config, config_source, report);
         catalogue
+    }
+
+    /// The types of events.
+    pub fn events(&self) -> &Arc<event::Catalogue> {
+        &self.events
     }
 
     /// A compiled connector.

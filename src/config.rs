@@ -45,6 +45,8 @@ pub struct Config {
     pub connectors: Option<String>,
     /// The user's folder of mappings, as it is found from here.
     pub mappings: Option<String>,
+    /// The user's folder of types of events, as it is found from here.
+    pub events: Option<String>,
     /// Networks that may be called although they are private.
     pub outbound_allow: Vec<String>,
     /// Accounts at systems, by name.
@@ -104,6 +106,7 @@ impl Config {
         let beside = |folder: &str| paths::beside(source, folder);
         let connectors = fields.optional_text("connectors", report).map(beside);
         let mappings = fields.optional_text("mappings", report).map(beside);
+        let events = fields.optional_text("events", report).map(beside);
         let outbound_allow = outbound(&mut fields, report);
         let connections = syncs::connections(&mut fields, report);
         let syncs = syncs::syncs(&mut fields, &connections, report);
@@ -120,6 +123,7 @@ impl Config {
             queue,
             connectors,
             mappings,
+            events,
             outbound_allow,
             connections,
             syncs,
@@ -262,7 +266,7 @@ mod tests {
         let mut text = String::new();
         for line in DEFAULT.lines() {
             let example = line.strip_prefix("#  ").or(line.strip_prefix("# ").filter(|l| {
-                ["admin_key:", "seal_key:", "connectors:", "mappings:"]
+                ["admin_key:", "seal_key:", "connectors:", "mappings:", "events:"]
                     .iter()
                     .any(|key| l.starts_with(key))
             }));

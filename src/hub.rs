@@ -69,6 +69,7 @@ pub struct Hub {
     /// Pull and push.
     pub engine: Arc<Engine>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) relay: Arc<RelaySettings>,
     /// Looks at an endpoint, whatever is known of it.
     pub(crate) look: relay::Nudge,
     pub(crate) switch: Arc<Switch>,
@@ -90,7 +91,7 @@ impl Hub {
         let guard = guard(config)?;
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
         let settings = Arc::new(web::settings(config.listen, admin_key, &config.limits)?);
-        let relay = Arc::new(relay_settings(config, &guard, &SecretRef::look_up)?);
+        let relay = Arc::new(relay_settings(config, catalogue, &guard, &SecretRef::look_up)?);
         let plan = plan(config, catalogue)?;
         let seal_keys = seal_keys(config)?;
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
@@ -144,7 +145,7 @@ impl Hub {
         );
         let forgetter = Forgetter::new(ledger.clone(), config.retention, clock.clone(), holder.clone());
         let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
-        let switch = Switch::new(ledger.clone(), relay, handover, look.clone(), clock);
+        let switch = Switch::new(ledger.clone(), relay.clone(), handover, look.clone(), clock);
         let looker = Looker {
             ledger: ledger.clone(),
             queue: queue.clone(),
@@ -162,6 +163,7 @@ impl Hub {
             queue,
             engine,
             intake: Arc::new(intake),
+            relay,
             look,
             switch: Arc::new(switch),
             replayer: Arc::new(replayer),
@@ -456,12 +458,13 @@ fn most_eager(
 }
 
 /// Partners and endpoints as they are configured, for a command that sends nothing and so needs no secret.
-pub(crate) fn relay_shape(config: &Config) -> Result<RelaySettings, StartError> {
-    relay_settings(config, &guard(config)?, &|_| Ok(nobodys_secret()))
+pub(crate) fn relay_shape(config: &Config, catalogue: &Catalogue) -> Result<RelaySettings, StartError> {
+    relay_settings(config, catalogue, &guard(config)?, &|_| Ok(nobodys_secret()))
 }
 
 fn relay_settings(
     config: &Config,
+    catalogue: &Catalogue,
     guard: &Guard,
     look_up: &dyn Fn(&SecretRef) -> Result<String, MissingSecret>,
 ) -> Result<RelaySettings, StartError> {
@@ -492,7 +495,8 @@ fn relay_settings(
         lease_ms: config.limits.endpoint_lease_ms,
         ..RelayLimits::default()
     };
-    RelaySettings::new(partners, endpoints, limits).map_err(all)
+    let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
+    Ok(settings.with_events(catalogue.events().clone()))
 }
 
 fn nobodys_secret() -> String {

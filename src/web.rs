@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     let parts = HubParts {
         ledger: hub.ledger.clone(),
         intake: hub.intake.clone(),
+        relay: hub.relay.clone(),
         systems: Arc::new(Hints {
             engine: hub.engine.clone(),
             queue: hub.queue.clone(),

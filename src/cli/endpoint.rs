@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::{Common, Exit, Out};
+use crate::catalogue::Catalogue;
 use crate::hub;
 
 /// What to do with endpoints.
@@ -45,11 +46,11 @@ pub(crate) struct PauseArgs {
 }
 
 pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -> Exit {
-    let (config, _) = match hub::load(&common.config, out) {
+    let (config, catalogue) = match hub::load(&common.config, out) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let switch = match open(&config).await {
+    let switch = match open(&config, &catalogue).await {
         Ok(switch) => switch,
         Err(error) => {
             out.fails(&error.to_string());
@@ -88,8 +89,8 @@ pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -
 }
 
 /// The switch over the ledger alone: a hub that runs finds by its own looks what was switched here.
-async fn open(config: &crate::config::Config) -> Result<Switch, hub::StartError> {
-    let settings = Arc::new(hub::relay_shape(config)?);
+async fn open(config: &crate::config::Config, catalogue: &Catalogue) -> Result<Switch, hub::StartError> {
+    let settings = Arc::new(hub::relay_shape(config, catalogue)?);
     let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
     let handover = Arc::new(Handover::default());
     Ok(Switch::new(

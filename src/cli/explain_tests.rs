@@ -95,6 +95,7 @@ fn findings(code: &str, example: &Example) -> Report {
         ("IC02", "json") => connector_findings(CONNECTOR, &[Source::new("sample.json", example.text)]),
         ("IC02", _) => connector_findings(&laid_over(CONNECTOR, example.text), &[]),
         ("IC03", _) => mapping_findings(&Source::new("deal.yaml", laid_over(MAPPING, example.text))),
+        ("IC04", _) => event_findings(example.text),
         _ => config_findings(example.text),
     }
 }
@@ -137,6 +138,12 @@ fn live_findings(source: &Source) -> Report {
     if let Some(mapping) = Mapping::compile(source, &mut report) {
         report.merge(mapping.against(&fields));
     }
+    report
+}
+
+fn event_findings(text: &str) -> Report {
+    let mut report = Report::new();
+    event::Catalogue::read(&[Source::new("acme.yaml", text)], &mut report);
     report
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod delivery;
 mod demo;
 mod endpoint;
+mod event;
 mod explain;
 #[cfg(test)]
 mod explain_tests;
@@ -166,6 +167,12 @@ enum Command {
     /// Where webhooks go: how it stands, pause and resume.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// What there is to hear and to say: types of events, with schemas and samples.
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// All types of events as an AsyncAPI 3.0.0 document, for partners and their tools.
+    #[command(after_help = "Example:\n  interconnect asyncapi > asyncapi.json")]
+    Asyncapi,
     /// Send a test event to an endpoint, or to all that subscribe to it, by the ordinary path.
     Trigger(trigger::TriggerArgs),
     /// The headers that a webhook needs to be believed.
@@ -248,6 +255,8 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,
         Command::Endpoint(command) => endpoint::run(&command, common, out).await,
+        Command::Event(command) => event::run(&command, common, out).await,
+        Command::Asyncapi => event::asyncapi(common, out),
         Command::Trigger(args) => Box::pin(trigger::run(&args, common, out)).await,
         Command::Sign(args) => sign::sign(&args, common, out),
         Command::Verify(args) => sign::verify(&args, common, out),

@@ -52,6 +52,8 @@ enum File {
     Mapping,
     /// `interconnect.yaml`.
     Config,
+    /// `events/*.yaml`.
+    Events,
     /// `connectors/<system>/connector.yaml` with `kind: Overlay`.
     ConnectorOverlay,
     /// `mappings/<system>/<record>.yaml` with `kind: Overlay`.
@@ -64,6 +66,7 @@ impl File {
             File::Connector => "connector",
             File::Mapping => "mapping",
             File::Config => "config",
+            File::Events => "events",
             File::ConnectorOverlay => "connector-overlay",
             File::MappingOverlay => "mapping-overlay",
         }
@@ -119,10 +122,9 @@ struct Live {
 /// The systems at hand, and what the connections say of their objects. Without a configuration there are the shipped
 /// systems.
 async fn known(live: bool, common: &Common, out: &Out) -> Result<(Vec<String>, Vec<Live>), Exit> {
-    let (config, catalogue) = if live || common.config.exists() {
-        hub::load(&common.config, out)?
-    } else {
-        shipped().ok_or(Exit::Failed)?
+    let (config, catalogue) = match live {
+        true => hub::load(&common.config, out)?,
+        false => at_hand(common, out)?,
     };
     let systems = catalogue.systems().into_iter().map(str::to_owned).collect();
     let mut found: Vec<Live> = Vec::new();
@@ -147,6 +149,15 @@ async fn known(live: bool, common: &Common, out: &Out) -> Result<(Vec<String>, V
     Ok((systems, found))
 }
 
+/// The configuration with what is at hand; what ships, where there is none.
+pub(super) fn at_hand(common: &Common, out: &Out) -> Result<(Config, Catalogue), Exit> {
+    if common.config.exists() {
+        hub::load(&common.config, out)
+    } else {
+        shipped().ok_or(Exit::Failed)
+    }
+}
+
 /// What there is without any configuration.
 fn shipped() -> Option<(Config, Catalogue)> {
     let (source, mut report) = (Source::new("interconnect.yaml", ""), Report::new());
@@ -160,6 +171,7 @@ fn schema(file: File, systems: &[String], live: &[Live]) -> Json {
         File::Connector => connector(),
         File::Mapping => mapping(systems, live),
         File::Config => config(systems),
+        File::Events => events(),
         File::ConnectorOverlay => overlay::over(connector(), "overlay over a connector.yaml of Interconnect"),
         File::MappingOverlay => overlay::over(any_mapping(), "overlay over a mapping of Interconnect"),
     }
@@ -186,6 +198,14 @@ fn config(systems: &[String]) -> Json {
     let mut schema = grammar.schema("interconnect.yaml of Interconnect");
     schema["$defs"]["a-connection"]["properties"]["system"] = json!({"enum": systems});
     schema
+}
+
+fn events() -> Json {
+    let source = Source::new("events.yaml", include_str!("schema/events.yaml"));
+    let grammar = Grammar::of(|| {
+        event::Catalogue::read(&[source], &mut Report::new());
+    });
+    grammar.schema("types of events of Interconnect")
 }
 
 fn mapping(systems: &[String], live: &[Live]) -> Json {

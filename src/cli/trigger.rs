@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
         out.fails(error);
         Exit::Usage
     };
-    let (config, _) = match hub::load(&common.config, out) {
+    let (config, catalogue) = match hub::load(&common.config, out) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
         Ok(data) => data,
         Err(error) => return usage(&error),
     };
-    let settings = match hub::relay_shape(&config) {
+    let settings = match hub::relay_shape(&config, &catalogue) {
         Ok(settings) => Arc::new(settings),
         Err(error) => return usage(&error.to_string()),
     };

@@ -213,16 +213,16 @@ fn events(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
         );
     }
     for pattern in &events {
-        let known = model::EVENT_TYPES.iter().any(|entry| {
-            model::EventType::parse(entry.name).is_ok_and(|event_type| event_type.matches(pattern))
-        });
+        let known = model::EVENT_TYPES
+            .iter()
+            .any(|name| model::EventType::parse(name).is_ok_and(|event_type| event_type.matches(pattern)));
         if !known && !pattern.starts_with("custom.") {
             report.error(
                 "IC0107",
                 source,
                 place,
                 format!("`{pattern}` matches no event of the catalogue"),
-                diagnostic::suggestion(pattern, model::EVENT_TYPES.iter().map(|entry| entry.name)),
+                diagnostic::suggestion(pattern, model::EVENT_TYPES.into_iter()),
             );
         }
     }

@@ -23,11 +23,12 @@ pub struct Example {
     pub text: &'static str,
 }
 
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     include_str!("explain/files.md"),
     include_str!("explain/configuration.md"),
     include_str!("explain/connectors.md"),
     include_str!("explain/mappings.md"),
+    include_str!("explain/events.md"),
 ];
 
 /// How a section begins.

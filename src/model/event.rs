@@ -1,4 +1,4 @@
-//! The event catalogue: every type of event there is, and who may say it.
+//! [`EventType`]: what an event is called, and who may say it.
 
 use std::fmt;
 
@@ -6,104 +6,31 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(std::borrow::Cow<'static, str>);
 
-/// A line of the catalogue.
-pub struct Entry {
-    /// The type.
-    pub name: &'static str,
-    /// When it is said.
-    pub doc: &'static str,
-}
-
-/// All types that Interconnect itself knows. Partners may add their own under `custom.`.
-pub const EVENT_TYPES: &[Entry] = &[
-    Entry {
-        name: "partner.created",
-        doc: "a partner became known",
-    },
-    Entry {
-        name: "partner.updated",
-        doc: "a field of a partner changed",
-    },
-    Entry {
-        name: "partner.merged",
-        doc: "two partners became one; `merged` is the one that it stands for, too",
-    },
-    Entry {
-        name: "partner.unmerged",
-        doc: "a partner that was merged is its own again; `unmerged` is which",
-    },
-    Entry {
-        name: "partner.deleted",
-        doc: "a partner was deleted",
-    },
-    Entry {
-        name: "lead.created",
-        doc: "a lead became known",
-    },
-    Entry {
-        name: "lead.updated",
-        doc: "a field of a lead changed",
-    },
-    Entry {
-        name: "lead.converted",
-        doc: "a lead became a deal",
-    },
-    Entry {
-        name: "lead.merged",
-        doc: "two leads became one; `merged` is the one that it stands for, too",
-    },
-    Entry {
-        name: "lead.unmerged",
-        doc: "a lead that was merged is its own again; `unmerged` is which",
-    },
-    Entry {
-        name: "lead.deleted",
-        doc: "a lead was deleted",
-    },
-    Entry {
-        name: "deal.created",
-        doc: "a deal became known",
-    },
-    Entry {
-        name: "deal.updated",
-        doc: "a field of a deal changed, other than its stage",
-    },
-    Entry {
-        name: "deal.stage_changed",
-        doc: "a deal moved to another stage that is neither won nor lost",
-    },
-    Entry {
-        name: "deal.won",
-        doc: "a deal was committed",
-    },
-    Entry {
-        name: "deal.lost",
-        doc: "a deal was lost",
-    },
-    Entry {
-        name: "deal.merged",
-        doc: "two deals became one; `merged` is the one that it stands for, too",
-    },
-    Entry {
-        name: "deal.unmerged",
-        doc: "a deal that was merged is its own again; `unmerged` is which",
-    },
-    Entry {
-        name: "deal.deleted",
-        doc: "a deal was deleted",
-    },
-    Entry {
-        name: "endpoint.failing",
-        doc: "an endpoint failed so often in a row that it rests and is probed; for operators, `*` does not mean it",
-    },
-    Entry {
-        name: "endpoint.recovered",
-        doc: "an endpoint that was failing is well again; for operators, `*` does not mean it",
-    },
-    Entry {
-        name: "endpoint.disabled",
-        doc: "an endpoint is gone, or nothing arrived there for too long; for operators, `*` does not mean it",
-    },
+/// All types that Interconnect itself knows; `events/` says when each is said and what it looks like. Others are under
+/// `custom.`.
+pub const EVENT_TYPES: [&str; 22] = [
+    "partner.created",
+    "partner.updated",
+    "partner.merged",
+    "partner.unmerged",
+    "partner.deleted",
+    "lead.created",
+    "lead.updated",
+    "lead.converted",
+    "lead.merged",
+    "lead.unmerged",
+    "lead.deleted",
+    "deal.created",
+    "deal.updated",
+    "deal.stage_changed",
+    "deal.won",
+    "deal.lost",
+    "deal.merged",
+    "deal.unmerged",
+    "deal.deleted",
+    "endpoint.failing",
+    "endpoint.recovered",
+    "endpoint.disabled",
 ];
 
 /// What the names of events begin with that tell of the hub's own state.
@@ -116,7 +43,7 @@ const EVENT_TYPE_CHARS_MAX: usize = 128;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not an event type; known are {known} and anything under `custom.`",
-    known = EVENT_TYPES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
+    known = EVENT_TYPES.join(", ")
 )]
 pub struct UnknownEventType(pub String);
 
@@ -173,8 +100,8 @@ impl EventType {
 
     /// The type of that name: one of the catalogue, or `custom.` and words of `[a-z0-9_]` with dots between.
     pub fn parse(name: &str) -> Result<EventType, UnknownEventType> {
-        if let Some(entry) = EVENT_TYPES.iter().find(|entry| entry.name == name) {
-            return Ok(EventType::constant(entry.name));
+        if let Some(known) = EVENT_TYPES.iter().find(|own| **own == name) {
+            return Ok(EventType::constant(known));
         }
         let word = |w: &str| {
             !w.is_empty()

@@ -13,7 +13,7 @@ pub const MASKED: &str = "***";
 
 /// The parts of an event that are always shared beside its `data`; anything else at the top is shared only when
 /// everything is.
-const ENVELOPE: [&str; 2] = ["type", "timestamp"];
+const ENVELOPE: [&str; 3] = ["type", "version", "timestamp"];
 
 /// What may leave, and what was held back.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,11 +143,7 @@ impl Findings {
         }
         for (index, pattern) in patterns.iter().enumerate() {
             if !means_something(pattern) {
-                let known = EVENT_TYPES
-                    .iter()
-                    .map(|entry| entry.name)
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let known = EVENT_TYPES.join(", ");
                 self.add_at(
                     "subscriptions",
                     index,
@@ -171,7 +167,7 @@ fn means_something(pattern: &str) -> bool {
     let group = pattern.strip_suffix('*').is_some_and(|group| {
         group.is_empty()
             || group.starts_with("custom.")
-            || (group.ends_with('.') && EVENT_TYPES.iter().any(|entry| entry.name.starts_with(group)))
+            || (group.ends_with('.') && EVENT_TYPES.iter().any(|name| name.starts_with(group)))
     });
     group || EventType::parse(pattern).is_ok()
 }

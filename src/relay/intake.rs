@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use event::Invalid;
 use jiff::Timestamp;
 use ledger::{Accepted, Due, Ledger, LedgerError, NewDelivery, NewEvent};
 use model::{DeliveryId, EventId, EventType, UnknownEventType, uuid_from};
@@ -49,6 +50,9 @@ pub enum Refused {
     /// The event's type is not in the catalogue.
     #[error(transparent)]
     UnknownType(#[from] UnknownEventType),
+    /// The event is not what its type says.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The event's type is one that the hub alone says.
     #[error("`{0}` tells of the hub's own state, and is said by it alone")]
     Reserved(EventType),
@@ -75,6 +79,8 @@ impl Refused {
             Refused::NotJson(_) => "not_json",
             Refused::Shape(_) => "not_an_event",
             Refused::UnknownType(_) => "event_type_unknown",
+            Refused::Invalid(Invalid::NoVersion { .. }) => "event_version_unknown",
+            Refused::Invalid(Invalid::Data { .. }) => "event_invalid",
             Refused::Reserved(_) => "event_type_reserved",
             Refused::Hops(BadHops::Malformed) => "hops_malformed",
             Refused::Hops(BadHops::TooMany) => "too_many_hops",
@@ -100,6 +106,9 @@ impl From<LedgerError> for Refused {
 struct Envelope {
     #[serde(rename = "type")]
     event_type: String,
+    /// Of its type; the first when none is said.
+    #[serde(default)]
+    version: Option<u32>,
     timestamp: String,
     /// Read to its end, so that what is kept can always be projected later. `id` says which record it is about.
     data: Map<String, Json>,
@@ -162,7 +171,7 @@ impl Intake {
         let partner = self.settings.partner(partner).ok_or(Refused::UnknownPartner)?;
         let tolerance_ms = self.settings.limits.tolerance_ms;
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
-        let said = read(message.body.get())?;
+        let said = self.read(message.body.get())?;
         let hops = Hops::read(headers.get(HOPS))?;
         let body = message.body.into_inner();
         self.keep(self.event(
@@ -190,7 +199,7 @@ impl Intake {
         now: Timestamp,
         trace: &str,
     ) -> Result<Receipt, Refused> {
-        let said = read(&body)?;
+        let said = self.read(&body)?;
         let dedupe = match key {
             Some(key) => format!("key:{key}"),
             None => format!("once:{}", uuid_from(now, (self.random)()).simple()),
@@ -246,6 +255,36 @@ impl Intake {
         }
     }
 
+    /// The type of an event, and the id of the record that it is about, if it says one.
+    /// Only of bytes that are verified, or from somebody who showed a key.
+    fn read(&self, body: &Bytes) -> Result<(EventType, Option<String>), Refused> {
+        // An array of three would otherwise be read as the three fields.
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refused::Shape("it is an array".into()));
+        }
+        let envelope: Envelope = serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Refused::Shape(error.to_string()),
+            _ => Refused::NotJson(error.to_string()),
+        })?;
+        if let Err(error) = envelope.timestamp.parse::<Timestamp>() {
+            return Err(Refused::Shape(format!(
+                "`timestamp` is no moment with an offset (RFC 3339): {error}"
+            )));
+        }
+        let event_type = EventType::parse(&envelope.event_type)?;
+        if event_type.is_ours_alone() {
+            return Err(Refused::Reserved(event_type));
+        }
+        let data = Json::Object(envelope.data);
+        self.settings.events.check(&event_type, envelope.version, &data)?;
+        let record = match data.get("id") {
+            Some(Json::String(id)) => Some(id.clone()),
+            Some(Json::Number(id)) => Some(id.to_string()),
+            _ => None,
+        };
+        Ok((event_type, record))
+    }
+
     async fn keep(&self, event: NewEvent) -> Result<Receipt, Refused> {
         // Tickets first: see `Handover`.
         let mut sent_on: Vec<(String, Option<(Ticket, Due)>)> = Vec::with_capacity(event.deliveries.len());
@@ -288,32 +327,4 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
         hops: event.hops.clone(),
         line: None,
     }
-}
-
-/// The type of an event, and the id of the record that it is about, if it says one.
-/// Only of bytes that are verified, or from somebody who showed a key.
-fn read(body: &Bytes) -> Result<(EventType, Option<String>), Refused> {
-    // An array of three would otherwise be read as the three fields.
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Refused::Shape("it is an array".into()));
-    }
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Refused::Shape(error.to_string()),
-        _ => Refused::NotJson(error.to_string()),
-    })?;
-    if let Err(error) = envelope.timestamp.parse::<Timestamp>() {
-        return Err(Refused::Shape(format!(
-            "`timestamp` is no moment with an offset (RFC 3339): {error}"
-        )));
-    }
-    let event_type = EventType::parse(&envelope.event_type)?;
-    if event_type.is_ours_alone() {
-        return Err(Refused::Reserved(event_type));
-    }
-    let record = match envelope.data.get("id") {
-        Some(Json::String(id)) => Some(id.clone()),
-        Some(Json::Number(id)) => Some(id.to_string()),
-        _ => None,
-    };
-    Ok((event_type, record))
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use event::Catalogue;
 use model::EventType;
 use outbound::header::HeaderValue;
 
@@ -89,6 +90,8 @@ pub struct RelaySettings {
     endpoints: Vec<Arc<Endpoint>>,
     by_name: HashMap<String, Arc<Endpoint>>,
     pub(crate) limits: RelayLimits,
+    /// What events look like.
+    pub(crate) events: Arc<Catalogue>,
 }
 
 impl RelaySettings {
@@ -155,7 +158,19 @@ impl RelaySettings {
                 .collect(),
             endpoints,
             limits,
+            events: Catalogue::own(),
         })
+    }
+
+    /// With the types of events that events are held against; the hub's own alone otherwise.
+    pub fn with_events(mut self, events: Arc<Catalogue>) -> RelaySettings {
+        self.events = events;
+        self
+    }
+
+    /// What events look like.
+    pub fn events(&self) -> &Arc<Catalogue> {
+        &self.events
     }
 
     /// The partner of that name.

@@ -207,6 +207,7 @@ impl From<Refused> for Problem {
             Refused::Unverified(_) => ErrorStatus::UNAUTHORIZED,
             Refused::Shape(_)
             | Refused::UnknownType(_)
+            | Refused::Invalid(_)
             | Refused::Reserved(_)
             | Refused::KeyReused
             | Refused::Hops(_) => ErrorStatus::UNPROCESSABLE,

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use relay::{Clock, Intake, Nudge, Random, Refusals, Replayer, Switch};
+use relay::{Clock, Intake, Nudge, Random, Refusals, RelaySettings, Replayer, Switch};
 use tokio::sync::Semaphore;
 
 use crate::{Decisions, Metrics, ServerSettings, SystemHooks};
@@ -25,6 +25,8 @@ pub struct HubParts {
     pub ledger: Arc<dyn Ledger>,
     /// Takes partners' webhooks.
     pub intake: Arc<Intake>,
+    /// Who may post and who receives, and what events look like.
+    pub relay: Arc<RelaySettings>,
     /// Takes systems' webhooks.
     pub systems: Arc<dyn SystemHooks>,
     /// Takes what persons decide about conflicts.

@@ -240,7 +240,62 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string(&data).unwrap(), @r#"{"id":"dea_0000000000e008000000000000","version":2,"deal":{"customer":{"address":{"city":"Köln"},"country":"DE"},"stage":"qualified"},"changed":{"stage":{"before":"prospect","after":"qualified"}},"merged":"dea_0000000000e008000000000000"}"#);
     }
 
+    /// A value of each type of field.
+    fn example(field_type: model::FieldType) -> Value {
+        use model::FieldType;
+        let json = match field_type {
+            FieldType::Money => serde_json::json!({"amount": "-1200.50", "currency": "EUR"}),
+            FieldType::Decimal => "0.25".into(),
+            FieldType::Integer => 7.into(),
+            FieldType::Bool => true.into(),
+            FieldType::Date => "2026-11-26".into(),
+            FieldType::Instant => "2026-11-26T09:00:00Z".into(),
+            FieldType::Choice(words) => words[0].into(),
+            FieldType::Choices(words) => serde_json::json!(words),
+            FieldType::Set => serde_json::json!(["a", "b"]),
+            FieldType::Reference(kind) => RecordId::new(kind, uuid_from(Timestamp::UNIX_EPOCH, [0; 10]))
+                .to_string()
+                .into(),
+            _ => "text".into(),
+        };
+        model::stored::from_json(field_type, &json).unwrap()
+    }
+
     proptest! {
+        #[test]
+        fn what_is_said_is_what_the_catalogue_says(
+            kind in prop::sample::select(Kind::ALL.to_vec()), some in prop::collection::vec(0..4, 80), version in 1u64..3,
+        ) {
+            let id = RecordId::new(kind, uuid_from(Timestamp::UNIX_EPOCH, [0; 10]));
+            let mut record = Record::empty(id, Timestamp::UNIX_EPOCH);
+            record.version = version;
+            let mut changes = Vec::new();
+            for (field, how) in kind.fields().zip(some) {
+                let value = if how == 1 { Value::Null } else { example(field.field_type) };
+                if how > 0 {
+                    record.fields.set(field.path, value.clone());
+                }
+                if how > 1 {
+                    changes.push(Change {
+                        path: field.path,
+                        before: (how == 2).then_some(Value::Null),
+                        after: value,
+                        reason: model::merge::Reason::Theirs,
+                    });
+                }
+            }
+            let (merged, unmerged) = kind.union_events();
+            for (event_type, union) in [
+                (event_type(&record, &changes), None),
+                (kind.deleted_event(), None),
+                (merged, Some(("merged", id))),
+                (unmerged, Some(("unmerged", id))),
+            ] {
+                let data = serde_json::to_value(Data { record: &record, changes: &changes, union }).unwrap();
+                prop_assert_eq!(event::Catalogue::own().check(&event_type, None, &data), Ok(()));
+            }
+        }
+
         // Fields are sorted by path, and a name that begins like a group must not tear it apart.
         #[test]
         fn each_group_is_there_once(kind in prop::sample::select(Kind::ALL.to_vec()), some in prop::collection::vec(any::<bool>(), 80)) {

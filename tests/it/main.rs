@@ -16,6 +16,7 @@ mod demo;
 mod drift;
 mod economy;
 mod endpoints;
+mod events;
 mod findings;
 mod harness;
 mod hooks;

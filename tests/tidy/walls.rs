@@ -5,7 +5,15 @@ use crate::tree::{File, files, rust, verdict};
 /// The crates, lowest layer first. A crate may name crates of lower layers, never of its own or a higher one.
 const LAYERS: &[&[&str]] = &[
     &["diagnostic", "model", "program"],
-    &["mapping", "policy", "outbound", "connector", "ledger", "queue"],
+    &[
+        "mapping",
+        "policy",
+        "event",
+        "outbound",
+        "connector",
+        "ledger",
+        "queue",
+    ],
     &["sync", "relay", "ecosystem"],
     &["server", "sandbox"],
 ];
@@ -78,7 +86,7 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Crates of pure functions, and what they must not name even for their tests.
-const PURE: &[&str] = &["diagnostic", "model", "program", "mapping", "policy"];
+const PURE: &[&str] = &["diagnostic", "model", "program", "mapping", "policy", "event"];
 const IMPURE: &[&str] = &[
     "tokio*",
     "async-*",

@@ -67,6 +67,9 @@ async fn what_is_no_event_is_refused_and_not_kept() {
         r#"{"type":"deal.won","timestamp":"yesterday","data":{}}"#,
         r#"{"type":"deal.stolen","timestamp":"2026-11-23T06:00:00Z","data":{}}"#,
         r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"x":"\ud800"}}"#,
+        r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"deal":{"stage":"sold"}}}"#,
+        r#"{"type":"deal.won","version":2,"timestamp":"2026-11-23T06:00:00Z","data":{}}"#,
+        r#"{"type":"deal.won","version":"2","timestamp":"2026-11-23T06:00:00Z","data":{}}"#,
     ] {
         let refused = stage.post_body("m", body).await.unwrap_err();
         told.push(format!("{}: {refused}", refused.code()));
@@ -87,6 +90,9 @@ async fn what_is_no_event_is_refused_and_not_kept() {
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
     event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled and anything under `custom.`
     not_json: the body is not JSON: unexpected end of hex escape at line 1 column 74
+    event_invalid: `data` is not that of `deal.won`, version 1: `data.deal.stage`: it is not one of "prospect", "qualified" or 6 other candidates; see /v1/event-types/deal.won
+    event_version_unknown: `deal.won` has no version 2; there are: 1
+    not_an_event: the body is not an event `{"type", "timestamp", "data"}`: invalid type: string "2", expected u32 at line 1 column 32
     not_json
     "#);
 

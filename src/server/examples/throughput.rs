@@ -178,6 +178,7 @@ async fn serve(
         nudge.clone(),
         random(1),
     );
+    let partners_and_endpoints = settings.clone();
     let switch = Switch::new(ledger.clone(), settings, handover, nudge.clone(), clock.clone());
     let replayer = Replayer::new(
         ledger.clone(),
@@ -192,6 +193,7 @@ async fn serve(
         refusals: Refusals::start(ledger.clone(), 100),
         ledger,
         intake: Arc::new(intake),
+        relay: partners_and_endpoints,
         systems: Arc::new(NoSystems),
         decisions: Arc::new(NoSystems),
         metrics: Arc::new(NoSystems),

@@ -205,7 +205,13 @@ impl Stage {
             nudge.clone(),
             random(1),
         );
-        let switch = Switch::new(ledger.clone(), relay, handover, nudge.clone(), clock.clone());
+        let switch = Switch::new(
+            ledger.clone(),
+            relay.clone(),
+            handover,
+            nudge.clone(),
+            clock.clone(),
+        );
         let replayer = Replayer::new(
             ledger.clone(),
             Arc::new(|_: &str| {}),
@@ -221,6 +227,7 @@ impl Stage {
         let hub = Hub::new(HubParts {
             ledger: ledger.clone(),
             intake: Arc::new(intake),
+            relay: relay.clone(),
             systems: systems.clone(),
             decisions: Arc::new(Desk::over(ledger.clone(), now)),
             metrics: Arc::new(Meter(ledger.clone())),

@@ -1,0 +1,111 @@
+//! `interconnect event` and `interconnect asyncapi`: what there is to hear and to say.
+
+use clap::Subcommand;
+use event::{Catalogue, TypeInfo};
+use serde_json::{Value as Json, json};
+
+use super::out::table;
+use super::schema::at_hand;
+use super::{Common, Exit, Out};
+
+/// What to ask about events.
+#[derive(Subcommand)]
+pub(crate) enum EventCommand {
+    /// All types of events: the hub's own, and those of the configuration.
+    Types,
+    /// One type: its schema (of the whole event, JSON Schema 2020-12) and a sample.
+    #[command(after_help = "Examples:\n  interconnect event type deal.won\n  \
+        interconnect event type custom.acme.quote_sent --version 2 --schema > quote.schema.json")]
+    Type {
+        /// Its name.
+        name: String,
+        /// Which version of it; the newest when none is said.
+        #[arg(long, value_name = "N")]
+        version: Option<u32>,
+        /// The schema alone.
+        #[arg(long)]
+        schema: bool,
+    },
+}
+
+pub(crate) async fn run(command: &EventCommand, common: &Common, out: &Out) -> Exit {
+    let catalogue = match at_hand(common, out) {
+        Ok((_, catalogue)) => catalogue.events().clone(),
+        Err(exit) => return exit,
+    };
+    match command {
+        EventCommand::Types => types(&catalogue, out),
+        EventCommand::Type {
+            name,
+            version,
+            schema,
+        } => one(&catalogue, name, *version, *schema, out),
+    }
+}
+
+/// Prints the AsyncAPI document.
+pub(crate) fn asyncapi(common: &Common, out: &Out) -> Exit {
+    match at_hand(common, out) {
+        Ok((_, catalogue)) => {
+            let document = catalogue.events().asyncapi(env!("CARGO_PKG_VERSION"));
+            out.line(&format!("{document:#}"));
+            Exit::Ok
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn types(catalogue: &Catalogue, out: &Out) -> Exit {
+    let versions = |info: &TypeInfo| {
+        info.versions
+            .iter()
+            .map(|version| version.version)
+            .collect::<Vec<u32>>()
+    };
+    let json = |info: &TypeInfo| json!({"name": info.name, "doc": info.doc, "versions": versions(info)});
+    let all: Vec<Json> = catalogue.types().map(json).collect();
+    out.data(json!({"data": all}), || {
+        let row = |info: &TypeInfo| {
+            let versions: Vec<String> = versions(info).iter().map(u32::to_string).collect();
+            vec![info.name.clone(), versions.join(", "), info.doc.clone()]
+        };
+        table(
+            &["type", "versions", "said when"],
+            &catalogue.types().map(row).collect::<Vec<_>>(),
+        )
+    });
+    Exit::Ok
+}
+
+fn one(catalogue: &Catalogue, name: &str, version: Option<u32>, schema_alone: bool, out: &Out) -> Exit {
+    let Some(info) = catalogue.get(name) else {
+        let hint = diagnostic::suggestion(name, catalogue.types().map(|info| info.name.as_str()));
+        out.fails(&format!("`{name}` is not a type of event; {hint}"));
+        return Exit::Usage;
+    };
+    let found = match version {
+        Some(wanted) => info.versions.iter().find(|info| info.version == wanted),
+        None => info.versions.last(),
+    };
+    let Some((found, schema)) = found.and_then(|found| Some((found, catalogue.schema(name, found.version)?)))
+    else {
+        out.fails(&format!(
+            "`{name}` has no such version; see `interconnect event types`"
+        ));
+        return Exit::Usage;
+    };
+    if schema_alone {
+        out.line(&format!("{schema:#}"));
+        return Exit::Ok;
+    }
+    let sample = found.sample.clone();
+    let text = || {
+        format!(
+            "{}, version {}: {}\n\nA sample of its data:\n{:#}\n\nIts schema:\n{schema:#}",
+            info.name, found.version, info.doc, found.sample
+        )
+    };
+    let json = json!({"name": info.name, "doc": info.doc, "version": found.version, "schema": schema, "sample": sample});
+    out.data(json, text);
+    Exit::Ok
+}

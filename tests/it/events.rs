@@ -1,0 +1,166 @@
+//! What there is to hear and to say: told by the hub, and held against what comes in.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{
+    Folder, Hub, Sandbox, eventually, exchange, expect, get, interconnect, json_of, required, said,
+};
+use crate::partners::{config, received};
+
+/// A type of a customer's own.
+const QUOTE: &str = "
+version: 1
+events:
+  - type: custom.acme.quote_sent
+    doc: a quote went out
+    versions:
+      - version: 1
+        schema: { required: [id, pages], properties: { id: { type: string }, pages: { type: integer } } }
+        sample: { id: Q-1, pages: 2 }
+";
+
+fn publish(hub: &Hub, event_type: &str, data: &Json) -> (u16, Json) {
+    let body = json!({"type": event_type, "timestamp": "2026-11-26T09:00:00Z", "data": data}).to_string();
+    let (status, answer) = exchange("POST", &format!("{}/v1/events", hub.url), Some(&body), &[]);
+    (
+        status,
+        serde_json::from_str(&answer).expect("the API answers JSON"),
+    )
+}
+
+#[test]
+fn a_type_of_ones_own_is_told_and_held_to() {
+    let folder = Folder::new();
+    folder.write("events/acme.yaml", QUOTE);
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "events: ./events\n");
+    let hub = Hub::start(&config, &secrets);
+
+    let types = get(&format!("{}/v1/event-types", hub.url));
+    let types = types["data"].as_array().expect("a list").clone();
+    let won = types
+        .iter()
+        .find(|one| one["name"] == "deal.won")
+        .expect("it is there");
+    assert_eq!(
+        won["endpoints"],
+        json!(["acme-self", "globex-won", "northwind-all"]),
+        "{won}"
+    );
+    let quote = get(&format!("{}/v1/event-types/custom.acme.quote_sent", hub.url));
+    let shape = &quote["shapes"][0];
+    assert_eq!(shape["sample"], json!({"id": "Q-1", "pages": 2}));
+    let path = config.to_str().expect("a path of text");
+    let printed = interconnect(
+        &[
+            "--config",
+            path,
+            "event",
+            "type",
+            "custom.acme.quote_sent",
+            "--schema",
+        ],
+        &secrets,
+    );
+    assert_eq!(
+        json_of(&printed),
+        shape["schema"],
+        "the command line says the same"
+    );
+    let printed = interconnect(&["--config", path, "asyncapi"], &secrets);
+    assert_eq!(json_of(&printed), get(&format!("{}/v1/asyncapi.json", hub.url)));
+
+    let (status, problem) = publish(
+        &hub,
+        "custom.acme.quote_sent",
+        &json!({"id": "Q-1", "pages": "two"}),
+    );
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("event_invalid")),
+        "{problem}"
+    );
+    let detail = problem["detail"].as_str().expect("text");
+    assert!(
+        detail.contains("`data.pages`") && !detail.contains("two"),
+        "{detail}"
+    );
+    assert_eq!(publish(&hub, "custom.acme.quote_sent", &shape["sample"]).0, 202);
+}
+
+#[test]
+fn every_sample_is_taken_and_what_arrives_is_what_the_schema_says() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let hub = Hub::start(&config, &secrets);
+    let types = get(&format!("{}/v1/event-types", hub.url));
+    let mut sent = 0;
+    for one in types["data"].as_array().expect("a list") {
+        let name = one["name"].as_str().expect("a name");
+        let about = get(&format!("{}/v1/event-types/{name}", hub.url));
+        let (status, answer) = publish(&hub, name, &about["shapes"][0]["sample"]);
+        let ours = name.starts_with("endpoint.");
+        assert_eq!(status, if ours { 422 } else { 202 }, "{name}: {answer}");
+        sent += u64::from(name.starts_with("deal."));
+    }
+    let arrived = eventually("all events about deals", || {
+        let arrived = received(&sandbox, "northwind");
+        expect(
+            arrived.len() as u64 >= sent,
+            format!("{} of {sent}", arrived.len()),
+        )
+        .map(|()| arrived)
+    });
+    for webhook in arrived {
+        let body: Json = serde_json::from_str(webhook["body"].as_str().expect("a body")).expect("JSON");
+        let name = body["type"].as_str().expect("a type");
+        let about = get(&format!("{}/v1/event-types/{name}", hub.url));
+        let validator = jsonschema::draft202012::new(&about["shapes"][0]["schema"]).expect("a schema");
+        assert!(validator.is_valid(&body), "{body}");
+    }
+}
+
+#[test]
+fn the_document_is_what_asyncapi_says_a_document_is() {
+    let folder = Folder::new();
+    let document = json_of(&folder.run(&["asyncapi"], &[]));
+    let clients = required("IT_NODE_CLIENTS");
+    let official = Path::new(&clients).join("node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json");
+    let official = std::fs::read_to_string(&official).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; run `python3 tests/services/setup.py`",
+            official.display()
+        )
+    });
+    let official: Json = serde_json::from_str(&official).expect("it is JSON");
+    let validator = jsonschema::draft7::new(&official).expect("it is a schema");
+    let wrong: Vec<String> = validator
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert_eq!(wrong, Vec::<String>::new());
+    let mut broken = document;
+    broken["channels"]["intake"]["adress"] = json!("/hooks");
+    assert!(!validator.is_valid(&broken), "it notices what is wrong");
+}
+
+#[test]
+fn a_wrong_file_of_events_is_shown_with_a_caret() {
+    let folder = Folder::new();
+    folder.write("events/acme.yaml", &QUOTE.replace("pages: 2", "pages: two"));
+    folder.write("interconnect.yaml", "events: ./events\n");
+    let (code, stdout, _) = said(&folder.run(&["check"], &[]));
+    assert_eq!(code, Some(2));
+    insta::assert_snapshot!(stdout, @r#"
+    error[IC0405]: the sample does not fit the schema: `data.pages`: it is not of type "integer"
+     --> ./events/acme.yaml:9:17
+      |
+    9 |         sample: { id: Q-1, pages: two }
+      |                 ^^
+      |
+      = help: correct the one that is wrong: partners write their code by both
+    "#);
+}
