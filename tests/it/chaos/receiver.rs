@@ -32,6 +32,8 @@ pub(crate) enum Manner {
     BreaksOff,
     /// Closes without an answer.
     Leaves,
+    /// Answers well, after a while.
+    TakesItsTime(Duration),
 }
 
 /// One request, as it arrived.
@@ -132,7 +134,7 @@ fn receive(mut peer: TcpStream, log: &Mutex<Vec<Arrival>>, drawn: &Drawn) {
         let Ok(stays) = answer(&mut peer, manner) else {
             return;
         };
-        if matches!(manner, Manner::Answers(200..=299)) {
+        if matches!(manner, Manner::Answers(200..=299) | Manner::TakesItsTime(_)) {
             log.lock().unwrap_or_else(PoisonError::into_inner)[place].taken = true;
         }
         if !stays {
@@ -147,6 +149,11 @@ fn answer(peer: &mut TcpStream, manner: Manner) -> std::io::Result<bool> {
     match manner {
         Manner::Answers(status) => {
             peer.write_all(format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
+            Ok(true)
+        }
+        Manner::TakesItsTime(time) => {
+            thread::sleep(time);
+            peer.write_all(GOOD)?;
             Ok(true)
         }
         Manner::Hangs => wait_until_left(peer),
