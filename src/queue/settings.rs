@@ -18,7 +18,8 @@ pub const PREFETCH_MAX: usize = 1_024;
 
 /// What time it is. Handed in, so that the memory backend is tested without sleeping.
 ///
-/// Redis has its own: there, every comparison is made by the Redis server's clock, so that nodes need not agree.
+/// Redis has its own: there, every comparison is made by the Redis server's clock, and a node's clock only tells how long
+/// it is until a moment; so nodes need not agree.
 pub trait Clock: Send + Sync + 'static {
     /// The present time.
     fn now(&self) -> Timestamp;
@@ -51,7 +52,7 @@ pub struct Settings {
     /// How often an idle node asks without being woken, in milliseconds.
     /// It bounds the delay after a lost wake-up, and how late an orphan is found after its lease.
     pub idle_poll_ms: u64,
-    /// The clock of the memory backend.
+    /// This node's clock.
     pub clock: Arc<dyn Clock>,
     /// What every Redis key begins with, so that several hubs share one Redis.
     pub redis_prefix: String,

@@ -51,6 +51,7 @@ contract! {
         again_comes_back_at_its_time_with_fresh_attempts,
         a_nudge_brings_again_forward,
         a_key_that_is_too_long_is_refused,
+        a_node_whose_clock_is_wrong_waits_as_long_as_it_says,
     }
     failing {
         attempts_end_in_the_dead_set_and_a_release_begins_anew,

@@ -11,7 +11,7 @@
 --   <base>:fence       hash   e when this life of the store began, last token given
 --   <base>:wake        channel
 --
--- Time is the server's, so nodes need not agree. Every loop is bounded by what the caller sends or by a LIMIT.
+-- Time is the server's, and nodes say how long to wait, so their clocks need not be right. Every loop is bounded by what the caller sends or by a LIMIT.
 
 local base = KEYS[1]
 local READY, SOLO, DELAYED = base .. ':ready', base .. ':solo', base .. ':delayed'
@@ -22,6 +22,11 @@ local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
 local woken = false
+
+-- The moment so many ms from now; less than 0 is before.
+local function after(ms)
+  return math.min(math.max(now + ms, 0), RANK - 1)
+end
 
 local function at(key)
   return base .. ':job:' .. key

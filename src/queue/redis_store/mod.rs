@@ -1,7 +1,7 @@
 //! The queue in Redis.
 //!
 //! Each operation is one script, so that it happens whole or not at all; `jobs.lua` has the layout.
-//! Promised: scripts are bounded, time is the server's, a stale token is refused, a finished job leaves no key behind,
+//! Promised: scripts are bounded, time is the server's (a node's clock may be hours off), a stale token is refused, a finished job leaves no key behind,
 //! and after a flush or a restart without persistence a running job goes on under its old lease.
 //! Not promised: Redis Cluster. Put the prefix in braces (`{interconnect}`) to keep all keys in one slot.
 
@@ -85,6 +85,11 @@ impl RedisStore {
         script.key(self.settings.redis_prefix.as_str())
     }
 
+    /// How long from now until a moment that the caller's clock told; the server's clock may say something else.
+    fn wait_ms(&self, due_ms: i64) -> i64 {
+        due_ms - self.settings.clock.now().as_millisecond()
+    }
+
     /// Jobs that a newer version queued: let them come back later, when that version may pick them up.
     async fn put_off(&self, unknown: &[(String, u64, u32)]) -> Result<(), QueueError> {
         let mut call = self.call(&self.scripts.settle);
@@ -113,7 +118,7 @@ impl Store for RedisStore {
         for nudge in nudges {
             call.arg(nudge.job.key()).arg(nudge.priority.rank());
             match nudge.at {
-                Some(at) => call.arg(due_ms(at)),
+                Some(at) => call.arg(self.wait_ms(due_ms(at))),
                 None => call.arg(""),
             };
         }
@@ -180,7 +185,7 @@ impl Store for RedisStore {
             call.arg(settle.lease.job.key()).arg(settle.lease.token);
             let (verb, number, why) = match &settle.outcome {
                 Outcome::Done => ("done", 0, ""),
-                Outcome::Again { due_ms } => ("again", *due_ms, ""),
+                Outcome::Again { due_ms } => ("again", self.wait_ms(*due_ms), ""),
                 Outcome::Retry { wait_ms, why } => {
                     ("retry", i64::try_from(*wait_ms).unwrap_or(i64::MAX), why.as_str())
                 }

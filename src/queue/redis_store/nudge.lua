@@ -1,8 +1,8 @@
--- ARGV: key, priority, due ms ('' is now), repeated.
+-- ARGV: key, priority, wait ms ('' is none), repeated.
 
 for i = 1, #ARGV, 3 do
   local key, p = ARGV[i], tonumber(ARGV[i + 1])
-  local d = ARGV[i + 2] == '' and now or tonumber(ARGV[i + 2])
+  local d = ARGV[i + 2] == '' and now or after(tonumber(ARGV[i + 2]))
   local j = find(key)
   if not j then
     queue({ key = key, p = p, d = d, a = 0, v = 0, f = false })

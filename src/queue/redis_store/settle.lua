@@ -1,5 +1,5 @@
 -- ARGV: attempts max, then key, token, verb, number, why for each job. Returns 1, or 0 where the lease was not ours.
--- Verbs: done; again (number: due ms); retry (number: wait ms); dead; back.
+-- Verbs: done; again (number: wait ms); retry (number: wait ms); dead; back.
 
 local attempts_max = tonumber(ARGV[1])
 
@@ -23,7 +23,7 @@ local function settle(j, verb, number, why)
     j.d = nudged
   elseif verb == 'again' then
     forgive(j)
-    j.d = math.min(nudged or number, number)
+    j.d = math.min(nudged or after(number), after(number))
   elseif verb == 'retry' then
     -- The nudge raises the priority; the wait stands.
     j.v, j.f, j.d = 0, true, now + number

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::chaos::judge::{Known, Verdict, judge};
 use crate::chaos::receiver::{Manner, Receiver};
 use crate::chaos::sender::{Book, Senders};
-use crate::harness::{Chance, Folder, Hub, Redis, Running, eventually, expect, get, service};
+use crate::harness::{Chance, Folder, Hub, Redis, Running, Starting, eventually, expect, get, service};
 use crate::partners::acme_secret;
 
 /// A life lasts up to three times as long; leases of the dead run out after a second, so most lives send something.
@@ -232,14 +232,14 @@ impl World {
                 ],
                 seed,
             ),
-            crashes: Vec::new(),
+            outages: Vec::new(),
         };
         let often = "retry_ms: [50, 100, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, \
                      200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]";
         let endpoint = |name: &str, receiver: &Receiver, more: &str| {
             format!(
                 "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.chaos], {often}, \
-                 breaker: {{ rest_ms: 200, failures_max: 20 }}{more} }}\n",
+                 breaker: {{ rest_ms: 200, failures_max: 20 }}, headers: {{ x-life: \"${{env:LIFE}}\" }}{more} }}\n",
                 receiver.url
             )
         };
@@ -280,24 +280,24 @@ partners:
         let mut chance = Chance(seed);
         let faults = Fault::on(self.ground);
         let senders = Senders::start();
-        for _ in 0..kills {
+        for life in 1..=kills {
+            let starting = self.begin(life);
             if chance.below(STILLBORN_EVERY) == 0 {
-                let starting = Hub::begin(&DISK, &self.config, &self.secrets);
                 pause(&mut chance, BIRTH_MS);
-                self.crashes(|| starting.0.kill());
+                starting.0.kill();
                 continue;
             }
-            let hub = Hub::begin(&DISK, &self.config, &self.secrets).listening();
+            let hub = starting.listening();
             senders.hub_is_at(Some(&hub.url));
             let fault = faults[chance.below(faults.len())];
             pause(&mut chance, THIRD_OF_LIFE_MS);
             self.fail(fault, &hub, &mut chance);
             pause(&mut chance, THIRD_OF_LIFE_MS);
             *self.faults.entry(fault).or_default() += 1;
-            self.crashes(|| hub.running.kill());
+            hub.running.kill();
             senders.hub_is_at(None);
         }
-        let hub = Hub::begin(&DISK, &self.config, &self.secrets).listening();
+        let hub = self.begin(kills + 1).listening();
         senders.hub_is_at(Some(&hub.url));
         for receiver in self.known.receivers() {
             receiver.is_well();
@@ -312,11 +312,11 @@ partners:
         verdict
     }
 
-    /// Does something that loses what is not written down, and notes when.
-    fn crashes(&mut self, crash: impl FnOnce()) {
-        let began = Instant::now();
-        crash();
-        self.known.crashes.push((began, Instant::now()));
+    /// Begins a life.
+    fn begin(&self, life: u64) -> Starting {
+        let mut environment = self.secrets.clone();
+        environment.push(("LIFE", life.to_string()));
+        Hub::begin(&DISK, &self.config, &environment)
     }
 
     fn fail(&mut self, fault: Fault, hub: &Hub, chance: &mut Chance) {
@@ -337,7 +337,9 @@ partners:
             }
             Fault::PostgresCrashed => {
                 let postgres = self.postgres.take().expect("it is there");
-                self.crashes(|| postgres.crash());
+                let began = Instant::now();
+                postgres.crash();
+                self.known.outages.push((began, Instant::now()));
                 self.postgres = Some(postgres);
             }
             Fault::DiskFull => {
@@ -356,7 +358,7 @@ partners:
                 may_grow_to(&size.to_string());
                 pause(chance, THIRD_OF_LIFE_MS);
                 may_grow_to("unlimited");
-                self.known.crashes.push((began, Instant::now()));
+                self.known.outages.push((began, Instant::now()));
             }
             Fault::ClockStepped => {
                 let span = usize::try_from(STEP_S.end() - STEP_S.start() + 1).expect("a small number");

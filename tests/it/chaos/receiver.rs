@@ -41,6 +41,9 @@ pub(crate) enum Manner {
 pub(crate) struct Arrival {
     pub(crate) id: String,
     pub(crate) body: String,
+    /// Which life of the hub sent it, as its `x-life` says; 0 where nobody counts them. Somebody busy may read it long
+    /// after that life has ended.
+    pub(crate) life: usize,
     pub(crate) at: Instant,
     /// Whether all of a good answer was sent.
     pub(crate) taken: bool,
@@ -118,11 +121,12 @@ impl Drawn {
 /// Receives over one connection until either side leaves.
 fn receive(mut peer: TcpStream, log: &Mutex<Vec<Arrival>>, drawn: &Drawn) {
     let mut left = Vec::new();
-    while let Some((id, body)) = read_request(&mut peer, &mut left) {
+    while let Some((id, body, life)) = read_request(&mut peer, &mut left) {
         let manner = drawn.next();
         let arrival = Arrival {
             id,
             body,
+            life,
             at: Instant::now(),
             taken: false,
         };
@@ -189,8 +193,8 @@ fn wait_until_left(peer: &mut TcpStream) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// The id and the body of the next request.
-fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<(String, String)> {
+/// The id and the body of the next request, and the life that sent it.
+fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<(String, String, usize)> {
     loop {
         if let Some(end) = left.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&left[..end]).to_ascii_lowercase();
@@ -201,8 +205,9 @@ fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<(String, Str
             if left.len() >= all {
                 let id = (*headers.get("webhook-id")?).to_owned();
                 let body = String::from_utf8_lossy(&left[end + 4..all]).into_owned();
+                let life = headers.get("x-life").and_then(|life| life.parse().ok());
                 left.drain(..all);
-                return Some((id, body));
+                return Some((id, body, life.unwrap_or(0)));
             }
         }
         let mut bytes = [0; 8192];
