@@ -11,6 +11,7 @@ mod paths;
 pub(crate) mod propose;
 mod retention;
 mod secret;
+mod subscriptions;
 mod syncs;
 
 use std::collections::BTreeMap;
@@ -111,7 +112,7 @@ impl Config {
         let connections = syncs::connections(&mut fields, report);
         let syncs = syncs::syncs(&mut fields, &connections, report);
         let records = syncs::records(&mut fields, &connections, report);
-        let partners = partners::partners(&mut fields, report);
+        let partners = partners::partners(&mut fields, &connections, report);
         let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);
         fields.finish(report);

@@ -15,7 +15,7 @@ use policy::{PathPattern, Share, SharingPolicy};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
     Deliverer, Dispatch, Endpoint, EndpointSettings, Forgetter, Handover, Intake, Partner, RelayLimits,
-    RelaySettings, Replayer, Switch,
+    RelaySettings, Replayer, Said, Switch,
 };
 use sync::{Engine, Plan, Rules, Sync};
 
@@ -106,10 +106,11 @@ impl Hub {
             url => Queue::redis(url, jobs).await?,
         };
         let subscribers = relay.clone();
-        let fan_out: sync::FanOut = Arc::new(move |event_type, record| {
-            let endpoints = subscribers.subscribers(event_type, relay::SOURCE);
+        let fan_out: sync::FanOut = Arc::new(move |told| {
+            let said = Said::new(told.event_type, relay::SOURCE, told.connection, told.body);
+            let endpoints = subscribers.subscribers(&said);
             let to = |endpoint: &Arc<Endpoint>| {
-                let line = endpoint.line(event_type, relay::SOURCE, Some(record));
+                let line = endpoint.line(told.event_type, relay::SOURCE, Some(told.record));
                 (endpoint.name().to_owned(), line)
             };
             endpoints.map(to).collect()
@@ -537,7 +538,8 @@ fn endpoint_settings(
         name: endpoint.name.clone(),
         partner: partner.to_owned(),
         url: endpoint.url.clone(),
-        subscriptions: endpoint.events.clone(),
+        subscriptions: endpoint.subscriptions.clone(),
+        shape: endpoint.shape.clone(),
         secrets,
         headers,
         policy: SharingPolicy::of_all_events(share, Vec::new()),

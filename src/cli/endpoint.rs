@@ -151,9 +151,14 @@ async fn show(switch: &Switch, name: &str, now: Timestamp, out: &Out) -> Result<
 
 fn json_of(endpoint: &Endpoint, state: &EndpointState, now: Timestamp) -> Json {
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let subscriptions = endpoint.subscriptions().iter().map(|one| {
+        let filter = one.filter.as_ref().map(|filter| filter.source());
+        json!({"types": one.types, "from": one.from, "where": filter})
+    });
     json!({
         "name": endpoint.name(), "partner": endpoint.partner(), "host": endpoint.host(),
-        "events": endpoint.subscriptions(), "state": relay::state_word(state, now),
+        "events": endpoint.patterns().collect::<Vec<_>>(), "subscriptions": subscriptions.collect::<Vec<_>>(),
+        "shape": endpoint.shape().word(), "state": relay::state_word(state, now),
         "reason": state.stop.as_ref().map(|stop| &stop.reason),
         "stopped_at": moment(state.stop.as_ref().map(|stop| stop.at)),
         "failures": state.health.failures, "failing_since": moment(state.health.failing_since),

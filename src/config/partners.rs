@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use diagnostic::{Fields, Node, Report};
+use event::Shape;
 use relay::breaker::REST_MS_MAX;
 use relay::schedule::RETRIES_MAX;
-use relay::{BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX};
+use relay::{BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX, Subscription};
 
 use super::secret::{self, SecretRef};
+use super::{ConnectionConfig, subscriptions};
 
 /// An organisation that sends and receives webhooks.
 #[derive(Clone, Debug)]
@@ -40,8 +42,10 @@ pub struct EndpointConfig {
     pub headers: Vec<(String, SecretRef)>,
     /// Who we are to it, in its `Authorization` header.
     pub auth: Option<EndpointAuth>,
-    /// Types of events, `deal.*`.
-    pub events: Vec<String>,
+    /// Which events it hears of.
+    pub subscriptions: Vec<Subscription>,
+    /// What it gets them as.
+    pub shape: Shape,
     /// Paths in `data` that may be shared; all when nothing is said.
     pub share_allow: Option<Vec<String>>,
     /// Paths in `data` that may not be shared.
@@ -63,11 +67,22 @@ pub struct EndpointConfig {
 /// Milliseconds after which an endpoint is disabled, at most: a year.
 const DISABLE_AFTER_MS_MAX: i64 = 31_536_000_000;
 
-pub(super) fn partners(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap<String, PartnerConfig> {
+pub(super) fn partners(
+    fields: &mut Fields<'_>,
+    connections: &BTreeMap<String, ConnectionConfig>,
+    report: &mut Report,
+) -> BTreeMap<String, PartnerConfig> {
     let source = fields.source();
     let mut partners = BTreeMap::new();
     let mut names: Vec<String> = Vec::new();
-    for (name, place, node) in fields.map("partners", report) {
+    let entries = fields.map("partners", report);
+    let known: Vec<&str> = entries
+        .iter()
+        .map(|(name, _, _)| name.as_str())
+        .chain(connections.keys().map(String::as_str))
+        .chain([relay::SOURCE])
+        .collect();
+    for (name, place, node) in entries {
         if !is_name(name) {
             report.error(
                 "IC0105",
@@ -86,7 +101,7 @@ pub(super) fn partners(fields: &mut Fields<'_>, report: &mut Report) -> BTreeMap
             .collect();
         let endpoints = inner.list("endpoints", report).iter();
         let endpoints: Vec<EndpointConfig> = endpoints
-            .filter_map(|node| endpoint(node, source, &mut names, report))
+            .filter_map(|node| endpoint(node, source, &mut names, &known, report))
             .collect();
         inner.finish(report);
         partners.insert(name.clone(), PartnerConfig { secrets, endpoints });
@@ -104,6 +119,7 @@ fn endpoint(
     node: &Node,
     source: &diagnostic::Source,
     names: &mut Vec<String>,
+    known: subscriptions::Names<'_>,
     report: &mut Report,
 ) -> Option<EndpointConfig> {
     let mut fields = Fields::open(node, "an endpoint", source, report)?;
@@ -137,8 +153,11 @@ fn endpoint(
         .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
         .collect();
     let auth = auth(&mut fields, report);
-    let events = events(&mut fields, report);
+    let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
+    let shape = subscriptions::shape(&mut fields, report);
     let (share_allow, share_deny) = share(&mut fields, report);
+    let shape_place = fields.optional("shape").map_or(fields.place(), |node| node.place);
+    subscriptions::tells_which(&shape, share_allow.as_deref(), shape_place, source, report);
     let in_flight_max = fields
         .optional_integer("in_flight_max", 1..=IN_FLIGHT_MAX as i64, report)
         .unwrap_or(16);
@@ -157,7 +176,8 @@ fn endpoint(
         secrets,
         headers,
         auth,
-        events,
+        subscriptions,
+        shape,
         share_allow,
         share_deny,
         in_flight_max: usize::try_from(in_flight_max).unwrap_or(1),
@@ -191,42 +211,6 @@ fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
             None
         }
     }
-}
-
-fn events(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
-    let source = fields.source();
-    let place = fields
-        .optional("events")
-        .map_or(fields.place(), |node| node.place);
-    let events: Vec<String> = fields
-        .texts("events", report)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    if events.is_empty() {
-        report.warning(
-            "IC0106",
-            source,
-            place,
-            "the endpoint hears of no events",
-            "add for example `events: [deal.*]`",
-        );
-    }
-    for pattern in &events {
-        let known = model::EVENT_TYPES
-            .iter()
-            .any(|name| model::EventType::parse(name).is_ok_and(|event_type| event_type.matches(pattern)));
-        if !known && !pattern.starts_with("custom.") {
-            report.error(
-                "IC0107",
-                source,
-                place,
-                format!("`{pattern}` matches no event of the catalogue"),
-                diagnostic::suggestion(pattern, model::EVENT_TYPES.into_iter()),
-            );
-        }
-    }
-    events
 }
 
 fn share(fields: &mut Fields<'_>, report: &mut Report) -> (Option<Vec<String>>, Vec<String>) {

@@ -44,7 +44,10 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     if let Some(hops) = on.settings.hops_header(&due.source, &due.hops) {
         headers.insert(HOPS, hops);
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(endpoint.shape.media_type()),
+    );
     headers.insert(
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
@@ -84,16 +87,19 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
     }
 }
 
-/// What of the event may flow to the endpoint; the very bytes that came in when that is all of it.
+/// What of the event may flow to the endpoint, in its shape; the very bytes that came in when that is all of it.
 fn projected(endpoint: &Endpoint, due: &Due) -> Result<Bytes, String> {
     let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string())?;
-    if endpoint.policy.shares_everything(&event_type) {
+    if endpoint.policy.shares_everything(&event_type) && endpoint.shape.is_full() {
         return Ok(due.body.clone());
     }
     let body: Json = serde_json::from_slice(&due.body)
         .map_err(|error| format!("the event cannot be read, so nothing of it is shared: {error}"))?;
     let projected = policy::project(&endpoint.policy, &event_type, &body);
-    let body = serde_json::to_vec(&projected.body).expect("JSON values serialise");
+    // After the policy: a shape cannot show what is not shared.
+    let shaped = endpoint.shape.make(&due.event.to_string(), projected.body);
+    let shaped = shaped.map_err(|no_shape| no_shape.to_string())?;
+    let body = serde_json::to_vec(&shaped).expect("JSON values serialise");
     Ok(body.into())
 }
 

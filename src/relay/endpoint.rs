@@ -1,5 +1,6 @@
 //! [`Endpoint`]: where deliveries go, made from [`EndpointSettings`].
 
+use event::Shape;
 use model::EventType;
 use outbound::header::HeaderMap;
 use outbound::{Guard, Target};
@@ -9,6 +10,7 @@ use crate::Secret;
 use crate::breaker::{BreakerSettings, REST_MS_MAX};
 use crate::finding::{BadSetting, Findings};
 use crate::schedule::{RETRY_MS, Schedule};
+use crate::subscription::{Said, Subscription};
 
 /// Sends to one endpoint that may be in flight at once, at most.
 pub const IN_FLIGHT_MAX: usize = 256;
@@ -39,8 +41,10 @@ pub struct EndpointSettings {
     pub partner: String,
     /// Where it is.
     pub url: String,
-    /// Which events it gets: `deal.won`, `deal.*`, `*`.
-    pub subscriptions: Vec<String>,
+    /// Which events it gets: those that fit one of them.
+    pub subscriptions: Vec<Subscription>,
+    /// What it gets them as.
+    pub shape: Shape,
     /// What we sign with; each message carries a signature of every one.
     pub secrets: Vec<String>,
     /// What of an event may flow there.
@@ -68,6 +72,7 @@ impl Default for EndpointSettings {
             partner: String::new(),
             url: String::new(),
             subscriptions: vec!["*".into()],
+            shape: Shape::Full,
             secrets: Vec::new(),
             policy: SharingPolicy::everything(),
             retry_ms: RETRY_MS.to_vec(),
@@ -87,7 +92,8 @@ pub struct Endpoint {
     pub(crate) name: String,
     pub(crate) partner: String,
     pub(crate) target: Target,
-    pub(crate) subscriptions: Vec<String>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) shape: Shape,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) policy: SharingPolicy,
     pub(crate) schedule: Schedule,
@@ -119,7 +125,7 @@ impl Endpoint {
         findings.range("failures_max", breaker.failures_max.into(), 1..=1_000_000);
         findings.range("rest_ms", breaker.rest_ms, 1..=REST_MS_MAX);
         findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
-        let secrets = findings.secrets(&settings.secrets);
+        let secrets = findings.signing(&settings.secrets);
         let headers = findings.headers(&settings.headers);
         let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
         let schedule = Schedule::new(settings.retry_ms.clone()).map_err(|bad| findings.add("retry_ms", bad));
@@ -129,6 +135,7 @@ impl Endpoint {
                 partner: settings.partner.clone(),
                 target,
                 subscriptions: settings.subscriptions.clone(),
+                shape: settings.shape.clone(),
                 secrets,
                 policy: settings.policy.clone(),
                 schedule,
@@ -159,8 +166,28 @@ impl Endpoint {
     }
 
     /// Which events it gets.
-    pub fn subscriptions(&self) -> &[String] {
+    pub fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
+    }
+
+    /// The patterns of all its subscriptions.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions
+            .iter()
+            .flat_map(|one| &one.types)
+            .map(String::as_str)
+    }
+
+    /// What it gets them as.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether it gets events of a type, when they come from whom and say what it asks for.
+    pub fn hears_of(&self, event_type: &EventType) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|subscription| subscription.means(event_type))
     }
 
     /// The line that an event stands in: where order is kept, all that one source says about one record of one kind.
@@ -171,13 +198,13 @@ impl Endpoint {
         Some(format!("{source}/{kind}/{record}"))
     }
 
-    /// Whether an event of this type, said by `source`, is for it.
-    pub(crate) fn wants(&self, event_type: &EventType, source: &str) -> bool {
+    /// Whether an event is for it.
+    pub(crate) fn wants(&self, said: &Said<'_>) -> bool {
         // A partner that hears its own words back would answer them, for ever.
-        self.partner != source
+        self.partner != said.source()
             && self
                 .subscriptions
                 .iter()
-                .any(|pattern| event_type.matches(pattern))
+                .any(|subscription| subscription.fits(said))
     }
 }

@@ -6,7 +6,7 @@ use model::{EVENT_TYPES, EventType};
 
 use outbound::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::Secret;
+use crate::{PRIVATE_PREFIX, PUBLIC_PREFIX, Secret, Subscription};
 
 /// Characters that the name of a partner or an endpoint may have.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -24,7 +24,7 @@ const OUR_HEADERS: [&str; 7] = [
     "user-agent",
     "expect",
 ];
-/// Patterns that an endpoint may subscribe to.
+/// Patterns that the subscriptions of an endpoint may have together.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
 
 /// What is wrong with a setting.
@@ -100,6 +100,19 @@ impl Findings {
         read
     }
 
+    /// Secrets to sign with.
+    pub(crate) fn signing(&mut self, secrets: &[String]) -> Vec<Secret> {
+        let read = self.secrets(secrets);
+        if let Some(index) = secrets.iter().position(|text| text.starts_with(PUBLIC_PREFIX)) {
+            self.add_at(
+                "secrets",
+                index,
+                format_args!("`{PUBLIC_PREFIX}` cannot sign; the hub needs the private half, `{PRIVATE_PREFIX}…`, and the endpoint has the public one"),
+            );
+        }
+        read
+    }
+
     /// Headers that are sent beside ours. Their values are not repeated, for most are secrets.
     pub(crate) fn headers(&mut self, headers: &[(String, String)]) -> HeaderMap {
         let mut read = HeaderMap::new();
@@ -131,18 +144,22 @@ impl Findings {
         read
     }
 
-    pub(crate) fn subscriptions(&mut self, patterns: &[String]) {
-        if patterns.is_empty() || patterns.len() > SUBSCRIPTIONS_MAX {
+    pub(crate) fn subscriptions(&mut self, subscriptions: &[Subscription]) {
+        let patterns: usize = subscriptions.iter().map(|one| one.types.len()).sum();
+        if patterns == 0 || patterns > SUBSCRIPTIONS_MAX {
             self.add(
                 "subscriptions",
                 format_args!(
-                    "1 to {SUBSCRIPTIONS_MAX} patterns are needed, here are {}; `*` means all events",
-                    patterns.len()
+                    "1 to {SUBSCRIPTIONS_MAX} patterns are needed, here are {patterns}; `*` means all events"
                 ),
             );
         }
-        for (index, pattern) in patterns.iter().enumerate() {
-            if !means_something(pattern) {
+        for (index, subscription) in subscriptions.iter().enumerate() {
+            for pattern in subscription
+                .types
+                .iter()
+                .filter(|pattern| !means_something(pattern))
+            {
                 let known = EVENT_TYPES.join(", ");
                 self.add_at(
                     "subscriptions",

@@ -23,7 +23,7 @@ const MARKED: &[u8] = b"interconnect hop ";
 
 /// The mark of the partner of that name who has a secret.
 pub(crate) fn mark(name: &str, secret: &Secret) -> String {
-    let mut mac = secret.0.clone();
+    let mut mac = secret.marker.clone();
     mac.update(MARKED);
     mac.update(name.as_bytes());
     let made = mac.finalize().into_bytes();

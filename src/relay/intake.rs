@@ -21,7 +21,7 @@ use crate::handover::{Handover, Ticket};
 use crate::hops::{BadHops, HOPS, Hops};
 use crate::notice::SOURCE;
 use crate::standard::{self, Unverified};
-use crate::{Endpoint, RelaySettings};
+use crate::{Endpoint, RelaySettings, Said};
 
 /// An event is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,7 +236,8 @@ impl Intake {
                 String::new(),
             ),
             To::SubscribersBut(hops) => {
-                let all = self.settings.subscribers(&event_type, source);
+                let said = Said::new(&event_type, source, None, &body);
+                let all = self.settings.subscribers(&said);
                 // It came through those already.
                 let others = all.filter(|endpoint| !self.settings.came_through(&endpoint.partner, &hops));
                 (others.map(to).collect(), hops.to_kept())

@@ -1,7 +1,7 @@
 //! Webhooks from partner to partner: intake, fan-out, delivery.
 //!
 //! A *partner* posts an *event*, signed as Standard Webhooks 1.0.0 say; [`Intake`] makes it durable together with one
-//! *delivery* for each *endpoint* that subscribes to it. [`Deliverer`] sends them: projected by the endpoint's policy,
+//! *delivery* for each *endpoint* with a [`Subscription`] that it fits. [`Deliverer`] sends them: projected by the endpoint's policy,
 //! signed, one *attempt* after the other as [`Schedule`] says, until it arrived or is dead.
 //!
 //! Promised: a receipt means on disk; what is accepted is delivered at least once, under the same `webhook-id` each
@@ -34,6 +34,7 @@ mod settings;
 pub mod standard;
 #[cfg(test)]
 mod stories;
+mod subscription;
 mod switch;
 
 pub use breaker::BreakerSettings;
@@ -49,6 +50,7 @@ pub use notice::SOURCE;
 pub use refusals::Refusals;
 pub use replay::{BITE_MAX, RUNNING_MAX, Replayer};
 pub use schedule::Schedule;
-pub use secret::{BadSecret, SECRET_BYTES, SECRET_PREFIX, Secret};
+pub use secret::{BadSecret, PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_BYTES, SECRET_PREFIX, Secret};
 pub use settings::{Partner, RelayLimits, RelaySettings};
+pub use subscription::{Said, Subscription};
 pub use switch::{NotSwitched, REASON_CHARS_MAX, Switch, state_word};

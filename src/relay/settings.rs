@@ -6,19 +6,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use event::Catalogue;
-use model::EventType;
 use outbound::header::HeaderValue;
 
 use crate::finding::{BadSetting, Findings};
 use crate::hops::{self, Hops};
-use crate::{Endpoint, Secret, standard};
+use crate::{Endpoint, Said, Secret, standard};
 
 /// Somebody who may post webhooks to us.
 #[derive(Clone, Debug)]
 pub struct Partner {
     /// The name: the last segment of the address they post to.
     pub(crate) name: String,
-    /// What they may sign with.
+    /// What they may sign with, or the public halves of it.
     pub(crate) secrets: Vec<Secret>,
     /// Their mark among hops, one for each secret; the first is the present one.
     pub(crate) marks: Vec<String>,
@@ -27,7 +26,9 @@ pub struct Partner {
 }
 
 impl Partner {
-    /// A partner with a name and 1 to [`SECRETS_MAX`] secrets, `whsec_…`.
+    /// A partner with a name and 1 to [`SECRETS_MAX`] secrets, `whsec_…`, or `whpk_…` of those who sign with a key pair.
+    ///
+    /// Whoever knows a public key can tell the partner's mark among hops.
     pub fn new(name: &str, secrets: &[String]) -> Result<Partner, Vec<BadSetting>> {
         let mut findings = Findings::default();
         findings.name("name", name);
@@ -203,12 +204,9 @@ impl RelaySettings {
         self.endpoints.iter()
     }
 
-    /// The endpoints that an event of this type is for, when `source` said it: all that subscribe to it, but for those
-    /// of the partner that said it.
-    pub fn subscribers(&self, event_type: &EventType, source: &str) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.endpoints
-            .iter()
-            .filter(move |endpoint| endpoint.wants(event_type, source))
+    /// The endpoints that an event is for: all with a subscription that it fits, but for those of the partner that said it.
+    pub fn subscribers(&self, said: &Said<'_>) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter().filter(move |endpoint| endpoint.wants(said))
     }
 }
 
@@ -216,6 +214,7 @@ impl RelaySettings {
 mod tests {
     use super::*;
     use crate::EndpointSettings;
+    use model::EventType;
     use outbound::Guard;
     use policy::SharingPolicy;
 
@@ -267,7 +266,7 @@ mod tests {
         let names = |event_type: &str, source: &str| {
             let event_type = EventType::parse(event_type).unwrap();
             settings
-                .subscribers(&event_type, source)
+                .subscribers(&Said::new(&event_type, source, None, b"{}"))
                 .map(|e| e.name())
                 .collect::<Vec<_>>()
         };
@@ -285,7 +284,10 @@ mod tests {
             partner: "acme".into(),
             url: "http://127.0.0.1/hooks".into(),
             subscriptions: vec!["deal.won".into(), "deals.*".into(), "custom.x.*".into()],
-            secrets: vec!["hunter2".into()],
+            secrets: vec![
+                "hunter2".into(),
+                "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=".into(),
+            ],
             retry_ms: vec![1; 60],
             in_flight_max: 0,
             deadline_ms: 1,
@@ -305,7 +307,8 @@ mod tests {
         `in_flight_max`: 0 is not between 1 and 256
         `rate_per_s`: 0 is not between 1 and 1000
         `deadline_ms`: 1 is not between 100 and 60000
-        `secrets[0]`: a webhook secret begins with `whsec_`, this one does not
+        `secrets[0]`: a webhook secret begins with `whsec_`, or `whsk_` or `whpk_` for half of a key pair; this one does not
+        `secrets[1]`: `whpk_` cannot sign; the hub needs the private half, `whsk_…`, and the endpoint has the public one
         `headers`: `Webhook-Id` is set by the hub itself
         `headers`: `x y` cannot be the name of a header
         `headers`: the value of `x` has characters that a header cannot

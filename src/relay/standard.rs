@@ -1,9 +1,9 @@
 //! Standard Webhooks 1.0.0: signing what we send, verifying what we receive.
 //!
-//! A message has an id, a moment and a body; the *signature* is HMAC-SHA256 over `id.seconds.body`, written
-//! `v1,<Base64>`, several of them separated by spaces while secrets are rotated.
+//! A message has an id, a moment and a body; the *signature* is made over `id.seconds.body`: HMAC-SHA256, written
+//! `v1,<Base64>`, or ed25519, written `v1a,<Base64>`; several of them, separated by spaces, while secrets are rotated.
 //! Nothing is parsed before it is verified: [`Verified`] has one constructor, and that is [`verify`].
-//! Not here: the asymmetric `v1a` signatures; entries of other versions are passed over.
+//! Entries of other versions are passed over.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +12,10 @@ use hmac::Mac;
 use hmac::digest::CtOutput;
 use jiff::Timestamp;
 use outbound::header::{HeaderMap, HeaderName, HeaderValue};
+use ring::signature::{ED25519, KeyPair as _, UnparsedPublicKey};
 
 use crate::Secret;
+use crate::secret::Key;
 
 /// The header of the message's id.
 pub const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -124,10 +126,7 @@ pub fn verify(
     check_id(id)?;
     let at = moment(timestamp)?;
     let given = read_signatures(signatures)?;
-    let fits = |secret: &Secret| {
-        let expected = mac(secret, id, timestamp, &body);
-        given.contains(&expected)
-    };
+    let fits = |secret: &Secret| given.fits(secret, id, timestamp, &body);
     if !secrets.iter().any(fits) {
         return Err(Unverified::WrongSignature);
     }
@@ -158,8 +157,20 @@ pub fn sign(secrets: &[Secret], id: &str, at: Timestamp, body: &[u8]) -> HeaderM
         if !signatures.is_empty() {
             signatures.push(' ');
         }
-        signatures.push_str("v1,");
-        STANDARD.encode_string(mac(secret, id, &seconds, body).into_bytes(), &mut signatures);
+        match &secret.key {
+            Key::Shared(key) => {
+                signatures.push_str("v1,");
+                STANDARD.encode_string(mac(key, id, &seconds, body).into_bytes(), &mut signatures);
+            }
+            Key::Private(pair) => {
+                signatures.push_str("v1a,");
+                STANDARD.encode_string(pair.sign(&content(id, &seconds, body)), &mut signatures);
+            }
+            Key::Public(_) => {
+                // Nothing can be signed with it; the last space goes.
+                signatures.truncate(signatures.trim_end().len());
+            }
+        }
     }
     let value = |text: &str| HeaderValue::from_str(text).expect("ids, digits and Base64 are visible ASCII");
     let mut headers = HeaderMap::with_capacity(8);
@@ -171,9 +182,45 @@ pub fn sign(secrets: &[Secret], id: &str, at: Timestamp, body: &[u8]) -> HeaderM
 
 type Signature = CtOutput<hmac::Hmac<sha2::Sha256>>;
 
+/// Bytes of an ed25519 signature.
+const ED25519_BYTES: usize = 64;
+
+/// The signatures that a message came with.
+#[derive(Default)]
+struct Given {
+    shared: Vec<Signature>,
+    paired: Vec<[u8; ED25519_BYTES]>,
+}
+
+impl Given {
+    /// Whether one of them was made with a secret.
+    fn fits(&self, secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> bool {
+        let public = match &secret.key {
+            Key::Shared(key) => return self.shared.contains(&mac(key, id, timestamp, body)),
+            Key::Private(pair) => pair.public_key().as_ref(),
+            Key::Public(public) => public,
+        };
+        if self.paired.is_empty() {
+            return false;
+        }
+        let (key, content) = (
+            UnparsedPublicKey::new(&ED25519, public),
+            content(id, timestamp, body),
+        );
+        self.paired
+            .iter()
+            .any(|signature| key.verify(&content, signature).is_ok())
+    }
+}
+
+/// What is signed with a key pair.
+fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
+    [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat()
+}
+
 /// Comparing two of the answers takes the same time wherever they differ.
-fn mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Signature {
-    let mut mac = secret.0.clone();
+fn mac(key: &hmac::Hmac<sha2::Sha256>, id: &str, timestamp: &str, body: &[u8]) -> Signature {
+    let mut mac = key.clone();
     for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
         mac.update(part);
     }
@@ -219,7 +266,7 @@ fn moment(seconds: &str) -> Result<Timestamp, Unverified> {
     seconds.ok_or(malformed)
 }
 
-fn read_signatures(header: &str) -> Result<Vec<Signature>, Unverified> {
+fn read_signatures(header: &str) -> Result<Given, Unverified> {
     let malformed = |reason| Unverified::Malformed {
         header: "webhook-signature",
         reason,
@@ -227,18 +274,28 @@ fn read_signatures(header: &str) -> Result<Vec<Signature>, Unverified> {
     if header.len() > SIGNATURE_HEADER_BYTES_MAX {
         return Err(malformed("it is longer than 2048 bytes"));
     }
-    let read = |entry: &str| {
-        let mut bytes = [0; 48];
-        let encoded = entry.strip_prefix("v1,")?;
-        let length = STANDARD.decode_slice(encoded, &mut bytes).ok()?;
-        let mac: [u8; 32] = bytes[..length].try_into().ok()?;
-        Some(Signature::new(mac.into()))
-    };
-    let read: Vec<Signature> = header.split(' ').take(SIGNATURES_MAX).filter_map(read).collect();
-    if read.is_empty() {
-        return Err(malformed("it has no `v1,` with 32 bytes of Base64 behind it"));
+    let mut given = Given::default();
+    for entry in header.split(' ').take(SIGNATURES_MAX) {
+        if let Some(mac) = entry.strip_prefix("v1,").and_then(decoded::<32>) {
+            given.shared.push(Signature::new(mac.into()));
+        } else if let Some(signature) = entry.strip_prefix("v1a,").and_then(decoded) {
+            given.paired.push(signature);
+        }
     }
-    Ok(read)
+    if given.shared.is_empty() && given.paired.is_empty() {
+        return Err(malformed(
+            "it has neither `v1,` with 32 bytes of Base64 behind it nor `v1a,` with 64",
+        ));
+    }
+    Ok(given)
+}
+
+/// So many bytes of Base64.
+fn decoded<const BYTES: usize>(encoded: &str) -> Option<[u8; BYTES]> {
+    // The decoder asks for room for what it may come to before it knows.
+    let mut bytes = [0; ED25519_BYTES + 3];
+    let length = STANDARD.decode_slice(encoded, &mut bytes).ok()?;
+    bytes[..length].try_into().ok()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use ledger::{NewDelivery, NewEvent};
 use model::merge::Change;
 use model::stored::Plain;
-use model::{DeliveryId, EventId, EventType, Kind, Record, RecordId, Value, uuid_from};
+use model::{BY_HAND, DeliveryId, EventId, EventType, Kind, Record, RecordId, Value, uuid_from};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use crate::Engine;
+use crate::{Announced, Engine};
 
 /// Who says the events that we find ourselves.
 pub(crate) const SOURCE: &str = "interconnect";
@@ -28,17 +28,35 @@ impl Engine {
             changes,
             union: None,
         };
-        self.event(&event_type(record, changes), &data, trace, now)
+        self.event(
+            &event_type(record, changes),
+            &data,
+            changed_at(record, changes),
+            trace,
+            now,
+        )
     }
 
-    /// The event that a record was deleted.
-    pub(crate) fn announce_end(&self, record: &Record, trace: &str, now: Timestamp) -> NewEvent {
+    /// The event that a record was deleted, first at a connection.
+    pub(crate) fn announce_end(
+        &self,
+        record: &Record,
+        connection: &str,
+        trace: &str,
+        now: Timestamp,
+    ) -> NewEvent {
         let data = Data {
             record,
             changes: &[],
             union: None,
         };
-        self.event(&record.kind().deleted_event(), &data, trace, now)
+        self.event(
+            &record.kind().deleted_event(),
+            &data,
+            Some(connection),
+            trace,
+            now,
+        )
     }
 
     /// The event that a record has become one with another one (`merged`), or two again (`unmerged`).
@@ -57,12 +75,31 @@ impl Engine {
             changes,
             union: Some((what, other)),
         };
-        self.event(&event_type, &data, trace, now)
+        self.event(&event_type, &data, None, trace, now)
     }
 
-    fn event(&self, event_type: &EventType, data: &Data<'_>, trace: &str, now: Timestamp) -> NewEvent {
+    fn event(
+        &self,
+        event_type: &EventType,
+        data: &Data<'_>,
+        connection: Option<&str>,
+        trace: &str,
+        now: Timestamp,
+    ) -> NewEvent {
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
-        let deliveries = (self.fan_out)(event_type, &data.record.id.to_string())
+        let body = Body {
+            r#type: event_type.name(),
+            timestamp: now,
+            data,
+        };
+        let body = serde_json::to_vec(&body).expect("maps of plain values serialise");
+        let announced = Announced {
+            event_type,
+            record: &data.record.id.to_string(),
+            connection,
+            body: &body,
+        };
+        let deliveries = (self.fan_out)(&announced)
             .into_iter()
             .map(|(endpoint, line)| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
@@ -70,12 +107,6 @@ impl Engine {
                 line,
             })
             .collect();
-        let body = Body {
-            r#type: event_type.name(),
-            timestamp: now,
-            data,
-        };
-        let body = serde_json::to_vec(&body).expect("maps of plain values serialise");
         NewEvent {
             id,
             event_type: event_type.name().to_owned(),
@@ -88,6 +119,15 @@ impl Engine {
             deliveries,
         }
     }
+}
+
+/// The connection that said what changed, or the first of them; nothing when a person said it here.
+fn changed_at<'r>(record: &'r Record, changes: &[Change]) -> Option<&'r str> {
+    let said = changes
+        .iter()
+        .filter_map(|change| record.provenance.get(change.path));
+    let mut connections = said.map(|said| said.connection.as_str());
+    connections.find(|connection| *connection != BY_HAND)
 }
 
 /// What the event of a version of a record is called.
@@ -238,6 +278,22 @@ mod tests {
             union: Some(("merged", record.id)),
         };
         insta::assert_snapshot!(serde_json::to_string(&data).unwrap(), @r#"{"id":"dea_0000000000e008000000000000","version":2,"deal":{"customer":{"address":{"city":"Köln"},"country":"DE"},"stage":"qualified"},"changed":{"stage":{"before":"prospect","after":"qualified"}},"merged":"dea_0000000000e008000000000000"}"#);
+    }
+
+    #[test]
+    fn what_a_connection_said_is_told_from_what_a_person_said() {
+        let (mut record, changes) = deal(2, "qualified");
+        assert_eq!(changed_at(&record, &changes), None, "nobody knows who said it");
+        for (connection, expected) in [("crm", Some("crm")), (BY_HAND, None)] {
+            let said = model::Provenance {
+                connection: connection.to_owned(),
+                external_id: "006".to_owned(),
+                changed_at: Timestamp::UNIX_EPOCH,
+                observed_at: Timestamp::UNIX_EPOCH,
+            };
+            record.provenance.insert("stage", std::sync::Arc::new(said));
+            assert_eq!(changed_at(&record, &changes), expected);
+        }
     }
 
     /// A value of each type of field.

@@ -154,7 +154,7 @@ impl Engine {
                 let trace = place.trace.of(&object.id);
                 commit
                     .events
-                    .push(self.announce_end(&record, trace, self.world.now()));
+                    .push(self.announce_end(&record, place.connection, trace, self.world.now()));
                 commit.marks.extend(self.followers(place, &record));
             }
             let change = self.end(place, &record, (&object.id, reason), (before, Some(deleted_at)));

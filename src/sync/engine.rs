@@ -27,7 +27,20 @@ pub trait World: Send + Sync {
 }
 
 /// Says which endpoints are to hear of an event of a type.
-pub type FanOut = Arc<dyn Fn(&model::EventType, &str) -> Vec<(String, Option<String>)> + Send + Sync>;
+pub type FanOut = Arc<dyn Fn(&Announced<'_>) -> Vec<(String, Option<String>)> + Send + Sync>;
+
+/// An event that the engine says about a record, before it is on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced<'a> {
+    /// Its type.
+    pub event_type: &'a model::EventType,
+    /// Which record it is about.
+    pub record: &'a str,
+    /// The connection where what it tells of was changed first, if it was at one and not by a person here.
+    pub connection: Option<&'a str>,
+    /// The whole event.
+    pub body: &'a [u8],
+}
 
 /// Why a pull or a push stopped.
 #[derive(Debug, thiserror::Error)]

@@ -96,7 +96,7 @@ impl Engine {
             connections.collect(),
             Arc::clone(&self.world),
             // Nobody is to hear of what did not happen.
-            Arc::new(|_, _| Vec::new()),
+            Arc::new(|_| Vec::new()),
             "rehearsal".to_owned(),
         );
         engine.rehearsal = Some(Rehearsal {

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::harness::{
     Folder, Hub, Sandbox, eventually, exchange, expect, get, interconnect, json_of, required, said,
 };
-use crate::partners::{config, received};
+use crate::partners::{config, now, received, signed};
 
 /// A type of a customer's own.
 const QUOTE: &str = "
@@ -121,6 +121,74 @@ fn every_sample_is_taken_and_what_arrives_is_what_the_schema_says() {
         let validator = jsonschema::draft202012::new(&about["shapes"][0]["schema"]).expect("a schema");
         assert!(validator.is_valid(&body), "{body}");
     }
+}
+
+#[test]
+fn who_hears_of_what_and_as_what_is_said_in_the_configuration() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("it was written");
+    let text = text.replace(
+        "events: ['deal.*', custom.ping]",
+        "events: [custom.ping, { types: ['deal.*'], from: [acme], where: '.data.deal.stage == \"committed\"' }], shape: thin",
+    );
+    let text = text.replace(
+        "events: [deal.won]",
+        "events: [deal.won], shape: { program: '{name: .data.deal.name, stage: .data.deal.stage}' }",
+    );
+    std::fs::write(&config, text).expect("it can be written");
+    let hub = Hub::start(&config, &secrets);
+    for (id, stage) in [("D-1", "committed"), ("D-2", "prospect")] {
+        let deal = json!({"id": id, "deal": {"name": "Solar park", "stage": stage}});
+        let body = json!({"type": "deal.won", "timestamp": "2026-11-26T09:00:00Z", "data": deal}).to_string();
+        let headers = signed(id, now(), &body);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let (status, answer) = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &headers);
+        assert_eq!(status, 202, "{answer}");
+    }
+    // Said by the hub, not by acme.
+    assert_eq!(
+        publish(
+            &hub,
+            "deal.won",
+            &json!({"id": "D-3", "deal": {"stage": "committed"}})
+        )
+        .0,
+        202
+    );
+    let bodies = |partner: &str| -> Vec<Json> {
+        let all = received(&sandbox, partner);
+        all.iter()
+            .map(|one| serde_json::from_str(one["body"].as_str().expect("a body")).expect("JSON"))
+            .collect()
+    };
+    eventually("three at globex and two at northwind", || {
+        let counts = (bodies("globex").len(), bodies("northwind").len());
+        expect(counts == (3, 2), format!("{counts:?}"))
+    });
+    let northwind = bodies("northwind");
+    let thin = northwind
+        .iter()
+        .filter(|one| one["data"] == json!({"id": "D-1"}))
+        .count();
+    assert_eq!(thin, 1, "committed, by acme, and thin: {northwind:?}");
+    let full = northwind.iter().filter(|one| one["data"]["id"] == "D-3").count();
+    assert_eq!(
+        full, 1,
+        "the other one is what acme's own endpoint, which lies there too, hears from the hub"
+    );
+    let globex = bodies("globex");
+    assert!(
+        globex.contains(&json!({"name": "Solar park", "stage": null})),
+        "the policy comes first: {globex:?}"
+    );
+    let shown = get(&format!("{}/v1/endpoints/northwind-all", hub.url));
+    assert_eq!(
+        (&shown["shape"], &shown["subscriptions"][1]["from"]),
+        (&json!("thin"), &json!(["acme"])),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -60,6 +60,38 @@ fn one_of_several_signatures_and_secrets_is_enough() {
     assert!(verified(&headers(MESSAGE_ID, "1614265330", &beside_others)).is_ok());
 }
 
+/// The example of the server that `v1a` comes from, over the same message.
+const PRIVATE: &str = concat!(
+    "whsk_",
+    "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+);
+const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+const SIGNED_WITH_IT: &str =
+    "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+
+#[test]
+fn a_key_pair_signs_beside_a_shared_secret() {
+    let pair = sign(&[secret(PRIVATE)], MESSAGE_ID, at(SECONDS), BODY);
+    assert_eq!(pair[SIGNATURE], SIGNED_WITH_IT);
+    let both = sign(&[secret(SECRET), secret(PRIVATE)], MESSAGE_ID, at(SECONDS), BODY);
+    assert_eq!(both[SIGNATURE], format!("{SIGNED} {SIGNED_WITH_IT}").as_str());
+    let judge = |secrets: &[Secret], headers: &HeaderMap, body: &'static [u8]| {
+        verify(secrets, headers, Bytes::from_static(body), at(SECONDS), 0).is_ok()
+    };
+    for known in [SECRET, PRIVATE, PUBLIC] {
+        assert!(judge(&[secret(known)], &both, BODY), "{known}");
+        assert!(!judge(&[secret(known)], &both, b"{}"), "{known}");
+    }
+    assert!(judge(&[secret(PUBLIC)], &pair, BODY) && !judge(&[secret(SECRET)], &pair, BODY));
+    let seed_alone = secret(concat!("whsk_", "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc="));
+    assert_eq!(
+        sign(&[seed_alone], MESSAGE_ID, at(SECONDS), BODY)[SIGNATURE],
+        SIGNED_WITH_IT
+    );
+    let other = format!("whpk_{}", STANDARD.encode([9; 32]));
+    assert!(!judge(&[secret(&other)], &both, BODY), "another pair's");
+}
+
 #[test]
 fn every_refusal_says_what_is_wrong() {
     let good = || headers(MESSAGE_ID, "1614265330", SIGNED);
@@ -101,7 +133,7 @@ fn every_refusal_says_what_is_wrong() {
     signature_malformed: the header `webhook-id` cannot be read: it is longer than 128 characters
     signature_malformed: the header `webhook-timestamp` cannot be read: it is not a number of seconds since 1970
     signature_malformed: the header `webhook-timestamp` cannot be read: it is not a number of seconds since 1970
-    signature_malformed: the header `webhook-signature` cannot be read: it has no `v1,` with 32 bytes of Base64 behind it
+    signature_malformed: the header `webhook-signature` cannot be read: it has neither `v1,` with 32 bytes of Base64 behind it nor `v1a,` with 64
     signature_malformed: the header `webhook-signature` cannot be read: it is longer than 2048 bytes
     signature_wrong: no signature fits: sign the bytes that are sent, with this partner's secret, over `id.timestamp.body`
     signature_wrong: no signature fits: sign the bytes that are sent, with this partner's secret, over `id.timestamp.body`

@@ -1,6 +1,6 @@
 //! What an endpoint may answer, and what follows.
 
-use crate::standard;
+use crate::{Subscription, standard};
 use ledger::DeliveryState::{Dead, Delivered, Due};
 use ledger::{DeliveryFilter, Next, StopKind};
 use outbound::header::HeaderMap;
@@ -79,6 +79,80 @@ async fn what_the_policy_does_not_share_does_not_leave() {
         verifies(&received.headers, &received.body, SECRET, stage.clock.now()),
         "signed as it was sent"
     );
+}
+
+#[tokio::test]
+async fn each_endpoint_gets_what_it_asked_for_in_the_shape_it_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let program = |text: &str, names: &[&'static str]| {
+        std::sync::Arc::new(program::Program::compile(text, names).unwrap())
+    };
+    let to = |name: &str, filter: &str, shape: event::Shape| {
+        let mut to = endpoint(name, "borealis", &sink);
+        to.subscriptions = vec![Subscription {
+            filter: Some(program(filter, &[])),
+            ..Subscription::from("deal.*")
+        }];
+        to.policy = SharingPolicy::of_all_events(Share::Except(vec!["margin".parse().unwrap()]), Vec::new());
+        to.shape = shape;
+        to
+    };
+    let mut from_others = to("from-others", "true", event::Shape::Full);
+    from_others.subscriptions[0].from = vec!["ceres".into(), "crm".into()];
+    let own = program("{which: $id, name: .data.name, margin: .data.margin}", &["id"]);
+    let stage = Stage::open(
+        folder.path(),
+        &[
+            to("thin", ".data.margin > 5", event::Shape::Thin),
+            to("cloud", r#".data.name == "Solar park""#, event::Shape::CloudEvent),
+            to("own", "true", event::Shape::Program(own)),
+            to(
+                "broken",
+                "true",
+                event::Shape::Program(program(".data.name", &[])),
+            ),
+            to("no", ".data.margin > 50", event::Shape::Full),
+            from_others,
+        ],
+        limits(),
+    )
+    .await;
+    let body = json!({"type": "deal.won", "timestamp": "2026-11-23T06:00:00Z",
+        "data": {"id": "D-1", "name": "Solar park", "margin": 7}});
+    let receipt = stage.post_body("m1", &body.to_string()).await.unwrap();
+
+    let mut told = Vec::new();
+    for name in ["thin", "cloud", "own"] {
+        let before = sink.received().len();
+        stage.deliver(name).await;
+        let received = &sink.received()[before];
+        assert!(
+            verifies(&received.headers, &received.body, SECRET, stage.clock.now()),
+            "{name}"
+        );
+        let text = String::from_utf8(received.body.to_vec()).unwrap();
+        told.push(format!("{}: {text}", received.header("content-type")));
+    }
+    let told = told.join("\n").replace(&receipt.event.to_string(), "evt_…");
+    insta::assert_snapshot!(told, @r#"
+    application/json: {"data":{"id":"D-1"},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}
+    application/cloudevents+json: {"data":{"id":"D-1","name":"Solar park"},"datacontenttype":"application/json","id":"evt_…","source":"/interconnect","specversion":"1.0","subject":"D-1","time":"2026-11-23T06:00:00Z","type":"deal.won"}
+    application/json: {"margin":null,"name":"Solar park","which":"evt_…"}
+    "#);
+    stage.deliver("broken").await;
+    let [broken] = &stage.deliveries("broken").await[..] else {
+        panic!("one delivery")
+    };
+    assert_eq!(broken.state, Dead);
+    assert!(
+        broken.last_error.contains("must give one object"),
+        "{}",
+        broken.last_error
+    );
+    for name in ["no", "from-others"] {
+        assert!(stage.deliveries(name).await.is_empty(), "{name}");
+    }
 }
 
 #[tokio::test]

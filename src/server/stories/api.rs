@@ -374,7 +374,8 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
     assert!(!listed.text().contains("hidden"), "{}", listed.text());
     assert_eq!(
         listed.json()["data"][0],
-        json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"], "state": "ok",
+        json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"],
+            "subscriptions": [{"types": ["*"], "from": [], "where": null}], "shape": "full", "state": "ok",
             "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null})
     );
     let told = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;

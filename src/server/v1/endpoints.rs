@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{EndpointState, Stop};
-use relay::{Endpoint, NotSwitched, REASON_CHARS_MAX};
+use relay::{Endpoint, NotSwitched, REASON_CHARS_MAX, Subscription};
 use serde::{Deserialize, Serialize};
 
 use crate::key::Admin;
@@ -21,7 +21,11 @@ pub(crate) struct EndpointView {
     name: String,
     partner: String,
     host: String,
+    /// The patterns of all its subscriptions.
     events: Vec<String>,
+    subscriptions: Vec<SubscriptionView>,
+    /// `full`, `thin`, `cloudevent` or `program`.
+    shape: &'static str,
     /// `ok`, `failing`, `resting`, `paused` or `disabled`.
     state: &'static str,
     /// Why it is paused or disabled.
@@ -32,13 +36,42 @@ pub(crate) struct EndpointView {
     rest_until: Option<Timestamp>,
 }
 
+/// Which events an endpoint gets.
+#[derive(Serialize)]
+struct SubscriptionView {
+    types: Vec<String>,
+    /// Partners and connections; anybody when empty.
+    from: Vec<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+}
+
+impl SubscriptionView {
+    fn new(subscription: &Subscription) -> SubscriptionView {
+        SubscriptionView {
+            types: subscription.types.clone(),
+            from: subscription.from.clone(),
+            filter: subscription
+                .filter
+                .as_ref()
+                .map(|filter| filter.source().to_owned()),
+        }
+    }
+}
+
 impl EndpointView {
     fn new(endpoint: &Endpoint, state: EndpointState, now: Timestamp) -> EndpointView {
         EndpointView {
             name: endpoint.name().to_owned(),
             partner: endpoint.partner().to_owned(),
             host: endpoint.host().to_owned(),
-            events: endpoint.subscriptions().to_vec(),
+            events: endpoint.patterns().map(str::to_owned).collect(),
+            subscriptions: endpoint
+                .subscriptions()
+                .iter()
+                .map(SubscriptionView::new)
+                .collect(),
+            shape: endpoint.shape().word(),
             state: relay::state_word(&state, now),
             stopped_at: state.stop.as_ref().map(|stop| stop.at),
             reason: state.stop.map(|stop| stop.reason),

@@ -1,8 +1,11 @@
 //! `/v1/event-types` and `/v1/asyncapi.json`: what there is to hear and to say.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::Path;
 use event::TypeInfo;
+use relay::Endpoint;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,7 +21,7 @@ pub(crate) struct TypeView {
     doc: String,
     /// Oldest first.
     versions: Vec<u32>,
-    /// The endpoints that hear of it when somebody else says it.
+    /// The endpoints that hear of it, when it comes from whom and says what they ask for.
     endpoints: Vec<String>,
 }
 
@@ -41,10 +44,13 @@ struct ShapeView {
 }
 
 fn view(hub: &Hub, info: &TypeInfo) -> TypeView {
-    let subscribers = model::EventType::parse(&info.name).ok();
-    let subscribers = subscribers
-        .iter()
-        .flat_map(|event_type| hub.relay.subscribers(event_type, relay::SOURCE));
+    let event_type = model::EventType::parse(&info.name).ok();
+    let hears = |endpoint: &&Arc<Endpoint>| {
+        event_type
+            .as_ref()
+            .is_some_and(|event_type| endpoint.hears_of(event_type))
+    };
+    let subscribers = hub.relay.endpoints().filter(hears);
     TypeView {
         name: info.name.clone(),
         doc: info.doc.clone(),

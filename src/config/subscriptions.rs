@@ -1,0 +1,173 @@
+//! What an endpoint hears of, and as what: its subscriptions and its shape.
+
+use std::sync::Arc;
+
+use diagnostic::{Fields, Node, Place, Report, Source, Value};
+use event::Shape;
+use program::Program;
+use relay::Subscription;
+
+/// Whom a subscription may name: partners, connections, and the hub itself.
+pub(super) type Names<'a> = &'a [&'a str];
+
+/// Reads `events`: patterns, and maps where there is more to say than that.
+pub(super) fn subscriptions(
+    fields: &mut Fields<'_>,
+    names: Names<'_>,
+    report: &mut Report,
+) -> Vec<Subscription> {
+    let source = fields.source();
+    let endpoint = fields.place();
+    let Some(node) = fields.optional("events") else {
+        nothing(source, endpoint, report);
+        return Vec::new();
+    };
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut read: Vec<Subscription> = Vec::new();
+    for item in items {
+        match &item.value {
+            Value::Text(pattern) => {
+                known(pattern, source, item.place, report);
+                read.push(pattern.as_str().into());
+            }
+            _ => read.extend(subscription(item, source, names, report)),
+        }
+    }
+    if items.is_empty() {
+        nothing(source, node.place, report);
+    }
+    read
+}
+
+fn nothing(source: &Source, place: Place, report: &mut Report) {
+    report.warning(
+        "IC0106",
+        source,
+        place,
+        "the endpoint hears of no events",
+        "add for example `events: [deal.*]`",
+    );
+}
+
+/// Notes a pattern that means nothing there is.
+fn known(pattern: &str, source: &Source, place: Place, report: &mut Report) {
+    let means = |name: &str| model::EventType::parse(name).is_ok_and(|known| known.matches(pattern));
+    if !model::EVENT_TYPES.into_iter().any(means) && !pattern.starts_with("custom.") {
+        report.error(
+            "IC0107",
+            source,
+            place,
+            format!("`{pattern}` matches no event of the catalogue"),
+            diagnostic::suggestion(pattern, model::EVENT_TYPES.into_iter()),
+        );
+    }
+}
+
+fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Report) -> Option<Subscription> {
+    let mut fields = Fields::open(node, "a subscription", source, report)?;
+    let types = owned(fields.texts("types", report));
+    let types_place = fields.optional("types").map_or(fields.place(), |node| node.place);
+    if types.is_empty() {
+        nothing(source, types_place, report);
+    }
+    types
+        .iter()
+        .for_each(|pattern| known(pattern, source, types_place, report));
+    let from = owned(fields.texts("from", report));
+    let from_place = fields.optional("from").map_or(fields.place(), |node| node.place);
+    for name in from.iter().filter(|name| !names.contains(&name.as_str())) {
+        report.error(
+            "IC0132",
+            source,
+            from_place,
+            format!("`{name}` is neither a partner nor a connection"),
+            diagnostic::suggestion(name, names.iter().copied()),
+        );
+    }
+    let _text = fields.optional_text("where", report);
+    let filter = fields
+        .optional("where")
+        .and_then(|node| program(node, &[], source, report));
+    fields.finish(report);
+    Some(Subscription { types, from, filter })
+}
+
+/// Reads `shape`: a word, or a program.
+pub(super) fn shape(fields: &mut Fields<'_>, report: &mut Report) -> Shape {
+    let source = fields.source();
+    let Some(node) = fields.optional("shape") else {
+        return Shape::Full;
+    };
+    match &node.value {
+        Value::Map(_) => {
+            let Some(mut inner) = Fields::open(node, "`shape`", source, report) else {
+                return Shape::Full;
+            };
+            let _text = inner.text("program", report);
+            let made = inner
+                .optional("program")
+                .and_then(|node| program(node, &["id"], source, report));
+            inner.finish(report);
+            made.map_or(Shape::Full, Shape::Program)
+        }
+        _ => {
+            let words = [Shape::Full, Shape::Thin, Shape::CloudEvent];
+            let named = words.into_iter().find(|shape| node.text() == Some(shape.word()));
+            named.unwrap_or_else(|| {
+                fields
+                    .wrong(
+                        "shape",
+                        node,
+                        "`full`, `thin`, `cloudevent` or `{ program: … }`",
+                        report,
+                    )
+                    .unwrap_or_default()
+            })
+        }
+    }
+}
+
+/// Compiles an expression, and points into it when it is wrong.
+fn program(
+    node: &Node,
+    names: &[&'static str],
+    source: &Source,
+    report: &mut Report,
+) -> Option<Arc<Program>> {
+    let text = node.text()?;
+    match Program::compile(text, names) {
+        Ok(program) => Some(Arc::new(program)),
+        Err(broken) => {
+            let place = broken.place(text, node.place, source);
+            report.error("IC0133", source, place, broken.message, broken.hint);
+            None
+        }
+    }
+}
+
+/// Notes an endpoint that is told of things and may not know which.
+pub(super) fn tells_which(
+    shape: &Shape,
+    allow: Option<&[String]>,
+    place: Place,
+    source: &Source,
+    report: &mut Report,
+) {
+    let shared = |path: &String| path == "id" || path == "*";
+    if matches!(shape, Shape::Thin) && allow.is_some_and(|allow| !allow.iter().any(shared)) {
+        report.warning(
+            "IC0134",
+            source,
+            place,
+            "the shape `thin` leaves the id of what an event is about, and `share` takes it away",
+            "add `id` to `allow`, or take another shape",
+        );
+    }
+}
+
+fn owned(texts: Vec<&str>) -> Vec<String> {
+    texts.into_iter().map(str::to_owned).collect()
+}
