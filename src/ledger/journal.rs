@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use model::{ActionId, Record, RecordId};
+use model::{ActionId, RecordId};
 use serde_json::Value as Json;
 
 use crate::LedgerError;
@@ -47,7 +47,4 @@ pub struct ActionFilter {
 pub trait Journal: Send + Sync {
     /// Actions, newest first. At most `limit`.
     async fn actions(&self, filter: &ActionFilter, limit: usize) -> Result<Vec<Action>, LedgerError>;
-    /// Records, deleted ones too, that refer to a record in one of their fields. Looks through all records. At most
-    /// `limit`.
-    async fn referring(&self, to: RecordId, limit: usize) -> Result<Vec<Record>, LedgerError>;
 }

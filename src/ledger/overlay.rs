@@ -536,16 +536,6 @@ impl Journal for Overlay {
         actions.truncate(limit);
         Ok(actions)
     }
-
-    async fn referring(&self, to: RecordId, limit: usize) -> Result<Vec<Record>, LedgerError> {
-        let mut referring = self.own.referring(to, limit).await?;
-        let below = self.below.referring(to, limit).await?;
-        let ids: Vec<RecordId> = below.iter().map(|record| record.id).collect();
-        let own: BTreeSet<RecordId> = self.own.records(&ids).await?.iter().map(|r| r.id).collect();
-        referring.extend(below.into_iter().filter(|record| !own.contains(&record.id)));
-        referring.truncate(limit);
-        Ok(referring)
-    }
 }
 
 #[async_trait]

@@ -99,7 +99,6 @@ macro_rules! everywhere {
                 what_was_done_is_listed_newest_first
                 an_action_is_undone_once
                 what_a_refused_commit_did_is_not_in_the_journal
-                who_refers_to_a_record_is_found
                 a_record_that_was_merged_away_is_still_found_by_its_keys
                 a_link_that_is_forgotten_is_nobodys
                 what_is_ignored_is_not_asked_for_nor_owed;
@@ -172,6 +171,7 @@ macro_rules! on_disk {
             opening:
                 opening_twice_changes_nothing
                 many_may_open_a_new_database_at_once
+                who_referred_before_it_was_kept_is_found
                 a_newer_database_is_refused;
             crash:
                 what_was_acknowledged_survives_being_killed;

@@ -6,13 +6,22 @@
 //! Names are compared without case, punctuation and doubled blanks, nothing cleverer: likeness alone confuses
 //! "United Airlines" with "United Rentals".
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::{Fields, Kind, Value};
+use crate::{Fields, Kind, RecordId, Value};
 
-/// What two records that meet by a rule have in common; equal keys mean the same record.
+/// What two records that meet by a rule have in common, so that equal keys mean the same record; or to whom a record
+/// refers ([`MatchKey::refers_to`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchKey(pub String);
+
+impl MatchKey {
+    /// The key of those that refer to a record.
+    pub fn refers_to(record: RecordId) -> MatchKey {
+        MatchKey(format!("refers={record}"))
+    }
+}
 
 /// What it means that two records fit by a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +90,12 @@ pub fn match_keys<'r>(
     rules
         .iter()
         .filter_map(|rule| Some((key(fields, &rule.fields)?, rule)))
+}
+
+/// The keys under which a record of these fields is found by those to whom it refers, each once.
+pub fn reference_keys(fields: &Fields) -> BTreeSet<MatchKey> {
+    let references = fields.iter().filter_map(|(_, value)| value.as_reference());
+    references.map(MatchKey::refers_to).collect()
 }
 
 fn key(fields: &Fields, rule: &[&'static str]) -> Option<MatchKey> {

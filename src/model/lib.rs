@@ -29,7 +29,7 @@ pub use field::{Field, FieldType, Kind};
 pub use id::{
     ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, ReplayId, RunId, read_id, uuid_from,
 };
-pub use identity::{Confidence, MatchKey, MatchRule, default_match_rules, match_keys};
+pub use identity::{Confidence, MatchKey, MatchRule, default_match_rules, match_keys, reference_keys};
 pub use merge::merge;
 pub use money::{Currency, Money};
 pub use record::{BY_HAND, Fields, Provenance, Record};

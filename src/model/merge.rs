@@ -5,8 +5,9 @@
 //! as a [`Conflict`]: with both values, the base, the [`Rule`] that decided and who won.
 //!
 //! Promised: the same inputs give the same result; merging the same again changes nothing; two systems told in either
-//! order come to the same values, unless a person is to decide; without a base a blank never overwrites a value; no value
-//! is invented: what comes out is the base, ours, theirs, or a set of their members.
+//! order come to the same values, unless a person is to decide; without a base a blank never overwrites a value, and where
+//! nothing is known it is no news, unless the field is theirs to say; no value is invented: what comes out is the base,
+//! ours, theirs, or a set of their members.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,12 @@ impl Winner {
             Winner::Neither => "neither",
             Winner::Nobody => "nobody",
         }
+    }
+}
+
+impl Policy {
+    fn is_owned_by(&self, connection: &str) -> bool {
+        matches!(self, Policy::Owner { connection: owner, .. } if owner == connection)
     }
 }
 
@@ -236,8 +243,12 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
         if theirs.echoed.contains(path) {
             continue; // Nor did they here: it is what we wrote, and heard nothing of.
         }
+        let policy = policies.of(path);
+        if ours.is_none() && value.is_blank() && !policy.is_owned_by(theirs.connection) {
+            continue; // Nothing is known, and they know nothing; only an owner's blank is a word.
+        }
         let verdict = decide(
-            policies.of(path),
+            policy,
             base,
             ours,
             value,
@@ -435,17 +446,17 @@ mod tests {
     fn record(values: &[(&'static str, Value)], said_by: &str, changed: i64) -> Record {
         let id = RecordId::new(Kind::Deal, crate::uuid_from(at(0), [1; 10]));
         let mut record = Record::empty(id, at(0));
-        let said = fields(values);
-        let theirs = Theirs {
-            connection: said_by,
-            external_id: "x",
-            fields: &said,
-            base: None,
-            echoed: &BTreeSet::new(),
+        let said = Arc::new(Provenance {
+            connection: said_by.to_owned(),
+            external_id: "x".to_owned(),
             changed_at: at(changed),
             observed_at: at(changed),
-        };
-        merge(&mut record, &theirs, &Policies::default());
+        });
+        for (path, value) in values {
+            record.fields.set(path, value.clone());
+            record.provenance.insert(path, said.clone());
+        }
+        record.version = 1;
         record
     }
 
@@ -603,6 +614,31 @@ mod tests {
         let base = fields(&[("name", text("A"))]);
         merge(&mut known, &say(&blank, Some(&base), 50), &Policies::default());
         assert_eq!(known.fields.get("name"), Some(&Value::Null), "cleared there");
+    }
+
+    #[test]
+    fn a_blank_where_nothing_is_known_is_no_news_unless_its_owner_says_so() {
+        let blank = fields(&[("name", Value::Null)]);
+        let owned_by = |connection: &str| {
+            let owner = Policy::Owner {
+                connection: connection.into(),
+                unless_blank: false,
+            };
+            Policies([("name", owner)].into())
+        };
+        for (policies, taken) in [
+            (Policies::default(), false),
+            (owned_by("erp"), false),
+            (owned_by("crm"), true),
+        ] {
+            let mut known = record(&[], "erp", 1);
+            let merged = merge(&mut known, &say(&blank, None, 50), &policies);
+            assert_eq!(
+                (merged.changes.len(), known.version),
+                (usize::from(taken), 1 + u64::from(taken))
+            );
+            assert_eq!(known.fields.get("name").is_some(), taken);
+        }
     }
 
     #[test]

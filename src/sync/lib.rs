@@ -22,8 +22,8 @@ mod action;
 mod alias;
 mod announce;
 mod census;
+mod conclude;
 mod deletes;
-mod displaced;
 mod engine;
 #[cfg(test)]
 mod engine_tests;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use mapping::{Context, Mapping};
 use model::merge::Policies;
-use model::{Confidence, Currency, Kind, MatchKey, MatchRule, default_match_rules, match_keys};
+use model::{
+    Confidence, Currency, Kind, MatchKey, MatchRule, default_match_rules, match_keys, reference_keys,
+};
 
 use crate::deletes::Deletes;
 use crate::stop::StopLimits;
@@ -64,11 +66,10 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// All keys under which a record is found: by who is the same, and by those to whom it refers.
     pub(crate) fn match_keys(&self, kind: Kind, fields: &model::Fields) -> Vec<MatchKey> {
-        self.sure_keys(kind, fields)
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect()
+        let sure = self.sure_keys(kind, fields).into_iter().map(|(key, _)| key);
+        sure.chain(reference_keys(fields)).collect()
     }
 
     /// The keys under which a record can be met, each with what it means that another one has it, too.

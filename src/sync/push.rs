@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connector::{Class, Connection, Lane, Outcome, RecordClass, RecordError, Write};
+use connector::{Class, Connection, Lane, Outcome, Write};
 use jiff::Timestamp;
-use ledger::{LedgerError, Link, Parked, Push, PushEnd, PushMark, SyncCommit};
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
@@ -16,7 +16,7 @@ use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::rehearsal::Way;
 use crate::stop::What;
-use crate::wire::{overlay, sent};
+use crate::wire::sent;
 use crate::{Depth, Engine, Report, Sync};
 
 /// Batches that one push writes at most before it lets others work.
@@ -32,13 +32,15 @@ const UNREAD_MS: u64 = 250;
 
 /// One record that is to be written.
 pub(crate) struct Owed<'a> {
-    push: Push,
+    pub(crate) push: Push,
     pub(crate) record: Record,
     pub(crate) link: Option<Link>,
-    sync: &'a Sync,
+    pub(crate) sync: &'a Sync,
     pub(crate) write: Write,
     /// When the rest of it is looked at again: it refers to what is not there yet.
-    waits: Option<Timestamp>,
+    pub(crate) waits: Option<Timestamp>,
+    /// Whether it had an object there that is gone.
+    pub(crate) again: bool,
 }
 
 /// Pushes with all that they are about.
@@ -280,6 +282,9 @@ impl Engine {
             .await?;
         self.foresee_writes(place, &out.writes, &outcomes);
         let before = (report.counts.created_there, report.counts.written);
+        let made = out.writes.iter().zip(&outcomes);
+        let made = made.filter(|(owed, outcome)| owed.again && matches!(outcome, Outcome::Written { .. }));
+        let made_again: Vec<RecordId> = made.map(|(owed, _)| owed.record.id).collect();
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
         }
@@ -291,6 +296,8 @@ impl Engine {
         let counted = [(What::Creates, created), (What::Updates, written - created)];
         out.commit.cursor = self.counted(place, &counted).await?;
         self.close_with_gone(&mut out.commit).await?;
+        self.owe_referring(place, &made_again, &mut out.commit, report)
+            .await?;
         self.commit_written(place, out.commit, &created_here, report)
             .await?;
         drop(creating);
@@ -346,7 +353,7 @@ impl Engine {
         let rules = &self.plan.rules;
         let is_new = |record: &&Record| !owed.links.contains_key(&record.id);
         // What no rule could meet cannot be there already as far as anybody can tell.
-        let can_be_met = |record: &&Record| !rules.match_keys(record.id.kind, &record.fields).is_empty();
+        let can_be_met = |record: &&Record| !rules.sure_keys(record.id.kind, &record.fields).is_empty();
         let created = owed.records.values().filter(is_new).filter(can_be_met);
         let Some(newest) = created.map(|record| record.created_at).max() else {
             return Ok(Look::Enough);
@@ -428,6 +435,7 @@ impl Engine {
         let (Some(record), Some(sync)) = (record, sync) else {
             return out.commit.ended.push((push, PushEnd::Done));
         };
+        let had_one = link.is_some();
         let link = match fate(sync, &record, link) {
             Fate::Written(link) => link,
             Fate::Deleted(link) => return out.deletions.push(Deletion::new(push, record, link)),
@@ -487,6 +495,7 @@ impl Engine {
             version: link.as_ref().and_then(|link| link.external_version.clone()),
         };
         out.writes.push(Owed {
+            again: had_one && link.is_none(),
             push,
             record,
             link,
@@ -494,151 +503,6 @@ impl Engine {
             write,
             waits,
         });
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one batch's worth of state, used nowhere else"
-    )]
-    fn conclude(
-        &self,
-        place: Place<'_>,
-        owed: Owed<'_>,
-        outcome: Outcome,
-        refs: &Refs,
-        adopt: &mut HashMap<String, RecordId>,
-        commit: &mut SyncCommit,
-        report: &mut Report,
-    ) {
-        commit
-            .pushed
-            .extend(self.became(place, (&owed.record, &owed.write), &outcome));
-        match outcome {
-            Outcome::Written {
-                id,
-                created,
-                version,
-                modified,
-                left_out,
-            } => {
-                report.counts.written += 1;
-                report.counts.created_there += u64::from(created);
-                // What was not written is not agreed on: the system's own value of it is no change of theirs.
-                let mut owed = owed;
-                owed.write.values.retain(|field, _| !left_out.contains(field));
-                let link = self.agreed(place, &owed, (id, version, modified), refs);
-                // A system that answers for an object that another one was merged into says so itself.
-                let merged = owed
-                    .link
-                    .as_ref()
-                    .is_some_and(|held| held.external_id != link.external_id);
-                match merged {
-                    true => commit.links.push(link),
-                    false => commit.claims.push(link),
-                }
-                match owed.waits {
-                    Some(due_at) => commit.marks.push(PushMark {
-                        connection: place.connection.to_owned(),
-                        object: place.object.to_owned(),
-                        record: owed.record.id,
-                        due_at,
-                    }),
-                    None => self.unpark(place, &owed.record, commit),
-                }
-                commit.ended.push((owed.push, PushEnd::Done));
-            }
-            Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
-                self.later(owed.push, commit, report);
-            }
-            Outcome::Gone => {
-                report.counts.gone += 1;
-                if let Some(link) = owed.link {
-                    commit.links.push(Link {
-                        gone: true,
-                        seen_at: self.world.now(),
-                        ..link
-                    });
-                }
-                commit.ended.push((owed.push, PushEnd::Done));
-            }
-            Outcome::Refused(RecordError {
-                existing_id: Some(existing),
-                ..
-            }) if owed.link.is_none() => {
-                // The system has it already under another id: read it, meet, and push the difference afterwards.
-                adopt.insert(existing, owed.record.id);
-                self.later(owed.push, commit, report);
-            }
-            Outcome::Refused(RecordError {
-                class: RecordClass::Conflict,
-                ..
-            }) if owed.link.is_some() => {
-                // Somebody changed it since it was read: read that, merge, and push what is left.
-                if let Some(link) = owed.link {
-                    adopt.insert(link.external_id, owed.record.id);
-                }
-                self.later(owed.push, commit, report);
-            }
-            // Somebody else is at it for longer than was tried.
-            Outcome::Refused(RecordError {
-                class: RecordClass::Locked,
-                ..
-            }) => self.later(owed.push, commit, report),
-            Outcome::Refused(error) => {
-                commit
-                    .parked
-                    .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
-                commit.ended.push((owed.push, PushEnd::Done));
-            }
-            Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),
-        }
-    }
-
-    /// The push is still owed, and tried again after a while.
-    pub(crate) fn later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
-        let wait = self.retry(&push);
-        report.look_again(wait);
-        commit.ended.push((push, PushEnd::Later(wait)));
-    }
-
-    /// The link after a write: what the system holds now is what both sides agree on.
-    fn agreed(
-        &self,
-        place: Place<'_>,
-        owed: &Owed<'_>,
-        (external_id, version, modified): (String, Option<String>, Option<Timestamp>),
-        refs: &Refs,
-    ) -> Link {
-        // Of an object that was created only what was written is known: the system may have filled in the rest.
-        let wire = overlay(
-            owed.link.as_ref().and_then(|link| link.wire.as_ref()),
-            &owed.write.values,
-        );
-        let resolve = |object: &str, id: &str| refs.record(object, id);
-        let mut base =
-            owed.sync
-                .mapping
-                .forward(&wire, Some(&owed.record.fields), owed.sync.context(), &resolve);
-        let seen = owed.link.as_ref().and_then(|link| link.base.as_ref());
-        if let Some(seen) = seen {
-            let unresolved = base.unresolved.clone();
-            base.as_seen(&unresolved, seen);
-        }
-        Link {
-            connection: place.connection.to_owned(),
-            object: place.object.to_owned(),
-            external_id,
-            record: owed.record.id,
-            base: Some(base.fields),
-            wire: Some(wire),
-            external_version: version,
-            // A system that does not tell it has what it had, or something later.
-            modified: modified.or_else(|| owed.link.as_ref()?.modified),
-            seen_at: self.world.now(),
-            gone: false,
-            ignored: false,
-            made: owed.link.as_ref().is_none_or(|link| link.made),
-        }
     }
 
     /// Reads objects that a system said it has already, and lets their records meet them.
@@ -659,7 +523,7 @@ impl Engine {
         Ok(())
     }
 
-    fn retry(&self, push: &Push) -> Timestamp {
+    pub(crate) fn retry(&self, push: &Push) -> Timestamp {
         let wait = RETRY_MS
             .0
             .saturating_mul(1 << push.attempts.min(20))

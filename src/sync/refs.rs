@@ -3,10 +3,53 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use ledger::{Ledger, LedgerError, Link, Linked};
-use model::{Fields, RecordId, Value};
+use ledger::{Ledger, LedgerError, Link, Linked, PushMark, SyncCommit};
+use model::{Fields, Kind, MatchKey, RecordId, Value};
 
+use crate::absorb::Place;
 use crate::alias::standing_for;
+use crate::{Engine, Report};
+
+impl Engine {
+    /// Records that refer to one of these, each once.
+    pub(crate) async fn referring(&self, to: &[RecordId]) -> Result<Vec<RecordId>, LedgerError> {
+        let keys: Vec<MatchKey> = to.iter().map(|record| MatchKey::refers_to(*record)).collect();
+        let mut found = BTreeSet::new();
+        for kind in Kind::ALL {
+            let matching = self.ledger.matching(kind, &keys).await?;
+            found.extend(matching.into_iter().map(|(_, record)| record));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// What refers to records whose objects are made anew is owed there: it names those that are gone.
+    pub(crate) async fn owe_referring(
+        &self,
+        place: Place<'_>,
+        made_again: &[RecordId],
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) -> Result<(), LedgerError> {
+        if made_again.is_empty() {
+            return Ok(());
+        }
+        for record in self.referring(made_again).await? {
+            let mut syncs = self.plan.syncs.iter().filter(|sync| sync.push);
+            let sync = syncs.find(|sync| sync.connection == place.connection && sync.kind() == record.kind);
+            let Some(sync) = sync else { continue };
+            report
+                .owed
+                .insert((sync.connection.clone(), sync.object().to_owned()));
+            commit.marks.push(PushMark {
+                connection: sync.connection.clone(),
+                object: sync.object().to_owned(),
+                record,
+                due_at: self.world.now(),
+            });
+        }
+        Ok(())
+    }
+}
 
 /// References of one connection, looked up a page at a time.
 #[derive(Default)]

@@ -169,7 +169,7 @@ impl Engine {
         keep: RecordId,
         lose: RecordId,
     ) -> Result<Vec<(Record, Vec<&'static str>)>, ActionError> {
-        let mut referring = self.ledger.referring(lose, REFERENCES_MAX + 1).await?;
+        let referring = self.referring(&[lose]).await?;
         if referring.len() > REFERENCES_MAX {
             return Err(refused(
                 "too_many_references",
@@ -178,6 +178,7 @@ impl Engine {
                 ),
             ));
         }
+        let mut referring = self.ledger.records(&referring).await?;
         referring.retain(|record| record.deleted_at.is_none() && record.id != keep && record.id != lose);
         let with_paths = referring.into_iter().map(|record| {
             let paths = paths_to(&record, lose);

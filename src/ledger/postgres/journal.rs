@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 use deadpool_postgres::{GenericClient, Transaction};
-use model::{Record, RecordId};
 
 use super::commit::execute;
 use super::database::Failure;
-use super::rows::{self, RECORD_COLUMNS, all, column, text};
+use super::rows::{all, column, text};
 use super::{Params, PostgresLedger};
 use crate::stored::{json, json_text, limit, micros, moment};
 use crate::{Action, ActionFilter, Journal, LedgerError};
@@ -72,15 +71,5 @@ impl Journal for PostgresLedger {
                 undone_by: row.try_get::<_, Option<uuid::Uuid>>(6)?.map(Into::into),
             })
         })
-    }
-
-    async fn referring(&self, to: RecordId, at_most: usize) -> Result<Vec<Record>, LedgerError> {
-        let sql = format!(
-            "SELECT {RECORD_COLUMNS} FROM records r WHERE position($1 in r.fields) > 0 ORDER BY r.kind, r.id LIMIT $2"
-        );
-        // As a reference is written in the stored form.
-        let asked = format!("\"{to}\"");
-        let rows = self.database.query(&sql, &[&asked, &limit(at_most)]).await?;
-        all(&rows, |row| rows::record(row, 0))
     }
 }

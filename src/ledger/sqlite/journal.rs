@@ -1,11 +1,11 @@
 //! What persons did.
 
 use async_trait::async_trait;
-use model::{ActionId, Record, RecordId};
+use model::ActionId;
 use rusqlite::{Connection, params};
 
 use super::SqliteLedger;
-use super::rows::{self, all, record_columns};
+use super::rows::{self, all};
 use crate::stored::{json, json_text, limit, micros, moment};
 use crate::{Action, ActionFilter, Journal, LedgerError};
 
@@ -75,20 +75,6 @@ impl Journal for SqliteLedger {
                 action.records = all(connection, sql, about, |row| rows::id(row, 0))?;
             }
             Ok(found)
-        })
-        .await
-    }
-
-    async fn referring(&self, to: RecordId, at_most: usize) -> Result<Vec<Record>, LedgerError> {
-        let sql = concat!(
-            "SELECT ",
-            record_columns!("records"),
-            " FROM records WHERE instr(fields, ?1) > 0 ORDER BY kind, id LIMIT ?2"
-        );
-        self.read(move |connection| {
-            // As a reference is written in the stored form.
-            let asked = params![format!("\"{to}\""), limit(at_most)];
-            all(connection, sql, asked, |row| rows::record(row, 0))
         })
         .await
     }

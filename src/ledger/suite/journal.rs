@@ -1,6 +1,6 @@
 //! Promises about what persons did.
 
-use model::{ActionId, Kind, RecordId, Value};
+use model::{ActionId, Kind, RecordId};
 use serde_json::json;
 
 use super::make::{at, deal, link, parked, record_id, write};
@@ -98,34 +98,6 @@ pub(super) async fn what_a_refused_commit_did_is_not_in_the_journal(stand: &Stan
             .unwrap()
             .is_empty()
     );
-}
-
-pub(super) async fn who_refers_to_a_record_is_found(stand: &Stand) {
-    let ledger = stand.open().await;
-    let (partner, other) = (record_id(Kind::Partner, 1), record_id(Kind::Partner, 2));
-    let referring = |number, to: Option<RecordId>| {
-        let mut write = write(deal(number), 1);
-        if let Some(to) = to {
-            write.record.fields.set("partner", Value::Reference(to));
-        }
-        write
-    };
-    let commit = SyncCommit {
-        records: vec![
-            referring(1, Some(partner)),
-            referring(2, Some(other)),
-            referring(3, None),
-            referring(4, Some(partner)),
-        ],
-        ..SyncCommit::default()
-    };
-    ledger.commit(commit).await.unwrap();
-    let ids = async |limit| {
-        let found = ledger.referring(partner, limit).await.unwrap();
-        found.into_iter().map(|record| record.id).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(9).await, [deal(1), deal(4)]);
-    assert_eq!(ids(1).await, [deal(1)]);
 }
 
 pub(super) async fn a_record_that_was_merged_away_is_still_found_by_its_keys(stand: &Stand) {

@@ -2,9 +2,11 @@
 
 use futures_util::future::join_all;
 
-use super::make::event;
+use model::{Kind, MatchKey, RecordId, Value};
+
+use super::make::{deal, event, record_id, write};
 use super::stand::Stand;
-use crate::{OpenError, Settings, open};
+use crate::{OpenError, Settings, SyncCommit, open};
 
 pub(super) async fn opening_twice_changes_nothing(stand: &Stand) {
     let ledger = stand.open().await;
@@ -44,6 +46,48 @@ pub(super) async fn many_may_open_a_new_database_at_once(stand: &Stand) {
     assert_eq!(due.len(), 6);
 }
 
+pub(super) async fn who_referred_before_it_was_kept_is_found(stand: &Stand) {
+    let ledger = stand.open().await;
+    let (partner, other) = (record_id(Kind::Partner, 1), record_id(Kind::Partner, 2));
+    let referring = |number, to: Option<RecordId>| {
+        let mut write = write(deal(number), 1);
+        if let Some(to) = to {
+            write.record.fields.set("partner", Value::Reference(to));
+        }
+        // Nothing in a text harms.
+        write
+            .record
+            .fields
+            .set("next_steps", Value::text("a\0b \"ptn_\""));
+        write
+    };
+    let commit = SyncCommit {
+        records: vec![
+            referring(1, Some(partner)),
+            referring(2, Some(other)),
+            referring(3, None),
+            referring(4, Some(partner)),
+        ],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let key = MatchKey::refers_to(partner);
+    let found = async || {
+        let found = ledger
+            .matching(Kind::Deal, std::slice::from_ref(&key))
+            .await
+            .unwrap();
+        found.into_iter().map(|(_, record)| record).collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, []);
+    let sql = match stand.address().starts_with("sqlite:") {
+        true => include_str!("../migrations/sqlite/V14__refers.sql"),
+        false => include_str!("../migrations/postgres/V14__refers.sql"),
+    };
+    stand.meddle(sql).await;
+    assert_eq!(found().await, [deal(1), deal(4)]);
+}
+
 pub(super) async fn a_newer_database_is_refused(stand: &Stand) {
     drop(stand.open().await);
     stand
@@ -58,7 +102,7 @@ pub(super) async fn a_newer_database_is_refused(stand: &Stand) {
     assert!(matches!(error, OpenError::Newer { found: 999, .. }), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("has schema 999, this program knows up to 13; run the newer program"),
+        text.contains("has schema 999, this program knows up to 14; run the newer program"),
         "{text}"
     );
 }

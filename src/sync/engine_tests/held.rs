@@ -103,7 +103,6 @@ pass_on! { Leases {
 
 pass_on! { Journal {
     actions(filter: &ActionFilter, limit: usize) -> Vec<Action>;
-    referring(to: RecordId, limit: usize) -> Vec<Record>;
 } }
 
 #[async_trait]

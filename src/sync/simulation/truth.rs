@@ -227,6 +227,7 @@ impl Truth {
             (None, Some(domain)) => domain,
             (None, None) => return Some(vec![format!("{mark}: {held:?}")]),
         };
+        let mut wrong = Vec::new();
         let mut values: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
         for (at, system) in systems.iter().enumerate() {
             let Some((id, _, theirs)) = held[at] else {
@@ -238,6 +239,13 @@ impl Truth {
                 values.entry(field).or_default().insert(system.name, value);
             }
             if is_at(at, domain) {
+                let partner = held[at].map_or("", |(_, partner, _)| partner);
+                if !partners[at][**domain].iter().any(|row| row == partner) {
+                    wrong.push(format!(
+                        "{mark} is of {partner} at {}, which is not there",
+                        system.name
+                    ));
+                }
                 values
                     .entry("partner")
                     .or_default()
@@ -247,7 +255,8 @@ impl Truth {
         let judged = values
             .iter()
             .filter_map(|(field, values)| self.judge_field(mark, field, values, waiting));
-        Some(judged.collect())
+        wrong.extend(judged);
+        Some(wrong)
     }
 
     fn judge_field(

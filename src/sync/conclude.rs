@@ -1,0 +1,267 @@
+//! Concluding: what a system answered to what was written there, and what that means.
+//!
+//! What it took is what both sides agree on, and the object is *claimed* for its record. Another node may have linked the
+//! record to another object meanwhile: then what was written is *displaced*, and no claim of ours replaces that link.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use connector::{Outcome, RecordClass, RecordError};
+use jiff::Timestamp;
+use ledger::{LedgerError, Link, Parked, Push, PushEnd, PushMark, SyncCommit};
+use model::RecordId;
+
+use crate::absorb::Place;
+use crate::engine::STALE_TRIES_MAX;
+use crate::push::Owed;
+use crate::refs::Refs;
+use crate::review::DUPLICATE;
+use crate::settle::DUPLICATE_RETRY_MS;
+use crate::wire::overlay;
+use crate::{Engine, Report};
+
+impl Engine {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one batch's worth of state, used nowhere else"
+    )]
+    pub(crate) fn conclude(
+        &self,
+        place: Place<'_>,
+        owed: Owed<'_>,
+        outcome: Outcome,
+        refs: &Refs,
+        adopt: &mut HashMap<String, RecordId>,
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) {
+        commit
+            .pushed
+            .extend(self.became(place, (&owed.record, &owed.write), &outcome));
+        match outcome {
+            Outcome::Written {
+                id,
+                created,
+                version,
+                modified,
+                left_out,
+            } => {
+                report.counts.written += 1;
+                report.counts.created_there += u64::from(created);
+                // What was not written is not agreed on: the system's own value of it is no change of theirs.
+                let mut owed = owed;
+                owed.write.values.retain(|field, _| !left_out.contains(field));
+                let link = self.agreed(place, &owed, (id, version, modified), refs);
+                // A system that answers for an object that another one was merged into says so itself.
+                let merged = owed
+                    .link
+                    .as_ref()
+                    .is_some_and(|held| held.external_id != link.external_id);
+                match merged {
+                    true => commit.links.push(link),
+                    false => commit.claims.push(link),
+                }
+                match owed.waits {
+                    Some(due_at) => commit.marks.push(PushMark {
+                        connection: place.connection.to_owned(),
+                        object: place.object.to_owned(),
+                        record: owed.record.id,
+                        due_at,
+                    }),
+                    None => self.unpark(place, &owed.record, commit),
+                }
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
+                self.later(owed.push, commit, report);
+            }
+            Outcome::Gone => {
+                report.counts.gone += 1;
+                if let Some(link) = owed.link {
+                    commit.links.push(Link {
+                        gone: true,
+                        seen_at: self.world.now(),
+                        ..link
+                    });
+                }
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Refused(RecordError {
+                existing_id: Some(existing),
+                ..
+            }) if owed.link.is_none() => {
+                // The system has it already under another id: read it, meet, and push the difference afterwards.
+                adopt.insert(existing, owed.record.id);
+                self.later(owed.push, commit, report);
+            }
+            Outcome::Refused(RecordError {
+                class: RecordClass::Conflict,
+                ..
+            }) if owed.link.is_some() => {
+                // Somebody changed it since it was read: read that, merge, and push what is left.
+                if let Some(link) = owed.link {
+                    adopt.insert(link.external_id, owed.record.id);
+                }
+                self.later(owed.push, commit, report);
+            }
+            // Somebody else is at it for longer than was tried.
+            Outcome::Refused(RecordError {
+                class: RecordClass::Locked,
+                ..
+            }) => self.later(owed.push, commit, report),
+            Outcome::Refused(error) => {
+                commit
+                    .parked
+                    .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
+                commit.ended.push((owed.push, PushEnd::Done));
+            }
+            Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),
+        }
+    }
+
+    /// The push is still owed, and tried again after a while.
+    pub(crate) fn later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+        let wait = self.retry(&push);
+        report.look_again(wait);
+        commit.ended.push((push, PushEnd::Later(wait)));
+    }
+
+    /// The link after a write: what the system holds now is what both sides agree on.
+    fn agreed(
+        &self,
+        place: Place<'_>,
+        owed: &Owed<'_>,
+        (external_id, version, modified): (String, Option<String>, Option<Timestamp>),
+        refs: &Refs,
+    ) -> Link {
+        // Of an object that was created only what was written is known: the system may have filled in the rest.
+        let wire = overlay(
+            owed.link.as_ref().and_then(|link| link.wire.as_ref()),
+            &owed.write.values,
+        );
+        let resolve = |object: &str, id: &str| refs.record(object, id);
+        let mut base =
+            owed.sync
+                .mapping
+                .forward(&wire, Some(&owed.record.fields), owed.sync.context(), &resolve);
+        let seen = owed.link.as_ref().and_then(|link| link.base.as_ref());
+        if let Some(seen) = seen {
+            let unresolved = base.unresolved.clone();
+            base.as_seen(&unresolved, seen);
+        }
+        Link {
+            connection: place.connection.to_owned(),
+            object: place.object.to_owned(),
+            external_id,
+            record: owed.record.id,
+            base: Some(base.fields),
+            wire: Some(wire),
+            external_version: version,
+            // A system that does not tell it has what it had, or something later.
+            modified: modified.or_else(|| owed.link.as_ref()?.modified),
+            seen_at: self.world.now(),
+            gone: false,
+            ignored: false,
+            made: owed.link.as_ref().is_none_or(|link| link.made),
+        }
+    }
+
+    /// Commits what was written. An object that was made while its record met another one there is no guess of ours: it
+    /// waits for a person, like any duplicate, and the record is written to the object that it has.
+    pub(crate) async fn commit_written(
+        &self,
+        place: Place<'_>,
+        mut commit: SyncCommit,
+        created: &BTreeSet<RecordId>,
+        report: &mut Report,
+    ) -> Result<(), LedgerError> {
+        for _ in 0..STALE_TRIES_MAX {
+            match self.ledger.commit(commit.clone()).await {
+                Err(LedgerError::Stale(records)) => {
+                    let claimed = commit.claims.iter().map(|claim| claim.record);
+                    let claimed: BTreeSet<RecordId> = claimed.filter(|id| records.contains(id)).collect();
+                    if claimed.is_empty() {
+                        return Err(LedgerError::Stale(records));
+                    }
+                    self.displace(place, &claimed, created, &mut commit, report)
+                        .await?;
+                }
+                ended => return ended,
+            }
+        }
+        Err(LedgerError::Stale(Vec::new()))
+    }
+
+    /// Takes back that objects are those of these records.
+    async fn displace(
+        &self,
+        place: Place<'_>,
+        records: &BTreeSet<RecordId>,
+        created: &BTreeSet<RecordId>,
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) -> Result<(), LedgerError> {
+        let (displaced, claims): (Vec<Link>, Vec<Link>) = std::mem::take(&mut commit.claims)
+            .into_iter()
+            .partition(|claim| records.contains(&claim.record));
+        commit.claims = claims;
+        let ids: Vec<String> = displaced.iter().map(|link| link.external_id.clone()).collect();
+        let owners = self.ledger.linked(place.connection, place.object, &ids).await?;
+        let owners = owners.into_iter().filter(|linked| !linked.link.gone);
+        let owners: BTreeMap<String, RecordId> = owners
+            .map(|linked| (linked.link.external_id, linked.record.id))
+            .collect();
+        let retry = self.in_ms(DUPLICATE_RETRY_MS);
+        for Link {
+            external_id, record, ..
+        } in displaced
+        {
+            // What was to be unparked was not written; what was written is owed to the object that the record has.
+            let key = record.to_string();
+            commit
+                .unparked
+                .retain(|(_, _, parked, inbound)| *inbound || *parked != key);
+            let reason = match owners.get(&external_id) {
+                Some(owner) if *owner != record => format!(
+                    "was written to {external_id} at {}, which is {owner}: make the two records one, or make them differ",
+                    place.connection
+                ),
+                _ if created.contains(&record) => {
+                    let reason = format!(
+                        "was made for {record}, which met another object at {} at the same moment: make the two one there, \
+                         or make them differ",
+                        place.connection
+                    );
+                    let parked = self.parks(place, &external_id, DUPLICATE, reason, Some(retry));
+                    commit.parked.push(Parked {
+                        records: vec![record],
+                        ..parked
+                    });
+                    self.owed_still(record, commit, report);
+                    continue;
+                }
+                // Its object became another one while it was written.
+                _ => {
+                    self.owed_still(record, commit, report);
+                    continue;
+                }
+            };
+            let parked = self.parks(place, &key, DUPLICATE, reason, None);
+            commit.parked.push(Parked {
+                inbound: false,
+                ..parked
+            });
+        }
+        Ok(())
+    }
+
+    /// A push that was to end is tried again at once.
+    fn owed_still(&self, record: RecordId, commit: &mut SyncCommit, report: &mut Report) {
+        let now = self.world.now();
+        for (push, end) in &mut commit.ended {
+            if push.record == record {
+                *end = PushEnd::Later(now);
+                report.look_again(now);
+            }
+        }
+    }
+}
