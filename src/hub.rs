@@ -14,8 +14,8 @@ use outbound::{Guard, Sender, SenderLimits};
 use policy::{PathPattern, Share, SharingPolicy};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
-    Deliverer, Dispatch, Endpoint, EndpointSettings, Forgetter, Handover, Intake, Partner, RelayLimits,
-    RelaySettings, Replayer, Said, Switch,
+    Arrival, Deliverer, Dispatch, Endpoint, EndpointSettings, Forgetter, Handover, Intake, Partner,
+    RelayLimits, RelaySettings, Replayer, Said, Switch,
 };
 use sync::{Engine, Plan, Rules, Sync};
 
@@ -113,7 +113,10 @@ impl Hub {
                 let line = endpoint.line(told.event_type, relay::SOURCE, Some(told.record));
                 (endpoint.name().to_owned(), line)
             };
-            endpoints.map(to).collect()
+            sync::Addressed {
+                deliveries: endpoints.map(to).collect(),
+                arrival: Arrival::because_of(told.connection).to_kept(),
+            }
         });
         let world = Arc::new(RealWorld);
         let engine = Engine::new(ledger.clone(), plan, connections, world, fan_out, holder.clone());
@@ -484,7 +487,8 @@ fn relay_settings(
             secrets.push(nobodys_secret());
         }
         let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
-        partners.push(Partner::new(name, &secrets).map_err(named)?);
+        let read = Partner::new(name, &secrets).map_err(named)?;
+        partners.push(read.taking(partner.takes.clone()).at_most(partner.posts_per_s));
         for endpoint in &partner.endpoints {
             let settings = endpoint_settings(name, endpoint, look_up)?;
             let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));

@@ -347,6 +347,7 @@ mod tests {
                 received_at: at,
                 trace: String::new(),
                 hops: String::new(),
+                arrival: String::new(),
                 deliveries: vec![NewDelivery {
                     id: id.into(),
                     endpoint: endpoint.to_owned(),

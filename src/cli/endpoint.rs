@@ -1,16 +1,19 @@
 //! `interconnect endpoint`: where webhooks go, how it stands, and stopping it by hand.
 
+mod trial;
+
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use ledger::EndpointState;
-use relay::{Endpoint, Handover, NotSwitched, Switch};
+use ledger::{EndpointState, Ledger};
+use relay::{Endpoint, Handover, NotSwitched, RelaySettings, Switch};
 use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::catalogue::Catalogue;
+use crate::config::Config;
 use crate::hub;
 
 /// What to do with endpoints.
@@ -28,6 +31,14 @@ pub(crate) enum EndpointCommand {
         after_help = "Example:\n  interconnect endpoint pause northwind-crm --reason \"their migration, until Monday\""
     )]
     Pause(PauseArgs),
+    /// What this configuration would send of the events that are kept, and how that differs; nothing is sent.
+    ///
+    /// From whom, types, filters, sharing and shapes are those of the file that --config names.
+    #[command(
+        after_help = "Examples:\n  interconnect endpoint try northwind-crm --since 2h\n  \
+        interconnect --config changed.yaml endpoint try --against interconnect.yaml --since 1d"
+    )]
+    Try(trial::TryArgs),
     /// Let an endpoint go on that was paused or disabled; what was kept is sent.
     Resume {
         /// Its name.
@@ -50,7 +61,7 @@ pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let switch = match open(&config, &catalogue).await {
+    let (switch, ledger, settings) = match open(&config, &catalogue).await {
         Ok(switch) => switch,
         Err(error) => {
             out.fails(&error.to_string());
@@ -58,7 +69,11 @@ pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -
         }
     };
     let now = Timestamp::now();
+    if let EndpointCommand::Try(args) = command {
+        return Box::pin(trial::run(args, &*ledger, &settings, now, out)).await;
+    }
     let done = match command {
+        EndpointCommand::Try(_) => Ok(()),
         EndpointCommand::List => list(&switch, now, out).await,
         EndpointCommand::Show { name } => show(&switch, name, now, out).await,
         EndpointCommand::Pause(args) => switch.pause(&args.name, &args.reason).await.map(|stop| {
@@ -88,18 +103,21 @@ pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -
     }
 }
 
+type Opened = (Switch, Arc<dyn Ledger>, Arc<RelaySettings>);
+
 /// The switch over the ledger alone: a hub that runs finds by its own looks what was switched here.
-async fn open(config: &crate::config::Config, catalogue: &Catalogue) -> Result<Switch, hub::StartError> {
+async fn open(config: &Config, catalogue: &Catalogue) -> Result<Opened, hub::StartError> {
     let settings = Arc::new(hub::relay_shape(config, catalogue)?);
     let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
     let handover = Arc::new(Handover::default());
-    Ok(Switch::new(
-        ledger,
-        settings,
+    let switch = Switch::new(
+        ledger.clone(),
+        settings.clone(),
         handover,
         Arc::new(|_: &str| {}),
         Arc::new(Timestamp::now),
-    ))
+    );
+    Ok((switch, ledger, settings))
 }
 
 async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {

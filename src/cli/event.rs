@@ -1,16 +1,31 @@
-//! `interconnect event` and `interconnect asyncapi`: what there is to hear and to say.
+//! `interconnect event` and `interconnect asyncapi`: what there is to hear and to say, and what was said.
+
+mod kept;
 
 use clap::Subcommand;
 use event::{Catalogue, TypeInfo};
+use jiff::Timestamp;
+use ledger::LedgerError;
 use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::schema::at_hand;
 use super::{Common, Exit, Out};
+use crate::hub;
 
 /// What to ask about events.
 #[derive(Subcommand)]
 pub(crate) enum EventCommand {
+    /// Events that were taken, newest first, and what became of them.
+    #[command(
+        after_help = "Example:\n  interconnect event list --source northwind --type 'deal.*' --since 2h"
+    )]
+    List(kept::ListArgs),
+    /// One event as it arrived: headers with secrets masked, what it was verified by, its body, its deliveries.
+    Show {
+        /// Its id.
+        id: String,
+    },
     /// All types of events: the hub's own, and those of the configuration.
     Types,
     /// One type: its schema (of the whole event, JSON Schema 2020-12) and a sample.
@@ -29,18 +44,28 @@ pub(crate) enum EventCommand {
 }
 
 pub(crate) async fn run(command: &EventCommand, common: &Common, out: &Out) -> Exit {
-    let catalogue = match at_hand(common, out) {
-        Ok((_, catalogue)) => catalogue.events().clone(),
-        Err(exit) => return exit,
-    };
-    match command {
-        EventCommand::Types => types(&catalogue, out),
+    let catalogue = || at_hand(common, out).map(|(_, catalogue)| catalogue.events().clone());
+    let done = match command {
+        EventCommand::Types => catalogue().map(|catalogue| types(&catalogue, out)),
         EventCommand::Type {
             name,
             version,
             schema,
-        } => one(&catalogue, name, *version, *schema, out),
-    }
+        } => catalogue().map(|catalogue| one(&catalogue, name, *version, *schema, out)),
+        EventCommand::List(args) => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => Ok(told(kept::list(args, &*ledger, Timestamp::now(), out).await, out)),
+            Err(exit) => Err(exit),
+        },
+        EventCommand::Show { id } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => Ok(told(kept::show(id, &*ledger, out).await, out)),
+            Err(exit) => Err(exit),
+        },
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn told(done: Result<Exit, LedgerError>, out: &Out) -> Exit {
+    done.unwrap_or_else(|error| out.fail(&error.to_string()))
 }
 
 /// Prints the AsyncAPI document.

@@ -167,7 +167,7 @@ enum Command {
     /// Where webhooks go: how it stands, pause and resume.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
-    /// What there is to hear and to say: types of events, with schemas and samples.
+    /// Events: those that were taken, and the types that there are, with schemas and samples.
     #[command(subcommand)]
     Event(event::EventCommand),
     /// All types of events as an AsyncAPI 3.0.0 document, for partners and their tools.

@@ -1,12 +1,16 @@
 //! Partners and their endpoints, as configured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Report};
 use event::Shape;
+use program::Program;
 use relay::breaker::REST_MS_MAX;
 use relay::schedule::RETRIES_MAX;
-use relay::{BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX, Subscription};
+use relay::{
+    BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, POSTS_PER_S_MAX, RATE_PER_S_MAX, Subscription,
+};
 
 use super::secret::{self, SecretRef};
 use super::{ConnectionConfig, subscriptions};
@@ -16,6 +20,10 @@ use super::{ConnectionConfig, subscriptions};
 pub struct PartnerConfig {
     /// What it signs with; several while one is being rotated.
     pub secrets: Vec<SecretRef>,
+    /// What makes an event of what it posts, when that is none.
+    pub takes: Option<Arc<Program>>,
+    /// Messages that are taken in a second.
+    pub posts_per_s: Option<u32>,
     /// Where it receives.
     pub endpoints: Vec<EndpointConfig>,
 }
@@ -99,12 +107,20 @@ pub(super) fn partners(
         let secrets: Vec<_> = secrets
             .filter_map(|node| secret::read("secrets", node, source, report))
             .collect();
+        let takes = subscriptions::takes(&mut inner, report);
+        let posts_per_s = inner.optional_integer("posts_per_s", 1..=i64::from(POSTS_PER_S_MAX), report);
         let endpoints = inner.list("endpoints", report).iter();
         let endpoints: Vec<EndpointConfig> = endpoints
             .filter_map(|node| endpoint(node, source, &mut names, &known, report))
             .collect();
         inner.finish(report);
-        partners.insert(name.clone(), PartnerConfig { secrets, endpoints });
+        let read = PartnerConfig {
+            secrets,
+            takes,
+            posts_per_s: posts_per_s.and_then(|rate| u32::try_from(rate).ok()),
+            endpoints,
+        };
+        partners.insert(name.clone(), read);
     }
     partners
 }

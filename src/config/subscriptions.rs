@@ -130,6 +130,19 @@ pub(super) fn shape(fields: &mut Fields<'_>, report: &mut Report) -> Shape {
     }
 }
 
+/// Reads `takes` of a partner: what makes an event of what it posts.
+pub(super) fn takes(fields: &mut Fields<'_>, report: &mut Report) -> Option<Arc<Program>> {
+    let node = fields.optional("takes")?;
+    let source = fields.source();
+    let mut inner = Fields::open(node, "`takes` of a partner", source, report)?;
+    let _text = inner.text("program", report);
+    let made = inner
+        .optional("program")
+        .and_then(|node| program(node, &[], source, report));
+    inner.finish(report);
+    made
+}
+
 /// Compiles an expression, and points into it when it is wrong.
 fn program(
     node: &Node,

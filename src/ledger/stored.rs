@@ -130,9 +130,14 @@ pub(crate) fn stop(kind: Option<&str>, reason: &str, at: Option<i64>) -> Result<
     }))
 }
 
-/// Hops as rows keep them: nothing where there are none.
-pub(crate) fn hops_if(hops: &str) -> Option<&str> {
-    (!hops.is_empty()).then_some(hops)
+/// Text that most rows have none of, as rows keep it: nothing where it is empty.
+pub(crate) fn unless_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// What the ids of all that was made since a moment are not below.
+pub(crate) fn first_id(since: Timestamp) -> uuid::Uuid {
+    model::uuid_from(since, [0; 10])
 }
 
 /// Names as rows keep them.

@@ -109,7 +109,8 @@ macro_rules! everywhere {
                 who_was_answered_first_comes_first
                 a_bad_event_fails_alone
                 an_event_reads_back_with_its_deliveries
-                through_whom_an_event_came_is_kept;
+                through_whom_an_event_came_is_kept
+                how_an_event_arrived_is_kept_and_events_are_listed;
             delivering:
                 deliveries_are_due_at_once_in_the_order_of_acceptance
                 what_is_tried_again_keeps_its_place

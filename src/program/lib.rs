@@ -20,6 +20,7 @@ use jaq_core::{Compiler, Ctx, ValT as _, Vars, data, unwrap_valr};
 use jaq_json::{Num, Val};
 use serde_json::{Map, Value as Json};
 
+pub mod document;
 mod reads;
 mod vocabulary;
 

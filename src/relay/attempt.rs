@@ -1,12 +1,10 @@
 //! One try of one delivery: projected, signed, sent, judged.
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{Attempt, Due, Next};
 use model::EventType;
 use outbound::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use outbound::{Error, Reply};
-use serde_json::Value as Json;
 
 use crate::Endpoint;
 use crate::breaker::Sign;
@@ -34,11 +32,13 @@ pub(crate) struct Tried {
 pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> Tried {
     let at = (on.clock)();
     let number = due.attempts.saturating_add(1);
-    let body = match projected(endpoint, &due) {
+    let id = due.event.to_string();
+    let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string());
+    let body = event_type.and_then(|event_type| endpoint.rendered(&event_type, &id, &due.body));
+    let body = match body {
         Ok(body) => body,
         Err(reason) => return unsendable(due, number, at, reason),
     };
-    let id = due.event.to_string();
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
     headers.extend(endpoint.headers.clone());
     if let Some(hops) = on.settings.hops_header(&due.source, &due.hops) {
@@ -85,22 +85,6 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         line: due.line,
         gone: verdict.gone,
     }
-}
-
-/// What of the event may flow to the endpoint, in its shape; the very bytes that came in when that is all of it.
-fn projected(endpoint: &Endpoint, due: &Due) -> Result<Bytes, String> {
-    let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string())?;
-    if endpoint.policy.shares_everything(&event_type) && endpoint.shape.is_full() {
-        return Ok(due.body.clone());
-    }
-    let body: Json = serde_json::from_slice(&due.body)
-        .map_err(|error| format!("the event cannot be read, so nothing of it is shared: {error}"))?;
-    let projected = policy::project(&endpoint.policy, &event_type, &body);
-    // After the policy: a shape cannot show what is not shared.
-    let shaped = endpoint.shape.make(&due.event.to_string(), projected.body);
-    let shaped = shaped.map_err(|no_shape| no_shape.to_string())?;
-    let body = serde_json::to_vec(&shaped).expect("JSON values serialise");
-    Ok(body.into())
 }
 
 fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {

@@ -1,10 +1,12 @@
 //! [`Endpoint`]: where deliveries go, made from [`EndpointSettings`].
 
+use bytes::Bytes;
 use event::Shape;
 use model::EventType;
 use outbound::header::HeaderMap;
 use outbound::{Guard, Target};
 use policy::SharingPolicy;
+use serde_json::Value as Json;
 
 use crate::Secret;
 use crate::breaker::{BreakerSettings, REST_MS_MAX};
@@ -188,6 +190,23 @@ impl Endpoint {
         self.subscriptions
             .iter()
             .any(|subscription| subscription.means(event_type))
+    }
+
+    /// What of an event may flow to it, in its shape; the very bytes that came in when that is all of it. Why nothing can
+    /// be sent, otherwise.
+    pub fn rendered(&self, event_type: &EventType, id: &str, body: &Bytes) -> Result<Bytes, String> {
+        if self.policy.shares_everything(event_type) && self.shape.is_full() {
+            return Ok(body.clone());
+        }
+        let body: Json = serde_json::from_slice(body)
+            .map_err(|error| format!("the event cannot be read, so nothing of it is shared: {error}"))?;
+        let projected = policy::project(&self.policy, event_type, &body);
+        // After the policy: a shape cannot show what is not shared.
+        let shaped = self
+            .shape
+            .make(id, projected.body)
+            .map_err(|no_shape| no_shape.to_string())?;
+        Ok(serde_json::to_vec(&shaped).expect("JSON values serialise").into())
     }
 
     /// The line that an event stands in: where order is kept, all that one source says about one record of one kind.

@@ -1,6 +1,6 @@
 //! [`Intake`]: a partner's webhook becomes an event with its deliveries.
 //!
-//! The order is fixed: verify, read, fan out, write, answer. The *receipt* is given when the event and all its
+//! The order is fixed: verify, count, read, fan out, write, answer. The *receipt* is given when the event and all its
 //! deliveries are on disk; the same message said twice gets the receipt of the first time.
 //! Not here: HTTP; what is refused is a [`Refused`], and `server` knows its status.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event::Invalid;
+use event::cloudevents::NoCloudEvent;
 use jiff::Timestamp;
 use ledger::{Accepted, Due, Ledger, LedgerError, NewDelivery, NewEvent};
 use model::{DeliveryId, EventId, EventType, UnknownEventType, uuid_from};
@@ -16,10 +17,12 @@ use outbound::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use crate::arrival::Arrival;
 use crate::handed::{Nudge, Random};
 use crate::handover::{Handover, Ticket};
 use crate::hops::{BadHops, HOPS, Hops};
 use crate::notice::SOURCE;
+use crate::reading::{self, Read};
 use crate::standard::{self, Unverified};
 use crate::{Endpoint, RelaySettings, Said};
 
@@ -44,6 +47,26 @@ pub enum Refused {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
+    /// The body is a form or XML, and nobody said what event that is.
+    #[error(
+        "the body is {0}, and the hub's configuration does not say what event that is (`takes` of the partner)"
+    )]
+    NoProgram(&'static str),
+    /// The body is not what its media type says.
+    #[error("the body is not {0}: {1}")]
+    Document(&'static str, String),
+    /// The program that makes events does not make one of this body.
+    #[error("the program `{0}` that takes what this partner posts makes no event of this body")]
+    NotMade(String),
+    /// The request is no CloudEvent that can be taken.
+    #[error("this CloudEvent cannot be taken: {0}")]
+    CloudEvent(#[from] NoCloudEvent),
+    /// The partner posted more in a second than it may.
+    #[error("too many messages in a second; send it again in {retry_after_s} s")]
+    TooFast {
+        /// When there is room again.
+        retry_after_s: u32,
+    },
     /// The body is JSON, but not an event.
     #[error("the body is not an event `{{\"type\", \"timestamp\", \"data\"}}`: {0}")]
     Shape(String),
@@ -77,6 +100,11 @@ impl Refused {
             Refused::UnknownPartner => "partner_unknown",
             Refused::Unverified(unverified) => unverified.code(),
             Refused::NotJson(_) => "not_json",
+            Refused::NoProgram(_) => "form_unknown",
+            Refused::Document(..) => "unreadable",
+            Refused::NotMade(_) => "not_an_event",
+            Refused::CloudEvent(_) => "not_a_cloudevent",
+            Refused::TooFast { .. } => "too_fast",
             Refused::Shape(_) => "not_an_event",
             Refused::UnknownType(_) => "event_type_unknown",
             Refused::Invalid(Invalid::NoVersion { .. }) => "event_version_unknown",
@@ -171,18 +199,29 @@ impl Intake {
         let partner = self.settings.partner(partner).ok_or(Refused::UnknownPartner)?;
         let tolerance_ms = self.settings.limits.tolerance_ms;
         let message = standard::verify(&partner.secrets, headers, body, now, tolerance_ms)?;
-        let said = self.read(message.body.get())?;
-        let hops = Hops::read(headers.get(HOPS))?;
-        let body = message.body.into_inner();
-        self.keep(self.event(
-            said,
-            (&partner.name, message.id),
-            body,
+        if let Some(quota) = &partner.quota {
+            quota
+                .take(now)
+                .map_err(|retry_after_s| Refused::TooFast { retry_after_s })?;
+        }
+        let arrival = Arrival {
+            verified: Some(message.version.to_owned()),
+            signed_at: Some(message.at),
+            ..Arrival::default()
+        };
+        let arrival = arrival.with_headers(headers);
+        let read = reading::read(
+            headers,
+            message.body.into_inner(),
+            partner.takes.as_deref(),
             now,
-            trace,
-            To::SubscribersBut(hops),
-        ))
-        .await
+            arrival,
+        )?;
+        let said = self.read(&read.body)?;
+        let hops = Hops::read(headers.get(HOPS))?;
+        let source = (partner.name.as_str(), message.id);
+        self.keep(self.event(said, source, read, now, trace, To::SubscribersBut(hops)))
+            .await
     }
 
     /// Takes an event from somebody who may speak for the hub itself, as its own: for all that subscribe to it, or for the
@@ -205,7 +244,11 @@ impl Intake {
             None => format!("once:{}", uuid_from(now, (self.random)()).simple()),
         };
         let to = only.map_or_else(|| To::SubscribersBut(Hops::default()), To::Only);
-        let event = self.event(said, (SOURCE, dedupe), body.clone(), now, trace, to);
+        let read = Read {
+            body: body.clone(),
+            arrival: Arrival::default(),
+        };
+        let event = self.event(said, (SOURCE, dedupe), read, now, trace, to);
         let receipt = self.keep(event).await?;
         if receipt.duplicate
             && let Some(first) = self.ledger.event(receipt.event).await?
@@ -220,7 +263,7 @@ impl Intake {
         &self,
         (event_type, record): (EventType, Option<String>),
         (source, dedupe): (&str, String),
-        body: Bytes,
+        Read { body, arrival }: Read,
         now: Timestamp,
         trace: &str,
         whom: To<'_>,
@@ -252,6 +295,7 @@ impl Intake {
             received_at: now,
             trace: trace.to_owned(),
             hops,
+            arrival: arrival.to_kept(),
             deliveries,
         }
     }

@@ -12,6 +12,7 @@
 //! Not promised: exactly once (a receiver that counts must know the ids); order without [`Order::Record`], beyond that
 //! first tries begin in the order of acceptance where `in_flight_max` is 1.
 
+mod arrival;
 mod attempt;
 pub mod breaker;
 mod deliver;
@@ -25,6 +26,8 @@ pub mod hops;
 mod intake;
 mod notice;
 mod pace;
+mod quota;
+mod reading;
 mod refusals;
 mod replay;
 mod run;
@@ -37,6 +40,7 @@ mod stories;
 mod subscription;
 mod switch;
 
+pub use arrival::Arrival;
 pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
 pub use dispatch::{Dispatch, Later};
@@ -47,6 +51,7 @@ pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;
 pub use intake::{Intake, Receipt, Refused};
 pub use notice::SOURCE;
+pub use quota::POSTS_PER_S_MAX;
 pub use refusals::Refusals;
 pub use replay::{BITE_MAX, RUNNING_MAX, Replayer};
 pub use schedule::Schedule;

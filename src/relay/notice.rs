@@ -53,6 +53,7 @@ pub(crate) fn notice(
         received_at: now,
         trace: id.simple().to_string(),
         hops: String::new(),
+        arrival: String::new(),
         deliveries,
     }
 }

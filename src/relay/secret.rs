@@ -114,6 +114,16 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// The version of the signatures that are made with it.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.key {
+            Key::Shared(_) => "v1",
+            Key::Private(_) | Key::Public(_) => "v1a",
+        }
+    }
+}
+
 fn hmac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }

@@ -6,11 +6,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use event::Catalogue;
+use ledger::NewEvent;
+use model::EventType;
 use outbound::header::HeaderValue;
+use program::Program;
 
 use crate::finding::{BadSetting, Findings};
 use crate::hops::{self, Hops};
-use crate::{Endpoint, Said, Secret, standard};
+use crate::quota::Quota;
+use crate::{Arrival, Endpoint, Said, Secret, standard};
 
 /// Somebody who may post webhooks to us.
 #[derive(Clone, Debug)]
@@ -23,6 +27,10 @@ pub struct Partner {
     pub(crate) marks: Vec<String>,
     /// The header of what they said first.
     pub(crate) hop: Option<HeaderValue>,
+    /// What makes an event of what they post, when that is none.
+    pub(crate) takes: Option<Arc<Program>>,
+    /// How many messages are taken in a second.
+    pub(crate) quota: Option<Arc<Quota>>,
 }
 
 impl Partner {
@@ -39,12 +47,26 @@ impl Partner {
             hop: marks.first().and_then(|mark| Hops::default().header(mark)),
             secrets,
             marks,
+            takes: None,
+            quota: None,
         };
         if findings.0.is_empty() {
             Ok(partner)
         } else {
             Err(findings.0)
         }
+    }
+
+    /// With a program that makes an event of what they post: of JSON that is none, of a form, of XML.
+    pub fn taking(mut self, takes: Option<Arc<Program>>) -> Partner {
+        self.takes = takes;
+        self
+    }
+
+    /// With so many messages that are taken in a second, by each process; no limit when nothing is said.
+    pub fn at_most(mut self, per_s: Option<u32>) -> Partner {
+        self.quota = per_s.map(|per_s| Arc::new(Quota::new(per_s)));
+        self
     }
 
     /// The name.
@@ -204,6 +226,20 @@ impl RelaySettings {
         self.endpoints.iter()
     }
 
+    /// The endpoints that an event which is kept would be for, if it came now.
+    pub fn addressed(&self, event_type: &EventType, event: &NewEvent) -> Vec<&Arc<Endpoint>> {
+        let arrival = Arrival::kept(&event.arrival);
+        let said = Said::new(
+            event_type,
+            &event.source,
+            arrival.connection.as_deref(),
+            &event.body,
+        );
+        let hops = Hops::kept(&event.hops);
+        let others = |endpoint: &&Arc<Endpoint>| !self.came_through(&endpoint.partner, &hops);
+        self.subscribers(&said).filter(others).collect()
+    }
+
     /// The endpoints that an event is for: all with a subscription that it fits, but for those of the partner that said it.
     pub fn subscribers(&self, said: &Said<'_>) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.endpoints.iter().filter(move |endpoint| endpoint.wants(said))
@@ -214,7 +250,6 @@ impl RelaySettings {
 mod tests {
     use super::*;
     use crate::EndpointSettings;
-    use model::EventType;
     use outbound::Guard;
     use policy::SharingPolicy;
 

@@ -56,6 +56,8 @@ pub struct Message {
     pub id: String,
     /// When it was signed.
     pub at: Timestamp,
+    /// The version of the signature that fitted: `v1` or `v1a`.
+    pub version: &'static str,
     /// The body as it came.
     pub body: Verified<Bytes>,
 }
@@ -127,9 +129,8 @@ pub fn verify(
     let at = moment(timestamp)?;
     let given = read_signatures(signatures)?;
     let fits = |secret: &Secret| given.fits(secret, id, timestamp, &body);
-    if !secrets.iter().any(fits) {
-        return Err(Unverified::WrongSignature);
-    }
+    let fitting = secrets.iter().find(|secret| fits(secret));
+    let version = fitting.ok_or(Unverified::WrongSignature)?.version();
     let age_s = now.as_second() - at.as_second();
     let tolerance_s = tolerance_ms / 1000;
     let off = now.as_millisecond() - at.as_millisecond();
@@ -142,6 +143,7 @@ pub fn verify(
         (false, _) => Ok(Message {
             id: id.to_owned(),
             at,
+            version,
             body: Verified(body),
         }),
     }

@@ -203,14 +203,22 @@ impl From<Refused> for Problem {
             Refused::UnknownPartner => return Problem::not_found("there is nothing at this address"),
             Refused::Unverified(relay::standard::Unverified::Malformed { .. })
             | Refused::NotJson(_)
+            | Refused::Document(..)
             | Refused::Hops(relay::hops::BadHops::Malformed) => ErrorStatus::BAD_REQUEST,
             Refused::Unverified(_) => ErrorStatus::UNAUTHORIZED,
             Refused::Shape(_)
             | Refused::UnknownType(_)
             | Refused::Invalid(_)
+            | Refused::NotMade(_)
+            | Refused::CloudEvent(_)
             | Refused::Reserved(_)
             | Refused::KeyReused
             | Refused::Hops(_) => ErrorStatus::UNPROCESSABLE,
+            Refused::NoProgram(_) => ErrorStatus::UNSUPPORTED,
+            Refused::TooFast { retry_after_s } => {
+                return Problem::new(ErrorStatus::TOO_MANY, code, refused.to_string())
+                    .retry_after_s(*retry_after_s);
+            }
             Refused::Busy => {
                 return Problem::busy("too many events wait to be written; send it again shortly");
             }

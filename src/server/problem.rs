@@ -34,6 +34,10 @@ impl ErrorStatus {
     pub const PAYLOAD_TOO_LARGE: ErrorStatus = ErrorStatus(StatusCode::PAYLOAD_TOO_LARGE);
     /// 422.
     pub const UNPROCESSABLE: ErrorStatus = ErrorStatus(StatusCode::UNPROCESSABLE_ENTITY);
+    /// 415.
+    pub const UNSUPPORTED: ErrorStatus = ErrorStatus(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    /// 429.
+    pub const TOO_MANY: ErrorStatus = ErrorStatus(StatusCode::TOO_MANY_REQUESTS);
     /// 500.
     pub const INTERNAL: ErrorStatus = ErrorStatus(StatusCode::INTERNAL_SERVER_ERROR);
     /// 503.

@@ -41,7 +41,7 @@ pub fn router(hub: Hub) -> Router {
         .route("/v1/endpoints/{name}", get(v1::endpoints::show))
         .route("/v1/endpoints/{name}/pause", post(v1::endpoints::pause))
         .route("/v1/endpoints/{name}/resume", post(v1::endpoints::resume))
-        .route("/v1/events", post(v1::events::publish))
+        .route("/v1/events", get(v1::events::list).post(v1::events::publish))
         .route("/v1/events/{id}", get(v1::events::show))
         .route("/v1/event-types", get(v1::event_types::list))
         .route("/v1/event-types/{type}", get(v1::event_types::show))

@@ -99,7 +99,9 @@ impl Engine {
             connection,
             body: &body,
         };
-        let deliveries = (self.fan_out)(&announced)
+        let addressed = (self.fan_out)(&announced);
+        let deliveries = addressed
+            .deliveries
             .into_iter()
             .map(|(endpoint, line)| NewDelivery {
                 id: DeliveryId::from_uuid(uuid_from(now, self.world.random())),
@@ -116,6 +118,7 @@ impl Engine {
             received_at: now,
             trace: trace.to_owned(),
             hops: String::new(),
+            arrival: addressed.arrival,
             deliveries,
         }
     }

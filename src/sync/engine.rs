@@ -27,7 +27,16 @@ pub trait World: Send + Sync {
 }
 
 /// Says which endpoints are to hear of an event of a type.
-pub type FanOut = Arc<dyn Fn(&Announced<'_>) -> Vec<(String, Option<String>)> + Send + Sync>;
+pub type FanOut = Arc<dyn Fn(&Announced<'_>) -> Addressed + Send + Sync>;
+
+/// Whom an event is for.
+#[derive(Clone, Debug, Default)]
+pub struct Addressed {
+    /// Endpoints, each with the line that it stands in.
+    pub deliveries: Vec<(String, Option<String>)>,
+    /// Why it is said, as whoever sends it on keeps that.
+    pub arrival: String,
+}
 
 /// An event that the engine says about a record, before it is on disk.
 #[derive(Clone, Copy, Debug)]

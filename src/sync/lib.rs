@@ -58,7 +58,7 @@ pub use act::Act;
 pub use action::{ActionError, Done, NotAnObject, ObjectAt};
 pub use census::GONE_MAX_PERCENT;
 pub use deletes::{DELETED_AT, Deletes};
-pub use engine::{Announced, Engine, FanOut, SyncError, World};
+pub use engine::{Addressed, Announced, Engine, FanOut, SyncError, World};
 pub use journey::{Journey, Reached, Stop, Which, explained, journeys};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;

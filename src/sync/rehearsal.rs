@@ -96,7 +96,7 @@ impl Engine {
             connections.collect(),
             Arc::clone(&self.world),
             // Nobody is to hear of what did not happen.
-            Arc::new(|_| Vec::new()),
+            Arc::new(|_| crate::Addressed::default()),
             "rehearsal".to_owned(),
         );
         engine.rehearsal = Some(Rehearsal {

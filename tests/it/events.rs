@@ -191,6 +191,220 @@ fn who_hears_of_what_and_as_what_is_said_in_the_configuration() {
     );
 }
 
+/// Posts as acme.
+fn post(hub: &Hub, id: &str, body: &str, more: &[(&str, &str)]) -> (u16, Json) {
+    let headers = signed(id, now(), body);
+    let mut headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    headers.extend(more);
+    let (status, answer) = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(body), &headers);
+    (status, serde_json::from_str(&answer).expect("JSON"))
+}
+
+#[test]
+fn what_arrives_in_any_form_is_an_event_and_can_be_read_again() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("it was written");
+    let takes =
+        "    takes: { program: '{type: \"custom.ping\", data: {id: (.id // .order.id)}}' }\n    endpoints:\n";
+    std::fs::write(&config, text.replacen("    endpoints:\n", takes, 1)).expect("it can be written");
+    let hub = Hub::start(&config, &secrets);
+    let cloud = json!({"specversion": "1.0", "id": "A-1", "source": "/acme", "type": "custom.ping", "data": {"id": "cloud"}});
+    let binary = [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "A-2"),
+        ("ce-source", "/acme"),
+        ("ce-type", "custom.ping"),
+    ];
+    let plain = json!({"type": "custom.ping", "timestamp": "2026-11-26T09:00:00Z", "data": {"id": "plain"}})
+        .to_string();
+    let secret = [("x-api-key", "hunter2"), ("content-type", "application/json")];
+    let mut ids = Vec::new();
+    for (id, body, headers) in [
+        ("m1", plain.as_str(), &secret[..]),
+        (
+            "m2",
+            cloud.to_string().as_str(),
+            &[("content-type", "application/cloudevents+json; charset=utf-8")],
+        ),
+        ("m3", r#"{"id":"binary"}"#, &binary),
+        (
+            "m4",
+            "id=form&x=1",
+            &[("content-type", "application/x-www-form-urlencoded")],
+        ),
+        (
+            "m5",
+            "<order><id>xml</id></order>",
+            &[("content-type", "text/xml; charset=utf-8")],
+        ),
+        ("m6", r#"{"id":"json"}"#, &[("content-type", "application/json")]),
+    ] {
+        let (status, answer) = post(&hub, id, body, headers);
+        assert_eq!(status, 202, "{id}: {answer}");
+        ids.push(answer["id"].as_str().expect("an id").to_owned());
+    }
+    let arrived = eventually("six at northwind", || {
+        let arrived = received(&sandbox, "northwind");
+        expect(arrived.len() == 6, format!("{}", arrived.len())).map(|()| arrived)
+    });
+    let data = |webhook: &Json| -> String {
+        let body: Json = serde_json::from_str(webhook["body"].as_str().expect("a body")).expect("JSON");
+        body["data"]["id"].as_str().expect("an id").to_owned()
+    };
+    let mut names: Vec<String> = arrived.iter().map(data).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["binary", "cloud", "form", "json", "plain", "xml"]);
+
+    let shown = get(&format!("{}/v1/events/{}", hub.url, ids[0]));
+    let arrival = &shown["arrival"];
+    assert_eq!(
+        (&arrival["verified"], &arrival["original"]),
+        (&json!("v1"), &Json::Null),
+        "{shown}"
+    );
+    let headers = arrival["headers"].to_string();
+    assert!(
+        headers.contains(r#"["webhook-id","m1"]"#) && !headers.contains("hunter2"),
+        "{headers}"
+    );
+    assert_eq!(shown["deliveries"].as_array().map(Vec::len), Some(1));
+    let path = config.to_str().expect("a path of text");
+    let printed = json_of(&interconnect(
+        &["--config", path, "event", "show", &ids[4], "--json"],
+        &secrets,
+    ));
+    assert_eq!(
+        (
+            &printed["arrival"]["came_as"],
+            &printed["arrival"]["original"],
+            &printed["body"]["data"]["id"]
+        ),
+        (
+            &json!("xml"),
+            &json!("<order><id>xml</id></order>"),
+            &json!("xml")
+        )
+    );
+    let listed = eventually("all six are delivered", || {
+        let list = [
+            "--config", path, "event", "list", "--source", "acme", "--type", "custom.*", "--json",
+        ];
+        let listed = json_of(&interconnect(&list, &secrets));
+        let rows = listed["data"].as_array().expect("a list").clone();
+        expect(rows.iter().all(|row| row["delivered"] == 1), &listed).map(|()| rows)
+    });
+    assert_eq!(
+        (listed.len(), &listed[5]["id"]),
+        (6, &json!(ids[0])),
+        "newest first"
+    );
+    assert_eq!(
+        get(&format!("{}/v1/events?source=acme&limit=2", hub.url))["data"][0]["id"],
+        json!(ids[5])
+    );
+}
+
+#[test]
+fn a_changed_route_is_tried_on_what_is_kept_before_anything_runs_by_it() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let hub = Hub::start(&config, &secrets);
+    for (id, stage) in [("D-1", "committed"), ("D-2", "prospect"), ("D-3", "committed")] {
+        let deal = json!({"id": id, "deal": {"name": "Solar park", "stage": stage}});
+        let body = json!({"type": "deal.won", "timestamp": "2026-11-26T09:00:00Z", "data": deal}).to_string();
+        assert_eq!(post(&hub, id, &body, &[]).0, 202);
+    }
+    let text = std::fs::read_to_string(&config).expect("it was written");
+    let changed = text
+        .replace(
+            "events: ['deal.*', custom.ping]",
+            "events: [{ types: ['deal.*'], where: '.data.deal.stage == \"committed\"' }]",
+        )
+        .replace("events: [deal.won]", "events: [deal.won], shape: thin");
+    let changed = folder.write("changed.yaml", &changed);
+    let tried = |config: &Path, against: &[&str]| {
+        let path = config.to_str().expect("a path of text");
+        let mut arguments = vec!["--config", path, "endpoint", "try", "--json"];
+        arguments.extend(against);
+        let tried = json_of(&interconnect(&arguments, &secrets));
+        assert_eq!(tried["events"], 3, "{tried}");
+        let rows = tried["endpoints"].as_array().expect("a list").iter();
+        let counts = |row: &Json| {
+            let count = |kind: &str| row[kind]["count"].as_u64().unwrap_or_default();
+            (
+                row["same"].as_u64().unwrap_or_default(),
+                count("more"),
+                count("fewer"),
+                count("changed"),
+            )
+        };
+        rows.map(|row| {
+            (
+                row["endpoint"].as_str().unwrap_or_default().to_owned(),
+                counts(row),
+            )
+        })
+        .collect::<Vec<_>>()
+    };
+    let named = |globex, northwind| {
+        vec![
+            ("globex-won".to_owned(), globex),
+            ("northwind-all".to_owned(), northwind),
+        ]
+    };
+    assert_eq!(
+        tried(&config, &[]),
+        named((3, 0, 0, 0), (3, 0, 0, 0)),
+        "as it was sent"
+    );
+    assert_eq!(
+        tried(&changed, &[]),
+        named((3, 0, 0, 0), (2, 0, 1, 0)),
+        "one would not go out"
+    );
+    let path = config.to_str().expect("a path of text");
+    assert_eq!(
+        tried(&changed, &["--against", path]),
+        named((0, 0, 0, 3), (2, 0, 1, 0)),
+        "and three look otherwise"
+    );
+    let other = changed.to_str().expect("a path of text");
+    assert_eq!(
+        tried(&config, &["--against", other, "northwind-all"]),
+        named((0, 0, 0, 0), (2, 1, 0, 0))[1..]
+    );
+}
+
+#[test]
+fn a_partner_that_posts_too_fast_is_told_when_to_come_back() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("it was written");
+    std::fs::write(
+        &config,
+        text.replacen("    endpoints:\n", "    posts_per_s: 1\n    endpoints:\n", 1),
+    )
+    .expect("it can be written");
+    let hub = Hub::start(&config, &secrets);
+    let body = json!({"type": "custom.ping", "timestamp": "2026-11-26T09:00:00Z", "data": {}}).to_string();
+    let answers: Vec<(u16, Json)> = (0..20)
+        .map(|n| post(&hub, &format!("m{n}"), &body, &[]))
+        .collect();
+    assert_eq!(answers[0].0, 202);
+    let (_, problem) = answers
+        .iter()
+        .find(|(status, _)| *status == 429)
+        .expect("20 do not take 20 seconds");
+    assert_eq!(problem["code"], "too_fast");
+    let forged = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &[]).0;
+    assert_eq!(forged, 401, "what is not signed is no message of acme's");
+}
+
 #[test]
 fn the_document_is_what_asyncapi_says_a_document_is() {
     let folder = Folder::new();

@@ -26,6 +26,8 @@ pub struct NewEvent {
     pub trace: String,
     /// Through whom it came before its source said it, as the relay writes that; empty for most.
     pub hops: String,
+    /// How it arrived, or why the hub says it, as the relay writes that; empty when there is nothing to tell.
+    pub arrival: String,
     /// Whom it is for.
     pub deliveries: Vec<NewDelivery>,
 }
@@ -188,16 +190,52 @@ pub struct DeliveryFilter {
 }
 
 impl DeliveryFilter {
-    /// The type that is asked for, or what those begin with that are.
     pub(crate) fn event_types(&self) -> (Option<&str>, Option<&str>) {
-        match self.event_type.as_deref() {
-            None => (None, None),
-            Some(pattern) => match pattern.strip_suffix('*') {
-                Some(group) => (None, Some(group)),
-                None => (Some(pattern), None),
-            },
-        }
+        type_or_group(self.event_type.as_deref())
     }
+}
+
+/// The type that is asked for, or what those begin with that are.
+pub(crate) fn type_or_group(pattern: Option<&str>) -> (Option<&str>, Option<&str>) {
+    match pattern {
+        None => (None, None),
+        Some(pattern) => match pattern.strip_suffix('*') {
+            Some(group) => (None, Some(group)),
+            None => (Some(pattern), None),
+        },
+    }
+}
+
+/// Which events to list. Everything that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventFilter {
+    /// Said by this source only.
+    pub source: Option<String>,
+    /// Of this type only, or of a group, `deal.*`.
+    pub event_type: Option<String>,
+    /// Received at or after, by its id, which begins with the moment.
+    pub since: Option<Timestamp>,
+}
+
+/// An event as it is listed, with what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRow {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// Who said it.
+    pub source: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Ties together what belongs to one journey.
+    pub trace: String,
+    /// Deliveries that are due or held.
+    pub waiting: u64,
+    /// Deliveries that arrived.
+    pub delivered: u64,
+    /// Deliveries that were given up.
+    pub dead: u64,
 }
 
 /// An incoming webhook that was refused: its trace. No body, no headers: they are not trustworthy and may be secret.
@@ -252,6 +290,13 @@ pub trait Deliveries: Send + Sync {
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
     /// An event with its deliveries, if it is known.
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;
+    /// Events, newest first, after an id. At most `limit`.
+    async fn list_events(
+        &self,
+        filter: &EventFilter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, LedgerError>;
     /// Notes that a webhook was refused; see [`REFUSALS_MAX`]. Answered when it is written.
     async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError>;
     /// Refusals, newest first. At most `limit`.

@@ -163,6 +163,7 @@ fn an_event(round: u8, writer: u64, n: u64) -> NewEvent {
         received_at: now(),
         trace: id.simple().to_string(),
         hops: String::new(),
+        arrival: String::new(),
         deliveries: vec![NewDelivery {
             id: id.into(),
             endpoint: "bolt".into(),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::batcher::Batch;
 use super::database::{Failure, finish};
 use super::rows::{column, text};
-use crate::stored::{damaged, hops_if, micros};
+use crate::stored::{damaged, micros, unless_empty};
 use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 
 /// One statement, so that it needs no transaction around it and one round trip only. The order of the rows is the
@@ -19,10 +19,10 @@ use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 /// Answers the places, from 1, of the events that are new.
 const INSERT: &str = "\
 WITH said AS (
-    INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops)
-    SELECT id, event_type, source, dedupe, received_at, trace, body, hops
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $11::text[])
-         WITH ORDINALITY AS e (id, event_type, source, dedupe, received_at, trace, body, hops, n)
+    INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops, arrival)
+    SELECT id, event_type, source, dedupe, received_at, trace, body, hops, arrival
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $11::text[], $12::text[])
+         WITH ORDINALITY AS e (id, event_type, source, dedupe, received_at, trace, body, hops, arrival, n)
     ORDER BY n
     ON CONFLICT (source, dedupe) DO NOTHING
     RETURNING seq, source, dedupe, received_at),
@@ -152,7 +152,8 @@ async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<Has
                 &column(&deliveries, |delivery| delivery.id.uuid()),
                 &column(&deliveries, |delivery| text(&delivery.endpoint)),
                 &event_of,
-                &column(events, |event| hops_if(&event.hops).map(text)),
+                &column(events, |event| unless_empty(&event.hops).map(text)),
+                &column(events, |event| unless_empty(&event.arrival).map(text)),
             ],
         )
         .await?;

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::PostgresLedger;
 use super::rows::{self, all, text};
-use crate::stored::{count, limit, micros, moment, next};
+use crate::contract::type_or_group;
+use crate::stored::{count, first_id, limit, micros, moment, next};
 use crate::{
-    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, Lease, LedgerError, NewDelivery, NewEvent,
-    Refusal,
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EventFilter, EventRow, Lease, LedgerError,
+    NewDelivery, NewEvent, Refusal,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -190,7 +191,7 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
-        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint, d.line, e.hops \
+        let sql = "SELECT e.event_type, e.source, e.dedupe, e.body, e.received_at, e.trace, d.id, d.endpoint, d.line, e.hops, e.arrival \
                    FROM events e LEFT JOIN deliveries d ON d.seq = e.seq WHERE e.id = $1 ORDER BY d.id";
         let rows = self.database.query(sql, &[&id.uuid()]).await?;
         let Some(row) = rows.first() else {
@@ -215,8 +216,31 @@ impl Deliveries for PostgresLedger {
             received_at: moment(row.try_get(4)?)?,
             trace: row.try_get(5)?,
             hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
+            arrival: row.try_get::<_, Option<String>>(10)?.unwrap_or_default(),
             deliveries,
         }))
+    }
+
+    async fn list_events(
+        &self,
+        filter: &EventFilter,
+        after: Option<EventId>,
+        at_most: usize,
+    ) -> Result<Vec<EventRow>, LedgerError> {
+        let sql = "SELECT e.id, e.event_type, e.source, e.received_at, e.trace, \
+             count(d.id) FILTER (WHERE d.state IN ('due', 'held')), count(d.id) FILTER (WHERE d.state = 'delivered'), \
+             count(d.id) FILTER (WHERE d.state = 'dead') \
+             FROM (SELECT * FROM events WHERE ($1::text IS NULL OR source = $1) \
+             AND ($2::text IS NULL OR event_type = $2) AND ($3::text IS NULL OR starts_with(event_type, $3)) \
+             AND ($4::uuid IS NULL OR id >= $4) AND ($5::uuid IS NULL OR id < $5) ORDER BY id DESC LIMIT $6) e \
+             LEFT JOIN deliveries d ON d.seq = e.seq \
+             GROUP BY e.id, e.event_type, e.source, e.received_at, e.trace ORDER BY e.id DESC";
+        let (event_type, group) = type_or_group(filter.event_type.as_deref());
+        let source = filter.source.as_deref().map(text);
+        let (since, after) = (filter.since.map(first_id), after.map(|id| id.uuid()));
+        let at_most = limit(at_most);
+        let values: [&(dyn ToSql + Sync); 6] = [&source, &event_type, &group, &since, &after, &at_most];
+        all(&self.database.query(sql, &values).await?, rows::event)
     }
 
     async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError> {

@@ -6,7 +6,7 @@ use model::{Record, RecordId};
 use tokio_postgres::Row;
 
 use crate::stored::{count, moment, moment_if, record_id};
-use crate::{Delivery, DeliveryState, Due, LedgerError, Link};
+use crate::{Delivery, DeliveryState, Due, EventRow, LedgerError, Link};
 
 /// One column of a batch.
 pub(super) fn column<R: IntoIterator, T>(rows: R, of: impl Fn(R::Item) -> T) -> Vec<T> {
@@ -91,6 +91,20 @@ pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
         trace: row.try_get(7)?,
         line: row.try_get(8)?,
         hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
+    })
+}
+
+/// An event from the columns of `list_events`.
+pub(super) fn event(row: &Row) -> Result<EventRow, LedgerError> {
+    Ok(EventRow {
+        id: row.try_get::<_, uuid::Uuid>(0)?.into(),
+        event_type: row.try_get(1)?,
+        source: row.try_get(2)?,
+        received_at: moment(row.try_get(3)?)?,
+        trace: row.try_get(4)?,
+        waiting: count(row.try_get(5)?)?,
+        delivered: count(row.try_get(6)?)?,
+        dead: count(row.try_get(7)?)?,
     })
 }
 

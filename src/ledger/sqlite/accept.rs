@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, params};
 
-use crate::stored::{hops_if, micros};
+use crate::stored::{micros, unless_empty};
 use crate::{Accepted, LedgerError, NewEvent};
 
 /// Writes events with their deliveries; those that their source said before are left as they were.
 pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec<Accepted>, LedgerError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (source, dedupe) DO NOTHING",
+        "INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops, arrival) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, dedupe) DO NOTHING",
     )?;
     let mut deliver = connection.prepare_cached(
         "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error) \
@@ -31,7 +31,8 @@ pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec
             received_at,
             event.trace,
             &event.body[..],
-            hops_if(&event.hops),
+            unless_empty(&event.hops),
+            unless_empty(&event.arrival),
         ])?;
         if inserted == 0 {
             answers.push(Accepted::Duplicate(first(connection, event)?));

@@ -8,10 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{self, all, extend};
 use super::{SqliteLedger, accept, leases};
-use crate::stored::{big, count, delivery_columns, limit, micros, moment, moment_if, next, next_columns};
+use crate::contract::type_or_group;
+use crate::stored::{
+    big, count, delivery_columns, first_id, limit, micros, moment, moment_if, next, next_columns,
+};
 use crate::{
-    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, Lease, LedgerError, NewDelivery, NewEvent,
-    REFUSALS_MAX, Refusal,
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EventFilter, EventRow, Lease, LedgerError,
+    NewDelivery, NewEvent, REFUSALS_MAX, Refusal,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -171,6 +174,25 @@ impl Deliveries for SqliteLedger {
         self.read(move |connection| event(connection, id)).await
     }
 
+    async fn list_events(
+        &self,
+        filter: &EventFilter,
+        after: Option<EventId>,
+        at_most: usize,
+    ) -> Result<Vec<EventRow>, LedgerError> {
+        let (holds, values) = asked(filter, after, at_most);
+        let sql = format!(
+            "SELECT e.id, e.event_type, e.source, e.received_at, e.trace, \
+             count(d.id) FILTER (WHERE d.state IN ('due', 'held')), count(d.id) FILTER (WHERE d.state = 'delivered'), \
+             count(d.id) FILTER (WHERE d.state = 'dead') \
+             FROM (SELECT * FROM events e WHERE {holds} ORDER BY e.id DESC LIMIT ?{}) e \
+             LEFT JOIN deliveries d ON d.seq = e.seq GROUP BY e.seq ORDER BY e.id DESC",
+            values.len()
+        );
+        self.read(move |connection| all(connection, &sql, params_from_iter(&values), rows::event))
+            .await
+    }
+
     async fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), LedgerError> {
         self.write(refusals.len(), move |connection| refuse(connection, &refusals))
             .await
@@ -284,8 +306,7 @@ fn refuse(connection: &Connection, refusals: &[Refusal]) -> Result<(), LedgerErr
 }
 
 fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, LedgerError> {
-    let sql =
-        "SELECT seq, event_type, source, dedupe, body, received_at, trace, hops FROM events WHERE id = ?1";
+    let sql = "SELECT seq, event_type, source, dedupe, body, received_at, trace, hops, arrival FROM events WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement
         .query_row([id.uuid().as_bytes()], |row| {
@@ -298,6 +319,7 @@ fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, Ledge
                 received_at: Timestamp::UNIX_EPOCH,
                 trace: row.get(6)?,
                 hops: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+                arrival: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
                 deliveries: Vec::new(),
             };
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(5)?, event))
@@ -317,6 +339,36 @@ fn event(connection: &Connection, id: EventId) -> Result<Option<NewEvent>, Ledge
         })
     })?;
     Ok(Some(event))
+}
+
+/// What a filter asks of `events e`, with its values in order; the last is how many at most.
+fn asked(filter: &EventFilter, after: Option<EventId>, at_most: usize) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let mut holds = String::from("TRUE");
+    let mut also = |condition: &str, value: Value| {
+        values.push(value);
+        holds.push_str(&format!(" AND {condition} ?{}", values.len()));
+    };
+    if let Some(source) = &filter.source {
+        also("e.source =", Value::Text(source.clone()));
+    }
+    let (event_type, group) = type_or_group(filter.event_type.as_deref());
+    if let Some(event_type) = event_type {
+        also("e.event_type =", Value::Text(event_type.to_owned()));
+    }
+    if let Some(group) = group {
+        let condition = format!("substr(e.event_type, 1, {}) =", group.chars().count());
+        also(&condition, Value::Text(group.to_owned()));
+    }
+    let blob = |uuid: uuid::Uuid| Value::Blob(uuid.as_bytes().to_vec());
+    if let Some(since) = filter.since {
+        also("e.id >=", blob(first_id(since)));
+    }
+    if let Some(after) = after {
+        also("e.id <", blob(after.uuid()));
+    }
+    values.push(Value::Integer(limit(at_most)));
+    (holds, values)
 }
 
 fn id_value(id: DeliveryId) -> Value {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, Row};
 use uuid::Uuid;
 
 use crate::stored::{count, moment, moment_if, record_id};
-use crate::{Delivery, DeliveryState, Due, LedgerError, Link};
+use crate::{Delivery, DeliveryState, Due, EventRow, LedgerError, Link};
 use model::{Record, RecordId};
 
 /// All rows of a statement, each read by `read`.
@@ -143,6 +143,20 @@ pub(super) fn due(row: &Row<'_>) -> Result<Due, LedgerError> {
         trace: row.get(7)?,
         line: row.get(8)?,
         hops: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+    })
+}
+
+/// An event from the columns of `list_events`.
+pub(super) fn event(row: &Row<'_>) -> Result<EventRow, LedgerError> {
+    Ok(EventRow {
+        id: uuid(row, 0)?.into(),
+        event_type: row.get(1)?,
+        source: row.get(2)?,
+        received_at: moment(row.get(3)?)?,
+        trace: row.get(4)?,
+        waiting: count(row.get(5)?)?,
+        delivered: count(row.get(6)?)?,
+        dead: count(row.get(7)?)?,
     })
 }
 

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
-use model::EventId;
+use model::{EventId, uuid_from};
 
-use super::make::{at, delivery_id, event, event_id};
+use super::make::{at, attempt, delivery_id, event, event_id};
 use super::stand::Stand;
-use crate::{Accepted, Ledger, LedgerError, NewEvent, Settings};
+use crate::{Accepted, EventFilter, Ledger, LedgerError, NewEvent, Next, Settings};
 
 /// The same message under another id.
 fn again(number: u32, id: u32) -> NewEvent {
@@ -173,6 +173,80 @@ pub(super) async fn through_whom_an_event_came_is_kept(stand: &Stand) {
         (due[0].hops.as_str(), due[1].hops.as_str()),
         (through.hops.as_str(), "")
     );
+}
+
+pub(super) async fn how_an_event_arrived_is_kept_and_events_are_listed(stand: &Stand) {
+    let ledger = stand.open().await;
+    // Ids that begin with their moment, as those of the relay do.
+    let made = |number: u32, endpoints: &[&str]| NewEvent {
+        id: EventId::from_uuid(uuid_from(at(i64::from(number)), [0; 10])),
+        ..event(number, endpoints)
+    };
+    let arrived = NewEvent {
+        arrival: "{\"headers\":[]}".into(),
+        event_type: "custom.x".into(),
+        ..made(1, &["bolt", "acme"])
+    };
+    let other = NewEvent {
+        source: "northwind".into(),
+        ..made(3, &[])
+    };
+    ledger
+        .accept(vec![arrived.clone(), made(2, &["bolt"]), other.clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.event(arrived.id).await.unwrap().unwrap().arrival,
+        arrived.arrival
+    );
+    assert_eq!(ledger.event(other.id).await.unwrap().unwrap().arrival, "");
+    let attempts = vec![
+        attempt(1, "bolt", 1, 10, Next::Delivered),
+        attempt(1, "acme", 1, 10, Next::Dead),
+    ];
+    ledger.settle(None, attempts).await.unwrap();
+
+    let list = async |filter: &EventFilter, after: Option<EventId>, limit: usize| {
+        let rows = ledger.list_events(filter, after, limit).await.unwrap();
+        rows.iter()
+            .map(|row| row.received_at.as_second())
+            .collect::<Vec<_>>()
+    };
+    let all = EventFilter::default();
+    let rows = ledger.list_events(&all, None, 9).await.unwrap();
+    let became: Vec<_> = rows
+        .iter()
+        .map(|row| (row.waiting, row.delivered, row.dead))
+        .collect();
+    assert_eq!(
+        became,
+        [(0, 0, 0), (1, 0, 0), (0, 1, 1)],
+        "newest first: {rows:?}"
+    );
+    assert_eq!(
+        (rows[0].id, rows[0].source.as_str(), rows[2].event_type.as_str()),
+        (other.id, "northwind", "custom.x")
+    );
+    assert_eq!(list(&all, None, 2).await, list(&all, None, 9).await[..2]);
+    assert_eq!(
+        list(&all, Some(rows[1].id), 9).await,
+        [rows[2].received_at.as_second()]
+    );
+    let filter = |source: Option<&str>, event_type: Option<&str>, since: Option<i64>| EventFilter {
+        source: source.map(str::to_owned),
+        event_type: event_type.map(str::to_owned),
+        since: since.map(at),
+    };
+    for (filter, expected) in [
+        (filter(Some("northwind"), None, None), 1),
+        (filter(None, Some("deal.won"), None), 2),
+        (filter(None, Some("custom.*"), None), 1),
+        (filter(None, Some("custom.*"), Some(2)), 0),
+        (filter(None, None, Some(2)), 2),
+        (filter(None, None, Some(4)), 0),
+    ] {
+        assert_eq!(list(&filter, None, 9).await.len(), expected, "{filter:?}");
+    }
 }
 
 pub(super) async fn an_event_reads_back_with_its_deliveries(stand: &Stand) {

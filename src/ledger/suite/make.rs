@@ -57,6 +57,7 @@ pub(super) fn event(number: u32, endpoints: &[&str]) -> NewEvent {
         received_at: at(i64::from(number)),
         trace: format!("trace-{number}"),
         hops: String::new(),
+        arrival: String::new(),
         deliveries: endpoints
             .iter()
             .map(|endpoint| NewDelivery {

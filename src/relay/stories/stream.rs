@@ -207,6 +207,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         received_at: now,
         trace: "trace".into(),
         hops: String::new(),
+        arrival: String::new(),
         deliveries: vec![NewDelivery {
             id: DeliveryId::from_uuid(uuid),
             endpoint: "b".into(),

@@ -426,6 +426,7 @@ async fn metrics_are_told_to_who_has_the_key_and_nobody_else() {
         received_at: stage.now,
         trace: String::new(),
         hops: String::new(),
+        arrival: String::new(),
         deliveries: vec![ledger::NewDelivery {
             id: model::DeliveryId::from_uuid(uuid(number)),
             endpoint: "borealis-crm".to_owned(),

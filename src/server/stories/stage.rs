@@ -86,7 +86,7 @@ impl sync::World for Still {
 
 impl Desk {
     fn over(ledger: Arc<dyn Ledger>, now: Timestamp) -> Desk {
-        let fan_out: sync::FanOut = Arc::new(|_| Vec::new());
+        let fan_out: sync::FanOut = Arc::new(|_| sync::Addressed::default());
         let world = Arc::new(Still(now, random(4)));
         let plan = sync::Plan::default();
         Desk(sync::Engine::new(

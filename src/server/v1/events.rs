@@ -1,4 +1,4 @@
-//! `/v1/events`: an operator says something, and what became of it.
+//! `/v1/events`: an operator says something; what arrived, how, and what became of it.
 //!
 //! `Idempotency-Key` follows the IETF draft of that name (-07): a key is remembered for as long as its event is kept, a day
 //! at least; the same body under it gets the first answer once more, marked by `Idempotency-Replayed`; another body is
@@ -9,12 +9,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
-use ledger::DeliveryFilter;
+use ledger::{DeliveryFilter, EventFilter, EventRow};
 use model::EventId;
-use serde::Serialize;
+use relay::Arrival;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::key::Admin;
+use crate::query::{self, Asked, Page};
 use crate::v1::deliveries::DeliveryView;
 use crate::watch::{Line, TraceId};
 use crate::{Hub, Problem, body};
@@ -38,9 +40,81 @@ pub(crate) struct EventView {
     source: String,
     received_at: Timestamp,
     trace: String,
-    /// As it came, before it is projected for anybody.
+    /// How it arrived, or why the hub says it.
+    arrival: Arrival,
+    /// As it came, or as it was made of what came, before it is projected for anybody.
     body: Box<RawValue>,
     deliveries: Vec<DeliveryView>,
+}
+
+/// An event in a list, with what became of it.
+#[derive(Serialize)]
+pub(crate) struct EventLine {
+    id: String,
+    event_type: String,
+    source: String,
+    received_at: Timestamp,
+    trace: String,
+    /// Deliveries that are due or held.
+    waiting: u64,
+    /// Deliveries that arrived.
+    delivered: u64,
+    /// Deliveries that were given up.
+    dead: u64,
+}
+
+impl From<EventRow> for EventLine {
+    fn from(row: EventRow) -> EventLine {
+        EventLine {
+            id: row.id.to_string(),
+            event_type: row.event_type,
+            source: row.source,
+            received_at: row.received_at,
+            trace: row.trace,
+            waiting: row.waiting,
+            delivered: row.delivered,
+            dead: row.dead,
+        }
+    }
+}
+
+/// Which events.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventQuery {
+    source: Option<String>,
+    /// A type, or a group, `deal.*`.
+    event_type: Option<String>,
+    since: Option<Timestamp>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// Newest first.
+pub(crate) async fn list(
+    Admin(hub): Admin,
+    Asked(asked): Asked<EventQuery>,
+) -> Result<Json<Page<EventLine>>, Problem> {
+    let limit = query::limit(asked.limit)?;
+    let after = asked.cursor.as_deref().map(|cursor| {
+        model::read_id(cursor)
+            .ok_or_else(|| Problem::bad_request("the `cursor` is not one that was given out here"))
+    });
+    let filter = EventFilter {
+        source: asked.source,
+        event_type: asked.event_type,
+        since: asked.since,
+    };
+    let rows = hub
+        .ledger
+        .list_events(&filter, after.transpose()?, limit + 1)
+        .await?;
+    Ok(Json(Page::new(
+        rows,
+        limit,
+        |row| row.id.to_string(),
+        EventLine::from,
+    )))
 }
 
 /// Takes an event; answered when it is on disk with its deliveries.
@@ -126,6 +200,7 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
         source: event.source,
         received_at: event.received_at,
         trace: event.trace,
+        arrival: Arrival::kept(&event.arrival),
         body,
         deliveries: deliveries.into_iter().map(DeliveryView::from).collect(),
     }))

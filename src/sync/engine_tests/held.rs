@@ -262,6 +262,7 @@ pass_on! { Deliveries {
     attempts(delivery: DeliveryId) -> Vec<Attempt>;
     retry(filter: &DeliveryFilter, at: Timestamp) -> u64;
     event(id: EventId) -> Option<NewEvent>;
+    list_events(filter: &EventFilter, after: Option<EventId>, limit: usize) -> Vec<EventRow>;
     refuse(refusals: Vec<Refusal>) -> ();
     refusals(limit: usize) -> Vec<Refusal>;
 } }

@@ -130,7 +130,7 @@ impl Stage {
                 Arc::new(self.connect(connection, shelf)),
             );
         }
-        let fan_out = Arc::new(|_: &crate::Announced<'_>| Vec::new());
+        let fan_out = Arc::new(|_: &crate::Announced<'_>| crate::Addressed::default());
         let world = Arc::clone(&self.world) as Arc<dyn World>;
         Arc::new(Engine::new(
             ledger,

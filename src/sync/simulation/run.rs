@@ -522,7 +522,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
         );
         connections.insert(name.to_owned(), Arc::new(connection.unwrap()));
     }
-    let fan_out = Arc::new(|_: &crate::Announced<'_>| Vec::new());
+    let fan_out = Arc::new(|_: &crate::Announced<'_>| crate::Addressed::default());
     let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
     Arc::new(Engine::new(
         ledger,
