@@ -17,6 +17,7 @@ use crate::refs::Refs;
 use crate::settle::{base_of, forward};
 use crate::stop::What;
 use crate::trace::Trace;
+use crate::waiting::Waiting;
 use crate::wire::pick;
 use crate::{Engine, Report, Sync};
 
@@ -193,6 +194,7 @@ impl Engine {
             .map(|known| known.record.id)
             .collect();
         let by_us = self.deleted_unheard(place, &over).await?;
+        let waiting = self.waiting(&over).await?;
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
         for object in batch.objects {
             let mut known = linked.remove(&object.id);
@@ -223,7 +225,7 @@ impl Engine {
                 }
                 Some(News::New) | None => {}
             }
-            if let Some(arrival) = self.arrive(place, object, known, &mut commit, report) {
+            if let Some(arrival) = self.arrive(place, object, known, &waiting, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);
                 if !parked.contains(&object.id) {
                     drift.extend(drifted(
@@ -336,6 +338,7 @@ impl Engine {
         place: Place<'a>,
         object: &'a Object,
         known: Option<Linked>,
+        waiting: &Waiting,
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Option<Arrival<'a>> {
@@ -343,7 +346,7 @@ impl Engine {
             match known {
                 Some(known) if !known.link.gone => {
                     report.counts.gone += 1;
-                    self.goes(place, object, known, commit, report);
+                    self.goes(place, object, known, waiting, commit, report);
                 }
                 _ => report.counts.skipped += 1,
             }

@@ -25,6 +25,7 @@ use serde_json::{Value as Json, json};
 use crate::absorb::{Arrival, Place};
 use crate::engine::SyncError;
 use crate::stop::What;
+use crate::waiting::Waiting;
 use crate::wire::sent;
 use crate::{Engine, Report, Sync};
 
@@ -133,6 +134,7 @@ impl Engine {
         place: Place<'_>,
         object: &Object,
         known: Linked,
+        waiting: &Waiting,
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
@@ -141,7 +143,8 @@ impl Engine {
         if self.propagates(place, record.kind()) && record.deleted_at.is_none() && !merged_away {
             let deleted_at = object.modified.unwrap_or(link.seen_at);
             let before = record.deleted_at;
-            let outlived = is_outlived(&record, &link, object.modified);
+            let outlived = is_outlived(&record, &link, object.modified)
+                || waiting.is_later(record.id, place, object.modified.unwrap_or(link.seen_at));
             let read_version = record.version;
             record.version += 1;
             record.updated_at = self.world.now();
@@ -224,7 +227,10 @@ impl Engine {
         let deleted_at = record.deleted_at.filter(|_| is_deleted(record))?;
         let link = &arrival.known.as_ref()?.link;
         let changed_at = arrival.object.modified.unwrap_or_else(|| self.world.now());
-        let changed = !merged.changes.is_empty() && changed_at > deleted_at;
+        // What a person is to decide about is no less of a change.
+        let is_news =
+            !merged.changes.is_empty() || merged.conflicts.iter().any(|conflict| conflict.is_open());
+        let changed = is_news && changed_at > deleted_at;
         let is_back = link.gone || (changed && arrival.sync.deletes.follow);
         if !is_back {
             return None;

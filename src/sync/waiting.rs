@@ -70,6 +70,14 @@ impl Waiting {
         Some(fields)
     }
 
+    /// Whether something waits that another system has said after a moment, or at one that it does not tell.
+    pub(crate) fn is_later(&self, record: RecordId, place: Place<'_>, moment: Timestamp) -> bool {
+        let mut elsewhere = self.0.get(&record).into_iter().flatten();
+        elsewhere.any(|conflict| {
+            !is_here(conflict, place) && conflict.theirs_at.is_none_or(|theirs_at| theirs_at > moment)
+        })
+    }
+
     fn take(&mut self, record: RecordId, wanted: impl Fn(&Conflict) -> bool) -> Option<Conflict> {
         let waits = self.0.get_mut(&record)?;
         let found = waits.iter().position(wanted)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use ledger::{Change, ParkedFilter, PushOutcome, Sent, SyncCommit};
 use model::Record;
+use model::merge::Policy;
 use serde_json::json;
 
 use super::shelf::{Key, Shelf};
@@ -456,4 +457,40 @@ async fn a_rehearsal_tells_what_would_be_deleted_and_deletes_nothing() {
     assert!(halts[0].contains("--allow gone=11"), "{halts:?}");
     assert_eq!((living(&three.there), deletions(&three.there)), (12, 0));
     assert_eq!(three.record().await.deleted_at, None);
+}
+
+#[tokio::test]
+async fn what_a_person_is_to_decide_about_outlives_an_earlier_deletion() {
+    for known_before in [true, false] {
+        let deletes = [("here", PROPAGATES), ("there", FOLLOWS)];
+        let mut three = Three::knowing(1, &deletes).await;
+        three.stage.rule("description", Policy::Manual);
+        three.edit(&three.beyond, "beyond", "2026-11-26T08:30:00Z");
+        three.pull("beyond").await;
+        three.delete_here(0);
+        three.edit(&three.there, "there", LATER_STILL);
+        if known_before {
+            assert_eq!(three.pull("there").await.counts.conflicts, 1);
+        }
+        three.pull("here").await;
+        let report = three.push("there").await;
+        assert_eq!(report.counts.deleted_there, 0, "{known_before}");
+        three.agree().await;
+        assert_eq!(
+            (living(&three.there), living(&three.beyond)),
+            (1, 1),
+            "{known_before}"
+        );
+        assert_eq!(three.there.rows()[0]["note"], "there");
+        assert_eq!(three.beyond.rows()[0]["note"], "beyond");
+        assert_eq!(three.record().await.deleted_at, None);
+        let end = if known_before {
+            ("outlived", "here")
+        } else {
+            ("revived", "there")
+        };
+        let ends = three.ends().await;
+        let (reason, connection) = ends.last().unwrap();
+        assert_eq!((reason.as_str(), connection.as_str()), end);
+    }
 }

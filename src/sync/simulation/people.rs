@@ -252,8 +252,10 @@ impl Run {
         let run = engine.begin_resolving();
         let said = match engine.resolve(&decision, run).await {
             Ok(resolved) => format!("takes {}", resolved.conflict.kept),
-            // It moved on while they looked at it.
-            Err(error @ (Unresolved::Closed { .. } | Unresolved::MovedOn { .. })) => error.to_string(),
+            // It moved on, or was deleted, while they looked at it.
+            Err(
+                error @ (Unresolved::Closed { .. } | Unresolved::MovedOn { .. } | Unresolved::Unfit { .. }),
+            ) => error.to_string(),
             Err(error) => panic!("{error}"),
         };
         self.tell(&format!(
