@@ -90,7 +90,8 @@ impl Hub {
         let holder = format!("hub-{}", hex(&RealWorld::bytes::<8>()));
         let guard = guard(config)?;
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
-        let settings = Arc::new(web::settings(config.listen, admin_key, &config.limits)?);
+        let settings = web::settings(config.listen, admin_key, pull_keys(config)?, &config.limits)?;
+        let settings = Arc::new(settings);
         let relay = Arc::new(relay_settings(config, catalogue, &guard, &SecretRef::look_up)?);
         let plan = plan(config, catalogue)?;
         let seal_keys = seal_keys(config)?;
@@ -502,6 +503,13 @@ fn relay_settings(
     };
     let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
     Ok(settings.with_events(catalogue.events().clone()))
+}
+
+/// The keys of endpoints that have one, by the endpoints' names.
+fn pull_keys(config: &Config) -> Result<BTreeMap<String, String>, MissingSecret> {
+    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    let keys = endpoints.filter_map(|endpoint| Some((endpoint.name.clone(), endpoint.pull_key.as_ref()?)));
+    keys.map(|(name, key)| Ok((name, key.look_up()?))).collect()
 }
 
 fn nobodys_secret() -> String {

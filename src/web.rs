@@ -24,13 +24,20 @@ const REFUSALS_WAITING_MAX: usize = 1_024;
 pub(crate) fn settings(
     bind: std::net::SocketAddr,
     admin_key: Option<String>,
+    pull_keys: BTreeMap<String, String>,
     limits: &Limits,
 ) -> Result<ServerSettings, StartError> {
     let api_key = admin_key.map(|key| key.parse()).transpose();
     let api_key = api_key.map_err(|error| StartError::Setting(format!("`admin_key`: {error}")))?;
+    let pull_keys = pull_keys.into_iter().map(|(endpoint, key)| {
+        let key = key.parse();
+        let key = key.map_err(|error| StartError::Setting(format!("`pull_key` of `{endpoint}`: {error}")))?;
+        Ok((endpoint, key))
+    });
     let settings = ServerSettings {
         bind,
         api_key,
+        pull_keys: pull_keys.collect::<Result<_, StartError>>()?,
         body_bytes_max: limits.body_bytes_max,
         requests_max: limits.requests_max,
         request_timeout_ms: limits.request_timeout_ms,

@@ -16,6 +16,7 @@ mod explain;
 #[cfg(test)]
 mod explain_tests;
 mod fields;
+mod listen;
 mod map;
 mod new;
 mod out;
@@ -175,6 +176,8 @@ enum Command {
     Asyncapi,
     /// Send a test event to an endpoint, or to all that subscribe to it, by the ordinary path.
     Trigger(trigger::TriggerArgs),
+    /// Forward an endpoint's events to a program on this machine, signed as the hub signs them.
+    Listen(listen::ListenArgs),
     /// The headers that a webhook needs to be believed.
     Sign(sign::SignArgs),
     /// Whether a webhook is believed, and if not, why.
@@ -258,6 +261,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Event(command) => event::run(&command, common, out).await,
         Command::Asyncapi => event::asyncapi(common, out),
         Command::Trigger(args) => Box::pin(trigger::run(&args, common, out)).await,
+        Command::Listen(args) => Box::pin(listen::run(&args, out)).await,
         Command::Sign(args) => sign::sign(&args, common, out),
         Command::Verify(args) => sign::verify(&args, common, out),
         Command::Status => status::run(common, out).await,

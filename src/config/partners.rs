@@ -50,6 +50,8 @@ pub struct EndpointConfig {
     pub headers: Vec<(String, SecretRef)>,
     /// Who we are to it, in its `Authorization` header.
     pub auth: Option<EndpointAuth>,
+    /// What whoever pulls its events shows; only the admin may when there is none.
+    pub pull_key: Option<SecretRef>,
     /// Which events it hears of.
     pub subscriptions: Vec<Subscription>,
     /// What it gets them as.
@@ -169,6 +171,7 @@ fn endpoint(
         .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
         .collect();
     let auth = auth(&mut fields, report);
+    let pull_key = secret::optional(&mut fields, "pull_key", report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
     let shape = subscriptions::shape(&mut fields, report);
     let (share_allow, share_deny) = share(&mut fields, report);
@@ -192,6 +195,7 @@ fn endpoint(
         secrets,
         headers,
         auth,
+        pull_key,
         subscriptions,
         shape,
         share_allow,

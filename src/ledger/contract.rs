@@ -11,6 +11,7 @@
 mod backlog;
 mod deliveries;
 mod endpoints;
+mod feed;
 mod replays;
 mod retention;
 
@@ -22,6 +23,7 @@ use serde_json::Value as Json;
 pub use backlog::*;
 pub use deliveries::*;
 pub use endpoints::*;
+pub use feed::*;
 pub use replays::*;
 pub use retention::*;
 
@@ -525,12 +527,32 @@ pub trait Upkeep: Send + Sync {
 
 /// The whole contract.
 pub trait Ledger:
-    Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Retention + Upkeep
+    Leases
+    + Records
+    + Conflicts
+    + Journeys
+    + Journal
+    + Deliveries
+    + Endpoints
+    + Feeds
+    + Replays
+    + Retention
+    + Upkeep
 {
 }
 
 impl<
-    T: Leases + Records + Conflicts + Journeys + Journal + Deliveries + Endpoints + Replays + Retention + Upkeep,
+    T: Leases
+        + Records
+        + Conflicts
+        + Journeys
+        + Journal
+        + Deliveries
+        + Endpoints
+        + Feeds
+        + Replays
+        + Retention
+        + Upkeep,
 > Ledger for T
 {
 }

@@ -20,8 +20,8 @@ use tokio::sync::Mutex;
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts, Cursor,
     Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, EventFilter, EventPlace,
-    EventRow, Forgotten, Health, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked,
-    NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined,
+    EventRow, Feed, Feeds, Forgotten, Health, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link,
+    Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined,
     RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings,
     Standing, Stop, SyncCommit, Upkeep, Wanted,
 };
@@ -629,6 +629,11 @@ pass_on! { Replays {
     cancel_replay(id: ReplayId, at: Timestamp) -> bool, own;
     replay(id: ReplayId) -> Option<Replay>, own;
     replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>, own;
+} }
+
+pass_on! { Feeds {
+    feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed, own;
+    feed_end() -> EventPlace, own;
 } }
 
 pass_on! { Retention {

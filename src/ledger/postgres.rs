@@ -12,6 +12,7 @@ mod conflicts;
 mod database;
 mod deliveries;
 mod endpoints;
+mod feed;
 mod journal;
 mod journeys;
 mod leases;

@@ -10,6 +10,7 @@ mod conflicts;
 mod connect;
 mod deliveries;
 mod endpoints;
+mod feed;
 mod journal;
 mod journeys;
 mod leases;

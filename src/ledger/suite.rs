@@ -9,6 +9,7 @@ mod conflicts;
 mod crash;
 mod delivering;
 mod endpoints;
+mod feeds;
 mod journal;
 mod journeys;
 mod leases;
@@ -131,6 +132,9 @@ macro_rules! everywhere {
                 of_a_line_one_is_due_at_a_time
                 what_is_tried_again_holds_back_its_line_alone
                 who_died_holds_nobody_back;
+            feeds:
+                a_feed_is_read_in_the_order_of_acceptance_whatever_became_of_it
+                what_was_removed_does_not_come_again_under_its_number;
             replays:
                 a_replay_makes_due_what_it_means_bite_by_bite
                 a_bite_waits_until_the_one_before_was_tried

@@ -1,17 +1,18 @@
 //! One try of one delivery: projected, signed, sent, judged.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{Attempt, Due, Next};
 use model::EventType;
-use outbound::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use outbound::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use outbound::{Error, Reply};
 
-use crate::Endpoint;
 use crate::breaker::Sign;
 use crate::deliver::Deliverer;
 use crate::hops::HOPS;
 use crate::schedule::{Outcome, Pacing, Verdict};
 use crate::standard;
+use crate::{Endpoint, RelaySettings};
 
 /// Characters of what an endpoint said that are kept with a failed attempt.
 const SAID_CHARS_MAX: usize = 200;
@@ -32,22 +33,12 @@ pub(crate) struct Tried {
 pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> Tried {
     let at = (on.clock)();
     let number = due.attempts.saturating_add(1);
-    let id = due.event.to_string();
-    let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string());
-    let body = event_type.and_then(|event_type| endpoint.rendered(&event_type, &id, &due.body));
-    let body = match body {
-        Ok(body) => body,
+    let (ours, body) = match message(&on.settings, endpoint, &due, at) {
+        Ok(message) => message,
         Err(reason) => return unsendable(due, number, at, reason),
     };
-    let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
-    headers.extend(endpoint.headers.clone());
-    if let Some(hops) = on.settings.hops_header(&due.source, &due.hops) {
-        headers.insert(HOPS, hops);
-    }
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(endpoint.shape.media_type()),
-    );
+    let mut headers = endpoint.headers.clone();
+    headers.extend(ours);
     headers.insert(
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
@@ -85,6 +76,28 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         line: due.line,
         gone: verdict.gone,
     }
+}
+
+/// What an endpoint is told, by whichever way: what of the event may flow to it, in its shape, signed at a moment, and with
+/// which headers beside the endpoint's own.
+pub(crate) fn message(
+    settings: &RelaySettings,
+    endpoint: &Endpoint,
+    due: &Due,
+    at: Timestamp,
+) -> Result<(HeaderMap, Bytes), String> {
+    let id = due.event.to_string();
+    let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string())?;
+    let body = endpoint.rendered(&event_type, &id, &due.body)?;
+    let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
+    if let Some(hops) = settings.hops_header(&due.source, &due.hops) {
+        headers.insert(HOPS, hops);
+    }
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(endpoint.shape.media_type()),
+    );
+    Ok((headers, body))
 }
 
 fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {

@@ -6,6 +6,7 @@ mod hops;
 mod intake;
 mod lease;
 mod outcomes;
+mod pulling;
 mod replays;
 mod stage;
 mod stream;

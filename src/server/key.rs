@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
 use sha2::{Digest, Sha256};
@@ -50,7 +51,7 @@ impl FromStr for ApiKey {
 }
 
 impl ApiKey {
-    fn is(&self, shown: &str) -> bool {
+    pub(crate) fn is(&self, shown: &str) -> bool {
         let shown: [u8; 32] = Sha256::digest(shown).into();
         self.0.ct_eq(&shown).into()
     }
@@ -62,6 +63,12 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// The key that a request shows.
+pub(crate) fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
+}
+
 /// An admin, and with that the right to the hub behind the API.
 pub(crate) struct Admin(pub(crate) Hub);
 
@@ -71,14 +78,9 @@ impl FromRequestParts<Hub> for Admin {
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Admin, Problem> {
         match &hub.settings.api_key {
             Some(key) => {
-                let shown = parts
-                    .headers
-                    .get(AUTHORIZATION)
-                    .and_then(|value| value.to_str().ok());
-                let shown = shown.and_then(|value| value.split_once(' '));
+                let shown = parts.headers.get(AUTHORIZATION);
                 match shown {
-                    Some((scheme, shown))
-                        if scheme.eq_ignore_ascii_case("bearer") && key.is(shown.trim()) => {}
+                    Some(value) if bearer(value).is_some_and(|shown| key.is(shown)) => {}
                     Some(_) => {
                         return Err(Problem::unauthorized(
                             "the key in `Authorization: Bearer …` is not this hub's",

@@ -39,6 +39,7 @@ pub fn router(hub: Hub) -> Router {
         .route("/v1/deliveries/{id}/retry", post(v1::deliveries::retry))
         .route("/v1/endpoints", get(v1::endpoints::list))
         .route("/v1/endpoints/{name}", get(v1::endpoints::show))
+        .route("/v1/endpoints/{name}/events", get(v1::feed::list))
         .route("/v1/endpoints/{name}/pause", post(v1::endpoints::pause))
         .route("/v1/endpoints/{name}/resume", post(v1::endpoints::resume))
         .route("/v1/events", get(v1::events::list).post(v1::events::publish))

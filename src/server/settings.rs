@@ -1,5 +1,6 @@
 //! [`ServerSettings`]: where to listen, and the bounds of everything that comes in.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -12,6 +13,8 @@ pub struct ServerSettings {
     pub bind: SocketAddr,
     /// What the API's callers must show. Without one, the API is for this machine only.
     pub api_key: Option<ApiKey>,
+    /// What whoever pulls from an endpoint must show, by the endpoint's name; the others are the admin's to read.
+    pub pull_keys: HashMap<String, ApiKey>,
     /// A webhook's body.
     pub body_bytes_max: usize,
     /// The headers of a request.
@@ -37,6 +40,7 @@ impl Default for ServerSettings {
         ServerSettings {
             bind: SocketAddr::from(([127, 0, 0, 1], 8400)),
             api_key: None,
+            pull_keys: HashMap::new(),
             body_bytes_max: 256 * 1024,
             headers_max: 64,
             headers_bytes_max: 16 * 1024,

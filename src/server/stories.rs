@@ -4,6 +4,7 @@ mod api;
 mod bounds;
 mod conflicts;
 mod events;
+mod feed;
 mod hooks;
 mod journeys;
 mod redirect;

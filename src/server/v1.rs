@@ -6,6 +6,7 @@ pub(crate) mod deliveries;
 pub(crate) mod endpoints;
 pub(crate) mod event_types;
 pub(crate) mod events;
+pub(crate) mod feed;
 pub(crate) mod journeys;
 pub(crate) mod records;
 pub(crate) mod refusals;

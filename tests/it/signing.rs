@@ -2,8 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Folder, Hub, Sandbox, base64, eventually, expect, interconnect, json_of, said};
-use crate::partners::{config, received};
+use crate::harness::{
+    Folder, Hub, Sandbox, base64, eventually, exchange, expect, interconnect, json_of, said,
+};
+use crate::partners::{config, now, received, signed};
 
 #[test]
 fn what_is_signed_is_verified_and_what_is_wrong_is_told_apart() {
@@ -131,4 +133,82 @@ fn a_test_event_reaches_one_endpoint_signed_with_every_secret_of_it() {
         let (code, _, told) = said(&trigger(&wrong));
         assert_eq!((code, told.contains(hint)), (Some(2), true), "{told}");
     }
+}
+
+#[test]
+fn an_endpoints_events_are_forwarded_to_a_program_as_they_would_be_sent() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, mut secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace(
+        "events: [deal.won], share",
+        "pull_key: \"${env:PULL_KEY}\", events: [deal.won], share",
+    );
+    std::fs::write(&config, text).expect("the configuration is written");
+    let key = "the-key-by-which-globex-pulls";
+    secrets.push(("PULL_KEY", key.to_owned()));
+    let hub = Hub::start(&config, &secrets);
+    for id in ["msg_1", "msg_2"] {
+        let body = json!({"type": "deal.won", "timestamp": "2026-11-23T10:00:00Z",
+            "data": {"id": id, "deal": {"name": "Rollout", "next_steps": "none of their business"}}})
+        .to_string();
+        let headers = signed(id, now(), &body);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(
+            exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &headers).0,
+            202
+        );
+    }
+    // The sandbox's partner keeps what it can verify: once pushed, once forwarded.
+    let to = format!("{}/hook", sandbox.url("globex"));
+    let listen = |more: &[&str]| {
+        let words = [
+            "listen",
+            to.as_str(),
+            "--hub",
+            hub.url.as_str(),
+            "--endpoint",
+            "globex-won",
+            "--from",
+            "oldest",
+        ];
+        interconnect(&[&words[..], more].concat(), &[("KEY", key.to_owned())])
+    };
+    let (code, told, remarks) = said(&listen(&["--key-env", "KEY", "--count", "2", "--json"]));
+    assert_eq!(code, Some(0), "{remarks}");
+    let forwarded: Vec<Json> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let statuses: Vec<u64> = forwarded
+        .iter()
+        .filter_map(|one| one["status"].as_u64())
+        .collect();
+    assert!(
+        statuses.len() == 2 && statuses.iter().all(|status| (200..300).contains(status)),
+        "{told}"
+    );
+    eventually("each twice, the same both times", || {
+        let all = received(&sandbox, "globex");
+        let of = |id: &Json| {
+            all.iter()
+                .filter(|one| one["id"] == *id)
+                .map(|one| &one["body"])
+                .collect::<Vec<_>>()
+        };
+        let same = forwarded
+            .iter()
+            .all(|one| matches!(of(&one["id"])[..], [a, b] if a == b));
+        expect(
+            same && all.iter().all(|one| !one.to_string().contains("business")),
+            format!("{all:?}"),
+        )
+    });
+    let (code, _, remarks) = said(&listen(&["--key-env", "NOBODY"]));
+    assert_eq!(
+        (code, remarks.contains("there is no `NOBODY`")),
+        (Some(2), true),
+        "{remarks}"
+    );
 }

@@ -9,11 +9,11 @@ use super::{SqliteLedger, leases};
 use crate::stored::{limit, micros};
 use crate::{EventPlace, Forgotten, Lease, LedgerError, OldEvents, Retention};
 
-/// Events with the worst state among their deliveries: 0 all arrived or there are none, 1 one is dead, 2 one is on its way.
+/// The newest stays, for SQLite would give its number to the next one. Events with the worst state among their deliveries: 0 all arrived or there are none, 1 one is dead, 2 one is on its way.
 const NEXT: &str = "\
 SELECT e.seq, e.received_at, ifnull((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
                                      FROM deliveries d WHERE d.seq = e.seq), 0)
-FROM events e WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+FROM events e WHERE e.seq > ?1 AND e.seq < (SELECT max(seq) FROM events) ORDER BY e.seq LIMIT ?2";
 
 #[async_trait]
 impl Retention for SqliteLedger {

@@ -282,6 +282,11 @@ pass_on! { Replays {
     replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>;
 } }
 
+pass_on! { Feeds {
+    feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed;
+    feed_end() -> EventPlace;
+} }
+
 pass_on! { Retention {
     forget_events(lease: &Lease, old: &OldEvents, after: EventPlace, limit: usize) -> Forgotten;
 } }

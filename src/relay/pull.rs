@@ -1,0 +1,101 @@
+//! Pulling: partners who would rather ask than be told.
+//!
+//! An endpoint's *feed* is what it was to be told, in the order of acceptance, whether it arrived or not. What is pulled is
+//! made as what is sent is: projected by the endpoint's policy as it is now, signed, under the same `webhook-id`; so a
+//! receiver of webhooks can take it as it is. Not in it: the headers by which we show an endpoint who we are.
+//! Pulling changes nothing: what is owed is sent all the same, and who pulls keeps the place where they are.
+//! An endpoint that a person paused tells nothing in this way either; one that was disabled because it failed does.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use ledger::{EventPlace, Ledger, LedgerError, StopKind};
+use model::EventId;
+
+use crate::RelaySettings;
+use crate::attempt::message;
+
+/// One event of a feed, as it would be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// Its id, which is its `webhook-id`.
+    pub event: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// What it is sent with, signed at this moment.
+    pub headers: BTreeMap<String, String>,
+    /// The very bytes that are signed.
+    pub body: Bytes,
+}
+
+/// A part of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledPart {
+    /// In the order of acceptance.
+    pub data: Vec<Pulled>,
+    /// Where the next part begins.
+    pub place: EventPlace,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// Why nothing was pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPulled {
+    /// There is no endpoint of that name.
+    #[error("there is no endpoint `{0}`")]
+    Unknown(String),
+    /// A person paused it.
+    #[error("the endpoint `{0}` is paused: {1}")]
+    Paused(String, String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A part of an endpoint's feed after a place. At most `limit` events.
+pub async fn pull(
+    ledger: &dyn Ledger,
+    settings: &RelaySettings,
+    endpoint: &str,
+    after: EventPlace,
+    limit: usize,
+    now: Timestamp,
+) -> Result<PulledPart, NotPulled> {
+    let endpoint = settings
+        .endpoint(endpoint)
+        .ok_or_else(|| NotPulled::Unknown(endpoint.to_owned()))?;
+    let states = ledger.endpoint_states(Some(&endpoint.name)).await?;
+    let stop = states.into_iter().next().and_then(|state| state.stop);
+    if let Some(stop) = stop.filter(|stop| stop.kind == StopKind::Paused) {
+        return Err(NotPulled::Paused(endpoint.name.clone(), stop.reason));
+    }
+    let feed = ledger.feed(&endpoint.name, after, limit).await?;
+    let mut data = Vec::with_capacity(feed.told.len());
+    for due in &feed.told {
+        match message(settings, endpoint, due, now) {
+            Ok((headers, body)) => data.push(Pulled {
+                event: due.event,
+                event_type: due.event_type.clone(),
+                received_at: due.received_at,
+                headers: headers
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+                    .collect(),
+                body,
+            }),
+            // Sending it ends in the same way, and its delivery tells so.
+            Err(reason) => {
+                tracing::warn!(event = %due.event, endpoint = endpoint.name, reason, "an event cannot be pulled");
+            }
+        }
+    }
+    Ok(PulledPart {
+        data,
+        place: feed.place,
+        more: feed.more,
+    })
+}

@@ -1,0 +1,91 @@
+//! What is pulled is what is sent.
+
+use ledger::EventPlace;
+use policy::{Share, SharingPolicy};
+
+use super::stage::{Sink, Stage, endpoint, limits};
+use crate::{NotPulled, PulledPart, Switch, pull};
+
+async fn pulled(stage: &Stage, name: &str, after: EventPlace) -> Result<PulledPart, NotPulled> {
+    pull(
+        &*stage.ledger,
+        &stage.settings,
+        name,
+        after,
+        10,
+        stage.clock.now(),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_is_pulled_is_what_is_sent_but_for_our_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.policy = SharingPolicy::of_all_events(Share::Only(vec!["name".parse().unwrap()]), Vec::new());
+    to.headers = vec![("authorization".into(), "Bearer theirs".into())];
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    let body =
+        r#"{"type":"custom.x","timestamp":"2026-11-23T06:00:00Z","data":{"id":"1","name":"n","price":"9"}}"#;
+    stage.post_body("m1", body).await.unwrap();
+    let before = pulled(&stage, "b", EventPlace::default()).await.unwrap();
+    assert_eq!(stage.deliver("b").await, None);
+    let after = pulled(&stage, "b", EventPlace::default()).await.unwrap();
+    assert_eq!(before, after, "whether it was sent makes no difference");
+
+    let (sent, one) = (&sink.received()[0], &after.data[0]);
+    assert_eq!(one.body, sent.body);
+    assert!(!String::from_utf8_lossy(&one.body).contains("price"));
+    for (name, value) in &one.headers {
+        assert_eq!(sent.header(name), value, "{name}");
+    }
+    for name in [
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "webhook-hops",
+        "content-type",
+    ] {
+        assert!(one.headers.contains_key(name), "{name}");
+    }
+    assert!(!one.headers.contains_key("authorization"));
+
+    // Who goes on from there gets what is new alone.
+    let nothing = pulled(&stage, "b", after.place).await.unwrap();
+    assert_eq!((nothing.data.len(), nothing.more), (0, false));
+    stage.post_body("m2", body).await.unwrap();
+    assert_eq!(pulled(&stage, "b", nothing.place).await.unwrap().data.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_paused_tells_nothing_and_nobody_pulls_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let stage = Stage::open(folder.path(), &[endpoint("b", "borealis", &sink)], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    let switch = Switch::new(
+        stage.ledger.clone(),
+        stage.settings.clone(),
+        stage.handover.clone(),
+        std::sync::Arc::new(|_: &str| {}),
+        stage.clock.clock(),
+    );
+    switch.pause("b", "their contract ended").await.unwrap();
+    let refused = pulled(&stage, "b", EventPlace::default()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the endpoint `b` is paused: their contract ended"
+    );
+    switch.resume("b").await.unwrap();
+    assert_eq!(
+        pulled(&stage, "b", EventPlace::default())
+            .await
+            .unwrap()
+            .data
+            .len(),
+        1
+    );
+    let unknown = pulled(&stage, "c", EventPlace::default()).await;
+    assert!(matches!(unknown, Err(NotPulled::Unknown(_))), "{unknown:?}");
+}
