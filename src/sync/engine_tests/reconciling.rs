@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::{Depth, Engine, GONE_OBJECT, reconciled};
+use crate::{Depth, Engine, GONE_OBJECT, SyncError, reconciled};
 
 #[tokio::test]
 async fn drift_is_told_by_field_and_healed_and_then_there_is_none() {
@@ -103,6 +103,35 @@ async fn it_is_done_when_it_is_due_and_goes_on_where_it_was_interrupted() {
     stage.pass_hours(25);
     due(&engine).await.unwrap();
     assert_eq!(last().await.unwrap().drift, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn of_two_nodes_that_find_it_due_at_once_one_does_it() {
+    let shelf = Shelf::start(Key::Read).await;
+    let stage = Stage::new(&[("here", &shelf)]).await;
+    shelf.put(json!({"name": "Northwind"}));
+    let (one, other) = (
+        stage.node("one", Arc::clone(&stage.ledger)),
+        stage.node("other", Arc::clone(&stage.ledger)),
+    );
+    one.pull("here", "things", Depth::Changed).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    let due = async |engine: &Engine| engine.reconcile_when_due("here", "things", day).await;
+    due(&one).await.unwrap();
+    stage.pass_hours(25);
+    let both = tokio::join!(due(&one), due(&other));
+    assert!(
+        matches!(
+            &both,
+            (Ok(_), Err(SyncError::Taken)) | (Err(SyncError::Taken), Ok(_))
+        ),
+        "{both:?}"
+    );
+    // Who came too late finds it done.
+    shelf.forget_calls();
+    due(&one).await.unwrap();
+    due(&other).await.unwrap();
+    assert_eq!(shelf.calls(), Vec::<String>::new());
 }
 
 fn changes(shelf: &Shelf) -> usize {
