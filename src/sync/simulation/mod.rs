@@ -4,9 +4,10 @@
 //! and the *clock* are simulated ([`system`], [`network`]). A *run* ([`run`]) lets people edit and the hub work, one step
 //! at a time, each drawn from the seed: requests are answered late, twice refused, lost before or after they took effect,
 //! tokens run out, rows are locked, the index is late and clocks are askew, hints come twice and in any order, deals are made
-//! for partners that nobody else knows yet, a partner
-//! is made at two systems at once, in every other run a deletion at one system is one at all of them, and one of the hub's
-//! two processes is killed. Then everything comes to rest, and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
+//! for partners that nobody else knows yet, a partner is made at two systems at once, people write what makes no sense
+//! elsewhere, and one of the hub's two processes is killed ([`people`]). In every other run a deletion at one system is one at
+//! all of them; in every third a person decides about notes that two sides changed. Then everything comes to rest, and the
+//! run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
 //!
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
 

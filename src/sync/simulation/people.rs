@@ -6,7 +6,7 @@ use ledger::{ConflictFilter, ConflictState, Conflicts, ParkedFilter, Records};
 use serde_json::{Value as Json, json};
 
 use super::run::{NAMES, NODES, Run};
-use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, THINGS};
+use super::system::{EDITED, EDITED_OF_ORDERS, MAIL, ORDERS, THINGS};
 use crate::{Decision, Take, Unresolved};
 
 impl Run {
@@ -91,6 +91,13 @@ impl Run {
         json!(format!("v{}", self.values))
     }
 
+    /// An address, or what is none.
+    fn mail(&mut self) -> Json {
+        self.values += 1;
+        let at = if self.chance.percent(30) { " at " } else { "@" };
+        json!(format!("v{}{at}mail.example", self.values))
+    }
+
     /// A partner's row that is there.
     fn some_row(&mut self) -> Option<(usize, String, String)> {
         let at = self.chance.below(NAMES.len());
@@ -161,6 +168,7 @@ impl Run {
         // A name is never blank; others may become so.
         let value = match field != "name" && self.chance.percent(10) {
             true => Json::Null,
+            false if field == MAIL => self.mail(),
             false => self.value(),
         };
         let now = self.network.now_ms();

@@ -68,15 +68,25 @@ pub(crate) const THINGS: &str = "things";
 pub(crate) const ORDERS: &str = "orders";
 
 /// The fields of partners that people edit, as the systems name them.
-pub(crate) const EDITED: [&str; 3] = ["name", "note", "industry"];
+pub(crate) const EDITED: [&str; 4] = ["name", "note", "industry", MAIL];
+/// The field of partners that holds an address, or what people take for one.
+pub(crate) const MAIL: &str = "mail";
 /// The fields of deals that people edit, beside the partner.
 pub(crate) const EDITED_OF_ORDERS: [&str; 2] = ["title", "note"];
 
 /// Every field of an object, blank or not.
 const FIELDS: [(&str, &[&str]); 2] = [
-    (THINGS, &["domain", "name", "note", "industry", "key", "into"]),
+    (
+        THINGS,
+        &["domain", "name", "note", "industry", MAIL, "key", "into"],
+    ),
     (ORDERS, &["mark", "title", "note", "stage", "partner", "key"]),
 ];
+
+/// Whether a value means something elsewhere.
+pub(crate) fn makes_sense(field: &str, value: &Json) -> bool {
+    field != MAIL || value.as_str().is_none_or(|mail| mail.contains('@'))
+}
 
 const OF_PARTNERS: &str = "
 apiVersion: interconnect/v1
@@ -89,6 +99,7 @@ fields:
   - { record: domain, object: domain }
   - { record: description, object: note }
   - { record: industry, object: industry }
+  - { record: email, object: mail }
 ";
 
 const OF_DEALS: &str = "

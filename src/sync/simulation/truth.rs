@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, System, THINGS};
+use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, System, THINGS, makes_sense};
 
 /// The rows of an object that are there, by what makes them known everywhere.
 type Living = BTreeMap<String, Vec<String>>;
@@ -32,6 +32,8 @@ pub(crate) struct Truth {
     outlived: BTreeSet<String>,
     /// Whether a deletion at one system is one at all.
     spreads: bool,
+    /// What makes no sense elsewhere, by the system whose people said it.
+    senseless: BTreeSet<(&'static str, String)>,
     /// What everybody agreed on when everything was last at rest, by domain and field.
     agreed: BTreeMap<(String, &'static str), Json>,
 }
@@ -52,9 +54,12 @@ impl Truth {
         (field, value): (&'static str, Json),
         now_ms: i64,
     ) {
+        if !makes_sense(field, &value) {
+            self.senseless.insert((system, value.to_string()));
+        }
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         let new_at = deeds.edited.entry(system).or_default();
-        *new_at = (!value.is_null()).then_some(now_ms);
+        *new_at = (!value.is_null() && makes_sense(field, &value)).then_some(now_ms);
         deeds
             .edits
             .entry(field)
@@ -266,24 +271,37 @@ impl Truth {
         values: &BTreeMap<&'static str, Json>,
         waiting: &BTreeSet<(String, String)>,
     ) -> Option<String> {
-        let value = values.values().next()?.clone();
-        if values.values().any(|other| *other != value) {
+        let spread = values.iter().find(|(system, value)| {
+            !makes_sense(field, value) && !self.senseless.contains(&(**system, value.to_string()))
+        });
+        if let Some((system, value)) = spread {
+            return Some(format!(
+                "{domain} {field}: {system} has {value}, which makes sense to nobody there"
+            ));
+        }
+        // What makes no sense to others stays where it is, or gives way to what does.
+        let mut sensible = values.values().filter(|value| makes_sense(field, value));
+        let value = sensible.next()?.clone();
+        if sensible.any(|other| *other != value) {
             return Some(format!("{domain} {field}: {values:?}"));
         }
         let key = (domain.to_owned(), field);
         let edits = self.deeds.get(domain).and_then(|deeds| deeds.edits.get(field));
-        // What was edited where it was deleted soon after may never have been seen, or in part.
         let deleted = self.deleted.get(domain);
         let mut allowed: Vec<Json> = Vec::new();
         let mut seen = false;
         for ((system, id), values) in edits.into_iter().flatten() {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
-            match deleted.is_some_and(|deleted| deleted.contains_key(system)) {
-                true => allowed.extend(values.iter().cloned()),
-                false => allowed.extend(values.last().cloned()),
+            let last = values.last().filter(|value| makes_sense(field, value));
+            match last.filter(|_| !deleted.is_some_and(|deleted| deleted.contains_key(system))) {
+                // What came before may never have been seen, or in part.
+                None => allowed.extend(values.iter().filter(|value| makes_sense(field, value)).cloned()),
+                Some(last) => {
+                    allowed.push(last.clone());
+                    seen |= !waits;
+                }
             }
-            seen |= !waits && !deleted.is_some_and(|deleted| deleted.contains_key(system));
         }
         if !seen {
             allowed.push(self.agreed.get(&key).cloned().unwrap_or(Json::Null));
