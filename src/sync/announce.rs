@@ -31,7 +31,7 @@ impl Engine {
         self.event(
             &event_type(record, changes),
             &data,
-            changed_at(record, changes),
+            said_by(record, changes),
             trace,
             now,
         )
@@ -125,7 +125,7 @@ impl Engine {
 }
 
 /// The connection that said what changed, or the first of them; nothing when a person said it here.
-fn changed_at<'r>(record: &'r Record, changes: &[Change]) -> Option<&'r str> {
+fn said_by<'r>(record: &'r Record, changes: &[Change]) -> Option<&'r str> {
     let said = changes
         .iter()
         .filter_map(|change| record.provenance.get(change.path));
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn what_a_connection_said_is_told_from_what_a_person_said() {
         let (mut record, changes) = deal(2, "qualified");
-        assert_eq!(changed_at(&record, &changes), None, "nobody knows who said it");
+        assert_eq!(said_by(&record, &changes), None, "nobody knows who said it");
         for (connection, expected) in [("crm", Some("crm")), (BY_HAND, None)] {
             let said = model::Provenance {
                 connection: connection.to_owned(),
@@ -295,7 +295,7 @@ mod tests {
                 observed_at: Timestamp::UNIX_EPOCH,
             };
             record.provenance.insert("stage", std::sync::Arc::new(said));
-            assert_eq!(changed_at(&record, &changes), expected);
+            assert_eq!(said_by(&record, &changes), expected);
         }
     }
 
