@@ -269,3 +269,25 @@ async fn what_was_made_while_another_node_met_theirs_waits_for_a_person_and_thei
     );
     assert!(stage.links("Northwind").await.contains(&linked));
 }
+
+#[tokio::test]
+async fn an_object_of_another_record_stays_that_records_whatever_a_system_answers() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    settle(&engine).await;
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    here.put(json!({"name": "Southwind", "domain": "southwind.example"}));
+    pull(&engine, "here").await;
+    there.mistake_for(&made);
+    push(&engine, "there").await;
+
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    let [parked] = parked.as_slice() else {
+        panic!("{parked:?}")
+    };
+    assert_eq!((&*parked.code, parked.inbound), ("duplicate", false));
+    assert!(parked.reason.contains(&made), "{}", parked.reason);
+    let linked = ("there".to_owned(), made, false);
+    assert!(stage.links("Northwind").await.contains(&linked));
+    assert!(stage.links("Southwind").await.iter().all(|(at, ..)| at == "here"));
+}

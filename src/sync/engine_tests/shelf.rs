@@ -108,6 +108,8 @@ struct Held {
     visible: usize,
     used: Option<u64>,
     unheard: bool,
+    /// The row that the next creation is taken for.
+    mistakes: Option<String>,
 }
 
 /// The system, which runs until the test's runtime ends.
@@ -141,6 +143,7 @@ impl Shelf {
                 visible: usize::MAX,
                 used: None,
                 unheard: false,
+                mistakes: None,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
@@ -251,6 +254,11 @@ impl Shelf {
     /// The next deletion takes effect, and the answer says that it did not.
     pub(crate) fn deny_one_deletion(&self) {
         self.lock().unheard = true;
+    }
+
+    /// The next creation is answered with a row that is there already.
+    pub(crate) fn mistake_for(&self, id: &str) {
+        self.lock().mistakes = Some(id.to_owned());
     }
 
     pub(crate) fn rows(&self) -> Vec<Json> {
@@ -379,7 +387,9 @@ async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> (He
     let (headers, row) = {
         let mut held = shelf.lock();
         held.calls.push("POST".to_owned());
-        (held.headers(), held.add(values))
+        let known = held.mistakes.take();
+        let known = known.and_then(|id| held.living(&id).cloned());
+        (held.headers(), known.unwrap_or_else(|| held.add(values)))
     };
     let permit = shelf.answers.acquire().await.unwrap();
     permit.forget();
