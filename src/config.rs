@@ -22,7 +22,7 @@ use diagnostic::{Fields, Node, Report, Source};
 use crate::seal::{MAKE_KEY, SealKey};
 
 pub use limits::Limits;
-pub use partners::{EndpointAuth, EndpointConfig, PartnerConfig};
+pub use partners::{EndpointAuth, EndpointConfig, OAuth2Client, PartnerConfig};
 pub use secret::{MissingSecret, SecretRef};
 pub use syncs::{ConnectionConfig, RecordRules, SyncConfig};
 

@@ -11,21 +11,19 @@ use diagnostic::{Report, Source};
 use jiff::Timestamp;
 use ledger::Ledger;
 use outbound::{Guard, Sender, SenderLimits};
-use policy::{PathPattern, Share, SharingPolicy};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
-    Arrival, Deliverer, Dispatch, Endpoint, EndpointSettings, Forgetter, Handover, Intake, Partner,
-    RelayLimits, RelaySettings, Replayer, Said, Switch,
+    Arrival, Deliverer, Dispatch, Endpoint, Forgetter, Handover, Intake, RelaySettings, Replayer, Said,
+    SecretWatch, Switch,
 };
 use sync::{Engine, Plan, Rules, Sync};
 
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
-use crate::config::{
-    Config, ConnectionConfig, EndpointAuth, EndpointConfig, Limits, MissingSecret, SecretRef, SyncConfig,
-};
+use crate::config::{Config, ConnectionConfig, Limits, SyncConfig};
 use crate::listen::listeners;
 use crate::look::Looker;
+use crate::partners::{self, Lookup};
 use crate::seal::{SealKey, SealedTokens};
 use crate::web;
 use crate::world::RealWorld;
@@ -34,6 +32,8 @@ use crate::world::RealWorld;
 const REPLAY_EVERY_MS: u64 = 500;
 /// How often old events are looked for, in milliseconds.
 const FORGET_EVERY_MS: u64 = 600_000;
+/// How often secrets are looked at that have an end, in milliseconds.
+const SECRETS_EVERY_MS: u64 = 3_600_000;
 /// Bytes that a configuration file may have.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -54,7 +54,7 @@ pub enum StartError {
     Setting(String),
 }
 
-fn setting(error: impl std::fmt::Display) -> StartError {
+pub(crate) fn setting(error: impl std::fmt::Display) -> StartError {
     StartError::Setting(error.to_string())
 }
 
@@ -75,6 +75,7 @@ pub struct Hub {
     pub(crate) switch: Arc<Switch>,
     pub(crate) replayer: Arc<Replayer>,
     forgetter: Forgetter,
+    secrets: SecretWatch,
     dispatch: Arc<Dispatch>,
     pub(crate) settings: Arc<server::ServerSettings>,
     /// Names of all endpoints.
@@ -90,9 +91,14 @@ impl Hub {
         let holder = format!("hub-{}", hex(&RealWorld::bytes::<8>()));
         let guard = guard(config)?;
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
-        let settings = web::settings(config.listen, admin_key, pull_keys(config)?, &config.limits)?;
+        let settings = web::settings(
+            config.listen,
+            admin_key,
+            partners::pull_keys(config)?,
+            &config.limits,
+        )?;
         let settings = Arc::new(settings);
-        let relay = Arc::new(relay_settings(config, catalogue, &guard, &SecretRef::look_up)?);
+        let relay = Arc::new(partners::relay_settings(config, catalogue, &guard, Lookup::Real)?);
         let plan = plan(config, catalogue)?;
         let seal_keys = seal_keys(config)?;
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
@@ -149,6 +155,14 @@ impl Hub {
             config.limits.endpoint_lease_ms,
         );
         let forgetter = Forgetter::new(ledger.clone(), config.retention, clock.clone(), holder.clone());
+        let secrets = SecretWatch::new(
+            ledger.clone(),
+            relay.clone(),
+            partners::expiries(config),
+            nudge.clone(),
+            clock.clone(),
+            random.clone(),
+        );
         let intake = Intake::new(ledger.clone(), relay.clone(), handover.clone(), nudge, random);
         let switch = Switch::new(ledger.clone(), relay.clone(), handover, look.clone(), clock);
         let looker = Looker {
@@ -173,6 +187,7 @@ impl Hub {
             switch: Arc::new(switch),
             replayer: Arc::new(replayer),
             forgetter,
+            secrets,
             dispatch,
             settings,
             endpoints: endpoint_names(config),
@@ -223,6 +238,10 @@ impl Hub {
             forget(&self.forgetter, stopped.clone()).await;
             Ok(())
         };
+        let watch = async {
+            watch(&self.secrets, stopped.clone()).await;
+            Ok(())
+        };
         let send = async {
             until(stopped.clone()).await;
             // What is not over by then ends when its lease does, and is sent again.
@@ -238,7 +257,7 @@ impl Hub {
         let workers = async { workers.await.map_err(|error| error.to_string()) };
         let ended = async {
             // Whichever ends first by itself ends the others: a hub that only half works helps nobody.
-            let result = tokio::try_join!(workers, serve, listen, send, replay, forget);
+            let result = tokio::try_join!(workers, serve, listen, send, replay, forget, watch);
             stopping.send_replace(true);
             result.map(|_| ())
         };
@@ -283,6 +302,22 @@ async fn forget(forgetter: &Forgetter, stopped: tokio::sync::watch::Receiver<boo
     }
 }
 
+/// Looks at secrets that have an end, now and then, until it is told to stop.
+async fn watch(secrets: &SecretWatch, stopped: tokio::sync::watch::Receiver<bool>) {
+    let mut rounds = tokio::time::interval(Duration::from_millis(SECRETS_EVERY_MS));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = until(stopped.clone()) => return,
+            _ = rounds.tick() => {
+                if let Err(error) = secrets.round().await {
+                    tracing::warn!(%error, "nobody was told of secrets that expire; the next round does it");
+                }
+            }
+        }
+    }
+}
+
 async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
     // A sender that is gone means stop, too.
     let _gone = stopped.wait_for(|stopped| *stopped).await;
@@ -307,7 +342,7 @@ fn later(queue: &Queue) -> relay::Later {
     })
 }
 
-fn guard(config: &Config) -> Result<Guard, StartError> {
+pub(crate) fn guard(config: &Config) -> Result<Guard, StartError> {
     let rules = config
         .outbound_allow
         .iter()
@@ -462,119 +497,8 @@ fn most_eager(
     every
 }
 
-/// Partners and endpoints as they are configured, for a command that sends nothing and so needs no secret.
-pub(crate) fn relay_shape(config: &Config, catalogue: &Catalogue) -> Result<RelaySettings, StartError> {
-    relay_settings(config, catalogue, &guard(config)?, &|_| Ok(nobodys_secret()))
-}
-
-fn relay_settings(
-    config: &Config,
-    catalogue: &Catalogue,
-    guard: &Guard,
-    look_up: &dyn Fn(&SecretRef) -> Result<String, MissingSecret>,
-) -> Result<RelaySettings, StartError> {
-    let all = |bad: Vec<relay::BadSetting>| {
-        let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
-        StartError::Setting(bad.join("; "))
-    };
-    let (mut partners, mut endpoints) = (Vec::new(), Vec::new());
-    for (name, partner) in &config.partners {
-        let mut secrets = Vec::new();
-        for secret in &partner.secrets {
-            secrets.push(look_up(secret)?);
-        }
-        if secrets.is_empty() {
-            // A partner that only receives has a secret that nobody knows, so that nothing it posts is accepted.
-            secrets.push(nobodys_secret());
-        }
-        let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
-        let read = Partner::new(name, &secrets).map_err(named)?;
-        partners.push(read.taking(partner.takes.clone()).at_most(partner.posts_per_s));
-        for endpoint in &partner.endpoints {
-            let settings = endpoint_settings(name, endpoint, look_up)?;
-            let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));
-            endpoints.push(Endpoint::new(&settings, guard).map_err(named)?);
-        }
-    }
-    let limits = RelayLimits {
-        tolerance_ms: config.limits.webhook_tolerance_ms,
-        lease_ms: config.limits.endpoint_lease_ms,
-        ..RelayLimits::default()
-    };
-    let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
-    Ok(settings.with_events(catalogue.events().clone()))
-}
-
-/// The keys of endpoints that have one, by the endpoints' names.
-fn pull_keys(config: &Config) -> Result<BTreeMap<String, String>, MissingSecret> {
-    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
-    let keys = endpoints.filter_map(|endpoint| Some((endpoint.name.clone(), endpoint.pull_key.as_ref()?)));
-    keys.map(|(name, key)| Ok((name, key.look_up()?))).collect()
-}
-
-fn nobodys_secret() -> String {
-    format!("{}{}", relay::SECRET_PREFIX, base64(&RealWorld::bytes::<32>()))
-}
-
-fn endpoint_settings(
-    partner: &str,
-    endpoint: &EndpointConfig,
-    look_up: &dyn Fn(&SecretRef) -> Result<String, MissingSecret>,
-) -> Result<EndpointSettings, StartError> {
-    let patterns = |paths: &[String]| {
-        let parsed = paths
-            .iter()
-            .map(|path| path.parse::<PathPattern>().map_err(setting));
-        parsed.collect::<Result<Vec<_>, _>>()
-    };
-    let share = match &endpoint.share_allow {
-        Some(allow) => Share::Only(patterns(allow)?),
-        None if endpoint.share_deny.is_empty() => Share::All,
-        None => Share::Except(patterns(&endpoint.share_deny)?),
-    };
-    let secrets = endpoint.secrets.iter().map(look_up).collect::<Result<_, _>>()?;
-    let mut headers = Vec::new();
-    for (name, value) in &endpoint.headers {
-        headers.push((name.clone(), look_up(value)?));
-    }
-    let authorization = match &endpoint.auth {
-        None => None,
-        Some(EndpointAuth::Bearer(token)) => Some(format!("Bearer {}", look_up(token)?)),
-        Some(EndpointAuth::Basic(user, password)) => {
-            let pair = format!("{user}:{}", look_up(password)?);
-            Some(format!("Basic {}", base64(pair.as_bytes())))
-        }
-    };
-    headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
-    let mut settings = EndpointSettings {
-        name: endpoint.name.clone(),
-        partner: partner.to_owned(),
-        url: endpoint.url.clone(),
-        subscriptions: endpoint.subscriptions.clone(),
-        shape: endpoint.shape.clone(),
-        secrets,
-        headers,
-        policy: SharingPolicy::of_all_events(share, Vec::new()),
-        in_flight_max: endpoint.in_flight_max,
-        rate_per_s: endpoint.rate_per_s,
-        order: endpoint.order,
-        breaker: endpoint.breaker,
-        deadline_ms: endpoint.timeout_ms,
-        ..EndpointSettings::default()
-    };
-    if let Some(retry_ms) = &endpoint.retry_ms {
-        settings.retry_ms.clone_from(retry_ms);
-    }
-    Ok(settings)
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use ::base64::Engine as _;
-    ::base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// Reads the configuration's text.

@@ -13,6 +13,8 @@ pub mod hub;
 mod listen;
 mod look;
 mod metrics;
+mod partners;
+mod receiver;
 mod seal;
 mod telemetry;
 mod web;

@@ -135,7 +135,10 @@ impl SystemHooks for Hints {
         };
         let taken = crate::hints::take(&self.engine, &self.queue, connection, &hints, &request.trace).await;
         taken.map_err(|error| HookRefusal::Failed(error.to_string()))?;
-        Ok(None)
+        Ok(system.acknowledgement().map(|answer| HookAnswer {
+            content_type: answer.content_type,
+            body: answer.body,
+        }))
     }
 }
 

@@ -14,7 +14,7 @@ use super::out::table;
 use super::{Common, Exit, Out};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::hub;
+use crate::{hub, partners};
 
 /// What to do with endpoints.
 #[derive(Subcommand)]
@@ -107,7 +107,7 @@ type Opened = (Switch, Arc<dyn Ledger>, Arc<RelaySettings>);
 
 /// The switch over the ledger alone: a hub that runs finds by its own looks what was switched here.
 async fn open(config: &Config, catalogue: &Catalogue) -> Result<Opened, hub::StartError> {
-    let settings = Arc::new(hub::relay_shape(config, catalogue)?);
+    let settings = Arc::new(partners::relay_shape(config, catalogue)?);
     let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
     let handover = Arc::new(Handover::default());
     let switch = Switch::new(

@@ -8,8 +8,8 @@ use relay::{Handover, Intake};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Common, Exit, Out};
-use crate::hub;
 use crate::world::RealWorld;
+use crate::{hub, partners};
 
 /// Which event, and to whom.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
         Ok(data) => data,
         Err(error) => return usage(&error),
     };
-    let settings = match hub::relay_shape(&config, &catalogue) {
+    let settings = match partners::relay_shape(&config, &catalogue) {
         Ok(settings) => Arc::new(settings),
         Err(error) => return usage(&error.to_string()),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Report};
 use event::Shape;
+use jiff::Timestamp;
 use program::Program;
 use relay::breaker::REST_MS_MAX;
 use relay::schedule::RETRIES_MAX;
@@ -20,6 +21,8 @@ use super::{ConnectionConfig, subscriptions};
 pub struct PartnerConfig {
     /// What it signs with; several while one is being rotated.
     pub secrets: Vec<SecretRef>,
+    /// Until when each of them is to be used, where that was said.
+    pub expires: Vec<Option<Timestamp>>,
     /// What makes an event of what it posts, when that is none.
     pub takes: Option<Arc<Program>>,
     /// Messages that are taken in a second.
@@ -35,6 +38,21 @@ pub enum EndpointAuth {
     Bearer(SecretRef),
     /// A user and a password.
     Basic(String, SecretRef),
+    /// A token of OAuth 2, for a client.
+    OAuth2(OAuth2Client),
+}
+
+/// A client of OAuth 2.
+#[derive(Clone, Debug)]
+pub struct OAuth2Client {
+    /// Where tokens are given.
+    pub token_url: String,
+    /// Who it is.
+    pub client_id: SecretRef,
+    /// What proves it.
+    pub client_secret: SecretRef,
+    /// What is asked for; nothing means what the endpoint gives by itself.
+    pub scopes: Vec<String>,
 }
 
 /// A subscriber's URL.
@@ -46,6 +64,8 @@ pub struct EndpointConfig {
     pub url: String,
     /// What we sign with; several while one is being rotated, and each message carries a signature of every one.
     pub secrets: Vec<SecretRef>,
+    /// Until when each of them is to be used, where that was said.
+    pub expires: Vec<Option<Timestamp>>,
     /// What is sent with each delivery beside our own headers.
     pub headers: Vec<(String, SecretRef)>,
     /// Who we are to it, in its `Authorization` header.
@@ -106,9 +126,9 @@ pub(super) fn partners(
             continue;
         };
         let secrets = inner.list("secrets", report).iter();
-        let secrets: Vec<_> = secrets
-            .filter_map(|node| secret::read("secrets", node, source, report))
-            .collect();
+        let (secrets, expires) = secrets
+            .filter_map(|node| secret::read_expiring("secrets", node, source, report))
+            .unzip();
         let takes = subscriptions::takes(&mut inner, report);
         let posts_per_s = inner.optional_integer("posts_per_s", 1..=i64::from(POSTS_PER_S_MAX), report);
         let endpoints = inner.list("endpoints", report).iter();
@@ -118,6 +138,7 @@ pub(super) fn partners(
         inner.finish(report);
         let read = PartnerConfig {
             secrets,
+            expires,
             takes,
             posts_per_s: posts_per_s.and_then(|rate| u32::try_from(rate).ok()),
             endpoints,
@@ -157,15 +178,16 @@ fn endpoint(
     }
     let url = fields.text("url", report);
     let secrets = match fields.required("secret", report) {
-        Some(node) => match &node.value {
-            diagnostic::Value::List(nodes) => nodes
-                .iter()
-                .filter_map(|node| secret::read("secret", node, source, report))
-                .collect(),
-            _ => secret::read("secret", node, source, report).into_iter().collect(),
-        },
-        None => Vec::new(),
+        Some(Node {
+            value: diagnostic::Value::List(nodes),
+            ..
+        }) => nodes.as_slice(),
+        node => node.map(std::slice::from_ref).unwrap_or_default(),
     };
+    let (secrets, expires) = secrets
+        .iter()
+        .filter_map(|node| secret::read_expiring("secret", node, source, report))
+        .unzip();
     let headers = fields.map("headers", report).iter();
     let headers = headers
         .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
@@ -193,6 +215,7 @@ fn endpoint(
         name: name?.to_owned(),
         url: url?.to_owned(),
         secrets,
+        expires,
         headers,
         auth,
         pull_key,
@@ -216,17 +239,34 @@ fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
     let bearer = secret::optional(&mut inner, "bearer", report);
     let user = inner.optional_text("user", report).map(str::to_owned);
     let password = secret::optional(&mut inner, "password", report);
+    let token_url = inner.optional_text("token_url", report).map(str::to_owned);
+    let client_id = secret::optional(&mut inner, "client_id", report);
+    let client_secret = secret::optional(&mut inner, "client_secret", report);
+    let scopes: Vec<String> = inner
+        .texts("scopes", report)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     inner.finish(report);
-    match (bearer, user, password) {
-        (Some(token), None, None) => Some(EndpointAuth::Bearer(token)),
-        (None, Some(user), Some(password)) => Some(EndpointAuth::Basic(user, password)),
+    match (bearer, (user, password), (token_url, client_id, client_secret)) {
+        (Some(token), (None, None), (None, None, None)) => Some(EndpointAuth::Bearer(token)),
+        (None, (Some(user), Some(password)), (None, None, None)) => Some(EndpointAuth::Basic(user, password)),
+        (None, (None, None), (Some(token_url), Some(client_id), Some(client_secret))) => {
+            Some(EndpointAuth::OAuth2(OAuth2Client {
+                token_url,
+                client_id,
+                client_secret,
+                scopes,
+            }))
+        }
         _ => {
             report.error(
                 "IC0131",
                 source,
                 node.place,
-                "`auth` names neither a bearer nor a user with a password",
-                "write `auth: { bearer: ${env:TOKEN} }` or `auth: { user: name, password: ${env:PASSWORD} }`",
+                "`auth` is not one of a bearer, a user with a password, and a client of OAuth 2",
+                "write `auth: { bearer: ${env:TOKEN} }`, `auth: { user: name, password: ${env:PASSWORD} }`, or \
+                 `auth: { token_url: …, client_id: ${env:ID}, client_secret: ${env:SECRET} }`",
             );
             None
         }

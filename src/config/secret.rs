@@ -3,6 +3,7 @@
 use std::fmt;
 
 use diagnostic::{Fields, Node, Report, Source, Value};
+use jiff::Timestamp;
 
 use super::paths;
 use crate::seal::{MAKE_KEY, SealKey};
@@ -93,6 +94,38 @@ pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report)
         );
     }
     Some(secret)
+}
+
+/// A reference with, if it was said, until when the secret is to be used: `{ value: …, expires: 2027-01-01T00:00:00Z }`.
+pub(super) fn read_expiring(
+    key: &str,
+    node: &Node,
+    source: &Source,
+    report: &mut Report,
+) -> Option<(SecretRef, Option<Timestamp>)> {
+    if !matches!(node.value, Value::Map(_)) {
+        return Some((read(key, node, source, report)?, None));
+    }
+    let mut fields = Fields::open(node, "a secret", source, report)?;
+    let value = fields
+        .required("value", report)
+        .and_then(|node| read(key, node, source, report));
+    let text = fields.text("expires", report);
+    let place = fields
+        .optional("expires")
+        .map_or(fields.place(), |node| node.place);
+    fields.finish(report);
+    let at = text.map(str::parse::<Timestamp>);
+    if let Some(Err(error)) = &at {
+        report.error(
+            "IC0135",
+            source,
+            place,
+            format!("`expires` is no moment with an offset: {error}"),
+            "write for example 2027-01-01T00:00:00Z",
+        );
+    }
+    Some((value?, at.and_then(Result::ok)))
 }
 
 /// Reads a reference that may be left out.

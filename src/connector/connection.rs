@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use outbound::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Map, Value as Json};
 
-use crate::call::{Caller, Repeat};
+use crate::call::{Caller, Repeat, header_value};
 use crate::clock::Clock;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure, RecordError};
@@ -14,6 +15,7 @@ use crate::lane::Lane;
 use crate::limiter::Limiter;
 use crate::manifest::{Census, Object as ObjectKind};
 use crate::names::{Names, scalar};
+use crate::proof::Proof;
 use crate::settings::Settings;
 
 /// One authorised account at a system. Share it: limits and session belong to the account.
@@ -255,6 +257,21 @@ impl Connection {
     /// Signs in, unless there is a session already.
     pub async fn sign_in(&self) -> Result<(), Failure> {
         self.caller.session(None).await.map(drop)
+    }
+
+    /// What `Authorization` is to say in a request that somebody else sends, with the number of the session that it is from.
+    /// `refused` is the number of one that was not believed, and is renewed then.
+    pub async fn authorization(&self, refused: Option<u64>) -> Result<(u64, HeaderValue), Failure> {
+        let session = self.caller.session(refused).await?;
+        match &session.proof {
+            Proof::Header(name, value) if *name == AUTHORIZATION => {
+                Ok((session.generation, header_value(value.expose(), true)?))
+            }
+            _ => Err(Failure::new(
+                Class::Settings,
+                "this way to sign in shows nothing in `Authorization`",
+            )),
+        }
     }
 
     /// Makes the cheapest call that shows that the account may read; says whether the manifest has one.

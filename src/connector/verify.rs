@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 
 use crate::connection::Connection;
 use crate::manifest::{
-    Encoding, Hash, Part, Proof, Scheme, SecretForm, Sent, Signed, Slot, Told, Unit, Verify,
+    Encoding, Hash, Part, Proof, Scheme, SecretForm, Sent, Signed, Slot, Told, Unit, Verify, Written,
 };
 use crate::names::Names;
 use crate::secret::Secret;
@@ -155,7 +155,14 @@ impl Connection {
                 let missing = || Refusal::Missing(format!("the parameter `{name}` of the address"));
                 vec![value.ok_or_else(missing)?.into_bytes()]
             }
-            Told::Body(field) => inside(field, &request.body)?,
+            Told::Body(field) => {
+                let webhooks = self.caller.manifest().webhooks.as_ref();
+                inside(
+                    field,
+                    webhooks.map(|webhooks| webhooks.body).unwrap_or_default(),
+                    &request.body,
+                )?
+            }
             Told::Proxy { setting } => {
                 let header = self.caller.config.get(setting).and_then(Json::as_str);
                 let header = header.map(str::to_lowercase).filter(|header| !header.is_empty());
@@ -235,12 +242,12 @@ fn credentials(request: &Incoming) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The secret inside a body, as often as it is there. The body is parsed only to compare it.
-fn inside(field: &Program, body: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+fn inside(field: &Program, written: Written, body: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
     let not = |reason: String| Refusal::NotUnderstood(crate::failure::shortened(reason));
     if body.len() > UNVERIFIED_BYTES_MAX {
         return Err(not(format!("it has more than {UNVERIFIED_BYTES_MAX} bytes")));
     }
-    let body: Json = serde_json::from_slice(body).map_err(|e| not(e.to_string()))?;
+    let body = written.read(body).map_err(Refusal::NotUnderstood)?;
     let found = field
         .run(&body, &|_| Json::Null)
         .map_err(|e| not(e.to_string()))?;

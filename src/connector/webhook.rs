@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use program::document;
 use serde_json::{Map, Value as Json, json};
 
 use crate::connection::Connection;
-use crate::manifest::{Challenge, Form, Handshake, Webhooks};
+use crate::manifest::{Challenge, Fixed, Form, Handshake, Webhooks, Written};
 use crate::names::scalar;
 
 /// Characters of a challenge that is sent back.
@@ -164,11 +165,26 @@ impl Connection {
             return Ok(Received::Challenge(answer));
         }
         let bytes = self.verified(&webhooks.verify, request, now)?;
-        let body: Json = serde_json::from_slice(bytes.get()).map_err(|e| not_understood(&e))?;
+        let body = webhooks.body.read(bytes.get()).map_err(Refusal::NotUnderstood)?;
         if let Some(answer) = within(webhooks, &body)? {
             return Ok(Received::Challenge(answer));
         }
         hints(webhooks, &body, &self.caller.config).map(Received::Hints)
+    }
+
+    /// What the system is to be answered when its request was taken, if it asks for more than a status.
+    pub fn acknowledgement(&self) -> Option<Answer> {
+        let webhooks = self.caller.manifest().webhooks.as_ref()?;
+        webhooks.answer.as_ref().map(|answer| match answer {
+            Fixed::Text(text) => Answer {
+                content_type: "text/plain; charset=utf-8",
+                body: text.clone(),
+            },
+            Fixed::Xml(xml) => Answer {
+                content_type: "text/xml; charset=utf-8",
+                body: xml.clone(),
+            },
+        })
     }
 
     /// Answers a challenge in the address or in a header.
@@ -192,6 +208,18 @@ impl Connection {
             }
         }
         Ok(None)
+    }
+}
+
+impl Written {
+    /// The body as a document; why it is none, shortened.
+    pub(crate) fn read(self, body: &[u8]) -> Result<Json, String> {
+        let read = match self {
+            Written::Json => serde_json::from_slice(body).map_err(|error| error.to_string()),
+            Written::Form => document::form(body).map_err(|error| error.to_string()),
+            Written::Xml => document::xml(body).map_err(|error| error.to_string()),
+        };
+        read.map_err(crate::failure::shortened)
     }
 }
 

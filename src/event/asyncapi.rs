@@ -1,5 +1,6 @@
 //! The catalogue as an AsyncAPI 3.0.0 document: what partners post to the hub, and what it sends to them.
 
+use model::EventType;
 use serde_json::{Map, Value as Json, json};
 
 use crate::Catalogue;
@@ -8,8 +9,6 @@ use crate::record::DEFINITIONS;
 
 /// How a reference to a definition begins in the document.
 const SCHEMAS: &str = "#/components/schemas/";
-/// What the names of events begin with that tell of the hub's own state: nobody else says them.
-const OPERATIONAL: &str = "endpoint.";
 
 impl Catalogue {
     /// The document. `version` is that of the hub.
@@ -20,7 +19,7 @@ impl Catalogue {
                 let name = format!("{}.v{}", info.name, each.version);
                 let reference = json!({"$ref": format!("#/components/messages/{name}")});
                 sent.insert(name.clone(), reference.clone());
-                if !info.name.starts_with(OPERATIONAL) {
+                if !EventType::parse(&info.name).is_ok_and(|known| known.is_ours_alone()) {
                     taken.insert(name.clone(), reference);
                 }
                 let mut payload = message(info, each);

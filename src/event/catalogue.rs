@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use diagnostic::{Fields, Node, Place, Report, Source};
 use jsonschema::Validator;
@@ -12,11 +12,12 @@ use serde_json::{Map, Value as Json, json};
 use crate::record::{DEFINITIONS, definitions};
 
 /// The hub's own types, as they ship: path and text of each file.
-pub const OWN: [(&str, &str); 4] = [
+pub const OWN: [(&str, &str); 5] = [
     ("events/partner.yaml", include_str!("../../events/partner.yaml")),
     ("events/lead.yaml", include_str!("../../events/lead.yaml")),
     ("events/deal.yaml", include_str!("../../events/deal.yaml")),
     ("events/endpoint.yaml", include_str!("../../events/endpoint.yaml")),
+    ("events/secret.yaml", include_str!("../../events/secret.yaml")),
 ];
 /// Versions that a type may have.
 pub const VERSIONS_MAX: i64 = 99;
@@ -46,7 +47,8 @@ pub struct VersionInfo {
     pub(crate) schema: Json,
     /// The `data` of one.
     pub sample: Json,
-    validator: Validator,
+    /// Compiled when it is first asked: most processes never see an event of most types.
+    validator: OnceLock<Validator>,
 }
 
 impl fmt::Debug for VersionInfo {
@@ -106,6 +108,7 @@ impl Catalogue {
             definitions: definitions(),
         };
         for (path, text) in OWN {
+            // Whether these are right is asked by the tests of this crate, not by each process that starts.
             catalogue.file(&Source::new(path, text), &EVENT_TYPES, report);
         }
         for file in files {
@@ -140,14 +143,18 @@ impl Catalogue {
                 known: versions.collect::<Vec<_>>().join(", "),
             });
         };
+        let validator = info.validator.get_or_init(|| {
+            let compiled = self.validator(&info.schema);
+            compiled.expect("a schema that cannot be compiled is a finding, and its type left out")
+        });
         // Most are right, and that is told without collecting anything.
-        if info.validator.is_valid(data) {
+        if validator.is_valid(data) {
             return Ok(());
         }
         Err(Invalid::Data {
             event_type: known.name.clone(),
             version,
-            findings: findings(&info.validator, data),
+            findings: findings(validator, data),
         })
     }
 
@@ -194,7 +201,7 @@ impl Catalogue {
         };
         let _one = fields.optional_integer("version", 1..=1, report);
         for node in fields.list("events", report) {
-            if let Some((place, info)) = self.event(node, source, report) {
+            if let Some((place, info)) = self.event(node, own.is_empty(), source, report) {
                 self.add(info, own, source, place, report);
             }
         }
@@ -228,7 +235,13 @@ impl Catalogue {
         }
     }
 
-    fn event(&self, node: &Node, source: &Source, report: &mut Report) -> Option<(Place, TypeInfo)> {
+    fn event(
+        &self,
+        node: &Node,
+        checked: bool,
+        source: &Source,
+        report: &mut Report,
+    ) -> Option<(Place, TypeInfo)> {
         let mut fields = Fields::open(node, "a type of event", source, report)?;
         let name = fields.text("type", report);
         let place = fields.optional("type").map_or(fields.place(), |node| node.place);
@@ -236,7 +249,7 @@ impl Catalogue {
         let mut versions: Vec<VersionInfo> = Vec::new();
         let nodes = fields.list("versions", report);
         for node in nodes {
-            let Some((place, info)) = self.version(node, source, report) else {
+            let Some((place, info)) = self.version(node, checked, source, report) else {
                 continue;
             };
             if versions.last().is_some_and(|last| last.version >= info.version) {
@@ -265,7 +278,13 @@ impl Catalogue {
         (!versions.is_empty()).then_some((place, TypeInfo { name, doc, versions }))
     }
 
-    fn version(&self, node: &Node, source: &Source, report: &mut Report) -> Option<(Place, VersionInfo)> {
+    fn version(
+        &self,
+        node: &Node,
+        checked: bool,
+        source: &Source,
+        report: &mut Report,
+    ) -> Option<(Place, VersionInfo)> {
         let mut fields = Fields::open(node, "a version of an event", source, report)?;
         let place = fields.place();
         let version = fields.optional_integer("version", 1..=VERSIONS_MAX, report);
@@ -277,31 +296,10 @@ impl Catalogue {
             .unwrap_or(1);
         let (schema_node, sample_node) = (schema?, sample?);
         let (schema, sample) = (schema_node.to_json(), sample_node.to_json());
-        let validator = match self.validator(&schema) {
-            Ok(validator) => validator,
-            Err(bad) => {
-                report.error(
-                    "IC0404",
-                    source,
-                    schema_node.place,
-                    format!("the schema cannot be used: {bad}"),
-                    "write JSON Schema 2020-12; `$ref` leads to the hub's own definitions alone: \"#/$defs/about_deal\"",
-                );
-                return None;
-            }
-        };
-        if !validator.is_valid(&sample) {
-            report.error(
-                "IC0405",
-                source,
-                sample_node.place,
-                format!(
-                    "the sample does not fit the schema: {}",
-                    findings(&validator, &sample)
-                ),
-                "correct the one that is wrong: partners write their code by both",
-            );
-            return None;
+        let validator = OnceLock::new();
+        if checked {
+            let compiled = self.compiled(&schema, &sample, (schema_node, sample_node), source, report)?;
+            let _first = validator.set(compiled);
         }
         let info = VersionInfo {
             version,
@@ -312,10 +310,47 @@ impl Catalogue {
         Some((place, info))
     }
 
+    /// A schema that its sample fits; what is wrong with either is noted.
+    fn compiled(
+        &self,
+        schema: &Json,
+        sample: &Json,
+        (schema_node, sample_node): (&Node, &Node),
+        source: &Source,
+        report: &mut Report,
+    ) -> Option<Validator> {
+        let validator = self.validator(schema).map_err(|bad| {
+            report.error(
+                "IC0404",
+                source,
+                schema_node.place,
+                format!("the schema cannot be used: {bad}"),
+                "write JSON Schema 2020-12; `$ref` leads to the hub's own definitions alone: \"#/$defs/about_deal\"",
+            );
+        });
+        let validator = validator.ok()?;
+        if validator.is_valid(sample) {
+            return Some(validator);
+        }
+        report.error(
+            "IC0405",
+            source,
+            sample_node.place,
+            format!(
+                "the sample does not fit the schema: {}",
+                findings(&validator, sample)
+            ),
+            "correct the one that is wrong: partners write their code by both",
+        );
+        None
+    }
+
     /// A schema as it is checked by: it stands beside the definitions, and can reach nothing else.
     fn validator(&self, schema: &Json) -> Result<Validator, String> {
         let mut whole = json!({"allOf": [{"type": "object"}, schema]});
-        whole["$defs"] = Json::Object(self.definitions.clone());
+        let mut needed = Map::new();
+        self.needed(schema, &mut needed);
+        whole["$defs"] = Json::Object(needed);
         jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
             .build(&whole)

@@ -43,6 +43,12 @@ fn every_type_of_the_hub_has_a_schema_and_a_sample() {
     assert!(report.is_empty(), "{}", report.render(false));
     let described: BTreeSet<&str> = catalogue.types().map(|info| info.name.as_str()).collect();
     assert_eq!(described, BTreeSet::from(EVENT_TYPES));
+    for info in catalogue.types() {
+        for version in &info.versions {
+            let told = catalogue.check(&event_type(&info.name), Some(version.version), &version.sample);
+            assert_eq!(told, Ok(()), "the sample of {}", info.name);
+        }
+    }
 }
 
 /// Nothing is forbidden in `data`, so a schema does not tell that a sample names a field that does not exist.

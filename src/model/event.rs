@@ -8,7 +8,7 @@ pub struct EventType(std::borrow::Cow<'static, str>);
 
 /// All types that Interconnect itself knows; `events/` says when each is said and what it looks like. Others are under
 /// `custom.`.
-pub const EVENT_TYPES: [&str; 22] = [
+pub const EVENT_TYPES: [&str; 23] = [
     "partner.created",
     "partner.updated",
     "partner.merged",
@@ -31,10 +31,11 @@ pub const EVENT_TYPES: [&str; 22] = [
     "endpoint.failing",
     "endpoint.recovered",
     "endpoint.disabled",
+    "secret.expiring",
 ];
 
 /// What the names of events begin with that tell of the hub's own state.
-const OPERATIONAL: &str = "endpoint.";
+const OPERATIONAL: [&str; 2] = ["endpoint.", "secret."];
 
 /// Characters that the name of an event may have at most.
 const EVENT_TYPE_CHARS_MAX: usize = 128;
@@ -94,6 +95,9 @@ impl EventType {
     /// An endpoint is sent nothing any more.
     pub const ENDPOINT_DISABLED: EventType = EventType::constant("endpoint.disabled");
 
+    /// A secret is to be replaced.
+    pub const SECRET_EXPIRING: EventType = EventType::constant("secret.expiring");
+
     const fn constant(name: &'static str) -> EventType {
         EventType(std::borrow::Cow::Borrowed(name))
     }
@@ -125,7 +129,7 @@ impl EventType {
 
     /// Whether it tells of the hub's own state: no partner may say it, and who hears of it is named.
     pub fn is_ours_alone(&self) -> bool {
-        self.0.starts_with(OPERATIONAL)
+        OPERATIONAL.iter().any(|group| self.0.starts_with(group))
     }
 
     /// Whether a subscription's pattern means this type: the name itself, `deal.*`, or `*`. What tells of the hub's own

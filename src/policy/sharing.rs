@@ -43,7 +43,7 @@ impl SharingPolicy {
 
     /// One rule for all events, those that tell of the hub's own state included: who gets them is another question.
     pub fn of_all_events(share: Share, mask: Vec<PathPattern>) -> SharingPolicy {
-        let events = vec!["*".to_owned(), "endpoint.*".to_owned()];
+        let events = ["*", "endpoint.*", "secret.*"].map(str::to_owned).to_vec();
         SharingPolicy {
             rules: vec![Rule { events, share, mask }],
         }

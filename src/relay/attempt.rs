@@ -4,8 +4,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{Attempt, Due, Next};
 use model::EventType;
-use outbound::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use outbound::{Error, Reply};
+use outbound::Reply;
+use outbound::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 
 use crate::breaker::Sign;
 use crate::deliver::Deliverer;
@@ -43,10 +43,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
     );
-    let answer = on
-        .sender
-        .post(&endpoint.target, headers, body, endpoint.deadline_ms)
-        .await;
+    let answer = send(on, endpoint, headers, body).await;
     let ended = (on.clock)();
     let outcome = match &answer {
         Ok(reply) => Outcome::Answer {
@@ -100,6 +97,30 @@ pub(crate) fn message(
     Ok((headers, body))
 }
 
+/// Sends it, with something to show where the endpoint wants that; why there is no answer, otherwise.
+async fn send(
+    on: &Deliverer,
+    endpoint: &Endpoint,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<Reply, String> {
+    let mut shown = None;
+    if let Some(authorize) = &endpoint.authorize {
+        let (number, value) = authorize.authorization(None).await?;
+        headers.insert(AUTHORIZATION, value);
+        shown = Some((authorize, number));
+    }
+    let answer = on
+        .sender
+        .post(&endpoint.target, headers, body, endpoint.deadline_ms)
+        .await;
+    if let (Some((authorize, number)), Ok(Reply { status: 401, .. })) = (shown, &answer) {
+        // The next try has another one; if there is none, it says why.
+        let _renewed = authorize.authorization(Some(number)).await;
+    }
+    answer.map_err(|error| error.to_string())
+}
+
 fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
     tracing::warn!(delivery = %due.delivery, event = %due.event, reason, "an event cannot be sent");
     Tried {
@@ -120,10 +141,10 @@ fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
 }
 
 /// What went wrong, for a person; empty when nothing did.
-fn told(answer: &Result<Reply, Error>, verdict: &Verdict) -> String {
+fn told(answer: &Result<Reply, String>, verdict: &Verdict) -> String {
     match (answer, verdict.next) {
         (_, Next::Delivered) => String::new(),
-        (Err(error), _) => error.to_string(),
+        (Err(error), _) => error.clone(),
         (Ok(reply), _) => {
             let said = String::from_utf8_lossy(&reply.head);
             let said: String = said

@@ -1,9 +1,13 @@
 //! [`Endpoint`]: where deliveries go, made from [`EndpointSettings`].
 
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use event::Shape;
 use model::EventType;
-use outbound::header::HeaderMap;
+use outbound::header::{HeaderMap, HeaderValue};
 use outbound::{Guard, Target};
 use policy::SharingPolicy;
 use serde_json::Value as Json;
@@ -32,6 +36,14 @@ pub enum Order {
     /// Those about one record in the order of acceptance: what fails holds back what comes after it about the same
     /// record, until it arrives or is dead, and nothing else.
     Record,
+}
+
+/// Shows an endpoint who we are by something that does not last.
+#[async_trait]
+pub trait Authorize: Send + Sync + fmt::Debug {
+    /// What `Authorization` is to say now, and the number of what it shows. `refused` is the number of something that the
+    /// endpoint did not believe, and that is renewed then. Otherwise why there is nothing to show, for a person.
+    async fn authorization(&self, refused: Option<u64>) -> Result<(u64, HeaderValue), String>;
 }
 
 /// An endpoint as it is configured, before it is checked.
@@ -65,6 +77,8 @@ pub struct EndpointSettings {
     pub deadline_ms: u64,
     /// What is sent with each delivery beside our own headers: names and values. Values are taken for secrets.
     pub headers: Vec<(String, String)>,
+    /// What shows it who we are, where that does not last.
+    pub authorize: Option<Arc<dyn Authorize>>,
 }
 
 impl Default for EndpointSettings {
@@ -84,6 +98,7 @@ impl Default for EndpointSettings {
             breaker: BreakerSettings::default(),
             deadline_ms: 15_000,
             headers: Vec::new(),
+            authorize: None,
         }
     }
 }
@@ -106,6 +121,7 @@ pub struct Endpoint {
     pub(crate) deadline_ms: u64,
     /// Ours are put over them.
     pub(crate) headers: HeaderMap,
+    pub(crate) authorize: Option<Arc<dyn Authorize>>,
 }
 
 impl Endpoint {
@@ -147,6 +163,7 @@ impl Endpoint {
                 breaker,
                 deadline_ms: settings.deadline_ms,
                 headers,
+                authorize: settings.authorize.clone(),
             }),
             _ => Err(findings.0),
         }

@@ -18,6 +18,7 @@ pub mod breaker;
 mod deliver;
 mod dispatch;
 mod endpoint;
+mod expiry;
 mod finding;
 mod forget;
 mod handed;
@@ -45,7 +46,10 @@ pub use arrival::Arrival;
 pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
 pub use dispatch::{Dispatch, Later};
-pub use endpoint::{DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX};
+pub use endpoint::{
+    Authorize, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX,
+};
+pub use expiry::{Expiry, SecretWatch, TOLD_DAYS_BEFORE};
 pub use finding::{BadSetting, HEADERS_MAX, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
 pub use forget::{FORGET_BITE, Forgetter, RETENTION_MS_MIN, RetentionSettings};
 pub use handed::{Clock, Nudge, Random};

@@ -338,7 +338,7 @@ mod tests {
         let findings = Endpoint::new(&settings, &Guard::public_only()).unwrap_err();
         insta::assert_snapshot!(told(&findings), @r"
         `name`: a name is up to 64 of a-z, 0-9, `-` and `_`; `Bad name` is not
-        `subscriptions[1]`: `deals.*` means no event; there are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, `custom.…`, `deal.*` for a group and `*` for all
+        `subscriptions[1]`: `deals.*` means no event; there are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, secret.expiring, `custom.…`, `deal.*` for a group and `*` for all
         `in_flight_max`: 0 is not between 1 and 256
         `rate_per_s`: 0 is not between 1 and 1000
         `deadline_ms`: 1 is not between 100 and 60000

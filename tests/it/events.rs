@@ -5,9 +5,10 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{
-    Folder, Hub, Sandbox, eventually, exchange, expect, get, interconnect, json_of, required, said,
+    Folder, Hub, Sandbox, base64, eventually, exchange, expect, get, interconnect, json_of, required, said,
 };
 use crate::partners::{config, now, received, signed};
+use crate::plan::{Stage, the_second_is_over};
 
 /// A type of a customer's own.
 const QUOTE: &str = "
@@ -102,7 +103,7 @@ fn every_sample_is_taken_and_what_arrives_is_what_the_schema_says() {
         let name = one["name"].as_str().expect("a name");
         let about = get(&format!("{}/v1/event-types/{name}", hub.url));
         let (status, answer) = publish(&hub, name, &about["shapes"][0]["sample"]);
-        let ours = name.starts_with("endpoint.");
+        let ours = name.starts_with("endpoint.") || name.starts_with("secret.");
         assert_eq!(status, if ours { 422 } else { 202 }, "{name}: {answer}");
         sent += u64::from(name.starts_with("deal."));
     }
@@ -403,6 +404,106 @@ fn a_partner_that_posts_too_fast_is_told_when_to_come_back() {
     assert_eq!(problem["code"], "too_fast");
     let forged = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &[]).0;
     assert_eq!(forged, 401, "what is not signed is no message of acme's");
+}
+
+#[test]
+fn what_changed_at_a_system_goes_to_those_who_asked_for_that_system() {
+    let mut stage = Stage::new("sqlite:hub.db");
+    stage.env.push(("HOOK", format!("whsec_{}", base64(&[7; 32]))));
+    let path = stage.folder.path("interconnect.yaml");
+    let mut text = std::fs::read_to_string(&path).expect("it was written");
+    text.push_str("partners:\n  northwind:\n    endpoints:\n");
+    for name in ["crm", "marketing"] {
+        let to = format!(
+            "      - {{ name: of-{name}, url: \"https://127.0.0.1:9/hook\", secret: \"${{env:HOOK}}\", \
+             events: [ {{ types: [partner.*], from: [{name}] }} ] }}\n"
+        );
+        text.push_str(&to);
+    }
+    stage.folder.write("interconnect.yaml", &text);
+    stage.put(
+        "salesforce",
+        "Account",
+        &[json!({"Name": "Solar", "Website": "https://solar.example"})],
+    );
+    the_second_is_over();
+    let (code, _, stderr) = said(&stage.folder.run(&["sync", "run"], &stage.env));
+    assert_eq!(code, Some(0), "{stderr}");
+    let run = |arguments: &[&str]| json_of(&stage.folder.run(arguments, &stage.env));
+    let list = run(&["event", "list", "--type", "partner.created", "--json"]);
+    let [created] = &list["data"].as_array().expect("a list")[..] else {
+        panic!("one partner was created: {list}")
+    };
+    let event = run(&["event", "show", created["id"].as_str().expect("an id"), "--json"]);
+    assert_eq!(
+        (&event["source"], &event["arrival"]["connection"]),
+        (&json!("interconnect"), &json!("crm"))
+    );
+    let endpoints: Vec<&Json> = event["deliveries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["endpoint"])
+        .collect();
+    assert_eq!(endpoints, [&json!("of-crm")]);
+}
+
+#[test]
+fn an_endpoint_that_wants_a_token_is_shown_one() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    // A system whose API lets nobody in without a token.
+    let system = sandbox.url("salesforce");
+    let auth = format!(
+        "auth: {{ token_url: \"{system}/services/oauth2/token\", client_id: \"${{env:ID}}\", client_secret:"
+    );
+    let wants = |name: &str, secret: &str| {
+        format!(
+            "      - {{ name: {name}, url: \"{system}/services/data/v67.0/composite/sobjects\", secret: \"${{env:NORTHWIND_SECRET}}\", \
+             events: [custom.ping], retry_ms: [], {auth} \"${{env:{secret}}}\" }} }}\n"
+        )
+    };
+    let endpoints = format!(
+        "  initech:\n    endpoints:\n{}{}",
+        wants("known", "RIGHT"),
+        wants("unknown", "WRONG")
+    );
+    let (config, mut secrets) = config(&folder, &sandbox, &endpoints);
+    let credential = |pointer: &str| {
+        sandbox
+            .said
+            .pointer(pointer)
+            .and_then(Json::as_str)
+            .expect("a credential")
+            .to_owned()
+    };
+    secrets.extend([
+        ("ID", credential("/salesforce/client_id")),
+        ("RIGHT", credential("/salesforce/client_secret")),
+        ("WRONG", "swordfish".to_owned()),
+    ]);
+    let hub = Hub::start(&config, &secrets);
+    assert_eq!(publish(&hub, "custom.ping", &json!({"id": "P-1"})).0, 202);
+    let dead = |name: &str| {
+        eventually("a try", || {
+            let list = get(&format!("{}/v1/deliveries?endpoint={name}&state=dead", hub.url));
+            let one = list["data"][0].clone();
+            expect(one.is_object(), &list).map(|()| one)
+        })
+    };
+    // An event is no record of theirs, so it is refused: but not at the door.
+    assert_eq!(dead("known")["last_status"], 400);
+    let unknown = dead("unknown");
+    assert_eq!(
+        unknown["last_status"],
+        Json::Null,
+        "nothing is sent without a token: {unknown}"
+    );
+    let error = unknown["last_error"].as_str().expect("text");
+    assert!(
+        error.contains("no token to show") && !error.contains("swordfish"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::out::table;
 use crate::cli::{Exit, Out};
 use crate::config::span_ms;
-use crate::hub;
+use crate::{hub, partners};
 
 /// Events that are read at a time.
 const PAGE: usize = 200;
@@ -87,7 +87,7 @@ pub(crate) async fn run(
     let before = match &args.against {
         None => None,
         Some(path) => {
-            match hub::load(path, out).map(|(config, catalogue)| hub::relay_shape(&config, &catalogue)) {
+            match hub::load(path, out).map(|(config, catalogue)| partners::relay_shape(&config, &catalogue)) {
                 Ok(Ok(before)) => Some(before),
                 Ok(Err(error)) => {
                     out.fails(&error.to_string());

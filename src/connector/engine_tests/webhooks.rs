@@ -123,6 +123,61 @@ async fn without_secret_or_webhooks_nothing_is_accepted() {
     assert_eq!(none.receive(&sent, at(SENT)), Err(Refusal::NotExpected));
 }
 
+/// A message of two notifications, as "Outbound Messaging" in the SOAP API Developer Guide has it.
+const OUTBOUND: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+ <soapenv:Body><notifications xmlns="http://soap.sforce.com/2005/09/outbound">
+  <OrganizationId>00Dxx0000001gPFEAY</OrganizationId><SessionId xsi:nil="true"/>
+  <Notification><Id>04l1</Id><sObject xsi:type="sf:Opportunity" xmlns:sf="urn:sobject.enterprise.soap.sforce.com"><sf:Id>0061</sf:Id></sObject></Notification>
+  <Notification><Id>04l2</Id><sObject xsi:type="sf:Account" xmlns:sf="urn:sobject.enterprise.soap.sforce.com"><sf:Id>0011</sf:Id></sObject></Notification>
+ </notifications></soapenv:Body>
+</soapenv:Envelope>"#;
+
+#[test]
+fn an_outbound_message_is_hints_and_is_acknowledged() {
+    let config = json!({"login_url": "https://acme.my.salesforce.com"});
+    let secrets = [
+        ("client_id", "c"),
+        ("client_secret", "s"),
+        ("webhook_token", "long and random"),
+    ];
+    let connection = connect(&shipped("salesforce"), config, &secrets, &Arc::default());
+    let receive =
+        |query: &str, body: &str| connection.receive(&request(&format!("{URL}{query}"), body, &[]), at(SENT));
+    let Ok(Received::Hints(hints)) = receive("?token=long%20and%20random", OUTBOUND) else {
+        panic!("hints")
+    };
+    let told: Vec<_> = hints
+        .iter()
+        .map(|hint| {
+            (
+                hint.object.as_str(),
+                hint.id.as_str(),
+                hint.dedupe.as_deref(),
+                hint.tenant.as_deref(),
+            )
+        })
+        .collect();
+    let tenant = Some("00Dxx0000001gPFEAY");
+    assert_eq!(
+        told,
+        [
+            ("Opportunity", "0061", Some("04l1"), tenant),
+            ("Account", "0011", Some("04l2"), tenant)
+        ]
+    );
+    let answer = connection.acknowledgement().unwrap();
+    assert_eq!(answer.content_type, "text/xml; charset=utf-8");
+    assert!(answer.body.contains("<Ack>true</Ack>"), "{}", answer.body);
+    assert_eq!(receive("?token=guessed", OUTBOUND), Err(Refusal::Bad));
+    assert!(matches!(receive("", OUTBOUND), Err(Refusal::Missing(_))));
+    let bomb = OUTBOUND.replace("?>", "?><!DOCTYPE x [<!ENTITY y \"z\">]>");
+    assert!(matches!(
+        receive("?token=long%20and%20random", &bomb),
+        Err(Refusal::NotUnderstood(_))
+    ));
+}
+
 /// A system that asks for its challenge back in every place there is.
 const ASKING: &str = r#"
 apiVersion: interconnect/v1

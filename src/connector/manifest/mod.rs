@@ -37,7 +37,7 @@ pub(crate) use verify::presets;
 pub(crate) use verify::{
     Encoding, Hash, Part, Proof, Scheme, SecretForm, Sent, Signed, Slot, Told, Unit, Verify,
 };
-pub(crate) use webhook::{Challenge, Form, Handshake, Webhooks};
+pub(crate) use webhook::{Challenge, Fixed, Form, Handshake, Webhooks, Written};
 pub(crate) use writing::{Step, Strategy, Transitions, Write};
 
 use crate::template::{Template, Templates};

@@ -7,11 +7,35 @@ use super::verify::{self, Verify};
 use program::Program;
 
 pub(crate) struct Webhooks {
+    pub(crate) body: Written,
     pub(crate) handshakes: Vec<Handshake>,
     /// Any one of these must hold.
     pub(crate) verify: Vec<Verify>,
     pub(crate) events: Program,
+    /// What is answered when it was taken; nothing but a status when the system does not ask for more.
+    pub(crate) answer: Option<Fixed>,
 }
+
+/// What the body of a request is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Written {
+    #[default]
+    Json,
+    Form,
+    Xml,
+}
+
+/// A text that is always the same.
+pub(crate) enum Fixed {
+    Text(String),
+    Xml(String),
+}
+
+const WRITTEN: &[(&str, Written)] = &[
+    ("json", Written::Json),
+    ("form", Written::Form),
+    ("xml", Written::Xml),
+];
 
 /// A request that asks for its own challenge back, by which a system finds out whether an address is ours.
 pub(crate) struct Handshake {
@@ -53,9 +77,17 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &mut Fields<'_>, report: &mut 
             "add `verify:` with a keyed hash; what cannot be verified cannot be accepted",
         );
     }
+    let body = fields
+        .optional_choice("body", WRITTEN, report)
+        .unwrap_or_default();
     let events = reader.program("events", &mut fields, &["config"], report);
+    let answer = fields
+        .optional("answer")
+        .and_then(|node| fixed(reader, node, report));
     fields.finish(report);
     Some(Webhooks {
+        body,
+        answer,
         handshakes,
         verify,
         events: events?,
@@ -104,6 +136,28 @@ fn challenge(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Ch
                     "write one of `query: validationToken`, `header: x-challenge` or `body: .challenge`",
                 );
             }
+            None
+        }
+    }
+}
+
+/// `{ text: … }` or `{ xml: … }`.
+fn fixed(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Fixed> {
+    let mut fields = Fields::open(node, "the answer", reader.source, report)?;
+    let text = fields.optional_text("text", report);
+    let xml = fields.optional_text("xml", report);
+    fields.finish(report);
+    match (text, xml) {
+        (Some(text), None) => Some(Fixed::Text(text.to_owned())),
+        (None, Some(xml)) => Some(Fixed::Xml(xml.to_owned())),
+        _ => {
+            report.error(
+                "IC0004",
+                reader.source,
+                node.place,
+                "an answer is either `text` or `xml`",
+                "write for example `answer: { text: ok }`, or leave it out where the status is enough",
+            );
             None
         }
     }

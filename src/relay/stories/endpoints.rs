@@ -7,8 +7,8 @@ use ledger::DeliveryState::{Delivered, Due};
 use ledger::{DeliveryFilter, StopKind};
 use model::EventType;
 
-use super::stage::{Answer, Sink, Stage, endpoint, limits};
-use crate::{Dispatch, EndpointSettings, Order, Switch};
+use super::stage::{Answer, Sink, Stage, endpoint, limits, random};
+use crate::{Dispatch, EndpointSettings, Order, SecretWatch, Switch};
 
 /// An endpoint that an operator hears of the others' state by.
 fn operators(sink: &Sink) -> EndpointSettings {
@@ -341,6 +341,56 @@ async fn an_endpoint_at_which_nothing_arrives_for_days_is_disabled_with_notice_a
     );
     stage.deliver("ops").await;
     assert_eq!(heard(&told), ["endpoint.failing b", "endpoint.disabled b"]);
+}
+
+#[tokio::test]
+async fn of_a_secret_that_ends_operators_are_told_once_at_each_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut operators = endpoint("ops", "borealis", &sink);
+    operators.subscriptions = vec!["secret.*".into()];
+    let everybody = endpoint("all", "borealis", &sink);
+    let stage = Stage::open(folder.path(), &[operators, everybody], limits()).await;
+    let now = stage.clock.now();
+    let expiry = |endpoint: Option<&str>, days: i64| crate::Expiry {
+        partner: "acme".into(),
+        endpoint: endpoint.map(str::to_owned),
+        number: 1,
+        at: now + jiff::SignedDuration::from_hours(24 * days),
+    };
+    let expiries = vec![expiry(None, 40), expiry(Some("a-crm"), 400)];
+    let (clock, nudge) = (stage.clock.clock(), Arc::new(|_: &str| {}));
+    let watch = SecretWatch::new(
+        stage.ledger.clone(),
+        stage.settings.clone(),
+        expiries,
+        nudge,
+        clock,
+        random(7),
+    );
+    let mut told = Vec::new();
+    for day in [0, 11, 12, 34, 39, 41, 371, 401] {
+        stage.clock.set(now + jiff::SignedDuration::from_hours(24 * day));
+        let count = watch.round().await.unwrap();
+        assert_eq!(watch.round().await.unwrap(), 0, "by whatever node");
+        stage.deliver("ops").await;
+        let last = sink.received();
+        let said = (count > 0)
+            .then(|| serde_json::from_slice::<serde_json::Value>(&last.last().unwrap().body).unwrap());
+        let said = said.map(|said| format!(" {}", said["data"])).unwrap_or_default();
+        told.push(format!("{day}: {count}{said}"));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    0: 0
+    11: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
+    12: 0
+    34: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
+    39: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
+    41: 1 {"endpoint":null,"expired":true,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
+    371: 1 {"endpoint":"a-crm","expired":false,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","number":1,"partner":"acme"}
+    401: 1 {"endpoint":"a-crm","expired":true,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","number":1,"partner":"acme"}
+    "#);
+    assert!(stage.deliveries("all").await.is_empty(), "`*` does not mean it");
 }
 
 #[tokio::test]

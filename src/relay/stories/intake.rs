@@ -88,7 +88,7 @@ async fn what_is_no_event_is_refused_and_not_kept() {
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: missing field `data` at line 1 column 54
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: invalid type: sequence, expected a map at line 1 column 61
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
-    event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled and anything under `custom.`
+    event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, secret.expiring and anything under `custom.`
     not_json: the body is not JSON: unexpected end of hex escape at line 1 column 74
     event_invalid: `data` is not that of `deal.won`, version 1: `data.deal.stage`: it is not one of "prospect", "qualified" or 6 other candidates; see /v1/event-types/deal.won
     event_version_unknown: `deal.won` has no version 2; there are: 1

@@ -1,9 +1,11 @@
 //! What an endpoint may answer, and what follows.
 
+use std::sync::atomic::Ordering;
+
 use crate::{Subscription, standard};
 use ledger::DeliveryState::{Dead, Delivered, Due};
 use ledger::{DeliveryFilter, Next, StopKind};
-use outbound::header::HeaderMap;
+use outbound::header::{HeaderMap, HeaderValue};
 use policy::{Share, SharingPolicy};
 use serde_json::{Value as Json, json};
 
@@ -153,6 +155,60 @@ async fn each_endpoint_gets_what_it_asked_for_in_the_shape_it_asked_for() {
     for name in ["no", "from-others"] {
         assert!(stage.deliveries(name).await.is_empty(), "{name}");
     }
+}
+
+/// Gives tokens with numbers; none for the third time.
+#[derive(Debug, Default)]
+struct Numbers(std::sync::atomic::AtomicU64);
+
+#[async_trait::async_trait]
+impl crate::Authorize for Numbers {
+    async fn authorization(&self, refused: Option<u64>) -> Result<(u64, HeaderValue), String> {
+        let number = self.0.load(Ordering::SeqCst);
+        let number = match refused {
+            Some(refused) if refused == number => self.0.fetch_add(1, Ordering::SeqCst) + 1,
+            _ => number,
+        };
+        match number {
+            2 => Err("no token to show: they are closed".to_owned()),
+            number => Ok((
+                number,
+                HeaderValue::from_str(&format!("Bearer t{number}")).unwrap(),
+            )),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_shown_and_one_that_is_refused_is_renewed_for_the_next_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.authorize = Some(std::sync::Arc::new(Numbers::default()));
+    to.retry_ms = vec![1_000; 5];
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    sink.answer_next(Answer::Status(401));
+    sink.answer_next(Answer::Status(401));
+    while let Some(next) = stage.deliver("b").await {
+        stage.clock.set(next);
+        if stage.deliveries("b").await[0].attempts == 3 {
+            break;
+        }
+    }
+    let shown: Vec<_> = sink
+        .received()
+        .iter()
+        .map(|one| one.header("authorization").to_owned())
+        .collect();
+    assert_eq!(
+        shown,
+        ["Bearer t0", "Bearer t1"],
+        "the third try has nothing to show"
+    );
+    let delivery = &stage.deliveries("b").await[0];
+    assert_eq!(delivery.last_error, "no token to show: they are closed");
+    assert_eq!(delivery.state, Due, "it is tried again");
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn each_kind_of_bad_webhook_gets_its_own_answer_and_leaves_a_trace() {
     413 too_large: the body is larger than 1024 bytes; send a reference to what is large
     400 not_json: the body is not JSON: expected value at line 1 column 1
     422 not_an_event: the body is not an event `{"type", "timestamp", "data"}`: missing field `type` at line 1 column 2
-    422 event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled and anything under `custom.`
+    422 event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, secret.expiring and anything under `custom.`
     404 not_found: there is nothing at this address
     405 method_not_allowed: this address is there, but not for this method
     404 not_found: there is nothing at this address

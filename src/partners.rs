@@ -1,0 +1,181 @@
+//! Partners and endpoints, from the configuration to what the relay works by.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use outbound::Guard;
+use policy::{PathPattern, Share, SharingPolicy};
+use relay::{Authorize, Endpoint, EndpointSettings, Expiry, Partner, RelayLimits, RelaySettings};
+
+use crate::catalogue::Catalogue;
+use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
+use crate::hub::{StartError, guard, setting};
+use crate::receiver::Receiver;
+use crate::world::RealWorld;
+
+/// Where secrets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// From where the configuration says.
+    Real,
+    /// From nowhere: each is one that nobody knows, for commands that need none.
+    Nobodys,
+}
+
+impl Lookup {
+    fn secret(self, reference: &SecretRef) -> Result<String, MissingSecret> {
+        match self {
+            Lookup::Real => reference.look_up(),
+            Lookup::Nobodys => Ok(nobodys_secret()),
+        }
+    }
+}
+
+/// Partners and endpoints as they are configured, for a command that sends nothing and so needs no secret.
+pub(crate) fn relay_shape(config: &Config, catalogue: &Catalogue) -> Result<RelaySettings, StartError> {
+    relay_settings(config, catalogue, &guard(config)?, Lookup::Nobodys)
+}
+
+/// Partners and endpoints as they are configured; every secret is looked up.
+pub(crate) fn relay_settings(
+    config: &Config,
+    catalogue: &Catalogue,
+    guard: &Guard,
+    lookup: Lookup,
+) -> Result<RelaySettings, StartError> {
+    let all = |bad: Vec<relay::BadSetting>| {
+        let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
+        StartError::Setting(bad.join("; "))
+    };
+    let (mut partners, mut endpoints) = (Vec::new(), Vec::new());
+    for (name, partner) in &config.partners {
+        let mut secrets = Vec::new();
+        for secret in &partner.secrets {
+            secrets.push(lookup.secret(secret)?);
+        }
+        if secrets.is_empty() {
+            // A partner that only receives has a secret that nobody knows, so that nothing it posts is accepted.
+            secrets.push(nobodys_secret());
+        }
+        let named = |bad| StartError::Setting(format!("partner `{name}`: {}", all(bad)));
+        let read = Partner::new(name, &secrets).map_err(named)?;
+        partners.push(read.taking(partner.takes.clone()).at_most(partner.posts_per_s));
+        for endpoint in &partner.endpoints {
+            let settings = endpoint_settings(name, endpoint, guard, lookup)?;
+            let named = |bad| StartError::Setting(format!("endpoint `{}`: {}", endpoint.name, all(bad)));
+            endpoints.push(Endpoint::new(&settings, guard).map_err(named)?);
+        }
+    }
+    let limits = RelayLimits {
+        tolerance_ms: config.limits.webhook_tolerance_ms,
+        lease_ms: config.limits.endpoint_lease_ms,
+        ..RelayLimits::default()
+    };
+    let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
+    Ok(settings.with_events(catalogue.events().clone()))
+}
+
+/// All secrets of partners and endpoints that have an end.
+pub(crate) fn expiries(config: &Config) -> Vec<Expiry> {
+    let of = |partner: &str, endpoint: Option<&str>, expires: &[Option<Timestamp>]| {
+        let with_end = (1..).zip(expires).filter_map(|(number, at)| {
+            Some(Expiry {
+                partner: partner.to_owned(),
+                endpoint: endpoint.map(str::to_owned),
+                number,
+                at: (*at)?,
+            })
+        });
+        with_end.collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for (name, partner) in &config.partners {
+        all.extend(of(name, None, &partner.expires));
+        for endpoint in &partner.endpoints {
+            all.extend(of(name, Some(&endpoint.name), &endpoint.expires));
+        }
+    }
+    all
+}
+
+/// The keys of endpoints that have one, by the endpoints' names.
+pub(crate) fn pull_keys(config: &Config) -> Result<BTreeMap<String, String>, MissingSecret> {
+    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    let keys = endpoints.filter_map(|endpoint| Some((endpoint.name.clone(), endpoint.pull_key.as_ref()?)));
+    keys.map(|(name, key)| Ok((name, key.look_up()?))).collect()
+}
+
+fn nobodys_secret() -> String {
+    format!("{}{}", relay::SECRET_PREFIX, base64(&RealWorld::bytes::<32>()))
+}
+
+fn endpoint_settings(
+    partner: &str,
+    endpoint: &EndpointConfig,
+    guard: &Guard,
+    lookup: Lookup,
+) -> Result<EndpointSettings, StartError> {
+    let patterns = |paths: &[String]| {
+        let parsed = paths
+            .iter()
+            .map(|path| path.parse::<PathPattern>().map_err(setting));
+        parsed.collect::<Result<Vec<_>, _>>()
+    };
+    let share = match &endpoint.share_allow {
+        Some(allow) => Share::Only(patterns(allow)?),
+        None if endpoint.share_deny.is_empty() => Share::All,
+        None => Share::Except(patterns(&endpoint.share_deny)?),
+    };
+    let secrets = endpoint
+        .secrets
+        .iter()
+        .map(|secret| lookup.secret(secret))
+        .collect::<Result<_, _>>()?;
+    let mut headers = Vec::new();
+    for (name, value) in &endpoint.headers {
+        headers.push((name.clone(), lookup.secret(value)?));
+    }
+    let mut authorize: Option<Arc<dyn Authorize>> = None;
+    let authorization = match &endpoint.auth {
+        None => None,
+        Some(EndpointAuth::OAuth2(client)) => {
+            if lookup == Lookup::Real {
+                authorize = Some(Arc::new(Receiver::open(&endpoint.name, client, guard)?));
+            }
+            None
+        }
+        Some(EndpointAuth::Bearer(token)) => Some(format!("Bearer {}", lookup.secret(token)?)),
+        Some(EndpointAuth::Basic(user, password)) => {
+            let pair = format!("{user}:{}", lookup.secret(password)?);
+            Some(format!("Basic {}", base64(pair.as_bytes())))
+        }
+    };
+    headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
+    let mut settings = EndpointSettings {
+        name: endpoint.name.clone(),
+        partner: partner.to_owned(),
+        url: endpoint.url.clone(),
+        subscriptions: endpoint.subscriptions.clone(),
+        shape: endpoint.shape.clone(),
+        secrets,
+        headers,
+        authorize,
+        policy: SharingPolicy::of_all_events(share, Vec::new()),
+        in_flight_max: endpoint.in_flight_max,
+        rate_per_s: endpoint.rate_per_s,
+        order: endpoint.order,
+        breaker: endpoint.breaker,
+        deadline_ms: endpoint.timeout_ms,
+        ..EndpointSettings::default()
+    };
+    if let Some(retry_ms) = &endpoint.retry_ms {
+        settings.retry_ms.clone_from(retry_ms);
+    }
+    Ok(settings)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}
