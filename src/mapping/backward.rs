@@ -121,7 +121,8 @@ fn whole(fields: &Fields, first: &str, last: &str, object: Option<&Json>) -> Opt
 
 /// `put(v, s) = s if get(s) = v else create(v)`, for one line.
 fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing, backward: &mut Backward) {
-    // What cannot be read is no value that the record could agree with: it is written over.
+    // What cannot be read is no value that the record could agree with: it is written over as soon as the record has
+    // something new to say. Until then it stays, for whoever wrote it to see and to mend.
     let found = reading.and_then(|reading| line.find(reading.object).ok().flatten());
     let held = found.as_deref();
     let held_blank = held.is_none_or(|held| line.blank(held));
@@ -129,7 +130,10 @@ fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing,
         let stands = line.blank.write.as_ref();
         // `[null]` and `;` are not blank, but read as nothing: they stay.
         let clear = match (reading, held.filter(|_| !held_blank)) {
-            (Some(reading), Some(held)) => !reads_as(line, &Value::Null, held, reading),
+            (Some(reading), Some(held)) => {
+                let stays = makes_no_sense(line, held, reading) && writing.agrees(line, value);
+                !stays && !reads_as(line, &Value::Null, held, reading)
+            }
             (None, _) => stands.is_some(),
             _ => false,
         };
@@ -147,6 +151,12 @@ fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing,
     }
     if let (Some(reading), Some(held)) = (reading, held.filter(|_| !held_blank))
         && holds(line, value, held, reading, writing)
+    {
+        return;
+    }
+    if let (Some(reading), Some(held)) = (reading, held.filter(|_| !held_blank))
+        && makes_no_sense(line, held, reading)
+        && writing.agrees(line, value)
     {
         return;
     }
@@ -202,6 +212,11 @@ fn cleared<'l>(line: &'l Line, reading: Option<&Reading>) -> impl Iterator<Item 
 /// Whether a wire value is read as a value. What an expression made is read by nobody.
 fn reads_as(line: &Line, value: &Value, held: &Json, reading: &Reading) -> bool {
     line.derived.is_none() && matches!(reading.get(line, held, None), Read::Value(read) if read == *value)
+}
+
+/// Whether a wire value is none that a line could read.
+fn makes_no_sense(line: &Line, held: &Json, reading: &Reading) -> bool {
+    line.derived.is_none() && matches!(reading.get(line, held, None), Read::Invalid(_))
 }
 
 /// Whether the wire already holds the value.

@@ -51,6 +51,11 @@ impl From<Invalid> for Refused {
 }
 
 impl Writing<'_> {
+    /// Whether both sides agreed on a value of a line when they last did.
+    pub(crate) fn agrees(&self, line: &Line, value: &Value) -> bool {
+        self.context.agreed.and_then(|agreed| agreed.get(line.path)) == Some(value)
+    }
+
     /// Writes a value that is not blank.
     pub(crate) fn create(&self, line: &Line, value: &Value) -> Result<Created, Refused> {
         if let Some(derived) = &line.derived {

@@ -85,7 +85,8 @@ pub struct Context<'a> {
     pub currency: Option<Currency>,
     /// The country (ISO 3166-1 alpha-2) of phone numbers without country code, when the object names none.
     pub country: Option<&'a str>,
-    /// What both sides last agreed on. Of several references that an object has, the agreed one is what it says.
+    /// What both sides last agreed on. Of several references that an object has, the agreed one is what it says; what it
+    /// holds that makes no sense stays while the record has what was agreed on.
     pub agreed: Option<&'a Fields>,
 }
 

@@ -1,6 +1,6 @@
 //! Absorbing: objects that were read become records, links, history and what others are owed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use connector::{Connection, Object};
@@ -10,7 +10,7 @@ use mapping::Forward;
 use model::{RecordId, RunId};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
-use crate::merges::merged_ids;
+use crate::merges::{UNREAD, merged_ids};
 use crate::missing::Missing;
 use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
@@ -183,7 +183,7 @@ impl Engine {
             .into_iter()
             .map(|l| (l.link.external_id.clone(), l))
             .collect();
-        self.follow_merges(place, batch.objects, &mut linked, &mut commit);
+        self.follow_merges(place, batch.objects, &mut linked, &mut commit, report);
         let parked = self.parked_of(place, &ids).await?;
         report.counts.read += batch.objects.len() as u64;
 
@@ -207,7 +207,7 @@ impl Engine {
                 continue;
             }
             // Nobody need decide about what is no more.
-            if is_over(object) && parked.contains(&object.id) {
+            if is_over(object) && parked.contains_key(&object.id) {
                 commit.unparked.push(inbound(place, &object.id));
             }
             if known.as_ref().is_some_and(|known| known.link.ignored) {
@@ -227,7 +227,7 @@ impl Engine {
             }
             if let Some(arrival) = self.arrive(place, object, known, &waiting, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);
-                if !parked.contains(&object.id) {
+                if !parked.contains_key(&object.id) {
                     drift.extend(drifted(
                         place,
                         object,
@@ -237,6 +237,8 @@ impl Engine {
                 }
                 arrivals.push(arrival);
                 arrivals.extend(moved_on);
+            } else if parked.get(&object.id).is_some_and(|code| code == UNREAD) {
+                commit.unparked.push(inbound(place, &object.id));
             }
         }
         let mut refs = Refs::default();
@@ -320,8 +322,12 @@ impl Engine {
         }
     }
 
-    /// Those of some objects that are parked.
-    async fn parked_of(&self, place: Place<'_>, ids: &[String]) -> Result<BTreeSet<String>, LedgerError> {
+    /// Those of some objects that are parked, each with the class of its reason.
+    async fn parked_of(
+        &self,
+        place: Place<'_>,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, String>, LedgerError> {
         let filter = ParkedFilter {
             of: Some((place.connection.to_owned(), place.object.to_owned())),
             inbound: Some(true),
@@ -329,7 +335,8 @@ impl Engine {
             ..ParkedFilter::default()
         };
         let parked = self.ledger.parked(&filter, ids.len()).await?;
-        Ok(parked.into_iter().map(|parked| parked.key).collect())
+        let codes = parked.into_iter().map(|parked| (parked.key, parked.code));
+        Ok(codes.collect())
     }
 
     /// Sorts out what needs no mapping: what is gone, what is unchanged, what no mapping wants.

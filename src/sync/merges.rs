@@ -8,9 +8,12 @@ use std::collections::{BTreeSet, HashMap};
 use connector::{MergedInto, Object};
 use ledger::{Link, Linked, Parked, SyncCommit};
 
-use crate::Engine;
 use crate::absorb::{Place, inbound};
 use crate::review::MERGED;
+use crate::{Engine, Report};
+
+/// An object has a record, and what it says is to be read.
+pub(crate) const UNREAD: &str = "unread";
 
 /// The ids that objects name beside their own.
 pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
@@ -28,6 +31,7 @@ impl Engine {
         objects: &[Object],
         linked: &mut HashMap<String, Linked>,
         commit: &mut SyncCommit,
+        report: &mut Report,
     ) {
         let merges = objects.iter().flat_map(|object| &object.merged);
         for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
@@ -44,8 +48,19 @@ impl Engine {
                     ..lost.link
                 };
                 commit.links.push(link.clone());
-                // Whatever it waited for as a stranger.
-                commit.unparked.push(inbound(place, to));
+                match objects.iter().any(|object| object.id == *to) {
+                    // Whatever it waited for as a stranger.
+                    true => commit.unparked.push(inbound(place, to)),
+                    // What it says was passed over while it was one.
+                    false => {
+                        let reason = format!("{from} was merged into it, and it was not read since");
+                        let now = self.world.now();
+                        report.look_again(now);
+                        commit
+                            .parked
+                            .push(self.parks(place, to, UNREAD, reason, Some(now)));
+                    }
+                }
                 let record = lost.record;
                 linked.insert(to.clone(), Linked { link, record });
                 continue;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit};
-use mapping::Forward;
+use ledger::{Link, Linked, Parked, PushMark, RecordWrite, SyncCommit};
+use mapping::{Context, Forward};
 use model::merge::{Merged, Policies, Theirs};
 use model::{Fields, Kind, Record, RecordId, stored};
 
@@ -44,7 +44,7 @@ impl Engine {
         arrivals: Vec<Arrival<'_>>,
         adopt: &HashMap<String, RecordId>,
         refs: &mut Refs,
-        parked: &BTreeSet<String>,
+        parked: &BTreeMap<String, String>,
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Result<(), SyncError> {
@@ -255,7 +255,7 @@ impl Engine {
         place: Place<'_>,
         arrival: Arrival<'_>,
         (mut record, echoed): (Record, BTreeSet<&'static str>),
-        (refs, parked, waiting): (&Refs, &BTreeSet<String>, &mut Waiting),
+        (refs, parked, waiting): (&Refs, &BTreeMap<String, String>, &mut Waiting),
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
@@ -289,7 +289,7 @@ impl Engine {
             commit
                 .parked
                 .push(self.parks(place, &arrival.object.id, "field", reason, None));
-        } else if parked.contains(&arrival.object.id) {
+        } else if parked.contains_key(&arrival.object.id) {
             commit.unparked.push(inbound(place, &arrival.object.id));
         }
         match (read_version, merged.changes.is_empty()) {
@@ -311,7 +311,7 @@ impl Engine {
             object: place.object.to_owned(),
             external_id: format!("{}{superseded}", arrival.object.id),
             record: record.id,
-            base: Some(arrival.forward.fields),
+            base: Some(agreed_on(arrival.forward, arrival.known.as_ref())),
             wire: Some(arrival.wire.clone()),
             external_version: arrival.object.version.clone(),
             modified: arrival.object.modified,
@@ -320,20 +320,20 @@ impl Engine {
             ignored: false,
             made,
         };
-        match known {
-            Some(_) => commit.links.push(link),
-            None => commit.claims.push(link),
-        }
         self.owe(
             place,
             arrival.sync,
             (record.id, held_back.as_ref().unwrap_or(&record.fields)),
-            &arrival.wire,
+            &link,
             arrival.known.is_none() || revived.is_some(),
             &merged,
             refs,
             commit,
         );
+        match known {
+            Some(_) => commit.links.push(link),
+            None => commit.claims.push(link),
+        }
         self.write_down(
             place,
             record,
@@ -355,7 +355,7 @@ impl Engine {
         place: Place<'_>,
         here: &Sync,
         (record, fields): (RecordId, &Fields),
-        wire: &serde_json::Value,
+        link: &Link,
         first: bool,
         merged: &Merged,
         refs: &Refs,
@@ -366,7 +366,11 @@ impl Engine {
             let is_here = sync.connection == place.connection && sync.object() == place.object;
             let owed = if is_here {
                 let refer = |id: RecordId, object: &str| refs.external(id, object);
-                let back = here.mapping.backward(fields, Some(wire), here.context(), &refer);
+                let context = Context {
+                    agreed: link.base.as_ref(),
+                    ..here.context()
+                };
+                let back = here.mapping.backward(fields, link.wire.as_ref(), context, &refer);
                 !back.values.is_empty()
             } else {
                 first || !merged.changes.is_empty()
@@ -488,6 +492,20 @@ fn records_of(arrivals: &[Arrival<'_>], met: &HashMap<String, Met>) -> Vec<Recor
 
 pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
     arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
+}
+
+/// What both sides agree on once an object is merged: what it says, and where that makes no sense what they last agreed on.
+fn agreed_on(forward: Forward, known: Option<&Linked>) -> Fields {
+    let mut agreed = forward.fields;
+    let seen = known.and_then(|known| known.link.base.as_ref());
+    for issue in &forward.issues {
+        if let Some(value) = seen.and_then(|seen| seen.get(issue.path))
+            && agreed.get(issue.path).is_none()
+        {
+            agreed.set(issue.path, value.clone());
+        }
+    }
+    agreed
 }
 
 pub(crate) fn forward(arrival: &Arrival<'_>, base: Option<&Fields>, refs: &Refs) -> Forward {

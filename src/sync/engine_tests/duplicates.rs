@@ -291,3 +291,26 @@ async fn an_object_of_another_record_stays_that_records_whatever_a_system_answer
     assert!(stage.links("Northwind").await.contains(&linked));
     assert!(stage.links("Southwind").await.iter().all(|(at, ..)| at == "here"));
 }
+
+#[tokio::test]
+async fn what_was_passed_over_as_a_duplicate_is_read_when_it_takes_the_place_of_ours() {
+    let (stage, here, there, engine) = empty().await;
+    here.put(northwind());
+    settle(&engine).await;
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    let theirs = there.put(json!({"name": "Northwind", "domain": "northwind.example", "note": "theirs"}));
+    settle(&engine).await;
+    assert_eq!(here.rows()[0]["note"], Json::Null);
+    // What goes is told, and nothing more.
+    there.edit(&made, "into", json!(theirs));
+    there.list_only(1);
+    pull(&engine, "there").await;
+    there.list_only(usize::MAX);
+    there.silence();
+    settle(&engine).await;
+    assert_eq!(here.rows()[0]["note"], "theirs");
+    assert_eq!(
+        stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
+        []
+    );
+}

@@ -61,3 +61,26 @@ async fn the_old_value_of_what_was_left_out_is_no_change_of_theirs() {
         there.calls()
     );
 }
+
+#[tokio::test]
+async fn what_made_no_sense_and_is_cleared_then_is_cleared_everywhere() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    let id = here.put(json!({"name": "Northwind", "domain": "northwind.example"}));
+    let both_ways = || async {
+        for connection in ["here", "there", "here", "there"] {
+            engine.pull(connection, "things", Depth::All).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+        }
+        let of = |shelf: &Shelf| shelf.rows()[0]["domain"].clone();
+        (of(&here), of(&there))
+    };
+    let agreed = json!("northwind.example");
+    assert_eq!(both_ways().await, (agreed.clone(), agreed.clone()));
+    here.edit(&id, "domain", json!("ask them"));
+    assert_eq!(both_ways().await, (json!("ask them"), agreed));
+    here.edit(&id, "domain", json!(null));
+    assert_eq!(both_ways().await, (json!(null), json!(null)));
+}

@@ -106,6 +106,7 @@ struct Held {
     keeps_notes: bool,
     computed: Option<&'static str>,
     visible: usize,
+    listed: usize,
     used: Option<u64>,
     unheard: bool,
     /// The row that the next creation is taken for.
@@ -141,6 +142,7 @@ impl Shelf {
                 keeps_notes: false,
                 computed: None,
                 visible: usize::MAX,
+                listed: usize::MAX,
                 used: None,
                 unheard: false,
                 mistakes: None,
@@ -199,6 +201,11 @@ impl Shelf {
     /// The next reading of what changed passes everything over.
     pub(crate) fn pass_over_once(&self) {
         self.lock().passes_over = true;
+    }
+
+    /// How many rows a listing shows, in the order of their making; asked by their ids all are told.
+    pub(crate) fn list_only(&self, rows: usize) {
+        self.lock().listed = rows;
     }
 
     /// How many rows may be seen, in the order of their making.
@@ -355,7 +362,11 @@ async fn list(
     let rows: Vec<Json> = held
         .rows
         .iter()
-        .take(held.visible)
+        .take(if named {
+            held.visible
+        } else {
+            held.visible.min(held.listed)
+        })
         .filter(wanted)
         .map(|row| held.shown(row))
         .collect();

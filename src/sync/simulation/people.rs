@@ -72,7 +72,8 @@ impl Run {
                     for field in EDITED {
                         let value =
                             |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
-                        if value(new) != value(old) {
+                        // What it has not it takes from the other one.
+                        if !value(new).is_null() && value(new) != value(old) {
                             let now = self.network.now_ms();
                             self.truth
                                 .edited((name, theirs), &domain, (field, value(new)), now);

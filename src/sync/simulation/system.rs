@@ -222,14 +222,21 @@ impl System {
         self.put(id, row, now_ms, chance);
     }
 
-    /// Makes two partners one: the one that is kept stays as it is, the other one says where it went, and its deals go to
-    /// the one that is kept.
+    /// Makes two partners one: the one that is kept takes what it has not from the other one, which says where it went, and
+    /// whose deals go to the one that is kept.
     pub(crate) fn merge(&mut self, kept: &str, lost: &str, now_ms: i64, chance: &mut Chance) {
         let mut row = self.rows[lost].clone();
         row.values.insert("into".to_owned(), json!(kept));
         row.deleted = true;
         self.put(lost, row, now_ms, chance);
-        let row = self.rows[kept].clone();
+        let mut row = self.rows[kept].clone();
+        for field in EDITED {
+            if row.values.get(field).is_none_or(Json::is_null)
+                && let Some(value) = self.rows[lost].values.get(field)
+            {
+                row.values.insert(field.to_owned(), value.clone());
+            }
+        }
         self.put(kept, row, now_ms, chance);
         let its = self
             .rows
