@@ -13,6 +13,8 @@
 mod agreement;
 #[path = "speed/conversion.rs"]
 mod conversion;
+#[path = "speed/relay.rs"]
+mod relay;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -57,6 +59,9 @@ fn main() {
     }
     if wanted("relaying") {
         relaying(folder, &mut table);
+    }
+    if wanted("relay") {
+        relay::measure(folder, &mut table);
     }
     if wanted("syncing") {
         syncing(folder, &mut table);
@@ -308,13 +313,18 @@ fn post(address: &str, first: usize, count: usize) {
 }
 
 fn request(address: &str, number: usize) -> Vec<u8> {
+    signed(address, number, "custom.load")
+}
+
+/// A request of acme's, whole.
+fn signed(address: &str, number: usize, event_type: &str) -> Vec<u8> {
     let id = format!("msg_{number}");
     let at = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("after 1970")
         .as_secs();
     let body = format!(
-        r#"{{"type":"custom.load","timestamp":"2026-11-23T10:00:00Z","data":{{"id":"{number}","note":"{}"}}}}"#,
+        r#"{{"type":"{event_type}","timestamp":"2026-11-23T10:00:00Z","data":{{"id":"{number}","note":"{}"}}}}"#,
         "x".repeat(500)
     );
     let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).expect("any length");
@@ -330,6 +340,11 @@ fn request(address: &str, number: usize) -> Vec<u8> {
 
 /// Reads one answer to its end; its status.
 fn answer(stream: &mut TcpStream) -> u16 {
+    answered(stream).0
+}
+
+/// Reads one answer to its end; its status and its body.
+fn answered(stream: &mut TcpStream) -> (u16, String) {
     let mut read = Vec::with_capacity(512);
     let mut buffer = [0; 1024];
     loop {
@@ -344,7 +359,7 @@ fn answer(stream: &mut TcpStream) -> u16 {
                     .then(|| value.trim().parse::<usize>().ok())?
             });
             if read.len() >= end + 4 + length.unwrap_or(0) {
-                return text[9..12].parse().expect("a status");
+                return (text[9..12].parse().expect("a status"), text[end + 4..].to_owned());
             }
         }
     }
