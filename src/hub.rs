@@ -34,6 +34,8 @@ const REPLAY_EVERY_MS: u64 = 500;
 const FORGET_EVERY_MS: u64 = 600_000;
 /// How often secrets are looked at that have an end, in milliseconds.
 const SECRETS_EVERY_MS: u64 = 3_600_000;
+/// How long the first write to the ledger may take before the start says that it waits, in milliseconds.
+const FIRST_WRITE_TIMEOUT_MS: u64 = 5_000;
 /// Bytes that a configuration file may have.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -46,12 +48,38 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
+    /// The ledger is open and does not take a write.
+    #[error("the ledger does not take a write: {0}")]
+    LedgerUnready(String),
     /// The queue cannot be opened.
-    #[error("the queue cannot be opened: {0}")]
+    #[error("the queue cannot be opened: {}", with_source(.0))]
     Queue(#[from] queue::QueueError),
     /// Something in the configuration does not fit.
     #[error("{0}")]
     Setting(String),
+}
+
+impl StartError {
+    /// Whether it may pass by itself: a store does not answer, or not yet.
+    pub(crate) fn may_pass(&self) -> bool {
+        use queue::QueueError;
+        match self {
+            StartError::Ledger(ledger::OpenError::Unreachable { .. })
+            | StartError::LedgerUnready(_)
+            | StartError::Queue(QueueError::Redis { .. }) => true,
+            StartError::Ledger(_) | StartError::Queue(_) | StartError::Secret(_) | StartError::Setting(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// What a queue says, with what its client said, which never holds credentials.
+fn with_source(error: &queue::QueueError) -> String {
+    match error {
+        queue::QueueError::Redis { source, .. } => format!("{error}: {source}"),
+        other => other.to_string(),
+    }
 }
 
 pub(crate) fn setting(error: impl std::fmt::Display) -> StartError {
@@ -197,14 +225,25 @@ impl Hub {
         })
     }
 
-    /// Serves and works until it is told to stop; ends when requests and running work have ended.
+    /// The first write to the ledger and the first job of the queue: from here on the hub can serve, or it says why not.
+    pub async fn begin(&self) -> Result<(), StartError> {
+        let patience = Duration::from_millis(FIRST_WRITE_TIMEOUT_MS);
+        let checked = tokio::time::timeout(patience, self.ledger.check()).await;
+        let unready = |error: String| StartError::LedgerUnready(error);
+        checked
+            .map_err(|_| unready(format!("not within {FIRST_WRITE_TIMEOUT_MS} ms")))?
+            .map_err(|error| unready(error.to_string()))?;
+        Ok(self.looker.start().await?)
+    }
+
+    /// Serves and works until it is told to stop; ends when requests and running work have ended. To be called after
+    /// [`Hub::begin`].
     pub async fn run(
         &self,
         listener: tokio::net::TcpListener,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), String> {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
-        self.looker.start().await.map_err(|error| error.to_string())?;
         let settings = WorkerSettings {
             name: self.holder.clone(),
             concurrency: self.limits.workers_max,

@@ -16,6 +16,7 @@ mod metrics;
 mod partners;
 mod receiver;
 mod seal;
+mod start;
 mod telemetry;
 mod web;
 mod world;

@@ -2,11 +2,19 @@
 
 use super::{Common, Exit, Out};
 use crate::hub;
+use crate::start::start;
 
 pub(crate) async fn run(common: &Common, out: &Out) -> Exit {
-    let hub = match hub::open(&common.config, out).await {
-        Ok(hub) => hub,
+    let (config, catalogue) = match hub::load(&common.config, out) {
+        Ok(read) => read,
         Err(exit) => return exit,
+    };
+    let hub = match start(&config, &catalogue, |waits| out.note(waits)).await {
+        Ok(hub) => hub,
+        Err(error) => {
+            out.fails(&error.to_string());
+            return Exit::Usage;
+        }
     };
     let listener = match tokio::net::TcpListener::bind(hub.listen).await {
         Ok(listener) => listener,

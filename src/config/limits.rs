@@ -19,6 +19,8 @@ pub struct Limits {
     pub workers_max: usize,
     /// Milliseconds between sweeps of the ledger.
     pub sweep_every_ms: u64,
+    /// Milliseconds that a start waits for a ledger or a queue that does not answer.
+    pub start_wait_ms: u64,
     /// Milliseconds that a stop waits for running work.
     pub stop_timeout_ms: u64,
     /// Milliseconds for which a node has an endpoint to itself before it says so again: what is owed to an endpoint waits
@@ -35,6 +37,7 @@ impl Default for Limits {
             webhook_tolerance_ms: 300_000,
             workers_max: 16,
             sweep_every_ms: 5_000,
+            start_wait_ms: 60_000,
             stop_timeout_ms: 20_000,
             endpoint_lease_ms: 30_000,
         }
@@ -69,6 +72,7 @@ pub(super) fn limits(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
     );
     limits.workers_max = size(read("workers_max", 1..=1_024, limits.workers_max as u64));
     limits.sweep_every_ms = read("sweep_every_ms", 50..=3_600_000, limits.sweep_every_ms);
+    limits.start_wait_ms = read("start_wait_ms", 0..=86_400_000, limits.start_wait_ms);
     limits.stop_timeout_ms = read("stop_timeout_ms", 100..=600_000, limits.stop_timeout_ms);
     limits.endpoint_lease_ms = read("endpoint_lease_ms", 1_000..=600_000, limits.endpoint_lease_ms);
     inner.finish(report);

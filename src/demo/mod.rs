@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::start::start;
 
 pub(crate) use compare::disagreements;
 pub(crate) use ecosystem::{Seeded, secret};
@@ -155,7 +156,7 @@ async fn open(text: &str) -> Result<Hub, String> {
         .as_ref()
         .map(|config| Catalogue::load(config, &source, &mut report));
     match (config, catalogue) {
-        (Some(config), Some(catalogue)) if !report.has_errors() => Hub::open(&config, &catalogue)
+        (Some(config), Some(catalogue)) if !report.has_errors() => start(&config, &catalogue, |_| ())
             .await
             .map_err(|error| error.to_string()),
         _ => Err(report.render(false)),

@@ -82,6 +82,14 @@ pub enum OpenError {
         /// The latest that this program knows.
         known: i64,
     },
+    /// The database's server does not answer, or not yet: this may pass by itself.
+    #[error("the ledger at {at} does not answer: {reason}")]
+    Unreachable {
+        /// Where.
+        at: String,
+        /// Why.
+        reason: String,
+    },
     /// The database cannot be reached, read or brought up to date.
     #[error("the ledger at {at} cannot be opened: {reason}")]
     Failed {

@@ -148,9 +148,15 @@ pub(crate) struct Starting(pub(crate) Running);
 impl Starting {
     /// Waits until it serves.
     pub(crate) fn listening(self) -> Hub {
+        self.listening_after(|_| ())
+    }
+
+    /// Waits until it serves; `heard` gets every line that it says before.
+    pub(crate) fn listening_after(self, mut heard: impl FnMut(&str)) -> Hub {
         let Starting(mut running) = self;
         let stderr = running.child.stderr.take().expect("it is piped");
         let url = first(stderr, "the hub", |line| {
+            heard(line);
             line.strip_prefix("listening on ")
                 .map(|url| url.trim().to_owned())
         });

@@ -31,6 +31,7 @@ mod schema;
 mod signing;
 mod soak;
 mod standing;
+mod starting;
 mod stopping;
 mod streams;
 mod systems;

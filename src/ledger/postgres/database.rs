@@ -94,7 +94,7 @@ impl Database {
         };
         let timeout = Duration::from_millis(settings.connect_timeout_ms.into());
         let config = configure(address, settings, timeout)?;
-        migrate::migrate(&config, &at).await?;
+        migrate::migrate(&config, &at, timeout).await?;
         let manager = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -238,8 +238,8 @@ fn collided(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| met.contains(&code)) || constraint == Some("links_of_record")
 }
 
-/// Whether the server went away or comes just up.
-fn gone(error: &tokio_postgres::Error) -> bool {
+/// Whether the server went away, is not there, or comes just up.
+pub(super) fn gone(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
             let ended = [

@@ -1,8 +1,10 @@
 //! The schema brought up to date, by one node at a time.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::database::reason;
+use super::database::{gone, reason};
 use crate::OpenError;
 
 mod embedded {
@@ -12,13 +14,24 @@ mod embedded {
 /// The advisory lock that a node holds while it migrates: the first eight bytes of `intercon`.
 const LOCK: i64 = i64::from_be_bytes(*b"intercon");
 
-/// Connects once, waits for other nodes that migrate, and migrates.
-pub(super) async fn migrate(config: &Config, at: &str) -> Result<(), OpenError> {
-    let fail = |error: tokio_postgres::Error| OpenError::Failed {
+/// Connects once, within `timeout`, waits for other nodes that migrate, and migrates.
+pub(super) async fn migrate(config: &Config, at: &str, timeout: Duration) -> Result<(), OpenError> {
+    let unreachable = |reason: String| OpenError::Unreachable {
         at: at.to_owned(),
-        reason: reason(&error),
+        reason,
     };
-    let (mut client, connection) = config.connect(NoTls).await.map_err(fail)?;
+    // The driver's own timeout ends with the handshake of TCP, which a server that hangs still makes.
+    let connected = tokio::time::timeout(timeout, config.connect(NoTls)).await;
+    let connected =
+        connected.map_err(|_| unreachable("it took longer than `connect_timeout_ms`".to_owned()))?;
+    let (mut client, connection) = connected.map_err(|error| {
+        let (at, why) = (at.to_owned(), reason(&error));
+        if gone(&error) {
+            unreachable(why)
+        } else {
+            OpenError::Failed { at, reason: why }
+        }
+    })?;
     let task = tokio::spawn(connection);
     let result = locked(&mut client, at).await;
     // The lock goes with the connection.

@@ -171,8 +171,25 @@ async fn a_password_is_never_told() {
     }
     let text = refused("postgres://hub:sesame@127.0.0.1:1/hub").await;
     assert!(
-        text.starts_with("the ledger at 127.0.0.1:1/hub cannot be opened: "),
+        text.starts_with("the ledger at 127.0.0.1:1/hub does not answer: "),
         "{text}"
+    );
+}
+
+/// A server that takes a connection and says nothing holds nobody up for longer than was said.
+#[tokio::test]
+async fn a_server_that_hangs_does_not_answer() {
+    let hangs = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("postgres://hub@{}/hub", hangs.local_addr().unwrap());
+    let settings = Settings {
+        connect_timeout_ms: 50,
+        ..Settings::default()
+    };
+    let error = open(&address, settings).await.err().unwrap();
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+    assert!(
+        error.to_string().ends_with("longer than `connect_timeout_ms`"),
+        "{error}"
     );
 }
 
