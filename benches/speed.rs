@@ -243,7 +243,7 @@ partners:
   acme: {{ secrets: [\"${{env:ACME}}\"] }}
   northwind:
     endpoints:
-      - {{ name: northwind, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", events: [custom.load], in_flight_max: 64 }}
+      - {{ name: northwind, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", events: [custom.load], share: everything, in_flight_max: 64 }}
 ",
         folder.display()
     );

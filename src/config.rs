@@ -11,6 +11,7 @@ mod paths;
 pub(crate) mod propose;
 mod retention;
 mod secret;
+mod sharing;
 mod subscriptions;
 mod syncs;
 

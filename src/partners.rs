@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use outbound::Guard;
-use policy::{PathPattern, Share, SharingPolicy};
 use relay::{Authorize, Endpoint, EndpointSettings, Expiry, Partner, RelayLimits, RelaySettings};
 
 use crate::catalogue::Catalogue;
 use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
-use crate::hub::{StartError, guard, setting};
+use crate::hub::{StartError, guard};
 use crate::receiver::Receiver;
 use crate::world::RealWorld;
 
@@ -116,17 +115,6 @@ fn endpoint_settings(
     guard: &Guard,
     lookup: Lookup,
 ) -> Result<EndpointSettings, StartError> {
-    let patterns = |paths: &[String]| {
-        let parsed = paths
-            .iter()
-            .map(|path| path.parse::<PathPattern>().map_err(setting));
-        parsed.collect::<Result<Vec<_>, _>>()
-    };
-    let share = match &endpoint.share_allow {
-        Some(allow) => Share::Only(patterns(allow)?),
-        None if endpoint.share_deny.is_empty() => Share::All,
-        None => Share::Except(patterns(&endpoint.share_deny)?),
-    };
     let secrets = endpoint
         .secrets
         .iter()
@@ -161,7 +149,7 @@ fn endpoint_settings(
         secrets,
         headers,
         authorize,
-        policy: SharingPolicy::of_all_events(share, Vec::new()),
+        policy: endpoint.share.clone(),
         in_flight_max: endpoint.in_flight_max,
         rate_per_s: endpoint.rate_per_s,
         order: endpoint.order,

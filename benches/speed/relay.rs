@@ -161,7 +161,7 @@ fn config(folder: &Path, stores: &str, endpoints: usize, fan_out: usize, url: &s
         let kind = number / fan_out;
         let _ = writeln!(
             text,
-            "      - {{ name: e{number}, url: \"{url}/{number}\", secret: \"${{env:S}}\", events: [custom.t{kind}]{bounds} }}"
+            "      - {{ name: e{number}, url: \"{url}/{number}\", secret: \"${{env:S}}\", events: [custom.t{kind}], share: everything{bounds} }}"
         );
     }
     let config = folder.join("relay-bench.yaml");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use diagnostic::{Fields, Node, Report};
 use event::Shape;
 use jiff::Timestamp;
+use policy::SharingPolicy;
 use program::Program;
 use relay::breaker::REST_MS_MAX;
 use relay::schedule::RETRIES_MAX;
@@ -14,7 +15,7 @@ use relay::{
 };
 
 use super::secret::{self, SecretRef};
-use super::{ConnectionConfig, subscriptions};
+use super::{ConnectionConfig, sharing, subscriptions};
 
 /// An organisation that sends and receives webhooks.
 #[derive(Clone, Debug)]
@@ -76,10 +77,8 @@ pub struct EndpointConfig {
     pub subscriptions: Vec<Subscription>,
     /// What it gets them as.
     pub shape: Shape,
-    /// Paths in `data` that may be shared; all when nothing is said.
-    pub share_allow: Option<Vec<String>>,
-    /// Paths in `data` that may not be shared.
-    pub share_deny: Vec<String>,
+    /// What of them it may know.
+    pub share: SharingPolicy,
     /// Requests at the same time.
     pub in_flight_max: usize,
     /// Requests in any one second.
@@ -196,9 +195,9 @@ fn endpoint(
     let pull_key = secret::optional(&mut fields, "pull_key", report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
     let shape = subscriptions::shape(&mut fields, report);
-    let (share_allow, share_deny) = share(&mut fields, report);
+    let share = sharing::share(&mut fields, report);
     let shape_place = fields.optional("shape").map_or(fields.place(), |node| node.place);
-    subscriptions::tells_which(&shape, share_allow.as_deref(), shape_place, source, report);
+    subscriptions::tells_which(&shape, &share, shape_place, source, report);
     let in_flight_max = fields
         .optional_integer("in_flight_max", 1..=IN_FLIGHT_MAX as i64, report)
         .unwrap_or(16);
@@ -221,8 +220,7 @@ fn endpoint(
         pull_key,
         subscriptions,
         shape,
-        share_allow,
-        share_deny,
+        share,
         in_flight_max: usize::try_from(in_flight_max).unwrap_or(1),
         rate_per_s: rate_per_s.and_then(|rate| usize::try_from(rate).ok()),
         order: order.unwrap_or_default(),
@@ -271,23 +269,6 @@ fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
             None
         }
     }
-}
-
-fn share(fields: &mut Fields<'_>, report: &mut Report) -> (Option<Vec<String>>, Vec<String>) {
-    let Some(node) = fields.optional("share") else {
-        return (None, Vec::new());
-    };
-    let Some(mut inner) = Fields::open(node, "`share`", fields.source(), report) else {
-        return (None, Vec::new());
-    };
-    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<String>>();
-    let allow = inner
-        .optional("allow")
-        .is_some()
-        .then(|| owned(inner.texts("allow", report)));
-    let deny = owned(inner.texts("deny", report));
-    inner.finish(report);
-    (allow, deny)
 }
 
 fn breaker(fields: &mut Fields<'_>, report: &mut Report) -> BreakerSettings {

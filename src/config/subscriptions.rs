@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use event::Shape;
+use policy::SharingPolicy;
 use program::Program;
 use relay::Subscription;
 
@@ -164,13 +165,12 @@ fn program(
 /// Notes an endpoint that is told of things and may not know which.
 pub(super) fn tells_which(
     shape: &Shape,
-    allow: Option<&[String]>,
+    share: &SharingPolicy,
     place: Place,
     source: &Source,
     report: &mut Report,
 ) {
-    let shared = |path: &String| path == "id" || path == "*";
-    if matches!(shape, Shape::Thin) && allow.is_some_and(|allow| !allow.iter().any(shared)) {
+    if matches!(shape, Shape::Thin) && !share.shares("id") {
         report.warning(
             "IC0134",
             source,

@@ -141,6 +141,7 @@ syncs:
         url: \"{url}/hook\"
         secret: \"${{file:{folder}/{name}}}\"
         events: [deal.*, lead.*, custom.note]
+        share: everything
 ",
             folder = folder.display(),
         ));

@@ -1,10 +1,10 @@
 //! Pure rules: what may flow to whom.
 //!
-//! A *policy* is the field-level sharing agreement with one partner: [`SharingPolicy`], a list of [`Rule`]s.
+//! A *policy* is the field-level sharing agreement with one partner: [`SharingPolicy`].
 //! [`project`] applies it to an event and answers what may leave ([`Projected`]).
 //!
-//! Promised: nothing leaves that the policy does not allow, a projection that is projected again stays as it is, and
-//! sharing everything is the identity, so that a caller may pass the bytes on without reading them
+//! Promised: nothing leaves that the policy does not allow, what is new and unknown not either; a rule that forbids never
+//! shows more; a projection that is projected again stays as it is; and sharing everything is the identity, so that a caller may pass the bytes on without reading them
 //! ([`SharingPolicy::shares_everything`]).
 //! Not here: clock, network, database, randomness; who the partners are; how an event is signed and sent.
 
@@ -14,4 +14,4 @@ mod sharing;
 
 pub use path::{BadPattern, PATTERN_CHARS_MAX, PATTERN_SEGMENTS_MAX, PathPattern};
 pub use project::{MASKED, Projected, project};
-pub use sharing::{Rule, Share, SharingPolicy};
+pub use sharing::{Allow, SharingPolicy};

@@ -76,6 +76,17 @@ impl FromStr for PathPattern {
     }
 }
 
+impl PathPattern {
+    /// Whether it means a place at this path, one above it, or one below it.
+    pub fn touches(&self, path: &str) -> bool {
+        let segment = |(segment, key): (&Segment, &str)| match segment {
+            Segment::Any => true,
+            Segment::Key(wanted) => **wanted == *key,
+        };
+        self.0.iter().zip(path.split('.')).all(segment)
+    }
+}
+
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
@@ -158,6 +169,23 @@ mod tests {
         insta::assert_snapshot!(bad(""), @"`` has an empty segment; write a path such as `amount` or `contacts.*.email`");
         insta::assert_snapshot!(bad("a.b*"), @"`a.b*` has the segment `b*`; `*` stands for a whole segment, as in `contacts.*.email`");
         insta::assert_snapshot!(bad(&"a.".repeat(16)), @"a path may have 200 characters and 16 segments, this one has 32 and 17");
+    }
+
+    #[test]
+    fn a_pattern_touches_what_is_above_and_below() {
+        let touches = |pattern: &str, path: &str| pattern.parse::<PathPattern>().unwrap().touches(path);
+        for pattern in [
+            "deal",
+            "deal.customer",
+            "deal.*.name",
+            "deal.customer.name.first",
+            "*",
+        ] {
+            assert!(touches(pattern, "deal.customer.name"), "{pattern}");
+        }
+        for pattern in ["deals", "deal.name", "deal.customer.nam", "*.name"] {
+            assert!(!touches(pattern, "deal.customer.name"), "{pattern}");
+        }
     }
 
     #[test]

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use model::EventType;
+use model::{EventType, Kind};
 use serde_json::{Map, Value as Json};
 
 use crate::path::Path;
-use crate::{PathPattern, Rule, Share, SharingPolicy};
+use crate::{Allow, PathPattern, SharingPolicy};
 
 /// What stands in place of a masked value, whatever its type was.
 pub const MASKED: &str = "***";
 
 /// The parts of an event that are always shared beside its `data`; anything else at the top is shared only when
-/// everything is.
+/// everything is allowed.
 const ENVELOPE: [&str; 3] = ["type", "version", "timestamp"];
+
+/// The part of the `data` of an event about a record that tells by field what changed, and what it tells of each.
+const CHANGED: &str = "changed";
+const SIDES: [&str; 2] = ["before", "after"];
 
 /// What may leave, and what was held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,52 +30,91 @@ pub struct Projected {
 
 /// Applies a policy to an event `{type, timestamp, data}`.
 ///
+/// What an event about a record tells of a change, `data.changed` by field, is what the field is: what is said of
+/// `deal.amount` holds for `data.deal.amount`, and for what it was before.
 /// A container that holds nothing after something was taken from it is left out too, so that its presence tells
 /// nothing. An event whose body is no object has nothing that a policy could allow and comes out empty.
 pub fn project(policy: &SharingPolicy, event_type: &EventType, body: &Json) -> Projected {
-    if policy.shares_everything(event_type) {
+    if policy.shares_everything() {
         return Projected {
             body: body.clone(),
             removed: Vec::new(),
         };
     }
-    let none = Rule {
-        events: Vec::new(),
-        share: Share::Only(Vec::new()),
-        mask: Vec::new(),
-    };
     let mut walk = Walk {
-        rule: policy.rule(event_type).unwrap_or(&none),
+        policy,
         removed: Vec::new(),
     };
     let mut shared = Map::new();
     for (key, value) in body.as_object().into_iter().flatten() {
-        if ENVELOPE.contains(&key.as_str()) {
-            shared.insert(key.clone(), value.clone());
-        } else if key == "data" {
-            let data = walk.place(value, &mut Path::default());
+        if key == "data" {
+            let data = walk.data(value, event_type);
             shared.insert(key.clone(), data.unwrap_or_else(|| Json::Object(Map::new())));
+        } else if ENVELOPE.contains(&key.as_str()) || policy.allow == Allow::Everything {
+            shared.insert(key.clone(), value.clone());
         } else {
             walk.removed.push(key.clone());
         }
     }
+    let removed: BTreeSet<String> = walk.removed.into_iter().collect();
     Projected {
         body: Json::Object(shared),
-        removed: walk
-            .removed
-            .into_iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
+        removed: removed.into_iter().collect(),
     }
 }
 
-struct Walk<'r> {
-    rule: &'r Rule,
+struct Walk<'p> {
+    policy: &'p SharingPolicy,
     removed: Vec<String>,
 }
 
 impl Walk<'_> {
+    /// What is shared of an event's `data`.
+    fn data(&mut self, data: &Json, event_type: &EventType) -> Option<Json> {
+        let domain = event_type.name().split('.').next().unwrap_or_default();
+        let kind = Kind::parse(domain);
+        let (Some(kind), Json::Object(parts)) = (kind, data) else {
+            return self.place(data, &mut Path::default());
+        };
+        let mut shared = Map::new();
+        for (key, value) in parts {
+            let part = match value {
+                Json::Object(changes) if key == CHANGED => self.changed(changes, kind),
+                _ => Path::default().at_key(key, |path| self.place(value, path)),
+            };
+            shared.extend(part.map(|part| (key.clone(), part)));
+        }
+        (!shared.is_empty()).then_some(Json::Object(shared))
+    }
+
+    /// What is shared of the changes of a record's fields.
+    fn changed(&mut self, changes: &Map<String, Json>, kind: Kind) -> Option<Json> {
+        let mut shared = Map::new();
+        for (field, change) in changes {
+            let mut path = Path::default();
+            let told = path.at_key(kind.name(), |path| {
+                path.at_key(field, |path| match change {
+                    Json::Object(sides) => self.sides(sides, path),
+                    other => self.place(other, path),
+                })
+            });
+            shared.extend(told.map(|told| (field.clone(), told)));
+        }
+        (!shared.is_empty()).then_some(Json::Object(shared))
+    }
+
+    fn sides<'v>(&mut self, sides: &'v Map<String, Json>, path: &mut Path<'v>) -> Option<Json> {
+        let mut shared = Map::new();
+        for (side, value) in sides {
+            let told = match SIDES.contains(&side.as_str()) {
+                true => self.place(value, path),
+                false => path.at_key(side, |path| self.place(value, path)),
+            };
+            shared.extend(told.map(|told| (side.clone(), told)));
+        }
+        (!shared.is_empty()).then_some(Json::Object(shared))
+    }
+
     /// What is shared of a place; nothing when nothing is.
     fn place<'v>(&mut self, value: &'v Json, path: &mut Path<'v>) -> Option<Json> {
         let before = self.removed.len();
@@ -108,13 +151,12 @@ impl Walk<'_> {
 
     fn leaf(&self, leaf: &Json, path: &Path<'_>) -> Option<Json> {
         let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| path.is_within(pattern));
-        let shared = match &self.rule.share {
-            Share::All => true,
-            Share::Only(patterns) => any(patterns),
-            Share::Except(patterns) => !any(patterns),
+        let allowed = match &self.policy.allow {
+            Allow::Everything => true,
+            Allow::Only(patterns) => any(patterns),
         };
-        shared.then(|| {
-            if any(&self.rule.mask) {
+        (allowed && !any(&self.policy.omit)).then(|| {
+            if any(&self.policy.mask) {
                 Json::String(MASKED.to_owned())
             } else {
                 leaf.clone()
@@ -141,52 +183,83 @@ mod tests {
         }})
     }
 
+    /// The event after a policy, and what was held back.
+    fn projected(policy: &SharingPolicy, body: &Json) -> (String, String) {
+        let projected = project(policy, &EventType::DEAL_WON, body);
+        (projected.body.to_string(), projected.removed.join(" "))
+    }
+
     #[test]
     fn only_what_is_listed_leaves() {
-        let share = Share::Only(patterns(&["name", "amount.amount", "contacts.*.email"]));
-        let projected = project(
-            &SharingPolicy::of_all_events(share, vec![]),
-            &EventType::DEAL_WON,
-            &event(),
-        );
-        insta::assert_snapshot!(projected.body, @r#"{"data":{"amount":{"amount":"1200.50"},"contacts":[{"email":"a@acme.example"}],"name":"Solar park"},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
-        insta::assert_snapshot!(projected.removed.join(" "), @"data.amount.currency data.contacts.* data.contacts.*.phone data.customer data.tags internal");
+        let policy = SharingPolicy::only(patterns(&["name", "amount.amount", "contacts.*.email"]));
+        let (body, removed) = projected(&policy, &event());
+        insta::assert_snapshot!(body, @r#"{"data":{"amount":{"amount":"1200.50"},"contacts":[{"email":"a@acme.example"}],"name":"Solar park"},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
+        insta::assert_snapshot!(removed, @"data.amount.currency data.contacts.* data.contacts.*.phone data.customer data.tags internal");
+        let (body, removed) = projected(&SharingPolicy::default(), &event());
+        insta::assert_snapshot!(body, @r#"{"data":{},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
+        insta::assert_snapshot!(removed, @"data.amount data.contacts data.customer data.name data.tags internal");
     }
 
     #[test]
-    fn all_but_what_is_listed_leaves_and_some_of_it_masked() {
-        let share = Share::Except(patterns(&["customer.tax", "contacts.*.phone"]));
-        let policy = SharingPolicy::of_all_events(share, patterns(&["amount.amount", "name"]));
-        let projected = project(&policy, &EventType::DEAL_WON, &event());
-        insta::assert_snapshot!(projected.body, @r#"{"data":{"amount":{"amount":"***","currency":"EUR"},"contacts":[{"email":"a@acme.example"}],"name":"***","tags":[]},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
-        insta::assert_snapshot!(projected.removed.join(" "), @"data.contacts.* data.contacts.*.phone data.customer internal");
-    }
-
-    #[test]
-    fn the_first_rule_that_means_the_type_decides_and_without_one_nothing_leaves() {
-        let rule = |events: &str, share| Rule {
-            events: vec![events.into()],
-            share,
-            mask: vec![],
-        };
+    fn what_forbids_beats_what_allows() {
         let policy = SharingPolicy {
-            rules: vec![
-                rule("deal.won", Share::Only(patterns(&["name"]))),
-                rule("deal.*", Share::All),
-            ],
+            omit: patterns(&["customer.tax", "contacts.*.phone"]),
+            mask: patterns(&["amount.amount", "name", "customer"]),
+            ..SharingPolicy::only(patterns(&["*"]))
         };
-        let data = |event_type: EventType| project(&policy, &event_type, &event()).body["data"].clone();
-        assert_eq!(data(EventType::DEAL_WON), json!({"name": "Solar park"}));
-        assert_eq!(data(EventType::DEAL_LOST), event()["data"]);
-        assert_eq!(data(EventType::LEAD_CREATED), json!({}));
+        let (body, removed) = projected(&policy, &event());
+        insta::assert_snapshot!(body, @r#"{"data":{"amount":{"amount":"***","currency":"EUR"},"contacts":[{"email":"a@acme.example"}],"name":"***","tags":[]},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
+        insta::assert_snapshot!(removed, @"data.contacts.* data.contacts.*.phone data.customer internal");
+        let everything_but = SharingPolicy {
+            omit: patterns(&["*"]),
+            ..SharingPolicy::everything()
+        };
+        let (body, _) = projected(&everything_but, &event());
+        insta::assert_snapshot!(body, @r#"{"data":{},"internal":7,"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
+    }
+
+    #[test]
+    fn what_a_field_was_is_shared_as_what_it_is() {
+        let policy = SharingPolicy {
+            omit: patterns(&["deal.customer.name"]),
+            mask: patterns(&["deal.owner_email"]),
+            ..SharingPolicy::only(patterns(&[
+                "id",
+                "deal.amount.amount",
+                "deal.owner_email",
+                "deal.customer",
+            ]))
+        };
+        let body = json!({"data": {
+            "id": "D-1",
+            "deal": {"name": "Solar park", "amount": {"amount": "2", "currency": "EUR"}, "owner_email": "a@acme.example"},
+            "changed": {
+                "name": {"before": "Wind", "after": "Solar park"},
+                "amount": {"before": {"amount": "1", "currency": "EUR"}, "after": {"amount": "2", "currency": "EUR"}},
+                "owner_email": {"before": null, "after": "a@acme.example", "why": "secret"},
+                "customer.name": {"before": "A", "after": "B"},
+                "customer.country": {"before": "ES", "after": "PT"},
+                "margin": {"before": 3, "after": 4}, "customer": {"name": {"before": "A", "after": "B"}}, "stage": "x",
+            },
+        }});
+        let (told, removed) = projected(&policy, &body);
+        insta::assert_snapshot!(told, @r#"{"data":{"changed":{"amount":{"after":{"amount":"2"},"before":{"amount":"1"}},"customer.country":{"after":"PT","before":"ES"},"owner_email":{"after":"***","before":"***","why":"***"}},"deal":{"amount":{"amount":"2"},"owner_email":"***"},"id":"D-1"}}"#);
+        insta::assert_snapshot!(removed, @"data.deal.amount.currency data.deal.customer.name data.deal.margin data.deal.name data.deal.stage");
+        // What is about no record of ours has no such part.
+        let custom = EventType::parse("custom.note").unwrap();
+        let told = project(&SharingPolicy::only(patterns(&["changed.name"])), &custom, &body);
+        insta::assert_snapshot!(told.body, @r#"{"data":{"changed":{"name":{"after":"Solar park","before":"Wind"}}}}"#);
     }
 
     #[test]
     fn keys_with_dots_and_bodies_that_are_no_object_hide_nothing() {
-        let policy = SharingPolicy::of_all_events(Share::Except(patterns(&["customer.email"])), vec![]);
+        let policy = SharingPolicy {
+            omit: patterns(&["customer.email"]),
+            ..SharingPolicy::only(patterns(&["*"]))
+        };
         let sly = json!({"data": {"customer.email": "a@acme.example", "customer": {"phone": 1}}});
-        let projected = project(&policy, &EventType::DEAL_WON, &sly);
-        assert_eq!(projected.body, json!({"data": {"customer": {"phone": 1}}}));
+        let told = project(&policy, &EventType::DEAL_WON, &sly);
+        assert_eq!(told.body, json!({"data": {"customer": {"phone": 1}}}));
         assert_eq!(
             project(&policy, &EventType::DEAL_WON, &json!(["x"])).body,
             json!({})
@@ -242,40 +315,78 @@ mod tests {
         prop::collection::vec("([a-c]|\\*)(\\.([a-c]|\\*)){0,3}", 0..4)
     }
 
+    fn parsed(texts: &[String]) -> Vec<PathPattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn any_policy() -> impl Strategy<Value = (Vec<String>, Vec<String>, Vec<String>)> {
+        (any_patterns(), any_patterns(), any_patterns())
+    }
+
+    fn policy((allow, omit, mask): &(Vec<String>, Vec<String>, Vec<String>)) -> SharingPolicy {
+        SharingPolicy {
+            allow: Allow::Only(parsed(allow)),
+            omit: parsed(omit),
+            mask: parsed(mask),
+        }
+    }
+
+    fn told(policy: &SharingPolicy, data: &Json) -> Vec<(String, Json)> {
+        let body = json!({"type": "deal.won", "timestamp": "t", "data": data});
+        let mut found = Vec::new();
+        let projected = project(policy, &EventType::DEAL_WON, &body);
+        leaves(&projected.body["data"], "", &mut found);
+        found
+    }
+
     proptest! {
         #[test]
-        fn nothing_leaves_that_is_not_allowed_and_everything_that_is(
-            data in any_json(), listed in any_patterns(), mask in any_patterns(), only in any::<bool>(),
-        ) {
-            let parse = |texts: &[String]| texts.iter().map(|text| text.parse().unwrap()).collect();
-            let share = if only { Share::Only(parse(&listed)) } else { Share::Except(parse(&listed)) };
-            let policy = SharingPolicy::of_all_events(share, parse(&mask));
-            let body = json!({"type": "deal.won", "timestamp": "t", "data": data});
-            let projected = project(&policy, &EventType::DEAL_WON, &body);
-
-            let (mut before, mut after) = (Vec::new(), Vec::new());
-            leaves(&body["data"], "", &mut before);
-            leaves(&projected.body["data"], "", &mut after);
-            let allowed = |path: &str| listed.iter().any(|p| means(p, path)) == only;
-            let mut expected: Vec<(String, Json)> = before.into_iter().filter(|(path, _)| allowed(path)).collect();
+        fn nothing_leaves_that_is_not_allowed_and_everything_that_is(data in any_json(), rules in any_policy()) {
+            let mut before = Vec::new();
+            leaves(&data, "", &mut before);
+            let (allow, omit, mask) = &rules;
+            let any = |patterns: &[String], path: &str| patterns.iter().any(|pattern| means(pattern, path));
+            let mut expected: Vec<(String, Json)> =
+                before.into_iter().filter(|(path, _)| any(allow, path) && !any(omit, path)).collect();
             for (path, value) in &mut expected {
-                if mask.iter().any(|p| means(p, path)) {
+                if any(mask, path) {
                     *value = Json::from(MASKED);
                 }
             }
             if expected.is_empty() {
                 expected.push((String::new(), json!({})));
             }
-            prop_assert_eq!(after, expected);
+            prop_assert_eq!(told(&policy(&rules), &data), expected);
+        }
 
-            let again = project(&policy, &EventType::DEAL_WON, &projected.body);
-            prop_assert_eq!(&again.body, &projected.body);
+        #[test]
+        fn what_was_projected_stays_as_it_is(data in any_json(), rules in any_policy()) {
+            let body = json!({"type": "deal.won", "timestamp": "t", "data": {"deal": data, "changed": {"b": data}}});
+            let once = project(&policy(&rules), &EventType::DEAL_WON, &body).body;
+            prop_assert_eq!(&project(&policy(&rules), &EventType::DEAL_WON, &once).body, &once);
+        }
+
+        #[test]
+        fn a_rule_that_forbids_never_shows_more(data in any_json(), rules in any_policy(), one in any_patterns()) {
+            let less = SharingPolicy { omit: parsed(&one), ..policy(&rules) };
+            let mut stricter = policy(&rules);
+            stricter.omit.extend(less.omit);
+            let before = told(&policy(&rules), &data);
+            for leaf in told(&stricter, &data) {
+                prop_assert!(before.contains(&leaf) || leaf.1 == json!({}), "{leaf:?} is new");
+            }
+            let mut masked = policy(&rules);
+            masked.mask.extend(parsed(&one));
+            for (path, value) in told(&masked, &data) {
+                let was = before.iter().any(|leaf| *leaf == (path.clone(), value.clone()));
+                prop_assert!(was || value == json!(MASKED), "{path} is {value}");
+            }
         }
 
         #[test]
         fn sharing_everything_is_the_identity(body in any_json()) {
             let policy = SharingPolicy::everything();
-            prop_assert!(policy.shares_everything(&EventType::DEAL_WON));
+            prop_assert!(policy.shares_everything());
             let projected = project(&policy, &EventType::DEAL_WON, &body);
             prop_assert_eq!((projected.body, projected.removed), (body, vec![]));
         }

@@ -1,63 +1,73 @@
-//! [`SharingPolicy`]: the agreement, as a list of rules.
-
-use model::EventType;
+//! [`SharingPolicy`]: the agreement about what a partner may be told.
 
 use crate::PathPattern;
+use crate::path::Path;
 
-/// What of an event's `data` is shared.
+/// Of which places in an event's `data` a partner may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// All of it.
-    All,
-    /// What one of the patterns means, and nothing else.
+pub enum Allow {
+    /// All of them, whatever comes to be there, and all that stands beside `data`.
+    Everything,
+    /// Those that one of the patterns means, and nothing else.
     Only(Vec<PathPattern>),
-    /// All but what one of the patterns means.
-    Except(Vec<PathPattern>),
-}
-
-/// What is shared of some types of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Patterns of event types, as in a subscription: `deal.won`, `deal.*`, `*`.
-    pub events: Vec<String>,
-    /// What is shared of them.
-    pub share: Share,
-    /// Of what is shared, the places whose values are replaced by [`crate::MASKED`].
-    pub mask: Vec<PathPattern>,
 }
 
 /// The field-level sharing agreement with a partner.
 ///
-/// The first rule that means an event's type decides; when none does, nothing of the event's `data` is shared.
+/// Nothing is shared that is not allowed, and what forbids beats what allows: of what is allowed, `omit` leaves out, and
+/// `mask` shows of the rest that it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharingPolicy {
-    /// The rules, the first match decides.
-    pub rules: Vec<Rule>,
+    /// What may be known.
+    pub allow: Allow,
+    /// What is left out all the same.
+    pub omit: Vec<PathPattern>,
+    /// What is replaced by [`crate::MASKED`].
+    pub mask: Vec<PathPattern>,
+}
+
+impl Default for SharingPolicy {
+    /// Nothing.
+    fn default() -> SharingPolicy {
+        SharingPolicy::only(Vec::new())
+    }
 }
 
 impl SharingPolicy {
-    /// Every field of every event.
+    /// Every field of every event, those that nobody has thought of yet too.
     pub fn everything() -> SharingPolicy {
-        SharingPolicy::of_all_events(Share::All, Vec::new())
-    }
-
-    /// One rule for all events, those that tell of the hub's own state included: who gets them is another question.
-    pub fn of_all_events(share: Share, mask: Vec<PathPattern>) -> SharingPolicy {
-        let events = ["*", "endpoint.*", "secret.*"].map(str::to_owned).to_vec();
         SharingPolicy {
-            rules: vec![Rule { events, share, mask }],
+            allow: Allow::Everything,
+            omit: Vec::new(),
+            mask: Vec::new(),
         }
     }
 
-    /// The rule that decides about a type.
-    pub fn rule(&self, event_type: &EventType) -> Option<&Rule> {
-        let means = |rule: &&Rule| rule.events.iter().any(|pattern| event_type.matches(pattern));
-        self.rules.iter().find(means)
+    /// These places alone.
+    pub fn only(allow: Vec<PathPattern>) -> SharingPolicy {
+        SharingPolicy {
+            allow: Allow::Only(allow),
+            omit: Vec::new(),
+            mask: Vec::new(),
+        }
     }
 
-    /// Whether an event of this type may be passed on as it is, without being read.
-    pub fn shares_everything(&self, event_type: &EventType) -> bool {
-        self.rule(event_type)
-            .is_some_and(|rule| rule.share == Share::All && rule.mask.is_empty())
+    /// Whether what stands at a path of plain keys may be known, be it masked.
+    pub fn shares(&self, path: &str) -> bool {
+        let any = |patterns: &[PathPattern]| {
+            Path::default().at_key(path, |path| {
+                patterns.iter().any(|pattern| path.is_within(pattern))
+            })
+        };
+        let allowed = match &self.allow {
+            Allow::Everything => true,
+            Allow::Only(patterns) => any(patterns),
+        };
+        allowed && !any(&self.omit)
+    }
+
+    /// Whether events may be passed on as they are, without being read.
+    pub fn shares_everything(&self) -> bool {
+        self.allow == Allow::Everything && self.omit.is_empty() && self.mask.is_empty()
     }
 }

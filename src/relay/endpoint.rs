@@ -61,7 +61,7 @@ pub struct EndpointSettings {
     pub shape: Shape,
     /// What we sign with; each message carries a signature of every one.
     pub secrets: Vec<String>,
-    /// What of an event may flow there.
+    /// What of an event may flow there: nothing, until something is said.
     pub policy: SharingPolicy,
     /// Waits between the tries of a delivery, in milliseconds.
     pub retry_ms: Vec<u64>,
@@ -90,7 +90,7 @@ impl Default for EndpointSettings {
             subscriptions: vec!["*".into()],
             shape: Shape::Full,
             secrets: Vec::new(),
-            policy: SharingPolicy::everything(),
+            policy: SharingPolicy::default(),
             retry_ms: RETRY_MS.to_vec(),
             in_flight_max: 32,
             rate_per_s: None,
@@ -212,7 +212,7 @@ impl Endpoint {
     /// What of an event may flow to it, in its shape; the very bytes that came in when that is all of it. Why nothing can
     /// be sent, otherwise.
     pub fn rendered(&self, event_type: &EventType, id: &str, body: &Bytes) -> Result<Bytes, String> {
-        if self.policy.shares_everything(event_type) && self.shape.is_full() {
+        if self.policy.shares_everything() && self.shape.is_full() {
             return Ok(body.clone());
         }
         let body: Json = serde_json::from_slice(body)

@@ -50,7 +50,7 @@ fn endpoints_that_hang_hold_up_nobody_however_many_they_are() {
         .map(|n| {
             format!(
                 "      - {{ name: a-hostile-{n}, url: \"http://{address}/{n}\", secret: \"${{env:GLOBEX_SECRET}}\", \
-                 events: ['*'], timeout_ms: 60000, in_flight_max: 2 }}\n"
+                 events: ['*'], share: everything, timeout_ms: 60000, in_flight_max: 2 }}\n"
             )
         })
         .collect();

@@ -416,7 +416,7 @@ fn what_changed_at_a_system_goes_to_those_who_asked_for_that_system() {
     for name in ["crm", "marketing"] {
         let to = format!(
             "      - {{ name: of-{name}, url: \"https://127.0.0.1:9/hook\", secret: \"${{env:HOOK}}\", \
-             events: [ {{ types: [partner.*], from: [{name}] }} ] }}\n"
+             events: [ {{ types: [partner.*], from: [{name}] }} ], share: everything }}\n"
         );
         text.push_str(&to);
     }
@@ -460,7 +460,7 @@ fn an_endpoint_that_wants_a_token_is_shown_one() {
     let wants = |name: &str, secret: &str| {
         format!(
             "      - {{ name: {name}, url: \"{system}/services/data/v67.0/composite/sobjects\", secret: \"${{env:NORTHWIND_SECRET}}\", \
-             events: [custom.ping], retry_ms: [], {auth} \"${{env:{secret}}}\" }} }}\n"
+             events: [custom.ping], share: everything, retry_ms: [], {auth} \"${{env:{secret}}}\" }} }}\n"
         )
     };
     let endpoints = format!(

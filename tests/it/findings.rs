@@ -7,7 +7,7 @@ fn broken() -> Folder {
     let folder = Folder::new();
     folder.write(
         "interconnect.yaml",
-        "listen: localhost\npartners:\n  acme:\n    endpoints:\n      - name: a\n        url: https://a.example\n        secret: ${env:HOME}\n",
+        "listen: localhost\npartners:\n  acme:\n    endpoints:\n      - name: a\n        url: https://a.example\n        secret: ${env:HOME}\n        share: everything\n",
     );
     folder
 }

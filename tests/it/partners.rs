@@ -68,10 +68,10 @@ partners:
   acme:
     secrets: [\"${{env:ACME_SECRET}}\"]
     endpoints:
-      - {{ name: acme-self, url: \"{northwind}/self\", secret: \"${{env:NORTHWIND_SECRET}}\", events: ['*'] }}
+      - {{ name: acme-self, url: \"{northwind}/self\", secret: \"${{env:NORTHWIND_SECRET}}\", events: ['*'], share: everything }}
   northwind:
     endpoints:
-      - {{ name: northwind-all, url: \"{northwind}/hook\", secret: \"${{env:NORTHWIND_SECRET}}\", events: ['deal.*', custom.ping], retry_ms: [100, 100] }}
+      - {{ name: northwind-all, url: \"{northwind}/hook\", secret: \"${{env:NORTHWIND_SECRET}}\", events: ['deal.*', custom.ping], share: everything, retry_ms: [100, 100] }}
   globex:
     endpoints:
       - {{ name: globex-won, url: \"{globex}/hook\", secret: \"${{env:GLOBEX_SECRET}}\", events: [deal.won], share: {{ allow: [id, deal.name] }}, retry_ms: [100, 100] }}

@@ -6,7 +6,7 @@ use crate::{Subscription, standard};
 use ledger::DeliveryState::{Dead, Delivered, Due};
 use ledger::{DeliveryFilter, Next, StopKind};
 use outbound::header::{HeaderMap, HeaderValue};
-use policy::{Share, SharingPolicy};
+use policy::SharingPolicy;
 use serde_json::{Value as Json, json};
 
 use super::stage::{Answer, OLD_SECRET, SECRET, Sink, Stage, endpoint, limits};
@@ -64,7 +64,10 @@ async fn what_the_policy_does_not_share_does_not_leave() {
     let sink = Sink::start().await;
     let mut to = endpoint("b", "borealis", &sink);
     let only = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
-    to.policy = SharingPolicy::of_all_events(Share::Only(only(&["name", "amount"])), only(&["name"]));
+    to.policy = SharingPolicy {
+        mask: only(&["name"]),
+        ..SharingPolicy::only(only(&["name", "amount"]))
+    };
     let stage = Stage::open(folder.path(), &[to], limits()).await;
     let body = json!({"type": "deal.won", "timestamp": "2026-11-23T06:00:00Z",
         "data": {"name": "Solar park", "amount": {"amount": "1.10", "currency": "EUR"}, "contact": "a@acme.example"}});
@@ -96,7 +99,10 @@ async fn each_endpoint_gets_what_it_asked_for_in_the_shape_it_asked_for() {
             filter: Some(program(filter, &[])),
             ..Subscription::from("deal.*")
         }];
-        to.policy = SharingPolicy::of_all_events(Share::Except(vec!["margin".parse().unwrap()]), Vec::new());
+        to.policy = SharingPolicy {
+            omit: vec!["margin".parse().unwrap()],
+            ..SharingPolicy::everything()
+        };
         to.shape = shape;
         to
     };

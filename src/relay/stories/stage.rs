@@ -21,6 +21,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Delivery, DeliveryFilter, DeliveryState, Ledger};
 use outbound::{Guard, Sender, SenderLimits};
+use policy::SharingPolicy;
 use tokio::sync::Notify;
 
 pub(crate) const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -209,6 +210,7 @@ pub(crate) fn endpoint(name: &str, partner: &str, sink: &Sink) -> EndpointSettin
         partner: partner.into(),
         url: sink.url.clone(),
         secrets: vec![SECRET.into()],
+        policy: SharingPolicy::everything(),
         ..EndpointSettings::default()
     }
 }

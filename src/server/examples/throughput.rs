@@ -139,6 +139,7 @@ async fn serve(
         partner: "borealis".into(),
         url: format!("http://{sink}/in"),
         secrets: vec![SECRET.into()],
+        policy: policy::SharingPolicy::everything(),
         in_flight_max: 64,
         ..EndpointSettings::default()
     };

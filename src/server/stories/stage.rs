@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use ledger::{Conflict, Ledger};
 use outbound::header::{HeaderMap, HeaderName};
 use outbound::{Client, Guard, Limits, Method, Request, Response, Sender, SenderLimits, Url};
+use policy::SharingPolicy;
 use relay::{
     Clock, Deliverer, Endpoint, EndpointSettings, Handover, Intake, Partner, Random, Refusals, RelayLimits,
     RelaySettings, Replayer, Switch, standard,
@@ -154,6 +155,7 @@ pub(crate) fn endpoint(name: &str, partner: &str, url: &str) -> EndpointSettings
         partner: partner.into(),
         url: url.into(),
         secrets: vec![SECRET.into()],
+        policy: SharingPolicy::everything(),
         ..EndpointSettings::default()
     }
 }

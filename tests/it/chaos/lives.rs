@@ -238,7 +238,7 @@ impl World {
                      200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]";
         let endpoint = |name: &str, receiver: &Receiver, more: &str| {
             format!(
-                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.chaos], {often}, \
+                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.chaos], share: everything, {often}, \
                  breaker: {{ rest_ms: 200, failures_max: 20 }}, headers: {{ x-life: \"${{env:LIFE}}\" }}{more} }}\n",
                 receiver.url
             )

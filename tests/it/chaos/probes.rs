@@ -60,7 +60,7 @@ fn place(folder: Folder, stores: Option<&str>, endpoints: &[To<'_>]) -> Place {
         .iter()
         .map(|(name, receiver, more)| {
             format!(
-                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.{name}]{more} }}\n",
+                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.{name}], share: everything{more} }}\n",
                 receiver.url
             )
         })
