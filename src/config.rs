@@ -113,7 +113,8 @@ impl Config {
         let connections = syncs::connections(&mut fields, report);
         let syncs = syncs::syncs(&mut fields, &connections, report);
         let records = syncs::records(&mut fields, &connections, report);
-        let partners = partners::partners(&mut fields, &connections, report);
+        let policies = sharing::policies(&mut fields, report);
+        let partners = partners::partners(&mut fields, &connections, &policies, report);
         let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);
         fields.finish(report);
@@ -272,7 +273,14 @@ mod tests {
                     .iter()
                     .any(|key| l.starts_with(key))
             }));
-            let opens = ["connections: {}", "syncs: []", "records: {}", "partners: {}"].contains(&line);
+            let opens = [
+                "connections: {}",
+                "syncs: []",
+                "records: {}",
+                "sharing: {}",
+                "partners: {}",
+            ]
+            .contains(&line);
             match example {
                 Some(example) if line.starts_with("#  ") => text.push_str(&format!("  {example}\n")),
                 Some(example) => text.push_str(&format!("{example}\n")),

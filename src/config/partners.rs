@@ -15,6 +15,7 @@ use relay::{
 };
 
 use super::secret::{self, SecretRef};
+use super::sharing::Policies;
 use super::{ConnectionConfig, sharing, subscriptions};
 
 /// An organisation that sends and receives webhooks.
@@ -93,12 +94,20 @@ pub struct EndpointConfig {
     pub retry_ms: Option<Vec<u64>>,
 }
 
+/// What is shared with an endpoint of a partner that says nothing else.
+struct Shared<'a> {
+    policies: &'a Policies,
+    /// What the partner says for all its endpoints.
+    with_all: Option<&'a SharingPolicy>,
+}
+
 /// Milliseconds after which an endpoint is disabled, at most: a year.
 const DISABLE_AFTER_MS_MAX: i64 = 31_536_000_000;
 
 pub(super) fn partners(
     fields: &mut Fields<'_>,
     connections: &BTreeMap<String, ConnectionConfig>,
+    policies: &Policies,
     report: &mut Report,
 ) -> BTreeMap<String, PartnerConfig> {
     let source = fields.source();
@@ -130,9 +139,14 @@ pub(super) fn partners(
             .unzip();
         let takes = subscriptions::takes(&mut inner, report);
         let posts_per_s = inner.optional_integer("posts_per_s", 1..=i64::from(POSTS_PER_S_MAX), report);
+        let share = sharing::share(&mut inner, name, policies, report);
+        let shared = Shared {
+            policies,
+            with_all: share.as_ref(),
+        };
         let endpoints = inner.list("endpoints", report).iter();
         let endpoints: Vec<EndpointConfig> = endpoints
-            .filter_map(|node| endpoint(node, source, &mut names, &known, report))
+            .filter_map(|node| endpoint(node, source, &mut names, (&known, &shared), report))
             .collect();
         inner.finish(report);
         let read = PartnerConfig {
@@ -157,7 +171,7 @@ fn endpoint(
     node: &Node,
     source: &diagnostic::Source,
     names: &mut Vec<String>,
-    known: subscriptions::Names<'_>,
+    (known, shared): (subscriptions::Names<'_>, &Shared<'_>),
     report: &mut Report,
 ) -> Option<EndpointConfig> {
     let mut fields = Fields::open(node, "an endpoint", source, report)?;
@@ -195,7 +209,11 @@ fn endpoint(
     let pull_key = secret::optional(&mut fields, "pull_key", report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
     let shape = subscriptions::shape(&mut fields, report);
-    let share = sharing::share(&mut fields, report);
+    let share = sharing::share(&mut fields, name.unwrap_or_default(), shared.policies, report);
+    let share = share.or_else(|| shared.with_all.cloned()).unwrap_or_else(|| {
+        sharing::unsaid(source, fields.place(), report);
+        SharingPolicy::default()
+    });
     let shape_place = fields.optional("shape").map_or(fields.place(), |node| node.place);
     subscriptions::tells_which(&shape, &share, shape_place, source, report);
     let in_flight_max = fields

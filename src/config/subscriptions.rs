@@ -145,7 +145,7 @@ pub(super) fn takes(fields: &mut Fields<'_>, report: &mut Report) -> Option<Arc<
 }
 
 /// Compiles an expression, and points into it when it is wrong.
-fn program(
+pub(super) fn program(
     node: &Node,
     names: &[&'static str],
     source: &Source,
@@ -170,7 +170,7 @@ pub(super) fn tells_which(
     source: &Source,
     report: &mut Report,
 ) {
-    if matches!(shape, Shape::Thin) && !share.shares("id") {
+    if matches!(shape, Shape::Thin) && !share.rules.shares("id") {
         report.warning(
             "IC0134",
             source,

@@ -127,7 +127,9 @@ syncs:
             ));
         }
     }
-    text.push_str("partners:\n");
+    text.push_str(
+        "sharing:\n  partners: { preset: co_sell, allow: [from, note], purpose: co_sell }\npartners:\n",
+    );
     for name in PARTNERS {
         let url = sandbox
             .partner(name)
@@ -141,7 +143,7 @@ syncs:
         url: \"{url}/hook\"
         secret: \"${{file:{folder}/{name}}}\"
         events: [deal.*, lead.*, custom.note]
-        share: everything
+        share: partners
 ",
             folder = folder.display(),
         ));

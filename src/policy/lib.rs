@@ -8,10 +8,16 @@
 //! ([`SharingPolicy::shares_everything`]).
 //! Not here: clock, network, database, randomness; who the partners are; how an event is signed and sent.
 
+mod bucket;
 mod path;
+mod preset;
 mod project;
+mod rules;
 mod sharing;
 
-pub use path::{BadPattern, PATTERN_CHARS_MAX, PATTERN_SEGMENTS_MAX, PathPattern};
-pub use project::{MASKED, Projected, project};
-pub use sharing::{Allow, SharingPolicy};
+pub use bucket::{BOUNDS_MAX, Bucket};
+pub use path::{BadPattern, PATTERN_CHARS_MAX, PATTERN_SEGMENTS_MAX, PEOPLE, PathPattern};
+pub use preset::Preset;
+pub use project::{Disclosure, disclose, project};
+pub use rules::{Allow, MASKED, Rules, Shown};
+pub use sharing::{Acceptance, Consent, Purpose, SharingPolicy, Withheld};

@@ -13,6 +13,12 @@ pub const PATTERN_CHARS_MAX: usize = 200;
 /// Segments that a pattern may have at most.
 pub const PATTERN_SEGMENTS_MAX: usize = 16;
 
+/// The keys under which events tell of people; in records it is `contact`.
+pub const PEOPLE: [&str; 4] = ["contact", "contacts", "person", "persons"];
+
+/// What somebody does for a living, which tells of nobody in particular.
+const JOB_TITLE: &str = "job_title";
+
 /// A dotted path, relative to `data`, in which `*` stands for any one segment: `amount`, `contacts.*.email`.
 ///
 /// It means the place it names and everything below.
@@ -77,6 +83,12 @@ impl FromStr for PathPattern {
 }
 
 impl PathPattern {
+    /// How closely it says which place it means: by how many segments, and how many of them name a key.
+    pub(crate) fn specificity(&self) -> (usize, usize) {
+        let named = self.0.iter().filter(|segment| **segment != Segment::Any);
+        (self.0.len(), named.count())
+    }
+
     /// Whether it means a place at this path, one above it, or one below it.
     pub fn touches(&self, path: &str) -> bool {
         let segment = |(segment, key): (&Segment, &str)| match segment {
@@ -132,6 +144,21 @@ impl<'a> Path<'a> {
         let answer = inside(self);
         self.0.pop();
         answer
+    }
+
+    /// Whether one of the patterns means this place, or one above it.
+    pub(crate) fn is_within_any(&self, patterns: &[PathPattern]) -> bool {
+        patterns.iter().any(|pattern| self.is_within(pattern))
+    }
+
+    /// Whether this place is in what is told of a person, other than what they do for a living.
+    pub(crate) fn is_of_a_person(&self) -> bool {
+        let person = |step: &Step<'_>| matches!(step, Step::Key(key) if PEOPLE.contains(key));
+        let Some(at) = self.0.iter().position(person) else {
+            return false;
+        };
+        let mut below = self.0.iter().skip(at + 1).filter(|step| **step != Step::Element);
+        below.next() != Some(&Step::Key(JOB_TITLE))
     }
 
     /// Whether the pattern means this place, or one above it.

@@ -1,15 +1,13 @@
 //! [`project`]: what of an event may leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use model::{EventType, Kind};
 use serde_json::{Map, Value as Json};
 
 use crate::path::Path;
-use crate::{Allow, PathPattern, SharingPolicy};
-
-/// What stands in place of a masked value, whatever its type was.
-pub const MASKED: &str = "***";
+use crate::{Allow, Rules, SharingPolicy, Shown, Withheld};
 
 /// The parts of an event that are always shared beside its `data`; anything else at the top is shared only when
 /// everything is allowed.
@@ -19,56 +17,91 @@ const ENVELOPE: [&str; 3] = ["type", "version", "timestamp"];
 const CHANGED: &str = "changed";
 const SIDES: [&str; 2] = ["before", "after"];
 
-/// What may leave, and what was held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Projected {
-    /// The event that may be sent.
-    pub body: Json,
-    /// The highest places that were left out, `data.customer.email`; elements of arrays read `*`. Sorted, each once.
-    pub removed: Vec<String>,
+/// What a partner is told of an event, and what is held back: the places and nothing that stands there.
+///
+/// Elements of arrays read `*`, and what a change tells stands under its field, as in the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disclosure {
+    /// The lowest places that are shared, `data.deal.name`, and how.
+    pub shared: BTreeMap<String, Shown>,
+    /// The highest places that are not.
+    pub held: BTreeSet<String>,
 }
 
-/// Applies a policy to an event `{type, timestamp, data}`.
+/// Applies a policy to an event `{type, timestamp, data}` at a moment: what may be sent of it.
 ///
 /// What an event about a record tells of a change, `data.changed` by field, is what the field is: what is said of
 /// `deal.amount` holds for `data.deal.amount`, and for what it was before.
 /// A container that holds nothing after something was taken from it is left out too, so that its presence tells
 /// nothing. An event whose body is no object has nothing that a policy could allow and comes out empty.
-pub fn project(policy: &SharingPolicy, event_type: &EventType, body: &Json) -> Projected {
-    if policy.shares_everything() {
-        return Projected {
-            body: body.clone(),
-            removed: Vec::new(),
-        };
+pub fn project(
+    policy: &SharingPolicy,
+    event_type: &EventType,
+    body: &Json,
+    now: Timestamp,
+) -> Result<Json, Withheld> {
+    let (rules, people) = policy.rules_for(body, now)?;
+    if people && rules.are_everything() {
+        return Ok(body.clone());
     }
-    let mut walk = Walk {
-        policy,
-        removed: Vec::new(),
+    let walk = Walk {
+        rules,
+        people,
+        notes: None,
     };
-    let mut shared = Map::new();
-    for (key, value) in body.as_object().into_iter().flatten() {
-        if key == "data" {
-            let data = walk.data(value, event_type);
-            shared.insert(key.clone(), data.unwrap_or_else(|| Json::Object(Map::new())));
-        } else if ENVELOPE.contains(&key.as_str()) || policy.allow == Allow::Everything {
-            shared.insert(key.clone(), value.clone());
-        } else {
-            walk.removed.push(key.clone());
-        }
-    }
-    let removed: BTreeSet<String> = walk.removed.into_iter().collect();
-    Projected {
-        body: Json::Object(shared),
-        removed: removed.into_iter().collect(),
-    }
+    Ok(walk.event(event_type, body).0)
+}
+
+/// What [`project`] tells a partner of an event.
+pub fn disclose(
+    policy: &SharingPolicy,
+    event_type: &EventType,
+    body: &Json,
+    now: Timestamp,
+) -> Result<Disclosure, Withheld> {
+    let (rules, people) = policy.rules_for(body, now)?;
+    let walk = Walk {
+        rules,
+        people,
+        notes: Some(Notes::default()),
+    };
+    let notes = walk.event(event_type, body).1.unwrap_or_default();
+    Ok(Disclosure {
+        held: notes.held.into_iter().collect(),
+        shared: notes.shared,
+    })
+}
+
+#[derive(Default)]
+struct Notes {
+    shared: BTreeMap<String, Shown>,
+    held: Vec<String>,
 }
 
 struct Walk<'p> {
-    policy: &'p SharingPolicy,
-    removed: Vec<String>,
+    rules: &'p Rules,
+    /// Whether what is people's is shared.
+    people: bool,
+    /// What was seen on the way, when somebody wants to know.
+    notes: Option<Notes>,
 }
 
 impl Walk<'_> {
+    fn event(mut self, event_type: &EventType, body: &Json) -> (Json, Option<Notes>) {
+        let mut shared = Map::new();
+        for (key, value) in body.as_object().into_iter().flatten() {
+            if key == "data" {
+                let data = self.data(value, event_type);
+                shared.insert(key.clone(), data.unwrap_or_else(|| Json::Object(Map::new())));
+            } else if ENVELOPE.contains(&key.as_str()) || self.rules.allow == Allow::Everything {
+                shared.insert(key.clone(), value.clone());
+            } else if let Some(notes) = &mut self.notes {
+                notes.held.push(key.clone());
+            }
+        }
+        (Json::Object(shared), self.notes)
+    }
+
     /// What is shared of an event's `data`.
     fn data(&mut self, data: &Json, event_type: &EventType) -> Option<Json> {
         let domain = event_type.name().split('.').next().unwrap_or_default();
@@ -117,16 +150,16 @@ impl Walk<'_> {
 
     /// What is shared of a place; nothing when nothing is.
     fn place<'v>(&mut self, value: &'v Json, path: &mut Path<'v>) -> Option<Json> {
-        let before = self.removed.len();
+        let before = self.notes.as_ref().map_or(0, |notes| notes.held.len());
         let shared = match value {
             Json::Object(map) if !map.is_empty() => self.object(map, path),
             Json::Array(items) if !items.is_empty() => self.array(items, path),
             leaf => self.leaf(leaf, path),
         };
-        if shared.is_none() {
+        if let (None, Some(notes)) = (&shared, &mut self.notes) {
             // The place itself says all that its parts would.
-            self.removed.truncate(before);
-            self.removed.push(path.to_string());
+            notes.held.truncate(before);
+            notes.held.push(path.to_string());
         }
         shared
     }
@@ -149,27 +182,26 @@ impl Walk<'_> {
         (!shared.is_empty()).then_some(Json::Array(shared))
     }
 
-    fn leaf(&self, leaf: &Json, path: &Path<'_>) -> Option<Json> {
-        let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| path.is_within(pattern));
-        let allowed = match &self.policy.allow {
-            Allow::Everything => true,
-            Allow::Only(patterns) => any(patterns),
-        };
-        (allowed && !any(&self.policy.omit)).then(|| {
-            if any(&self.policy.mask) {
-                Json::String(MASKED.to_owned())
-            } else {
-                leaf.clone()
-            }
-        })
+    fn leaf(&mut self, leaf: &Json, path: &Path<'_>) -> Option<Json> {
+        if !self.people && path.is_of_a_person() {
+            return None;
+        }
+        let (told, shown) = self.rules.tell(leaf, path)?;
+        if let Some(notes) = &mut self.notes {
+            notes.shared.insert(path.to_string(), shown);
+        }
+        Some(told)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Acceptance, Bucket, Consent, MASKED, PathPattern, Preset};
+    use program::Program;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::sync::Arc;
 
     fn patterns(texts: &[&str]) -> Vec<PathPattern> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -183,47 +215,65 @@ mod tests {
         }})
     }
 
+    fn now() -> Timestamp {
+        "2026-11-26T12:00:00Z".parse().unwrap()
+    }
+
+    /// Rules that people agree to.
+    fn agreed(rules: Rules) -> SharingPolicy {
+        SharingPolicy {
+            consent: Consent::Given,
+            ..SharingPolicy::of("test", rules)
+        }
+    }
+
     /// The event after a policy, and what was held back.
-    fn projected(policy: &SharingPolicy, body: &Json) -> (String, String) {
-        let projected = project(policy, &EventType::DEAL_WON, body);
-        (projected.body.to_string(), projected.removed.join(" "))
+    fn told_and_held(policy: &SharingPolicy, body: &Json) -> (String, String) {
+        let told = project(policy, &EventType::DEAL_WON, body, now()).unwrap();
+        let disclosure = disclose(policy, &EventType::DEAL_WON, body, now()).unwrap();
+        let held: Vec<&str> = disclosure.held.iter().map(String::as_str).collect();
+        (told.to_string(), held.join(" "))
+    }
+
+    fn projected(rules: Rules, body: &Json) -> (String, String) {
+        told_and_held(&agreed(rules), body)
     }
 
     #[test]
     fn only_what_is_listed_leaves() {
-        let policy = SharingPolicy::only(patterns(&["name", "amount.amount", "contacts.*.email"]));
-        let (body, removed) = projected(&policy, &event());
+        let policy = Rules::only(patterns(&["name", "amount.amount", "contacts.*.email"]));
+        let (body, removed) = projected(policy, &event());
         insta::assert_snapshot!(body, @r#"{"data":{"amount":{"amount":"1200.50"},"contacts":[{"email":"a@acme.example"}],"name":"Solar park"},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
         insta::assert_snapshot!(removed, @"data.amount.currency data.contacts.* data.contacts.*.phone data.customer data.tags internal");
-        let (body, removed) = projected(&SharingPolicy::default(), &event());
+        let (body, removed) = projected(Rules::default(), &event());
         insta::assert_snapshot!(body, @r#"{"data":{},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
         insta::assert_snapshot!(removed, @"data.amount data.contacts data.customer data.name data.tags internal");
     }
 
     #[test]
     fn what_forbids_beats_what_allows() {
-        let policy = SharingPolicy {
+        let policy = Rules {
             omit: patterns(&["customer.tax", "contacts.*.phone"]),
             mask: patterns(&["amount.amount", "name", "customer"]),
-            ..SharingPolicy::only(patterns(&["*"]))
+            ..Rules::only(patterns(&["*"]))
         };
-        let (body, removed) = projected(&policy, &event());
+        let (body, removed) = projected(policy, &event());
         insta::assert_snapshot!(body, @r#"{"data":{"amount":{"amount":"***","currency":"EUR"},"contacts":[{"email":"a@acme.example"}],"name":"***","tags":[]},"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
         insta::assert_snapshot!(removed, @"data.contacts.* data.contacts.*.phone data.customer internal");
-        let everything_but = SharingPolicy {
+        let everything_but = Rules {
             omit: patterns(&["*"]),
-            ..SharingPolicy::everything()
+            ..Rules::everything()
         };
-        let (body, _) = projected(&everything_but, &event());
+        let (body, _) = projected(everything_but, &event());
         insta::assert_snapshot!(body, @r#"{"data":{},"internal":7,"timestamp":"2026-11-23T06:00:00Z","type":"deal.won"}"#);
     }
 
     #[test]
     fn what_a_field_was_is_shared_as_what_it_is() {
-        let policy = SharingPolicy {
+        let policy = Rules {
             omit: patterns(&["deal.customer.name"]),
             mask: patterns(&["deal.owner_email"]),
-            ..SharingPolicy::only(patterns(&[
+            ..Rules::only(patterns(&[
                 "id",
                 "deal.amount.amount",
                 "deal.owner_email",
@@ -242,28 +292,131 @@ mod tests {
                 "margin": {"before": 3, "after": 4}, "customer": {"name": {"before": "A", "after": "B"}}, "stage": "x",
             },
         }});
-        let (told, removed) = projected(&policy, &body);
+        let (told, removed) = projected(policy, &body);
         insta::assert_snapshot!(told, @r#"{"data":{"changed":{"amount":{"after":{"amount":"2"},"before":{"amount":"1"}},"customer.country":{"after":"PT","before":"ES"},"owner_email":{"after":"***","before":"***","why":"***"}},"deal":{"amount":{"amount":"2"},"owner_email":"***"},"id":"D-1"}}"#);
         insta::assert_snapshot!(removed, @"data.deal.amount.currency data.deal.customer.name data.deal.margin data.deal.name data.deal.stage");
         // What is about no record of ours has no such part.
         let custom = EventType::parse("custom.note").unwrap();
-        let told = project(&SharingPolicy::only(patterns(&["changed.name"])), &custom, &body);
-        insta::assert_snapshot!(told.body, @r#"{"data":{"changed":{"name":{"after":"Solar park","before":"Wind"}}}}"#);
+        let rules = Rules::only(patterns(&["changed.name"]));
+        let told = project(&agreed(rules), &custom, &body, now()).unwrap();
+        insta::assert_snapshot!(told, @r#"{"data":{"changed":{"name":{"after":"Solar park","before":"Wind"}}}}"#);
     }
 
     #[test]
     fn keys_with_dots_and_bodies_that_are_no_object_hide_nothing() {
-        let policy = SharingPolicy {
+        let policy = Rules {
             omit: patterns(&["customer.email"]),
-            ..SharingPolicy::only(patterns(&["*"]))
+            ..Rules::only(patterns(&["*"]))
         };
         let sly = json!({"data": {"customer.email": "a@acme.example", "customer": {"phone": 1}}});
-        let told = project(&policy, &EventType::DEAL_WON, &sly);
-        assert_eq!(told.body, json!({"data": {"customer": {"phone": 1}}}));
-        assert_eq!(
-            project(&policy, &EventType::DEAL_WON, &json!(["x"])).body,
-            json!({})
-        );
+        let told = |body: &Json| project(&agreed(policy.clone()), &EventType::DEAL_WON, body, now()).unwrap();
+        assert_eq!(told(&sly), json!({"data": {"customer": {"phone": 1}}}));
+        assert_eq!(told(&json!(["x"])), json!({}));
+    }
+
+    fn program(text: &str) -> Arc<Program> {
+        Arc::new(Program::compile(text, &[]).unwrap())
+    }
+
+    #[test]
+    fn what_is_peoples_needs_their_consent() {
+        let rules = || Rules::only(patterns(&["deal", "contact", "people"]));
+        let body = json!({"data": {
+            "consent": true, "agreed": "true",
+            "deal": {"contact": {"email": "a@acme.example", "job_title": "Buyer"}, "name": "Solar park"},
+            "changed": {"contact.email": {"before": "b@acme.example", "after": "a@acme.example"}},
+            "contact": "Ann", "people": {"contacts": [{"name": "Ann", "job_title": "Buyer"}]},
+        }});
+        let nobody = |consent| {
+            let policy = SharingPolicy {
+                consent,
+                ..agreed(rules())
+            };
+            let told = told_and_held(&policy, &body).0;
+            assert!(told.contains("Buyer") && told.contains("Solar park"), "{told}");
+            !told.contains("Ann") && !told.contains("@acme.example")
+        };
+        assert!(nobody(Consent::Unsaid));
+        assert!(!nobody(Consent::Given));
+        assert!(!nobody(Consent::ToldBy(program(".data.consent"))));
+        for no in [".data.agreed", ".data.nothing", ".data.consent.of", ".data.deal"] {
+            assert!(nobody(Consent::ToldBy(program(no))), "{no}");
+        }
+        let everything = SharingPolicy::everything();
+        assert_eq!(told_and_held(&everything, &body).0, body.to_string());
+    }
+
+    #[test]
+    fn before_acceptance_there_is_less_to_know_and_after_its_end_nothing() {
+        let policy = SharingPolicy {
+            acceptance: Some(Acceptance {
+                when: program(r#".data.lead.status != "open""#),
+                before: Preset::Teaser.rules(),
+            }),
+            when: Some(program(r#".data.lead.company.country == "ES""#)),
+            until: Some("2026-12-31T00:00:00Z".parse().unwrap()),
+            consent: Consent::Given,
+            ..SharingPolicy::from(Preset::CoSell)
+        };
+        let told = |status: &str, country: &str, at: &str| {
+            let body = json!({"type": "lead.updated", "data": {"id": "L-1", "lead": {
+                "status": status, "estimated_value": {"amount": "9", "currency": "EUR"},
+                "company": {"name": "Sun City", "country": country, "industry": "Solar", "street": "Calle 1"},
+                "contact": {"email": "a@acme.example", "job_title": "Buyer"},
+            }}});
+            match project(&policy, &EventType::LEAD_UPDATED, &body, at.parse().unwrap()) {
+                Ok(told) => told.to_string(),
+                Err(withheld) => withheld.to_string(),
+            }
+        };
+        let before = "2026-12-30T23:59:59Z";
+        insta::assert_snapshot!(told("open", "ES", before), @r#"{"data":{"id":"L-1","lead":{"company":{"country":"ES","industry":"Solar"},"contact":{"job_title":"Buyer"}}},"type":"lead.updated"}"#);
+        insta::assert_snapshot!(told("working", "ES", before), @r#"{"data":{"id":"L-1","lead":{"company":{"country":"ES","industry":"Solar","name":"Sun City"},"contact":{"email":"a@acme.example","job_title":"Buyer"},"estimated_value":{"amount":"9","currency":"EUR"},"status":"working"}},"type":"lead.updated"}"#);
+        insta::assert_snapshot!(told("working", "PT", before), @"the sharing policy `co_sell` shares nothing of this event: its `when` is not true of it");
+        insta::assert_snapshot!(told("working", "ES", "2026-12-31T00:00:00Z"), @"the sharing policy `co_sell` ended at 2026-12-31T00:00:00Z, and nothing is shared by it any more");
+    }
+
+    #[test]
+    fn all_there_is_is_passed_on_unread_only_while_nothing_has_to_be_asked() {
+        let all = SharingPolicy::everything;
+        assert!(all().shares_everything(now()));
+        let until = Some("2026-11-26T12:00:00Z".parse().unwrap());
+        let before: Timestamp = "2026-11-26T11:59:59Z".parse().unwrap();
+        assert!(SharingPolicy { until, ..all() }.shares_everything(before));
+        for asks in [
+            SharingPolicy { until, ..all() },
+            SharingPolicy {
+                when: Some(program(".data")),
+                ..all()
+            },
+            SharingPolicy {
+                consent: Consent::ToldBy(program(".data")),
+                ..all()
+            },
+            Preset::Fulfilment.into(),
+            SharingPolicy::default(),
+        ] {
+            assert!(!asks.shares_everything(now()), "{asks:?}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_range_holds() {
+        let bucket = |path: &str, bounds: Vec<i64>| (path.parse().unwrap(), Bucket::bands(bounds).unwrap());
+        let rules = Rules {
+            bucket: vec![
+                bucket("deal.amount.amount", vec![10]),
+                bucket("deal.*.amount", vec![20]),
+                bucket("deal", vec![30]),
+                bucket("deal.amount.amount", vec![40]),
+            ],
+            ..Rules::only(patterns(&["deal"]))
+        };
+        let body = json!({"data": {"deal": {"amount": {"amount": "12", "currency": "EUR"}, "tax": {"amount": 12},
+            "count": 12, "name": "x"}}});
+        let (told, held) = projected(rules, &body);
+        insta::assert_snapshot!(told, @r#"{"data":{"deal":{"amount":{"amount":"10.."},"count":"..30","tax":{"amount":"..20"}}}}"#);
+        insta::assert_snapshot!(held, @"data.deal.amount.currency data.deal.name");
     }
 
     /// The path of every leaf; elements read `*`.
@@ -323,28 +476,36 @@ mod tests {
         (any_patterns(), any_patterns(), any_patterns())
     }
 
-    fn policy((allow, omit, mask): &(Vec<String>, Vec<String>, Vec<String>)) -> SharingPolicy {
-        SharingPolicy {
+    fn rules((allow, omit, mask): &(Vec<String>, Vec<String>, Vec<String>)) -> Rules {
+        Rules {
             allow: Allow::Only(parsed(allow)),
             omit: parsed(omit),
             mask: parsed(mask),
+            bucket: vec![("*.b".parse().unwrap(), Bucket::bands(vec![0, 9]).unwrap())],
         }
     }
 
-    fn told(policy: &SharingPolicy, data: &Json) -> Vec<(String, Json)> {
+    fn plain(given: &(Vec<String>, Vec<String>, Vec<String>)) -> Rules {
+        Rules {
+            bucket: Vec::new(),
+            ..rules(given)
+        }
+    }
+
+    fn told(rules: Rules, data: &Json) -> Vec<(String, Json)> {
         let body = json!({"type": "deal.won", "timestamp": "t", "data": data});
         let mut found = Vec::new();
-        let projected = project(policy, &EventType::DEAL_WON, &body);
-        leaves(&projected.body["data"], "", &mut found);
+        let projected = project(&agreed(rules), &EventType::DEAL_WON, &body, now()).unwrap();
+        leaves(&projected["data"], "", &mut found);
         found
     }
 
     proptest! {
         #[test]
-        fn nothing_leaves_that_is_not_allowed_and_everything_that_is(data in any_json(), rules in any_policy()) {
+        fn nothing_leaves_that_is_not_allowed_and_everything_that_is(data in any_json(), given in any_policy()) {
             let mut before = Vec::new();
             leaves(&data, "", &mut before);
-            let (allow, omit, mask) = &rules;
+            let (allow, omit, mask) = &given;
             let any = |patterns: &[String], path: &str| patterns.iter().any(|pattern| means(pattern, path));
             let mut expected: Vec<(String, Json)> =
                 before.into_iter().filter(|(path, _)| any(allow, path) && !any(omit, path)).collect();
@@ -356,28 +517,28 @@ mod tests {
             if expected.is_empty() {
                 expected.push((String::new(), json!({})));
             }
-            prop_assert_eq!(told(&policy(&rules), &data), expected);
+            prop_assert_eq!(told(plain(&given), &data), expected);
         }
 
         #[test]
-        fn what_was_projected_stays_as_it_is(data in any_json(), rules in any_policy()) {
+        fn what_was_projected_stays_as_it_is(data in any_json(), given in any_policy()) {
             let body = json!({"type": "deal.won", "timestamp": "t", "data": {"deal": data, "changed": {"b": data}}});
-            let once = project(&policy(&rules), &EventType::DEAL_WON, &body).body;
-            prop_assert_eq!(&project(&policy(&rules), &EventType::DEAL_WON, &once).body, &once);
+            let policy = agreed(rules(&given));
+            let once = project(&policy, &EventType::DEAL_WON, &body, now()).unwrap();
+            prop_assert_eq!(&project(&policy, &EventType::DEAL_WON, &once, now()).unwrap(), &once);
         }
 
         #[test]
-        fn a_rule_that_forbids_never_shows_more(data in any_json(), rules in any_policy(), one in any_patterns()) {
-            let less = SharingPolicy { omit: parsed(&one), ..policy(&rules) };
-            let mut stricter = policy(&rules);
-            stricter.omit.extend(less.omit);
-            let before = told(&policy(&rules), &data);
-            for leaf in told(&stricter, &data) {
+        fn a_rule_that_forbids_never_shows_more(data in any_json(), given in any_policy(), one in any_patterns()) {
+            let before = told(rules(&given), &data);
+            let mut stricter = rules(&given);
+            stricter.omit.extend(parsed(&one));
+            for leaf in told(stricter, &data) {
                 prop_assert!(before.contains(&leaf) || leaf.1 == json!({}), "{leaf:?} is new");
             }
-            let mut masked = policy(&rules);
+            let mut masked = rules(&given);
             masked.mask.extend(parsed(&one));
-            for (path, value) in told(&masked, &data) {
+            for (path, value) in told(masked, &data) {
                 let was = before.iter().any(|leaf| *leaf == (path.clone(), value.clone()));
                 prop_assert!(was || value == json!(MASKED), "{path} is {value}");
             }
@@ -386,9 +547,23 @@ mod tests {
         #[test]
         fn sharing_everything_is_the_identity(body in any_json()) {
             let policy = SharingPolicy::everything();
-            prop_assert!(policy.shares_everything());
-            let projected = project(&policy, &EventType::DEAL_WON, &body);
-            prop_assert_eq!((projected.body, projected.removed), (body, vec![]));
+            prop_assert!(policy.shares_everything(now()));
+            prop_assert_eq!(project(&policy, &EventType::DEAL_WON, &body, now()).unwrap(), body);
+        }
+
+        #[test]
+        fn what_is_said_to_be_shared_is_what_is_shared(data in any_json(), given in any_policy()) {
+            let body = json!({"data": data});
+            let policy = agreed(rules(&given));
+            let disclosure = disclose(&policy, &EventType::DEAL_WON, &body, now()).unwrap();
+            let mut left: BTreeSet<String> = BTreeSet::new();
+            for (path, value) in told(rules(&given), &data) {
+                if !(path.is_empty() && value == json!({})) {
+                    left.insert(if path.is_empty() { "data".to_owned() } else { format!("data.{path}") });
+                }
+            }
+            let said: BTreeSet<String> = disclosure.shared.into_keys().collect();
+            prop_assert!(said == left || (left.is_empty() && said == BTreeSet::from(["data".to_owned()])), "{said:?} {left:?}");
         }
     }
 }

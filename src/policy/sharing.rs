@@ -1,73 +1,188 @@
 //! [`SharingPolicy`]: the agreement about what a partner may be told.
 
-use crate::PathPattern;
-use crate::path::Path;
+use std::sync::Arc;
 
-/// Of which places in an event's `data` a partner may know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allow {
-    /// All of them, whatever comes to be there, and all that stands beside `data`.
-    Everything,
-    /// Those that one of the patterns means, and nothing else.
-    Only(Vec<PathPattern>),
+use jiff::Timestamp;
+use program::Program;
+use serde_json::Value as Json;
+
+use crate::{Allow, Preset, Rules};
+
+/// What something is shared for; it is told with what was shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Selling together.
+    CoSell,
+    /// Passing a customer on.
+    Referral,
+    /// Delivering what was sold.
+    Fulfilment,
+    /// Finding common customers.
+    AccountMapping,
+    /// Telling people about an offer.
+    Marketing,
+    /// Helping a customer.
+    Support,
+    /// Counting.
+    Reporting,
+}
+
+impl Purpose {
+    /// All of them, with their words.
+    pub const WORDS: [(&'static str, Purpose); 7] = [
+        ("co_sell", Purpose::CoSell),
+        ("referral", Purpose::Referral),
+        ("fulfilment", Purpose::Fulfilment),
+        ("account_mapping", Purpose::AccountMapping),
+        ("marketing", Purpose::Marketing),
+        ("support", Purpose::Support),
+        ("reporting", Purpose::Reporting),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let named = Purpose::WORDS.iter().find(|(_, purpose)| *purpose == self);
+        named.map_or("", |(word, _)| word)
+    }
+}
+
+/// Whether the people that an event tells of agree.
+#[derive(Clone, Debug)]
+pub enum Consent {
+    /// Nothing is known of it: what is theirs is left out, unless everything is shared on purpose.
+    Unsaid,
+    /// They do, and that is known elsewhere.
+    Given,
+    /// They do when this is true of the event, and nothing else than true.
+    ToldBy(Arc<Program>),
+}
+
+/// What is shared before the other side has accepted.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// Accepted is that of which this gives something else than false or null.
+    pub when: Arc<Program>,
+    /// What is shared before.
+    pub before: Rules,
 }
 
 /// The field-level sharing agreement with a partner.
-///
-/// Nothing is shared that is not allowed, and what forbids beats what allows: of what is allowed, `omit` leaves out, and
-/// `mask` shows of the rest that it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SharingPolicy {
-    /// What may be known.
-    pub allow: Allow,
-    /// What is left out all the same.
-    pub omit: Vec<PathPattern>,
-    /// What is replaced by [`crate::MASKED`].
-    pub mask: Vec<PathPattern>,
+    /// What it is called where it is told of.
+    pub name: String,
+    /// What it shares.
+    pub rules: Rules,
+    /// What for.
+    pub purpose: Option<Purpose>,
+    /// Which contract it rests on, by the name that people know it by.
+    pub agreement: Option<String>,
+    /// From then on nothing is shared by it.
+    pub until: Option<Timestamp>,
+    /// It shares only events of which this gives something else than false or null; it sees the whole event.
+    pub when: Option<Arc<Program>>,
+    /// What of people is shared.
+    pub consent: Consent,
+    /// Whether there is less to know until something is accepted.
+    pub acceptance: Option<Acceptance>,
+}
+
+/// Why nothing is shared. What is in the event is not told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// Its time is over.
+    #[error("the sharing policy `{policy}` ended at {until}, and nothing is shared by it any more")]
+    Ended {
+        /// Its name.
+        policy: String,
+        /// When.
+        until: Timestamp,
+    },
+    /// It does not mean this event.
+    #[error("the sharing policy `{policy}` shares nothing of this event: its `when` is not true of it")]
+    NotMeant {
+        /// Its name.
+        policy: String,
+    },
 }
 
 impl Default for SharingPolicy {
     /// Nothing.
     fn default() -> SharingPolicy {
-        SharingPolicy::only(Vec::new())
+        SharingPolicy::of("nothing", Rules::default())
+    }
+}
+
+impl From<Preset> for SharingPolicy {
+    fn from(preset: Preset) -> SharingPolicy {
+        SharingPolicy::of(preset.word(), preset.rules())
     }
 }
 
 impl SharingPolicy {
+    /// A policy that always shares what its rules do, but for what is people's.
+    pub fn of(name: impl Into<String>, rules: Rules) -> SharingPolicy {
+        SharingPolicy {
+            name: name.into(),
+            rules,
+            purpose: None,
+            agreement: None,
+            until: None,
+            when: None,
+            consent: Consent::Unsaid,
+            acceptance: None,
+        }
+    }
+
     /// Every field of every event, those that nobody has thought of yet too.
     pub fn everything() -> SharingPolicy {
-        SharingPolicy {
-            allow: Allow::Everything,
-            omit: Vec::new(),
-            mask: Vec::new(),
+        Preset::Everything.into()
+    }
+
+    /// Whether events may be passed on as they are at this moment, without being read.
+    pub fn shares_everything(&self, now: Timestamp) -> bool {
+        let always = self.when.is_none() && self.acceptance.is_none();
+        let of_people = !matches!(self.consent, Consent::ToldBy(_));
+        always && of_people && self.until.is_none_or(|until| now < until) && self.rules.are_everything()
+    }
+
+    /// Whether its time is over.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// The rules that hold for an event now, and whether they hold for what is people's.
+    pub(crate) fn rules_for(&self, event: &Json, now: Timestamp) -> Result<(&Rules, bool), Withheld> {
+        if let Some(until) = self.until.filter(|_| self.has_ended(now)) {
+            let policy = self.name.clone();
+            return Err(Withheld::Ended { policy, until });
         }
-    }
-
-    /// These places alone.
-    pub fn only(allow: Vec<PathPattern>) -> SharingPolicy {
-        SharingPolicy {
-            allow: Allow::Only(allow),
-            omit: Vec::new(),
-            mask: Vec::new(),
+        if self.when.as_ref().is_some_and(|when| !holds(when, event)) {
+            let policy = self.name.clone();
+            return Err(Withheld::NotMeant { policy });
         }
-    }
-
-    /// Whether what stands at a path of plain keys may be known, be it masked.
-    pub fn shares(&self, path: &str) -> bool {
-        let any = |patterns: &[PathPattern]| {
-            Path::default().at_key(path, |path| {
-                patterns.iter().any(|pattern| path.is_within(pattern))
-            })
+        let rules = match &self.acceptance {
+            Some(acceptance) if !holds(&acceptance.when, event) => &acceptance.before,
+            _ => &self.rules,
         };
-        let allowed = match &self.allow {
-            Allow::Everything => true,
-            Allow::Only(patterns) => any(patterns),
+        let people = match &self.consent {
+            Consent::Unsaid => rules.allow == Allow::Everything,
+            Consent::Given => true,
+            Consent::ToldBy(program) => answer(program, event) == Some(Json::Bool(true)),
         };
-        allowed && !any(&self.omit)
+        Ok((rules, people))
     }
+}
 
-    /// Whether events may be passed on as they are, without being read.
-    pub fn shares_everything(&self) -> bool {
-        self.allow == Allow::Everything && self.omit.is_empty() && self.mask.is_empty()
-    }
+/// Whether a program gives something of an event; one that fails on it gives nothing, and does not tell why, for that
+/// would show what is in the event.
+fn holds(program: &Program, event: &Json) -> bool {
+    !matches!(
+        answer(program, event),
+        None | Some(Json::Null | Json::Bool(false))
+    )
+}
+
+fn answer(program: &Program, event: &Json) -> Option<Json> {
+    program.one(event, &|_| Json::Null).ok()
 }

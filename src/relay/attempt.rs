@@ -85,7 +85,7 @@ pub(crate) fn message(
 ) -> Result<(HeaderMap, Bytes), String> {
     let id = due.event.to_string();
     let event_type = EventType::parse(&due.event_type).map_err(|error| error.to_string())?;
-    let body = endpoint.rendered(&event_type, &id, &due.body)?;
+    let body = endpoint.rendered(&event_type, &id, &due.body, at)?;
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
     if let Some(hops) = settings.hops_header(&due.source, &due.hops) {
         headers.insert(HOPS, hops);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use event::Shape;
+use jiff::Timestamp;
 use model::EventType;
 use outbound::header::{HeaderMap, HeaderValue};
 use outbound::{Guard, Target};
@@ -209,19 +210,26 @@ impl Endpoint {
             .any(|subscription| subscription.means(event_type))
     }
 
-    /// What of an event may flow to it, in its shape; the very bytes that came in when that is all of it. Why nothing can
+    /// What of an event may flow to it at a moment, in its shape; the very bytes that came in when that is all of it. Why nothing can
     /// be sent, otherwise.
-    pub fn rendered(&self, event_type: &EventType, id: &str, body: &Bytes) -> Result<Bytes, String> {
-        if self.policy.shares_everything() && self.shape.is_full() {
+    pub fn rendered(
+        &self,
+        event_type: &EventType,
+        id: &str,
+        body: &Bytes,
+        now: Timestamp,
+    ) -> Result<Bytes, String> {
+        if self.policy.shares_everything(now) && self.shape.is_full() {
             return Ok(body.clone());
         }
         let body: Json = serde_json::from_slice(body)
             .map_err(|error| format!("the event cannot be read, so nothing of it is shared: {error}"))?;
-        let projected = policy::project(&self.policy, event_type, &body);
+        let projected =
+            policy::project(&self.policy, event_type, &body, now).map_err(|withheld| withheld.to_string())?;
         // After the policy: a shape cannot show what is not shared.
         let shaped = self
             .shape
-            .make(id, projected.body)
+            .make(id, projected)
             .map_err(|no_shape| no_shape.to_string())?;
         Ok(serde_json::to_vec(&shaped).expect("JSON values serialise").into())
     }
@@ -242,5 +250,6 @@ impl Endpoint {
                 .subscriptions
                 .iter()
                 .any(|subscription| subscription.fits(said))
+            && self.policy.when.as_ref().is_none_or(|when| said.passes(when))
     }
 }

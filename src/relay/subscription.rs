@@ -84,6 +84,25 @@ impl<'a> Said<'a> {
         self.source
     }
 
+    /// Whether a filter gives something of it; not when the filter fails on it.
+    pub(crate) fn passes(&self, filter: &Program) -> bool {
+        let Some(event) = self.read() else {
+            return false;
+        };
+        match filter.one(event, &|_| Json::Null) {
+            Ok(value) => !matches!(value, Json::Null | Json::Bool(false)),
+            Err(_) => {
+                // Why, would show what is in the event.
+                tracing::warn!(
+                    filter = filter.name(),
+                    event_type = self.event_type.name(),
+                    "a filter fails on an event, which is not sent on for it"
+                );
+                false
+            }
+        }
+    }
+
     fn read(&self) -> Option<&Json> {
         self.read
             .get_or_init(|| serde_json::from_slice(self.body).ok())
@@ -102,25 +121,7 @@ impl Subscription {
         let from = |name: &String| name == said.source || Some(name.as_str()) == said.connection;
         self.means(said.event_type)
             && (self.from.is_empty() || self.from.iter().any(from))
-            && self.filter.as_ref().is_none_or(|filter| passes(filter, said))
-    }
-}
-
-fn passes(filter: &Program, said: &Said<'_>) -> bool {
-    let Some(event) = said.read() else {
-        return false;
-    };
-    match filter.one(event, &|_| Json::Null) {
-        Ok(value) => !matches!(value, Json::Null | Json::Bool(false)),
-        Err(_) => {
-            // Why, would show what is in the event.
-            tracing::warn!(
-                filter = filter.name(),
-                event_type = said.event_type.name(),
-                "a filter fails on an event, which is not sent on for it"
-            );
-            false
-        }
+            && self.filter.as_ref().is_none_or(|filter| said.passes(filter))
     }
 }
 

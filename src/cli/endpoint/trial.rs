@@ -38,6 +38,9 @@ pub(crate) struct TryArgs {
     sample: u8,
 }
 
+/// What each endpoint is sent; nothing where that was not asked, and why nothing can be sent otherwise.
+type Sent = BTreeMap<String, Option<Result<Vec<u8>, String>>>;
+
 /// What an endpoint gets otherwise.
 #[derive(Default)]
 struct Difference {
@@ -97,7 +100,7 @@ pub(crate) async fn run(
             }
         }
     };
-    match compare(args, ledger, settings, before.as_ref(), since).await {
+    match compare(args, ledger, (settings, before.as_ref()), (since, now)).await {
         Ok((events, differences)) => {
             show(events, &differences, out);
             Exit::Ok
@@ -109,9 +112,8 @@ pub(crate) async fn run(
 async fn compare(
     args: &TryArgs,
     ledger: &dyn Ledger,
-    settings: &RelaySettings,
-    before: Option<&RelaySettings>,
-    since: Timestamp,
+    settings: (&RelaySettings, Option<&RelaySettings>),
+    (since, now): (Timestamp, Timestamp),
 ) -> Result<(u64, BTreeMap<String, Difference>), LedgerError> {
     let filter = EventFilter {
         since: Some(since),
@@ -131,7 +133,7 @@ async fn compare(
                 continue;
             };
             events += 1;
-            hold(args, &event, settings, before, &mut differences);
+            hold(args, &event, settings, now, &mut differences);
         }
         if last {
             break;
@@ -144,14 +146,14 @@ async fn compare(
 fn hold(
     args: &TryArgs,
     event: &NewEvent,
-    settings: &RelaySettings,
-    before: Option<&RelaySettings>,
+    (settings, before): (&RelaySettings, Option<&RelaySettings>),
+    at: Timestamp,
     differences: &mut BTreeMap<String, Difference>,
 ) {
     let asked = |name: &&str| args.name.as_deref().is_none_or(|asked| asked == *name);
-    let now = sent_by(settings, event);
+    let now = sent_by(settings, event, at);
     let then = match before {
-        Some(before) => sent_by(before, event),
+        Some(before) => sent_by(before, event, at),
         None => event
             .deliveries
             .iter()
@@ -179,14 +181,14 @@ fn hold(
 }
 
 /// What each endpoint would be sent; a reason in its place where nothing can be.
-fn sent_by(settings: &RelaySettings, event: &NewEvent) -> BTreeMap<String, Option<Result<Vec<u8>, String>>> {
+fn sent_by(settings: &RelaySettings, event: &NewEvent, at: Timestamp) -> Sent {
     let Ok(event_type) = EventType::parse(&event.event_type) else {
         return BTreeMap::new();
     };
     let endpoints = settings.addressed(&event_type, event).into_iter();
     endpoints
         .map(|endpoint| {
-            let body = endpoint.rendered(&event_type, &event.id.to_string(), &event.body);
+            let body = endpoint.rendered(&event_type, &event.id.to_string(), &event.body, at);
             (endpoint.name().to_owned(), Some(body.map(|body| body.to_vec())))
         })
         .collect()

@@ -6,7 +6,7 @@ use crate::{Subscription, standard};
 use ledger::DeliveryState::{Dead, Delivered, Due};
 use ledger::{DeliveryFilter, Next, StopKind};
 use outbound::header::{HeaderMap, HeaderValue};
-use policy::SharingPolicy;
+use policy::{Rules, SharingPolicy};
 use serde_json::{Value as Json, json};
 
 use super::stage::{Answer, OLD_SECRET, SECRET, Sink, Stage, endpoint, limits};
@@ -64,10 +64,11 @@ async fn what_the_policy_does_not_share_does_not_leave() {
     let sink = Sink::start().await;
     let mut to = endpoint("b", "borealis", &sink);
     let only = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
-    to.policy = SharingPolicy {
+    let rules = Rules {
         mask: only(&["name"]),
-        ..SharingPolicy::only(only(&["name", "amount"]))
+        ..Rules::only(only(&["name", "amount"]))
     };
+    to.policy = SharingPolicy::of("test", rules);
     let stage = Stage::open(folder.path(), &[to], limits()).await;
     let body = json!({"type": "deal.won", "timestamp": "2026-11-23T06:00:00Z",
         "data": {"name": "Solar park", "amount": {"amount": "1.10", "currency": "EUR"}, "contact": "a@acme.example"}});
@@ -87,6 +88,51 @@ async fn what_the_policy_does_not_share_does_not_leave() {
 }
 
 #[tokio::test]
+async fn a_policy_that_does_not_hold_shares_nothing_and_says_why_without_saying_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let to = |name: &str, policy: SharingPolicy| {
+        let mut to = endpoint(name, "borealis", &sink);
+        to.policy = policy;
+        to
+    };
+    let over = "2026-01-01T00:00:00Z".parse().unwrap();
+    let endpoints = [
+        to(
+            "ended",
+            SharingPolicy {
+                until: Some(over),
+                ..SharingPolicy::everything()
+            },
+        ),
+        to(
+            "not-meant",
+            SharingPolicy {
+                when: Some(std::sync::Arc::new(
+                    program::Program::compile(r#".data.name == "Wind park""#, &[]).unwrap(),
+                )),
+                ..SharingPolicy::everything()
+            },
+        ),
+    ];
+    let stage = Stage::open(folder.path(), &endpoints, limits()).await;
+    let body = r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"name":"Solar park"}}"#;
+    stage.post_body("m1", body).await.unwrap();
+    stage.deliver("ended").await;
+    stage.deliver("not-meant").await;
+    assert!(sink.received().is_empty());
+    let [given_up] = &stage.deliveries("ended").await[..] else {
+        panic!("it was owed, until it was to be sent")
+    };
+    assert_eq!(given_up.state, Dead);
+    insta::assert_snapshot!(given_up.last_error, @"the sharing policy `everything` ended at 2026-01-01T00:00:00Z, and nothing is shared by it any more");
+    assert!(
+        stage.deliveries("not-meant").await.is_empty(),
+        "it is not owed at all"
+    );
+}
+
+#[tokio::test]
 async fn each_endpoint_gets_what_it_asked_for_in_the_shape_it_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start().await;
@@ -99,10 +145,11 @@ async fn each_endpoint_gets_what_it_asked_for_in_the_shape_it_asked_for() {
             filter: Some(program(filter, &[])),
             ..Subscription::from("deal.*")
         }];
-        to.policy = SharingPolicy {
+        let rules = Rules {
             omit: vec!["margin".parse().unwrap()],
-            ..SharingPolicy::everything()
+            ..Rules::everything()
         };
+        to.policy = SharingPolicy::of("test", rules);
         to.shape = shape;
         to
     };

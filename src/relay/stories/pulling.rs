@@ -1,7 +1,7 @@
 //! What is pulled is what is sent.
 
 use ledger::EventPlace;
-use policy::SharingPolicy;
+use policy::{Rules, SharingPolicy};
 
 use super::stage::{Sink, Stage, endpoint, limits};
 use crate::{NotPulled, PulledPart, Switch, pull};
@@ -23,7 +23,7 @@ async fn what_is_pulled_is_what_is_sent_but_for_our_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start().await;
     let mut to = endpoint("b", "borealis", &sink);
-    to.policy = SharingPolicy::only(vec!["name".parse().unwrap()]);
+    to.policy = SharingPolicy::of("test", Rules::only(vec!["name".parse().unwrap()]));
     to.headers = vec![("authorization".into(), "Bearer theirs".into())];
     let stage = Stage::open(folder.path(), &[to], limits()).await;
     let body =
