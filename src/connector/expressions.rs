@@ -39,10 +39,9 @@ pub(crate) fn over_answers(connector: &Connector) -> Vec<&Program> {
             programs.push(&write.update.results);
             programs.extend(write.delete.iter().map(|delete| &delete.results));
             programs.extend(write.bulk.iter().flat_map(|bulk| bulk.programs()));
-            match &write.strategy {
-                Strategy::Upsert(step) => programs.push(&step.results),
-                Strategy::FindThenWrite { find, create } => programs.extend([&find.pairs, &create.results]),
-            }
+            programs.extend(write.find.iter().map(|find| &find.pairs));
+            let (Strategy::Upsert(step) | Strategy::FindThenWrite(step)) = &write.strategy;
+            programs.push(&step.results);
         }
     }
     programs

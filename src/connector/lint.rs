@@ -475,10 +475,11 @@ impl Linter {
 
     fn found(&self, object: &str, body: &Json) -> Made {
         let (write, names) = self.writing(object)?;
-        match &write.strategy {
-            Strategy::FindThenWrite { find, .. } => Ok(Json::Array(self.ran(&find.pairs, body, &names)?)),
-            Strategy::Upsert(_) => Err("the object is upserted, nothing is looked for".to_owned()),
-        }
+        let find = write
+            .find
+            .as_ref()
+            .ok_or("the manifest does not say how to find the object")?;
+        Ok(Json::Array(self.ran(&find.pairs, body, &names)?))
     }
 
     fn looked_up(&self, object: &str, name: &str, body: &Json) -> Made {
@@ -551,10 +552,7 @@ impl Linter {
                 .as_ref()
                 .and_then(|w| w.clear.as_ref())
                 .ok_or_else(none)?,
-            "find" => match &write()?.strategy {
-                Strategy::FindThenWrite { find, .. } => &find.request,
-                Strategy::Upsert(_) => return Err(none()),
-            },
+            "find" => &write()?.find.as_ref().ok_or_else(none)?.request,
             _ => &step(write()?, of)?.request,
         })
     }
@@ -595,7 +593,7 @@ fn step<'w>(write: &'w Write, name: &str) -> Result<&'w Step, String> {
         ("update", _) => Some(&write.update),
         ("delete", _) => write.delete.as_ref(),
         ("upsert", Strategy::Upsert(step)) => Some(step),
-        ("create", Strategy::FindThenWrite { create, .. }) => Some(create),
+        ("create", Strategy::FindThenWrite(create)) => Some(create),
         _ => None,
     };
     step.ok_or_else(|| format!("`{name}` is not a step of writing this object"))

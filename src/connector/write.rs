@@ -85,7 +85,7 @@ impl Connection {
         items: &mut [Item],
         outcomes: &mut Outcomes,
     ) -> Result<(), Failure> {
-        self.find(work, items).await?;
+        self.find_first(work, items).await?;
         self.read_rows(work, items, outcomes).await?;
         self.translate(work, items, outcomes).await?;
         let (mut updates, mut creations) = (Vec::new(), Vec::new());
@@ -105,7 +105,7 @@ impl Connection {
         let update = &work.write.update;
         let (create, repeat) = match &work.write.strategy {
             Strategy::Upsert(step) => (step, Repeat::Safe),
-            Strategy::FindThenWrite { create, .. } => (create, Repeat::Unsafe),
+            Strategy::FindThenWrite(create) => (create, Repeat::Unsafe),
         };
         let mut failed = match self.by_jobs(work, UPDATE, updates, items, outcomes).await {
             Ok(left) => {
@@ -129,16 +129,17 @@ impl Connection {
         failed
     }
 
-    /// Finds the objects of our keys at systems that cannot upsert.
-    async fn find(&self, work: &Work<'_>, items: &mut [Item]) -> Result<(), Failure> {
-        let Strategy::FindThenWrite { find, .. } = &work.write.strategy else {
-            return Ok(());
+    /// Finds objects by our keys, as they are at this moment: the ids of those that are there, by their keys. Nothing where
+    /// the manifest does not say how.
+    pub async fn ids_of(&self, object: &str, keys: &[String]) -> Result<HashMap<String, String>, Failure> {
+        self.find(&self.work(object)?, keys).await
+    }
+
+    async fn find(&self, work: &Work<'_>, keys: &[String]) -> Result<HashMap<String, String>, Failure> {
+        let mut found = HashMap::new();
+        let Some(find) = &work.write.find else {
+            return Ok(found);
         };
-        let keys: Vec<String> = items
-            .iter()
-            .filter(|i| i.id.is_none())
-            .map(|i| i.key.clone())
-            .collect();
         for chunk in keys.chunks(find.batch) {
             let names = work.names.clone().with("keys", chunk.to_vec());
             let reply = self
@@ -147,15 +148,26 @@ impl Connection {
                 .await?;
             let names = reply.names(names);
             for pair in find.pairs.run(&reply.body, &|name| names.get(name))? {
-                let (Some(key), Some(id)) = (scalar(&pair["key"]), scalar(&pair["id"])) else {
-                    continue;
-                };
-                // The first wins: two objects with our key are somebody else's copy.
-                let item = items.iter_mut().find(|i| i.id.is_none() && i.key == key);
-                if let Some(item) = item {
-                    item.id = Some(id);
+                if let (Some(key), Some(id)) = (scalar(&pair["key"]), scalar(&pair["id"])) {
+                    // The first wins: two objects with our key are somebody else's copy.
+                    found.entry(key).or_insert(id);
                 }
             }
+        }
+        Ok(found)
+    }
+
+    /// Finds what is to be written at systems that cannot upsert.
+    async fn find_first(&self, work: &Work<'_>, items: &mut [Item]) -> Result<(), Failure> {
+        let Strategy::FindThenWrite(_) = &work.write.strategy else {
+            return Ok(());
+        };
+        let new = items.iter_mut().filter(|item| item.id.is_none());
+        let new: Vec<&mut Item> = new.collect();
+        let keys: Vec<String> = new.iter().map(|item| item.key.clone()).collect();
+        let mut found = self.find(work, &keys).await?;
+        for item in new {
+            item.id = found.remove(&item.key);
         }
         Ok(())
     }

@@ -79,6 +79,12 @@ fn parent(record: &Record) -> Option<RecordId> {
     })
 }
 
+/// When something was last sent to be written that nobody heard of.
+fn last_sent(push: &Push) -> Option<Timestamp> {
+    let sent = push.sent.iter().filter(|sent| !sent.is_deletion());
+    sent.map(|sent| sent.at).max()
+}
+
 impl Engine {
     /// Writes what an object of a connection is owed, batch by batch, each committed when the system has answered.
     pub async fn push(&self, connection: &str, object: &str) -> Result<Report, SyncError> {
@@ -160,7 +166,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let limit = self.batch(system, place).await?;
-        let mut looked = BTreeSet::new();
+        let (mut looked, mut looked_for) = (BTreeSet::new(), BTreeSet::new());
         for number in 1..=BATCHES_MAX {
             let now = self.world.now();
             let pushes = self
@@ -181,6 +187,12 @@ impl Engine {
                     report.look_again(when);
                     return Ok(());
                 }
+            }
+            if self
+                .meet_tried(system, place, &owed, &mut looked_for, report)
+                .await?
+            {
+                continue;
             }
             let unread = self.unread(&owed.records, &owed.links, &mut looked);
             let reads = self.plan.of(place.connection, place.object).any(|sync| sync.pull);
@@ -246,10 +258,9 @@ impl Engine {
             false => None,
         };
         // Written down before it is sent: if nobody hears of it, it will come back like a change of theirs.
-        let sending = out.writes.iter().filter(|owed| owed.link.is_some());
-        let sending: Vec<Push> = sending
-            .map(|owed| sent(&owed.push, &owed.write, self.world.now()))
-            .collect();
+        let now = self.world.now();
+        let sending = out.writes.iter().map(|owed| sent(&owed.push, &owed.write, now));
+        let sending: Vec<Push> = sending.collect();
         if !sending.is_empty() {
             let commit = SyncCommit {
                 lease: Some(place.lease.clone()),
@@ -373,6 +384,40 @@ impl Engine {
         } else {
             Look::Later(self.world.now())
         })
+    }
+
+    /// Looks for objects that were to be created without anybody hearing what became of it, and lets their records meet them:
+    /// whoever wrote all of it again would undo what was edited there since. Gives whether there are any.
+    async fn meet_tried(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        owed: &Loaded,
+        looked_for: &mut BTreeSet<(RecordId, Timestamp)>,
+        report: &mut Report,
+    ) -> Result<bool, SyncError> {
+        let is_there = |push: &&Push| owed.links.get(&push.record).is_some_and(|link| !link.gone);
+        let tried = owed.pushes.iter().filter(|push| !is_there(push));
+        let tried = tried.filter_map(|push| Some((push.record, last_sent(push)?)));
+        let new: Vec<RecordId> = tried
+            .filter(|one| looked_for.insert(*one))
+            .map(|one| one.0)
+            .collect();
+        if new.is_empty() || !system.reads_by_id(place.object) {
+            return Ok(false);
+        }
+        let keys: Vec<String> = new.iter().map(ToString::to_string).collect();
+        let found = system.ids_of(place.object, &keys).await;
+        let mut found = found.map_err(|failure| SyncError::System {
+            connection: place.connection.to_owned(),
+            failure,
+        })?;
+        let records = new.into_iter().zip(&keys);
+        let adopt = records.filter_map(|(record, key)| Some((found.remove(key)?, record)));
+        let adopt: HashMap<String, RecordId> = adopt.collect();
+        let are_there = !adopt.is_empty();
+        self.adopt(system, place, adopt, report).await?;
+        Ok(are_there)
     }
 
     /// Maps every owed record backward and sorts out what needs no writing.

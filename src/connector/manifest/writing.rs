@@ -15,6 +15,8 @@ pub(crate) struct Write {
     /// A batch that is refused as a whole is halved until the culprit stands alone.
     pub(crate) bisect: bool,
     pub(crate) strategy: Strategy,
+    /// How objects are found by our key.
+    pub(crate) find: Option<Find>,
     pub(crate) update: Step,
     /// How objects are deleted, or archived where that is what the system's own people do.
     pub(crate) delete: Option<Step>,
@@ -29,7 +31,7 @@ pub(crate) struct Write {
 impl Write {
     /// How many objects one request writes at most, whichever it is.
     pub(crate) fn batch_max(&self) -> usize {
-        let (Strategy::Upsert(step) | Strategy::FindThenWrite { create: step, .. }) = &self.strategy;
+        let (Strategy::Upsert(step) | Strategy::FindThenWrite(step)) = &self.strategy;
         step.batch.max(self.update.batch)
     }
 }
@@ -38,7 +40,7 @@ pub(crate) enum Strategy {
     /// The system finds or creates by our key, so that a repeated write is harmless.
     Upsert(Step),
     /// The system has no such call: keys are looked up, what is missing is created, the rest is updated.
-    FindThenWrite { find: Box<Find>, create: Step },
+    FindThenWrite(Step),
 }
 
 pub(crate) struct Step {
@@ -82,18 +84,23 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
     let size = batch(&mut fields, report);
     let bisect = fields.optional_bool("bisect", report).unwrap_or(false);
     let strategies = [("upsert", 0), ("find_then_write", 1)];
-    let strategy = match fields.choice("strategy", &strategies, report) {
-        Some(0) => step(reader, "upsert", size, &mut fields, report).map(Strategy::Upsert),
+    let (strategy, find) = match fields.choice("strategy", &strategies, report) {
+        Some(0) => (
+            step(reader, "upsert", size, &mut fields, report).map(Strategy::Upsert),
+            fields.optional("find"),
+        ),
         Some(_) => {
-            let find = read_find(reader, &mut fields, report);
+            let find = fields.required("find", report);
             let create = step(reader, "create", size, &mut fields, report);
-            find.zip(create).map(|(find, create)| Strategy::FindThenWrite {
-                find: Box::new(find),
-                create,
-            })
+            // Without it nothing is right.
+            (
+                create.filter(|_| find.is_some()).map(Strategy::FindThenWrite),
+                find,
+            )
         }
-        None => None,
+        None => (None, None),
     };
+    let find = find.map(|node| read_find(reader, node, report));
     let update = step(reader, "update", size, &mut fields, report);
     let delete = fields.optional("delete");
     let delete = delete.map(|node| step_at(reader, node, size, report));
@@ -113,7 +120,7 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         );
     }
     let bulk = fields.optional("bulk").map(|n| WriteJob::read(reader, n, report));
-    if let (Some(_), Some(Strategy::FindThenWrite { .. })) = (&bulk, &strategy) {
+    if let (Some(_), Some(Strategy::FindThenWrite(_))) = (&bulk, &strategy) {
         report.error(
             "IC0211",
             reader.source,
@@ -128,6 +135,10 @@ pub(super) fn read_write(reader: &mut Reader<'_>, node: &Node, report: &mut Repo
         batch: size?,
         bisect,
         strategy: strategy?,
+        find: match find {
+            Some(find) => Some(find?),
+            None => None,
+        },
         update: update?,
         delete: match delete {
             Some(delete) => Some(delete?),
@@ -172,8 +183,7 @@ fn step_at(reader: &mut Reader<'_>, node: &Node, size: Option<usize>, report: &m
     })
 }
 
-fn read_find(reader: &mut Reader<'_>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Find> {
-    let node = fields.required("find", report)?;
+fn read_find(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Find> {
     let mut fields = Fields::open(node, "finding by key", reader.source, report)?;
     let size = batch(&mut fields, report);
     let request = reader.call("request", &mut fields, &["keys", "key"], report);

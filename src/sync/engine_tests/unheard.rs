@@ -64,3 +64,39 @@ async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() 
         []
     );
 }
+
+#[tokio::test]
+async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let first = stage.node("first", stage.ledger.clone());
+    here.put(json!({"name": "Northwind"}));
+    for connection in ["here", "there"] {
+        first.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+
+    // The first node makes it there, and dies before it hears of it.
+    there.hold_answers();
+    let push = tokio::spawn(async move { first.push("there", "things").await });
+    there.called("POST", 1).await;
+    push.abort();
+    assert!(push.await.unwrap_err().is_cancelled());
+    there.answer();
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    there.edit(&made, "name", json!("Northwind Ltd"));
+
+    // What people have made of it meanwhile is in no listing yet when the second one comes.
+    there.list_only(0);
+    stage.pass_hours(1);
+    let second = stage.node("second", stage.ledger.clone());
+    for _ in 0..2 {
+        for connection in ["there", "here"] {
+            second.push(connection, "things").await.unwrap();
+        }
+    }
+    let names = |shelf: &Shelf| -> Vec<Json> { shelf.rows().iter().map(|row| row["name"].clone()).collect() };
+    assert_eq!(
+        (names(&here), names(&there)),
+        (vec![json!("Northwind Ltd")], vec![json!("Northwind Ltd")])
+    );
+}

@@ -66,18 +66,16 @@ impl Run {
                 } else {
                     (made, theirs)
                 };
-                if keep_theirs {
-                    // What they have otherwise is what people want now.
-                    let (new, old) = (&self.systems[at].rows[theirs], &self.systems[at].rows[made]);
-                    for field in EDITED {
-                        let value =
-                            |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
-                        // What it has not it takes from the other one.
-                        if !value(new).is_null() && value(new) != value(old) {
-                            let now = self.network.now_ms();
-                            self.truth
-                                .edited((name, theirs), &domain, (field, value(new)), now);
-                        }
+                // What theirs has otherwise is what people want now, as far as it is kept: where the kept one has nothing it
+                // takes what the other one has.
+                let (new, old) = (&self.systems[at].rows[theirs], &self.systems[at].rows[made]);
+                for field in EDITED {
+                    let value =
+                        |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
+                    let (new, old) = (value(new), value(old));
+                    if !new.is_null() && new != old && (keep_theirs || old.is_null()) {
+                        let now = self.network.now_ms();
+                        self.truth.edited((name, kept), &domain, (field, new), now);
                     }
                 }
                 let now = self.network.now_ms();

@@ -54,6 +54,7 @@ templates:
       key: key
       batch: 4
       strategy: upsert
+      find: { batch: 4, request: { method: GET, path: "/{{ object }}/keys", query: { keys: "{{ keys | join(',') }}" } }, pairs: ".rows[] | {key: .key, id}" }
       upsert: { request: { method: POST, path: "/{{ object }}/upsert", body: { jq: "[$batch[] | {key, values}]" } }, results: &results "to_entries[] | .key as $i | .value | {index: $i, ok, id, created, code, message, version: .edition, modified: .changed}" }
       update: { request: { method: POST, path: "/{{ object }}/update", body: { jq: "[$batch[] | {id, version, values}]" } }, results: *results }
       delete: { request: { method: POST, path: "/{{ object }}/delete", body: { jq: "[$batch[] | {id, version}]" } }, results: *results }
@@ -313,6 +314,18 @@ impl System {
                 let ids = asked["ids"].split(',');
                 let rows = ids.filter_map(|id| Some(shown(id, self.rows.get(id)?)));
                 let rows: Vec<Json> = rows.filter(|row| row["deleted"] == false).collect();
+                said(200, &json!({"rows": rows}))
+            }
+            "keys" => {
+                let keys: Vec<&str> = asked["keys"].split(',').collect();
+                let has = |row: &Row| {
+                    let key = row.values.get("key").and_then(Json::as_str);
+                    row.object == object && !row.deleted && key.is_some_and(|key| keys.contains(&key))
+                };
+                let rows = self.rows.iter().filter(|(_, row)| has(row));
+                let rows: Vec<Json> = rows
+                    .map(|(id, row)| json!({"id": id, "key": row.values["key"]}))
+                    .collect();
                 said(200, &json!({"rows": rows}))
             }
             "upsert" | "update" | "delete" => {
