@@ -310,6 +310,7 @@ fn json_of(delivery: &Delivery) -> Json {
         "attempts": delivery.attempts, "received_at": delivery.received_at.to_string(),
         "next_at": delivery.next_at.map(|at| at.to_string()), "last_status": delivery.last_status,
         "last_error": delivery.last_error,
+        "sequence": delivery.sequence,
     })
 }
 

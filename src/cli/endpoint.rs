@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use ledger::{EndpointState, Ledger};
-use relay::{Endpoint, Handover, NotSwitched, RelaySettings, Switch};
+use ledger::Ledger;
+use relay::{Handover, NotSwitched, RelaySettings, Stands, Switch};
 use serde_json::{Value as Json, json};
 
 use super::out::table;
@@ -122,12 +122,13 @@ async fn open(config: &Config, catalogue: &Catalogue) -> Result<Opened, hub::Sta
 
 async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {
     let all = switch.list().await?;
-    let json: Vec<Json> = all
-        .iter()
-        .map(|(endpoint, state)| json_of(endpoint, state, now))
-        .collect();
+    let json: Vec<Json> = all.iter().map(|stands| json_of(stands, now)).collect();
     out.data(json!({"data": json}), || {
-        let row = |(endpoint, state): &(Arc<Endpoint>, EndpointState)| {
+        let row = |Stands {
+                       endpoint,
+                       state,
+                       sequence,
+                   }: &Stands| {
             let since = match &state.stop {
                 Some(stop) => Some(stop.at),
                 None => state.health.failing_since,
@@ -137,6 +138,7 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
                 endpoint.partner().to_owned(),
                 relay::state_word(state, now).to_owned(),
                 since.map(|at| at.to_string()).unwrap_or_default(),
+                sequence.last.to_string(),
                 state
                     .stop
                     .as_ref()
@@ -145,14 +147,16 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
             ]
         };
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-        table(&["name", "partner", "state", "since", "reason"], &rows)
+        table(
+            &["name", "partner", "state", "since", "sequence", "reason"],
+            &rows,
+        )
     });
     Ok(())
 }
 
 async fn show(switch: &Switch, name: &str, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {
-    let (endpoint, state) = switch.show(name).await?;
-    let json = json_of(&endpoint, &state, now);
+    let json = json_of(&switch.show(name).await?, now);
     out.data(json.clone(), || {
         let mut lines = Vec::new();
         for (key, value) in json.as_object().into_iter().flatten() {
@@ -167,7 +171,8 @@ async fn show(switch: &Switch, name: &str, now: Timestamp, out: &Out) -> Result<
     Ok(())
 }
 
-fn json_of(endpoint: &Endpoint, state: &EndpointState, now: Timestamp) -> Json {
+fn json_of(stands: &Stands, now: Timestamp) -> Json {
+    let (endpoint, state) = (&stands.endpoint, &stands.state);
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let subscriptions = endpoint.subscriptions().iter().map(|one| {
         let filter = one.filter.as_ref().map(|filter| filter.source());
@@ -180,6 +185,6 @@ fn json_of(endpoint: &Endpoint, state: &EndpointState, now: Timestamp) -> Json {
         "reason": state.stop.as_ref().map(|stop| &stop.reason),
         "stopped_at": moment(state.stop.as_ref().map(|stop| stop.at)),
         "failures": state.health.failures, "failing_since": moment(state.health.failing_since),
-        "rest_until": moment(state.health.rest_until),
+        "rest_until": moment(state.health.rest_until), "sequence": stands.sequence.last,
     })
 }

@@ -90,7 +90,7 @@ impl Catalogue {
     }
 }
 
-/// The headers of Standard Webhooks.
+/// The headers of Standard Webhooks, and our number.
 fn headers() -> Json {
     json!({
         "type": "object",
@@ -101,6 +101,11 @@ fn headers() -> Json {
             "webhook-signature": {
                 "type": "string",
                 "description": "one or several signatures of `id.timestamp.body`, separated by spaces: `v1,…`",
+            },
+            "webhook-sequence": {
+                "type": "integer",
+                "description": "which of all that this endpoint is sent it is: from 1, without gaps, the same for each try; \
+                                a number that does not come was given up or is on its way",
             },
         },
     })

@@ -19,11 +19,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts, Cursor,
-    Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointState, Endpoints, EventFilter, EventPlace,
-    EventRow, Feed, Feeds, Forgotten, Health, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link,
-    Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined,
-    RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings,
-    Standing, Stop, SyncCommit, Upkeep, Wanted,
+    Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointSequence, EndpointState, Endpoints,
+    EventFilter, EventPlace, EventRow, Feed, Feeds, Forgotten, Health, Journal, Journeys, Lease, Leases,
+    Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter, Push,
+    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays,
+    Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -611,6 +611,7 @@ pass_on! { Deliveries {
     attempts(delivery: DeliveryId) -> Vec<Attempt>, own;
     retry(filter: &DeliveryFilter, at: Timestamp) -> u64, own;
     event(id: EventId) -> Option<NewEvent>, own;
+    sequences(endpoint: Option<&str>) -> Vec<EndpointSequence>, own;
     list_events(filter: &EventFilter, after: Option<EventId>, limit: usize) -> Vec<EventRow>, own;
     refuse(refusals: Vec<Refusal>) -> (), own;
     refusals(limit: usize) -> Vec<Refusal>, own;

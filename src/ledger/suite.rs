@@ -20,6 +20,7 @@ mod pushes;
 mod records;
 mod replays;
 mod retention;
+mod sequences;
 mod stand;
 mod upkeep;
 
@@ -132,6 +133,10 @@ macro_rules! everywhere {
                 of_a_line_one_is_due_at_a_time
                 what_is_tried_again_holds_back_its_line_alone
                 who_died_holds_nobody_back;
+            sequences:
+                an_endpoint_counts_what_it_is_told_and_nothing_else
+                a_number_stays_whatever_becomes_of_its_delivery
+                what_was_removed_gives_no_number_back;
             feeds:
                 a_feed_is_read_in_the_order_of_acceptance_whatever_became_of_it
                 what_was_removed_does_not_come_again_under_its_number;
@@ -173,6 +178,8 @@ macro_rules! on_disk {
                 more_than_may_wait_is_refused_and_nothing_else;
             endpoints:
                 nothing_stays_held_when_adding_and_ending_meet;
+            sequences:
+                nodes_count_together;
             opening:
                 opening_twice_changes_nothing
                 many_may_open_a_new_database_at_once

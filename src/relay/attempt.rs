@@ -11,6 +11,7 @@ use crate::breaker::Sign;
 use crate::deliver::Deliverer;
 use crate::hops::HOPS;
 use crate::schedule::{Outcome, Pacing, Verdict};
+use crate::sequence::SEQUENCE;
 use crate::standard;
 use crate::{Endpoint, RelaySettings};
 
@@ -89,6 +90,9 @@ pub(crate) fn message(
     let mut headers = standard::sign(&endpoint.secrets, &id, at, &body);
     if let Some(hops) = settings.hops_header(&due.source, &due.hops) {
         headers.insert(HOPS, hops);
+    }
+    if let Some(sequence) = due.sequence {
+        headers.insert(SEQUENCE, HeaderValue::from(sequence));
     }
     headers.insert(
         CONTENT_TYPE,

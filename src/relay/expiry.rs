@@ -101,7 +101,7 @@ impl SecretWatch {
         let told = events
             .iter()
             .zip(answers)
-            .filter(|(_, answer)| *answer == Accepted::New);
+            .filter(|(_, answer)| matches!(answer, Accepted::New(_)));
         let mut count = 0;
         for (event, _) in told {
             count += 1;

@@ -213,6 +213,7 @@ mod tests {
             trace: String::new(),
             hops: String::new(),
             line: None,
+            sequence: None,
         }
     }
 

@@ -339,15 +339,21 @@ impl Intake {
             sent_on.push((delivery.endpoint.clone(), handed));
         }
         let id = event.id;
-        let accepted = self.ledger.accept(vec![event]).await?;
-        if let Some(Accepted::Duplicate(first)) = accepted.first() {
-            return Ok(Receipt {
-                event: *first,
-                duplicate: true,
-            });
-        }
+        let sequences = match self.ledger.accept(vec![event]).await?.pop() {
+            Some(Accepted::Duplicate(first)) => {
+                return Ok(Receipt {
+                    event: first,
+                    duplicate: true,
+                });
+            }
+            Some(Accepted::New(sequences)) => sequences,
+            None => Vec::new(),
+        };
+        let mut sequences = sequences.into_iter();
         for (endpoint, handed) in sent_on {
-            if !handed.is_some_and(|(ticket, due)| ticket.hand(due)) {
+            let sequence = sequences.next();
+            let handed = handed.map(|(ticket, due)| ticket.hand(Due { sequence, ..due }));
+            if handed != Some(true) {
                 (self.nudge)(&endpoint);
             }
         }
@@ -358,7 +364,7 @@ impl Intake {
     }
 }
 
-/// The delivery as the ledger would give it back.
+/// The delivery as the ledger would give it back, but for its place in the sequence.
 fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
     Due {
         delivery,
@@ -371,5 +377,6 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
         trace: event.trace.clone(),
         hops: event.hops.clone(),
         line: None,
+        sequence: None,
     }
 }

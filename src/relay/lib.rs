@@ -35,6 +35,7 @@ mod replay;
 mod run;
 pub mod schedule;
 mod secret;
+mod sequence;
 mod settings;
 pub mod standard;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use refusals::Refusals;
 pub use replay::{BITE_MAX, RUNNING_MAX, Replayer};
 pub use schedule::Schedule;
 pub use secret::{BadSecret, PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_BYTES, SECRET_PREFIX, Secret};
+pub use sequence::SEQUENCE;
 pub use settings::{Partner, RelayLimits, RelaySettings};
 pub use subscription::{Said, Subscription};
-pub use switch::{NotSwitched, REASON_CHARS_MAX, Switch, state_word};
+pub use switch::{NotSwitched, REASON_CHARS_MAX, Stands, Switch, state_word};

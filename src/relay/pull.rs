@@ -25,6 +25,8 @@ pub struct Pulled {
     pub event_type: String,
     /// When it was received.
     pub received_at: Timestamp,
+    /// Its place in all that the endpoint is sent; none when it is older than these numbers.
+    pub sequence: Option<u64>,
     /// What it is sent with, signed at this moment.
     pub headers: BTreeMap<String, String>,
     /// The very bytes that are signed.
@@ -81,6 +83,7 @@ pub async fn pull(
                 event: due.event,
                 event_type: due.event_type.clone(),
                 received_at: due.received_at,
+                sequence: due.sequence,
                 headers: headers
                     .iter()
                     .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))

@@ -3,11 +3,12 @@
 //! A paused endpoint is sent nothing; what comes for it is kept, and is sent when it goes on, in its order.
 //! What is in flight at that moment still ends. One that was disabled goes on the same way.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ledger::{EndpointState, Ledger, LedgerError, Stop, StopKind};
+use ledger::{EndpointSequence, EndpointState, Ledger, LedgerError, Stop, StopKind};
 
 use crate::handed::{Clock, Nudge};
 use crate::{Endpoint, Handover, RelaySettings};
@@ -38,6 +39,17 @@ pub fn state_word(state: &EndpointState, now: Timestamp) -> &'static str {
         None if state.health.failed > 0 => "failing",
         None => "ok",
     }
+}
+
+/// An endpoint, and how it stands.
+#[derive(Debug)]
+pub struct Stands {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it is stopped, and how it has answered lately.
+    pub state: EndpointState,
+    /// How much it was to be told so far.
+    pub sequence: EndpointSequence,
 }
 
 /// Pauses endpoints and lets them go on.
@@ -74,23 +86,31 @@ impl Switch {
     }
 
     /// All endpoints that are configured, by name, and how they stand.
-    pub async fn list(&self) -> Result<Vec<(Arc<Endpoint>, EndpointState)>, LedgerError> {
-        let mut states = self.ledger.endpoint_states(None).await?;
+    pub async fn list(&self) -> Result<Vec<Stands>, LedgerError> {
+        let states = self.ledger.endpoint_states(None).await?.into_iter();
+        let mut states: HashMap<_, _> = states.map(|state| (state.endpoint.clone(), state)).collect();
+        let sequences = self.ledger.sequences(None).await?.into_iter();
+        let mut sequences: HashMap<_, _> = sequences.map(|one| (one.endpoint.clone(), one)).collect();
         let mut endpoints: Vec<_> = self.settings.endpoints().cloned().collect();
         endpoints.sort_by(|one, other| one.name.cmp(&other.name));
-        let with_state = endpoints.into_iter().map(|endpoint| {
-            let found = states.iter_mut().find(|state| state.endpoint == endpoint.name);
-            let state = found.map(std::mem::take).unwrap_or_default();
-            (endpoint, state)
+        let stands = endpoints.into_iter().map(|endpoint| Stands {
+            state: states.remove(&endpoint.name).unwrap_or_default(),
+            sequence: sequences.remove(&endpoint.name).unwrap_or_default(),
+            endpoint,
         });
-        Ok(with_state.collect())
+        Ok(stands.collect())
     }
 
     /// One endpoint, and how it stands.
-    pub async fn show(&self, endpoint: &str) -> Result<(Arc<Endpoint>, EndpointState), NotSwitched> {
+    pub async fn show(&self, endpoint: &str) -> Result<Stands, NotSwitched> {
         let endpoint = self.find(endpoint)?;
         let states = self.ledger.endpoint_states(Some(&endpoint.name)).await?;
-        Ok((endpoint, states.into_iter().next().unwrap_or_default()))
+        let sequences = self.ledger.sequences(Some(&endpoint.name)).await?;
+        Ok(Stands {
+            endpoint,
+            state: states.into_iter().next().unwrap_or_default(),
+            sequence: sequences.into_iter().next().unwrap_or_default(),
+        })
     }
 
     /// Sends nothing more to an endpoint. One that is stopped already gets the new reason.
@@ -110,8 +130,7 @@ impl Switch {
     /// Lets an endpoint go on that was paused or disabled, with a health like new; answers why it was stopped.
     pub async fn resume(&self, endpoint: &str) -> Result<Stop, NotSwitched> {
         let endpoint = self.find(endpoint)?;
-        let (_, state) = self.show(&endpoint.name).await?;
-        if state.stop.is_none() {
+        if self.show(&endpoint.name).await?.state.stop.is_none() {
             return Err(NotSwitched::NotStopped(endpoint.name.clone()));
         }
         let before = self.ledger.stop_endpoint(&endpoint.name, None).await?;

@@ -121,10 +121,17 @@ fn a_paused_endpoint_keeps_its_events_and_gets_them_in_order() {
         .map(|one| &one["state"])
         .collect();
     assert_eq!(states, ["held", "held", "held", "held", "due"]);
+    let numbers: Vec<&Json> = told["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["sequence"])
+        .collect();
+    assert_eq!(numbers, [5, 4, 3, 2, 1], "newest first");
     let shown = json_of(&endpoint(&["show", "northwind-all", "--json"]));
     assert_eq!(
-        (&shown["state"], &shown["reason"]),
-        (&json!("paused"), &json!("their migration"))
+        (&shown["state"], &shown["reason"], &shown["sequence"]),
+        (&json!("paused"), &json!("their migration"), &json!(5))
     );
     assert!(received(&sandbox, "northwind").is_empty());
 

@@ -45,12 +45,24 @@ pub struct NewDelivery {
 }
 
 /// What became of an event that was handed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is on disk, with its deliveries.
-    New,
+    /// It is on disk, with its deliveries; these are the places in the [sequences](EndpointSequence) of their endpoints that
+    /// they got, in their order.
+    New(Vec<u64>),
     /// The source had said it before; this is the id it got then.
     Duplicate(EventId),
+}
+
+/// How far an endpoint's sequence has come. Each delivery gets the next number of its endpoint, from 1, in the transaction
+/// that takes its event in, and keeps it: so there are no gaps, whoever dies when, and a larger number was accepted later.
+/// Only when two nodes accept the very first ones of an endpoint at the same moment, either may come first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSequence {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The last number that was given; 0 before the first.
+    pub last: u64,
 }
 
 /// A delivery that is due, with all that sending needs.
@@ -76,6 +88,8 @@ pub struct Due {
     pub hops: String,
     /// What it arrives in order with, if anything.
     pub line: Option<String>,
+    /// Its place in the [sequence](EndpointSequence) of its endpoint; none when it is older than these.
+    pub sequence: Option<u64>,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -170,6 +184,8 @@ pub struct Delivery {
     pub last_status: Option<u16>,
     /// The last error; empty when there was none.
     pub last_error: String,
+    /// Its place in the [sequence](EndpointSequence) of its endpoint; none when it is older than these.
+    pub sequence: Option<u64>,
 }
 
 /// Which deliveries to list or to retry. Everything that is given must hold.
@@ -283,6 +299,9 @@ pub trait Deliveries: Send + Sync {
         after: Option<DeliveryId>,
         limit: usize,
     ) -> Result<Vec<Delivery>, LedgerError>;
+    /// How far the sequences of endpoints have come, by name; that of one alone when it is named. Those that were never
+    /// given anything are left out.
+    async fn sequences(&self, endpoint: Option<&str>) -> Result<Vec<EndpointSequence>, LedgerError>;
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
     /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.

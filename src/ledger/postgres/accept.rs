@@ -1,6 +1,6 @@
 //! Taking events in: the hot path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use deadpool_postgres::GenericClient;
@@ -11,18 +11,23 @@ use uuid::Uuid;
 use super::batcher::Batch;
 use super::database::{Failure, finish};
 use super::rows::{column, text};
-use crate::stored::{damaged, micros, unless_empty};
+use crate::stored::{count, damaged, micros, unless_empty};
 use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 
 /// One statement, so that it needs no transaction around it and one round trip only. The order of the rows is the
 /// order of `seq`: PostgreSQL numbers the rows of an `INSERT … SELECT … ORDER BY` after it sorted them.
-/// Answers the places, from 1, of the events that are new.
+/// The sequences of all endpoints are locked before the first event gets its `seq`, in one order, so that both count in the
+/// same order on all nodes; their rows are the only ones that nodes wait for here.
+/// Answers the places, from 1, of the events that are new, each with the numbers of its deliveries in their order.
 const INSERT: &str = "\
-WITH said AS (
+WITH locked AS MATERIALIZED (
+    SELECT 1 FROM endpoint_sequences WHERE endpoint = ANY($9::text[]) ORDER BY endpoint FOR UPDATE),
+said AS (
     INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops, arrival)
     SELECT id, event_type, source, dedupe, received_at, trace, body, hops, arrival
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $11::text[], $12::text[])
          WITH ORDINALITY AS e (id, event_type, source, dedupe, received_at, trace, body, hops, arrival, n)
+    WHERE (SELECT count(*) FROM locked) >= 0
     ORDER BY n
     ON CONFLICT (source, dedupe) DO NOTHING
     RETURNING seq, source, dedupe, received_at),
@@ -30,11 +35,22 @@ new AS (
     SELECT k.n, said.seq, said.received_at
     FROM said JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (source, dedupe, n)
          ON k.source = said.source AND k.dedupe = said.dedupe),
+told AS (
+    SELECT d.id, d.endpoint, d.m, new.n, new.seq, new.received_at, count(*) OVER (PARTITION BY d.endpoint) AS count,
+           row_number() OVER (PARTITION BY d.endpoint ORDER BY new.seq, d.m) AS place
+    FROM unnest($8::uuid[], $9::text[], $10::bigint[]) WITH ORDINALITY AS d (id, endpoint, event, m)
+         JOIN new ON new.n = d.event),
+counted AS (
+    INSERT INTO endpoint_sequences AS s (endpoint, last)
+    SELECT endpoint, count(*) FROM told GROUP BY endpoint ORDER BY endpoint
+    ON CONFLICT (endpoint) DO UPDATE SET last = s.last + excluded.last
+    RETURNING endpoint, last),
+numbered AS (
+    SELECT told.*, counted.last - told.count + told.place AS sequence FROM told JOIN counted USING (endpoint)),
 sent AS (
-    INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error)
-    SELECT d.id, new.seq, d.endpoint, 'due', true, 0, new.received_at, NULL, ''
-    FROM unnest($8::uuid[], $9::text[], $10::bigint[]) AS d (id, endpoint, event) JOIN new ON new.n = d.event)
-SELECT n FROM new";
+    INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, sequence)
+    SELECT id, seq, endpoint, 'due', true, 0, received_at, NULL, '', sequence FROM numbered)
+SELECT new.n, numbered.sequence FROM new LEFT JOIN numbered ON numbered.n = new.n ORDER BY new.n, numbered.m";
 
 /// Puts these deliveries into their lines: what others wait in front of is held. By the order of acceptance, so that of
 /// several in this batch the first is due.
@@ -110,26 +126,26 @@ pub(super) async fn accept(
     if told.is_empty() {
         return Ok(Vec::new());
     }
-    let new = insert(client, &told).await?;
-    let lined = new.iter().map(|place| told[*place]);
+    let mut new = insert(client, &told).await?;
+    let lined = new.keys().map(|place| told[*place]);
     line_up(client, lined.flat_map(|event| &event.deliveries)).await?;
     let mut ids: Vec<EventId> = told.iter().map(|event| event.id).collect();
-    let known: Vec<usize> = (0..told.len()).filter(|place| !new.contains(place)).collect();
+    let known: Vec<usize> = (0..told.len()).filter(|place| !new.contains_key(place)).collect();
     if !known.is_empty() {
         first_ids(client, &told, &known, &mut ids).await?;
     }
     let answers = said.into_iter().map(|(place, first)| {
-        if first && new.contains(&place) {
-            Accepted::New
-        } else {
-            Accepted::Duplicate(ids[place])
-        }
+        let sequences = if first { new.remove(&place) } else { None };
+        sequences.map_or_else(|| Accepted::Duplicate(ids[place]), Accepted::New)
     });
     Ok(answers.collect())
 }
 
-/// Answers the places of those that are new.
-async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<HashSet<usize>, Failure> {
+/// Answers the places of those that are new, each with the numbers of its deliveries.
+async fn insert(
+    client: &impl GenericClient,
+    events: &[&NewEvent],
+) -> Result<HashMap<usize, Vec<u64>>, Failure> {
     let of_event = |(n, event): (i64, &&'_ NewEvent)| (n, event.deliveries.len());
     let counts: Vec<(i64, usize)> = (1..).zip(events).map(of_event).collect();
     let deliveries: Vec<&NewDelivery> = events.iter().flat_map(|event| &event.deliveries).collect();
@@ -157,8 +173,15 @@ async fn insert(client: &impl GenericClient, events: &[&NewEvent]) -> Result<Has
             ],
         )
         .await?;
-    let places = rows.iter().map(|row| place(row, events.len()));
-    Ok(places.collect::<Result<_, LedgerError>>()?)
+    let mut new: HashMap<usize, Vec<u64>> = HashMap::with_capacity(events.len());
+    for row in &rows {
+        let sequence: Option<i64> = row.try_get(1)?;
+        let of_event = new.entry(place(row, events.len())?).or_default();
+        if let Some(sequence) = sequence {
+            of_event.push(count(sequence)?);
+        }
+    }
+    Ok(new)
 }
 
 /// Puts deliveries into their lines, after whoever stands there.

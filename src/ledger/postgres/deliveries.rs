@@ -12,8 +12,8 @@ use super::rows::{self, all, text};
 use crate::contract::type_or_group;
 use crate::stored::{count, first_id, limit, micros, moment, next};
 use crate::{
-    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EventFilter, EventRow, Lease, LedgerError,
-    NewDelivery, NewEvent, Refusal,
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
+    Lease, LedgerError, NewDelivery, NewEvent, Refusal,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -60,7 +60,7 @@ WITH ready AS (
     UNION ALL
     (SELECT id, seq FROM deliveries
      WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT $3";
@@ -158,7 +158,7 @@ impl Deliveries for PostgresLedger {
     ) -> Result<Vec<Delivery>, LedgerError> {
         let sql = filtered!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
-             d.last_status, d.last_error FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
+             d.last_status, d.last_error, d.sequence FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
             " AND ($8::uuid IS NULL OR d.id < $8) ORDER BY d.id DESC LIMIT $9"
         );
         let asked = Asked::new(filter);
@@ -166,6 +166,17 @@ impl Deliveries for PostgresLedger {
         let at_most = limit(at_most);
         let values = asked.values(&[&after, &at_most]);
         all(&self.database.query(sql, &values).await?, rows::delivery)
+    }
+
+    async fn sequences(&self, endpoint: Option<&str>) -> Result<Vec<EndpointSequence>, LedgerError> {
+        let sql = "SELECT endpoint, last FROM endpoint_sequences WHERE $1::text IS NULL OR endpoint = $1 ORDER BY endpoint";
+        let endpoint = endpoint.map(text);
+        all(&self.database.query(sql, &[&endpoint]).await?, |row| {
+            Ok(EndpointSequence {
+                endpoint: row.try_get(0)?,
+                last: count(row.try_get(1)?)?,
+            })
+        })
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {

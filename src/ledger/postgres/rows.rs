@@ -91,6 +91,7 @@ pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
         trace: row.try_get(7)?,
         line: row.try_get(8)?,
         hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
+        sequence: row.try_get::<_, Option<i64>>(10)?.map(count).transpose()?,
     })
 }
 
@@ -128,6 +129,7 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.try_get(10)?,
+        sequence: row.try_get::<_, Option<i64>>(11)?.map(count).transpose()?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use crate::stored::{micros, unless_empty};
+use crate::stored::{count, micros, unless_empty};
 use crate::{Accepted, LedgerError, NewEvent};
 
 /// Writes events with their deliveries; those that their source said before are left as they were.
@@ -11,14 +11,18 @@ pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec
         "INSERT INTO events (id, event_type, source, dedupe, received_at, trace, body, hops, arrival) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (source, dedupe) DO NOTHING",
     )?;
+    let mut next = connection.prepare_cached(
+        "INSERT INTO endpoint_sequences (endpoint, last) VALUES (?1, 1) \
+         ON CONFLICT (endpoint) DO UPDATE SET last = last + 1 RETURNING last",
+    )?;
     let mut deliver = connection.prepare_cached(
-        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error) \
-         VALUES (?1, ?2, ?3, 'due', 1, 0, ?4, NULL, '')",
+        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, sequence) \
+         VALUES (?1, ?2, ?3, 'due', 1, 0, ?4, NULL, '', ?5)",
     )?;
     let mut in_line = connection.prepare_cached(
-        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, line) \
-         VALUES (?1, ?2, ?3, iif(EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?3 AND line = ?5 AND line IS NOT NULL \
-         AND state IN ('due', 'held')), 'held', 'due'), 1, 0, ?4, NULL, '', ?5)",
+        "INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, sequence, line) \
+         VALUES (?1, ?2, ?3, iif(EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?3 AND line = ?6 AND line IS NOT NULL \
+         AND state IN ('due', 'held')), 'held', 'due'), 1, 0, ?4, NULL, '', ?5, ?6)",
     )?;
     let mut answers = Vec::with_capacity(events.len());
     for event in events {
@@ -39,16 +43,18 @@ pub(super) fn accept(connection: &Connection, events: &[NewEvent]) -> Result<Vec
             continue;
         }
         let seq = connection.last_insert_rowid();
+        let mut sequences = Vec::with_capacity(event.deliveries.len());
         for delivery in &event.deliveries {
-            let id = delivery.id.uuid();
+            let (id, endpoint) = (delivery.id.uuid(), &delivery.endpoint);
+            let sequence: i64 = next.query_row([endpoint], |row| row.get(0))?;
+            let id = id.as_bytes();
             match &delivery.line {
-                None => deliver.execute(params![id.as_bytes(), seq, delivery.endpoint, received_at])?,
-                Some(line) => {
-                    in_line.execute(params![id.as_bytes(), seq, delivery.endpoint, received_at, line])?
-                }
+                None => deliver.execute(params![id, seq, endpoint, received_at, sequence])?,
+                Some(line) => in_line.execute(params![id, seq, endpoint, received_at, sequence, line])?,
             };
+            sequences.push(count(sequence)?);
         }
-        answers.push(Accepted::New);
+        answers.push(Accepted::New(sequences));
     }
     Ok(answers)
 }

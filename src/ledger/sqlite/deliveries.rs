@@ -13,8 +13,8 @@ use crate::stored::{
     big, count, delivery_columns, first_id, limit, micros, moment, moment_if, next, next_columns,
 };
 use crate::{
-    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EventFilter, EventRow, Lease, LedgerError,
-    NewDelivery, NewEvent, REFUSALS_MAX, Refusal,
+    Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
+    Lease, LedgerError, NewDelivery, NewEvent, REFUSALS_MAX, Refusal,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -61,7 +61,7 @@ WITH ready AS (
     UNION ALL
     SELECT * FROM (SELECT id, seq FROM deliveries
                    WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT ?3";
@@ -124,12 +124,26 @@ impl Deliveries for SqliteLedger {
         values.push(Value::Integer(limit(at_most)));
         let sql = format!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
-             d.last_status, d.last_error FROM deliveries d JOIN events e ON e.seq = d.seq \
+             d.last_status, d.last_error, d.sequence FROM deliveries d JOIN events e ON e.seq = d.seq \
              WHERE {holds} ORDER BY d.id DESC LIMIT ?{}",
             values.len()
         );
         self.read(move |connection| all(connection, &sql, params_from_iter(&values), rows::delivery))
             .await
+    }
+
+    async fn sequences(&self, endpoint: Option<&str>) -> Result<Vec<EndpointSequence>, LedgerError> {
+        let sql = "SELECT endpoint, last FROM endpoint_sequences WHERE ?1 IS NULL OR endpoint = ?1 ORDER BY endpoint";
+        let endpoint = endpoint.map(str::to_owned);
+        self.read(move |connection| {
+            all(connection, sql, [&endpoint], |row| {
+                Ok(EndpointSequence {
+                    endpoint: row.get(0)?,
+                    last: count(row.get(1)?)?,
+                })
+            })
+        })
+        .await
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {

@@ -143,6 +143,7 @@ pub(super) fn due(row: &Row<'_>) -> Result<Due, LedgerError> {
         trace: row.get(7)?,
         line: row.get(8)?,
         hops: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+        sequence: row.get::<_, Option<i64>>(10)?.map(count).transpose()?,
     })
 }
 
@@ -180,5 +181,6 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, LedgerError> {
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.get(10)?,
+        sequence: row.get::<_, Option<i64>>(11)?.map(count).transpose()?,
     })
 }

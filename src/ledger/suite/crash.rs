@@ -123,6 +123,9 @@ pub(super) async fn what_was_acknowledged_survives_being_killed(stand: &Stand) {
                 .collect();
             assert_eq!(of_task, in_order, "{source}");
         }
+        let numbers: Vec<u64> = due.iter().filter_map(|due| due.sequence).collect();
+        let counted: Vec<u64> = (1..=due.len() as u64).collect();
+        assert!(numbers == counted, "a gap in round {round}: {numbers:?}");
         // And the next process goes on.
         ledger.check().await.unwrap();
     }

@@ -103,7 +103,8 @@ impl Stand {
         if self.address != "sqlite::memory:" {
             drop(self.open().await);
             let tables = crate::TABLES.join(", ");
-            let sql = format!("TRUNCATE {tables}, endpoint_states, replays RESTART IDENTITY");
+            let sql =
+                format!("TRUNCATE {tables}, endpoint_states, endpoint_sequences, replays RESTART IDENTITY");
             self.meddle(&sql).await;
         }
     }

@@ -418,7 +418,7 @@ async fn a_pause_takes_effect_while_sending_and_keeps_everything() {
     );
     stage.post("meanwhile", "deal.won").await.unwrap();
     assert_eq!((stage.deliver("b").await, sink.count()), (None, 1));
-    let (_, state) = switch.show("b").await.unwrap();
+    let state = switch.show("b").await.unwrap().state;
     assert_eq!(state.stop.unwrap().reason, "their migration");
 
     switch.resume("b").await.unwrap();

@@ -45,11 +45,14 @@ async fn what_is_pulled_is_what_is_sent_but_for_our_credentials() {
         "webhook-timestamp",
         "webhook-signature",
         "webhook-hops",
+        "webhook-sequence",
         "content-type",
     ] {
         assert!(one.headers.contains_key(name), "{name}");
     }
     assert!(!one.headers.contains_key("authorization"));
+
+    assert_eq!((one.sequence, sent.header("webhook-sequence")), (Some(1), "1"));
 
     // Who goes on from there gets what is new alone.
     let nothing = pulled(&stage, "b", after.place).await.unwrap();

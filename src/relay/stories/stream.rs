@@ -225,6 +225,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         trace: event.trace.clone(),
         hops: String::new(),
         line: None,
+        sequence: Some(2),
     };
     stage.ledger.accept(vec![event]).await.unwrap();
     assert!(stage.handover.nudge("b"), "the run looks, reads it and sends it");

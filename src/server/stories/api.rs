@@ -376,7 +376,8 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
         listed.json()["data"][0],
         json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"],
             "subscriptions": [{"types": ["*"], "from": [], "where": null}], "shape": "full", "state": "ok",
-            "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null})
+            "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null,
+            "sequence": 1})
     );
     let told = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;
     insta::assert_snapshot!(told.problem(), @"409 not_stopped: the endpoint `b` is not stopped");

@@ -49,6 +49,10 @@ async fn who_has_the_endpoints_key_reads_its_events_page_by_page_and_nobody_else
         (&json!("deal.won"), &one["id"])
     );
     assert_eq!(one["body"], EVENT);
+    assert_eq!(
+        (&one["sequence"], &one["headers"]["webhook-sequence"]),
+        (&json!(1), &json!("1"))
+    );
     let cursor = first["next_cursor"].as_str().unwrap();
     let rest = get(&format!("/v1/endpoints/b/events?cursor={cursor}"))
         .await

@@ -35,6 +35,8 @@ pub(crate) struct DeliveryView {
     next_at: Option<Timestamp>,
     last_status: Option<u16>,
     last_error: String,
+    /// Its place in all that the endpoint is sent.
+    sequence: Option<u64>,
 }
 
 impl From<Delivery> for DeliveryView {
@@ -51,6 +53,7 @@ impl From<Delivery> for DeliveryView {
             next_at: delivery.next_at,
             last_status: delivery.last_status,
             last_error: delivery.last_error,
+            sequence: delivery.sequence,
         }
     }
 }

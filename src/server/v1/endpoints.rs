@@ -1,13 +1,11 @@
 //! `/v1/endpoints`: how endpoints stand, and stopping them by hand.
 
-use std::sync::Arc;
-
 use axum::extract::Path;
 use axum::{Extension, Json};
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{EndpointState, Stop};
-use relay::{Endpoint, NotSwitched, REASON_CHARS_MAX, Subscription};
+use ledger::Stop;
+use relay::{NotSwitched, REASON_CHARS_MAX, Stands, Subscription};
 use serde::{Deserialize, Serialize};
 
 use crate::key::Admin;
@@ -34,6 +32,8 @@ pub(crate) struct EndpointView {
     failures: u32,
     failing_since: Option<Timestamp>,
     rest_until: Option<Timestamp>,
+    /// The last number of its sequence: how many it was to be told so far.
+    sequence: u64,
 }
 
 /// Which events an endpoint gets.
@@ -60,7 +60,8 @@ impl SubscriptionView {
 }
 
 impl EndpointView {
-    fn new(endpoint: &Endpoint, state: EndpointState, now: Timestamp) -> EndpointView {
+    fn new(stands: Stands, now: Timestamp) -> EndpointView {
+        let (endpoint, state) = (stands.endpoint, stands.state);
         EndpointView {
             name: endpoint.name().to_owned(),
             partner: endpoint.partner().to_owned(),
@@ -78,6 +79,7 @@ impl EndpointView {
             failures: state.health.failures,
             failing_since: state.health.failing_since,
             rest_until: state.health.rest_until,
+            sequence: stands.sequence.last,
         }
     }
 }
@@ -103,14 +105,14 @@ pub(crate) async fn list(Admin(hub): Admin) -> Result<Json<Page<EndpointView>>, 
     let now = (hub.clock)();
     let all = hub.switch.list().await?;
     let count = all.len();
-    let view = |(endpoint, state): (Arc<Endpoint>, EndpointState)| EndpointView::new(&endpoint, state, now);
+    let view = |stands: Stands| EndpointView::new(stands, now);
     Ok(Json(Page::new(all, count, |_| String::new(), view)))
 }
 
 /// One.
 pub(crate) async fn show(Admin(hub): Admin, Path(name): Path<String>) -> Result<Json<EndpointView>, Problem> {
-    let (endpoint, state) = hub.switch.show(&name).await?;
-    Ok(Json(EndpointView::new(&endpoint, state, (hub.clock)())))
+    let stands = hub.switch.show(&name).await?;
+    Ok(Json(EndpointView::new(stands, (hub.clock)())))
 }
 
 /// Sends nothing more to one, until it goes on; what comes for it is kept.

@@ -60,6 +60,8 @@ pub(crate) struct PulledView {
     id: String,
     event_type: String,
     received_at: Timestamp,
+    /// Its place in all that the endpoint is sent, without gaps; also in the header `webhook-sequence`.
+    sequence: Option<u64>,
     headers: BTreeMap<String, String>,
     /// As text, so that it stays the bytes that are signed.
     body: String,
@@ -71,6 +73,7 @@ impl From<Pulled> for PulledView {
             id: pulled.event.to_string(),
             event_type: pulled.event_type,
             received_at: pulled.received_at,
+            sequence: pulled.sequence,
             headers: pulled.headers,
             body: String::from_utf8_lossy(&pulled.body).into_owned(),
         }

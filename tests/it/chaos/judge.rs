@@ -57,6 +57,8 @@ pub(crate) struct Verdict {
     twice_wrongly: usize,
     /// Delivered although something before it in its line was not.
     out_of_order: usize,
+    /// Numbers of a receiver's sequence that are missing, or that two events had, or two of one event.
+    uncounted: usize,
     /// What is wrong, in words.
     pub(crate) wrong: Vec<String>,
 }
@@ -95,6 +97,7 @@ pub(crate) fn judge(known: &Known, book: &Book, hub: &str) -> Verdict {
                 verdict.wrong.push(format!("{name} never got {said:?}, {id}"));
             }
         }
+        verdict.check_sequence(name, &arrivals);
         for (said, times) in &taken {
             for pair in times.windows(2) {
                 let id = &pair[0].id;
@@ -175,10 +178,35 @@ impl Verdict {
         }
     }
 
+    /// Each event has one number at a receiver, whoever sent it when; and from 1 to the largest none is missing.
+    fn check_sequence(&mut self, name: &str, arrivals: &[Arrival]) {
+        let mut events: BTreeMap<Option<u64>, BTreeSet<&str>> = BTreeMap::new();
+        let mut numbers: BTreeMap<&str, BTreeSet<Option<u64>>> = BTreeMap::new();
+        for arrival in arrivals {
+            events.entry(arrival.sequence).or_default().insert(&arrival.id);
+            numbers.entry(&arrival.id).or_default().insert(arrival.sequence);
+        }
+        let mut wrong: Vec<String> = Vec::new();
+        for (number, ids) in events
+            .iter()
+            .filter(|(number, ids)| number.is_none() || ids.len() > 1)
+        {
+            wrong.push(format!("{name}: number {number:?} for {ids:?}"));
+        }
+        for (id, numbers) in numbers.iter().filter(|(_, numbers)| numbers.len() > 1) {
+            wrong.push(format!("{name}: {id} came under {numbers:?}"));
+        }
+        let largest = events.keys().next_back().copied().flatten().unwrap_or(0);
+        let missing = (1..=largest).filter(|number| !events.contains_key(&Some(*number)));
+        wrong.extend(missing.map(|number| format!("{name}: nothing came under number {number}")));
+        self.uncounted += wrong.len();
+        self.wrong.extend(wrong);
+    }
+
     /// The heads of [`Verdict::line`].
     pub(crate) fn head() -> String {
         format!(
-            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>12} {:>9} | {:>16}",
+            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>12} {:>9} {:>8} | {:>16}",
             "ledger, queue",
             "kills",
             "accepted",
@@ -187,6 +215,7 @@ impl Verdict {
             "invented",
             "twice wrongly",
             "order",
+            "sequence",
             "twice over crash"
         )
     }
@@ -194,7 +223,7 @@ impl Verdict {
     /// One line of the table.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>13} {:>9} | {:>16}",
+            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>13} {:>9} {:>8} | {:>16}",
             self.ground,
             self.kills,
             self.accepted,
@@ -203,6 +232,7 @@ impl Verdict {
             self.invented,
             self.twice_wrongly,
             self.out_of_order,
+            self.uncounted,
             self.twice
         )
     }

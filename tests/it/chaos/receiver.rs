@@ -44,6 +44,8 @@ pub(crate) struct Arrival {
     /// Which life of the hub sent it, as its `x-life` says; 0 where nobody counts them. Somebody busy may read it long
     /// after that life has ended.
     pub(crate) life: usize,
+    /// Its number, as `webhook-sequence` says.
+    pub(crate) sequence: Option<u64>,
     pub(crate) at: Instant,
     /// Whether all of a good answer was sent.
     pub(crate) taken: bool,
@@ -121,15 +123,8 @@ impl Drawn {
 /// Receives over one connection until either side leaves.
 fn receive(mut peer: TcpStream, log: &Mutex<Vec<Arrival>>, drawn: &Drawn) {
     let mut left = Vec::new();
-    while let Some((id, body, life)) = read_request(&mut peer, &mut left) {
+    while let Some(arrival) = read_request(&mut peer, &mut left) {
         let manner = drawn.next();
-        let arrival = Arrival {
-            id,
-            body,
-            life,
-            at: Instant::now(),
-            taken: false,
-        };
         let place = {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.push(arrival);
@@ -193,8 +188,8 @@ fn wait_until_left(peer: &mut TcpStream) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// The id and the body of the next request, and the life that sent it.
-fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<(String, String, usize)> {
+/// The next request.
+fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<Arrival> {
     loop {
         if let Some(end) = left.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&left[..end]).to_ascii_lowercase();
@@ -206,8 +201,17 @@ fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<(String, Str
                 let id = (*headers.get("webhook-id")?).to_owned();
                 let body = String::from_utf8_lossy(&left[end + 4..all]).into_owned();
                 let life = headers.get("x-life").and_then(|life| life.parse().ok());
+                let sequence = headers.get("webhook-sequence");
+                let arrival = Arrival {
+                    id,
+                    body,
+                    life: life.unwrap_or(0),
+                    sequence: sequence.and_then(|number| number.parse().ok()),
+                    at: Instant::now(),
+                    taken: false,
+                };
                 left.drain(..all);
-                return Some((id, body, life.unwrap_or(0)));
+                return Some(arrival);
             }
         }
         let mut bytes = [0; 8192];
