@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use model::{Kind, RecordId, RunId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -16,8 +16,8 @@ use crate::{
     StopKind, Wanted,
 };
 
-/// The version of the history's form that is written.
-const HISTORY_VERSION: u8 = 1;
+/// The version of the history's form that is written. In version 1 each change was an object with its keys.
+const HISTORY_VERSION: u8 = 2;
 
 /// A moment as rows keep it: microseconds since 1970.
 pub(crate) fn micros(at: Timestamp) -> i64 {
@@ -265,7 +265,8 @@ struct Said<'a> {
     trace: Cow<'a, str>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A change, in this order as a list; it reads as an object, too, as version 1 has it.
+#[derive(Deserialize)]
 struct StoredChange<'a> {
     path: Cow<'a, str>,
     before: Cow<'a, Json>,
@@ -273,6 +274,19 @@ struct StoredChange<'a> {
     reason: Cow<'a, str>,
     /// Which of `said`.
     by: usize,
+}
+
+impl Serialize for StoredChange<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let StoredChange {
+            path,
+            before,
+            after,
+            reason,
+            by,
+        } = self;
+        (path, before, after, reason, by).serialize(serializer)
+    }
 }
 
 /// The changes of one version as a row keeps them.
@@ -339,4 +353,34 @@ pub(crate) fn decode_history(version: u64, text: &str) -> Result<Vec<Change>, Le
         })
     });
     changes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_reads_back_and_so_does_that_of_version_1() {
+        let change = |path: &str, by: &str| Change {
+            version: 3,
+            path: path.to_owned(),
+            before: Json::Null,
+            after: Json::from("x"),
+            reason: "theirs".to_owned(),
+            connection: "crm".to_owned(),
+            external_id: by.to_owned(),
+            changed_at: Timestamp::from_microsecond(1).unwrap(),
+            committed_at: Timestamp::from_microsecond(2).unwrap(),
+            run: "run_00000000000000000000000001".parse().unwrap(),
+            trace: String::new(),
+        };
+        let changes = [change("name", "1"), change("phone", "2"), change("stage", "1")];
+        let row = encode_history(&changes);
+        let changed = r#""changed":[["name",null,"x","theirs",0],["phone",null,"x","theirs",1],["stage",null,"x","theirs",0]]}"#;
+        assert!(row.ends_with(changed), "{row}");
+        assert_eq!(decode_history(3, &row).unwrap(), changes);
+        let first = r#"{"v":1,"said":[{"connection":"crm","external_id":"1","changed_at":1,"committed_at":2,"run":"run_00000000000000000000000001"}],"changed":[{"path":"name","before":null,"after":"x","reason":"theirs","by":0}]}"#;
+        assert_eq!(decode_history(3, first).unwrap(), changes[..1]);
+        assert!(decode_history(3, &row.replace("\"v\":2", "\"v\":3")).is_err());
+    }
 }

@@ -4,6 +4,7 @@
 //! (`customer.country`). An organisation and a person are the same groups of fields wherever they occur.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::EventType;
 
@@ -364,7 +365,16 @@ impl Kind {
 
     /// The field at a path.
     pub fn field(self, path: &str) -> Option<&'static Field> {
-        self.fields().find(|field| field.path == path)
+        static BY_PATH: LazyLock<[Vec<&'static Field>; 3]> = LazyLock::new(|| {
+            Kind::ALL.map(|kind| {
+                let mut fields: Vec<&'static Field> = kind.fields().collect();
+                fields.sort_unstable_by_key(|field| field.path);
+                fields
+            })
+        });
+        let by_path = &BY_PATH[self as usize];
+        let at = by_path.binary_search_by(|field| field.path.cmp(path)).ok()?;
+        Some(by_path[at])
     }
 
     /// The events that a new record of this kind, and a changed one, cause.

@@ -10,7 +10,10 @@ use crate::{Kind, RecordId, Value};
 
 /// Values by path. A path that is not there is not known; a path that is [`Value::Null`] is known to be blank.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Fields(BTreeMap<&'static str, Value>);
+pub struct Fields(
+    // In the order of the paths: there are few, and they are mostly read and written in that order.
+    Vec<(&'static str, Value)>,
+);
 
 impl Fields {
     /// No fields.
@@ -18,9 +21,19 @@ impl Fields {
         Fields::default()
     }
 
+    /// No fields yet, with room for so many.
+    pub fn with_capacity(fields: usize) -> Fields {
+        Fields(Vec::with_capacity(fields))
+    }
+
+    /// Where a path stands, or where it would.
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (*known).cmp(path))
+    }
+
     /// The value at a path, if it is known.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        self.0.get(path)
+        self.place(path).ok().map(|at| &self.0[at].1)
     }
 
     /// The value at a path if it is known and not blank.
@@ -35,12 +48,19 @@ impl Fields {
 
     /// Sets a value. The path must be one of the kind's fields, see [`Kind::field`].
     pub fn set(&mut self, path: &'static str, value: Value) {
-        self.0.insert(path, value);
+        if self.0.last().is_none_or(|(last, _)| *last < path) {
+            return self.0.push((path, value));
+        }
+        match self.place(path) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (path, value)),
+        }
     }
 
     /// Forgets a value.
     pub fn remove(&mut self, path: &str) -> Option<Value> {
-        self.0.remove(path)
+        let at = self.place(path).ok()?;
+        Some(self.0.remove(at).1)
     }
 
     /// All known values in the order of their paths.
@@ -61,13 +81,17 @@ impl Fields {
 
 impl FromIterator<(&'static str, Value)> for Fields {
     fn from_iter<I: IntoIterator<Item = (&'static str, Value)>>(values: I) -> Fields {
-        Fields(values.into_iter().collect())
+        let mut fields = Fields::new();
+        for (path, value) in values {
+            fields.set(path, value);
+        }
+        fields
     }
 }
 
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.0).finish()
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

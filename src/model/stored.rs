@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
 use crate::money::decimal;
@@ -16,8 +19,12 @@ use crate::{Currency, FieldType, Fields, Kind, Money, Provenance, Value};
 
 /// The version of the stored form of fields that is written.
 pub const FIELDS_VERSION: u8 = 1;
+/// How many fields a record mostly has at least: for so many there is room at once.
+const FIELDS_USUAL: usize = 16;
 /// The version of the stored form of provenance that is written.
-pub const PROVENANCE_VERSION: u8 = 2;
+pub const PROVENANCE_VERSION: u8 = 3;
+/// The version that names every path, also of the first who said some.
+const PROVENANCE_NAMED: u8 = 2;
 
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +78,36 @@ impl Serialize for Plain<'_> {
 struct FieldsIn<'a> {
     v: u8,
     #[serde(borrow)]
-    f: BTreeMap<Cow<'a, str>, Json>,
+    f: Pairs<'a, Json>,
+}
+
+/// A JSON object as it stands in a row: by path, in the order of the row.
+struct Pairs<'a, T>(Vec<(Cow<'a, str>, T)>);
+
+/// A key without a copy where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Pairs<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each<'a, T>(PhantomData<(&'a str, T)>);
+        impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for Each<'a, T> {
+            type Value = Pairs<'a, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object by path")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut pairs = Vec::with_capacity(FIELDS_USUAL);
+                while let Some((Key(path), value)) = map.next_entry()? {
+                    pairs.push((path, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Each(PhantomData))
+    }
 }
 
 /// Who said values, and when: once for all values that came together.
@@ -85,17 +121,25 @@ struct Said<'a> {
     seen: Timestamp,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredProvenance<'a> {
+#[derive(Serialize)]
+struct ProvenanceOut<'a> {
+    v: u8,
+    said: Vec<Said<'a>>,
+    /// By path: which of `said`; those of the first are left out, unless there are fields that nobody said.
+    by: BTreeMap<&'static str, usize>,
+}
+
+#[derive(Deserialize)]
+struct ProvenanceIn<'a> {
     v: u8,
     #[serde(borrow)]
     said: Vec<Said<'a>>,
-    /// By path: which of `said`.
-    by: BTreeMap<Cow<'a, str>, usize>,
+    #[serde(borrow)]
+    by: Pairs<'a, usize>,
 }
 
 /// How provenance begins that says once what several values have in common; what begins otherwise is version 1, in which
-/// each path has its own.
+/// each path has its own. Version 2 names every path.
 const SAID_ONCE: &str = "{\"v\":";
 
 /// Fields as a row keeps them.
@@ -109,52 +153,72 @@ pub fn encode_fields(fields: &Fields) -> String {
 
 /// Fields from a row.
 pub fn decode_fields(kind: Kind, text: &str) -> Result<Fields, Unreadable> {
-    let mut stored: FieldsIn<'_> = serde_json::from_str(text)?;
+    let stored: FieldsIn<'_> = serde_json::from_str(text)?;
     if stored.v > FIELDS_VERSION {
         return Err(Unreadable::Newer(stored.v));
     }
-    let mut fields = Fields::new();
-    for field in kind.fields() {
-        if let Some(mut json) = stored.f.remove(field.path) {
-            let value = take(field.field_type, &mut json).ok_or_else(|| Unreadable::Value {
-                path: field.path,
-                value: json.to_string(),
-            })?;
-            fields.set(field.path, value);
-        }
+    let mut fields = Fields::with_capacity(stored.f.0.len());
+    for (path, mut json) in stored.f.0 {
+        let Some(field) = kind.field(&path) else {
+            continue;
+        };
+        let value = take(field.field_type, &mut json).ok_or_else(|| Unreadable::Value {
+            path: field.path,
+            value: json.to_string(),
+        })?;
+        fields.set(field.path, value);
     }
     Ok(fields)
 }
 
-/// Provenance as a row keeps it.
-pub fn encode_provenance(provenance: &BTreeMap<&'static str, Arc<Provenance>>) -> String {
-    let mut known: Vec<&Arc<Provenance>> = Vec::new();
-    let by = provenance.iter().map(|(path, said)| {
-        let same = |known: &&Arc<Provenance>| Arc::ptr_eq(known, said) || **known == *said;
+/// The provenance of some fields as a row keeps it.
+pub fn encode_provenance(fields: &Fields, provenance: &BTreeMap<&'static str, Arc<Provenance>>) -> String {
+    let mut known: Vec<(&Arc<Provenance>, usize)> = Vec::new();
+    let mut by: Vec<(&'static str, usize)> = Vec::with_capacity(provenance.len());
+    for (path, said) in provenance {
+        let same = |(known, _): &(&Arc<Provenance>, usize)| Arc::ptr_eq(known, said) || **known == *said;
         let at = known.iter().position(same).unwrap_or_else(|| {
-            known.push(said);
+            known.push((said, 0));
             known.len() - 1
         });
-        (Cow::Borrowed(*path), at)
-    });
-    let by = by.collect();
-    let said = known.into_iter().map(|said| Said {
-        c: Cow::Borrowed(&said.connection),
-        id: Cow::Borrowed(&said.external_id),
-        at: said.changed_at,
-        seen: said.observed_at,
-    });
-    serde_json::to_string(&StoredProvenance {
-        v: PROVENANCE_VERSION,
-        said: said.collect(),
-        by,
-    })
-    .expect("maps of plain values serialise")
+        known[at].1 += 1;
+        by.push((path, at));
+    }
+    // Who said most of it need not be named.
+    let most = (0..known.len()).rev().max_by_key(|at| known[*at].1);
+    let each_is_said = fields.iter().map(|(path, _)| path).eq(provenance.keys().copied());
+    let unnamed = most.filter(|_| each_is_said);
+    let first = unnamed.unwrap_or(0);
+    let place = |at: usize| match at {
+        _ if at == first => 0,
+        _ if at < first => at + 1,
+        _ => at,
+    };
+    let named = by.into_iter().filter(|(_, at)| Some(*at) != unnamed);
+    let by = named.map(|(path, at)| (path, place(at))).collect();
+    let mut said: Vec<Said<'_>> = known
+        .into_iter()
+        .map(|(said, _)| Said {
+            c: Cow::Borrowed(&said.connection),
+            id: Cow::Borrowed(&said.external_id),
+            at: said.changed_at,
+            seen: said.observed_at,
+        })
+        .collect();
+    if let Some(lead) = said.get_mut(..=first) {
+        lead.rotate_right(1);
+    }
+    let v = match unnamed {
+        Some(_) => PROVENANCE_VERSION,
+        None => PROVENANCE_NAMED,
+    };
+    serde_json::to_string(&ProvenanceOut { v, said, by }).expect("maps of plain values serialise")
 }
 
-/// Provenance from a row.
+/// The provenance of some fields from a row.
 pub fn decode_provenance(
     kind: Kind,
+    fields: &Fields,
     text: &str,
 ) -> Result<BTreeMap<&'static str, Arc<Provenance>>, Unreadable> {
     let read = |said: Said<'_>| {
@@ -172,15 +236,21 @@ pub fn decode_provenance(
             .filter_map(|field| Some((field.path, read(each.remove(field.path)?))));
         return Ok(known.collect());
     }
-    let stored: StoredProvenance<'_> = serde_json::from_str(text)?;
+    let stored: ProvenanceIn<'_> = serde_json::from_str(text)?;
     if stored.v > PROVENANCE_VERSION {
         return Err(Unreadable::Newer(stored.v));
     }
     let said: Vec<Arc<Provenance>> = stored.said.into_iter().map(read).collect();
-    let known = kind.fields().filter_map(|field| {
-        let said = said.get(*stored.by.get(field.path)?)?;
-        Some((field.path, said.clone()))
-    });
+    let unnamed = said.first().filter(|_| stored.v > PROVENANCE_NAMED);
+    let unnamed = unnamed
+        .into_iter()
+        .flat_map(|said| fields.iter().map(move |(path, _)| (path, said)));
+    let named = stored
+        .by
+        .0
+        .iter()
+        .filter_map(|(path, at)| Some((kind.field(path)?.path, said.get(*at)?)));
+    let known = unnamed.chain(named).map(|(path, said)| (path, Arc::clone(said)));
     Ok(known.collect())
 }
 
@@ -291,36 +361,56 @@ mod tests {
         }
     }
 
+    fn said(id: &str) -> Arc<Provenance> {
+        Arc::new(Provenance {
+            connection: "crm".into(),
+            external_id: id.into(),
+            changed_at: "2026-03-01T09:30:00.123456789Z".parse().unwrap(),
+            observed_at: "2026-03-01T09:31:00Z".parse().unwrap(),
+        })
+    }
+
+    fn at(paths: &[&'static str]) -> Fields {
+        paths.iter().map(|path| (*path, Value::text("x"))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn who_said_what_reads_back(by in proptest::collection::vec(proptest::option::weighted(0.9, 0..4u8), 1..20)) {
+            let paths: Vec<&'static str> = Kind::Deal.fields().map(|field| field.path).take(by.len()).collect();
+            let provenance: BTreeMap<_, _> = paths
+                .iter()
+                .zip(&by)
+                .filter_map(|(path, by)| Some((*path, said(&(*by)?.to_string()))))
+                .collect();
+            let row = encode_provenance(&at(&paths), &provenance);
+            prop_assert_eq!(decode_provenance(Kind::Deal, &at(&paths), &row).unwrap(), provenance);
+        }
+    }
+
     #[test]
     fn who_said_several_values_is_written_once() {
-        let said = |id: &str| {
-            Arc::new(Provenance {
-                connection: "crm".into(),
-                external_id: id.into(),
-                changed_at: "2026-03-01T09:30:00.123456789Z".parse().unwrap(),
-                observed_at: "2026-03-01T09:31:00Z".parse().unwrap(),
-            })
-        };
-        let provenance = BTreeMap::from([("name", said("1")), ("phone", said("1")), ("stage", said("2"))]);
-        let row = encode_provenance(&provenance);
-        insta::assert_snapshot!(row, @r#"{"v":2,"said":[{"c":"crm","id":"1","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"},{"c":"crm","id":"2","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"}],"by":{"name":0,"phone":0,"stage":1}}"#);
-        let read = decode_provenance(Kind::Deal, &row).unwrap();
-        // A deal has no phone.
-        assert_eq!(
-            read.into_iter().collect::<Vec<_>>(),
-            [("name", said("1")), ("stage", said("2"))]
-        );
-        let newer = row.replace("\"v\":2", "\"v\":3");
+        let fields = at(&["amount", "name", "stage"]);
+        let provenance = BTreeMap::from([("amount", said("1")), ("name", said("2")), ("stage", said("2"))]);
+        let row = encode_provenance(&fields, &provenance);
+        insta::assert_snapshot!(row, @r#"{"v":3,"said":[{"c":"crm","id":"2","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"},{"c":"crm","id":"1","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"}],"by":{"amount":1}}"#);
+        assert_eq!(decode_provenance(Kind::Deal, &fields, &row).unwrap(), provenance);
+        let newer = row.replace("\"v\":3", "\"v\":4");
         assert!(matches!(
-            decode_provenance(Kind::Deal, &newer),
-            Err(Unreadable::Newer(3))
+            decode_provenance(Kind::Deal, &fields, &newer),
+            Err(Unreadable::Newer(4))
         ));
+        // What nobody said is not said by those who said most.
+        let fields = at(&["amount", "name", "next_steps", "stage"]);
+        let row = encode_provenance(&fields, &provenance);
+        insta::assert_snapshot!(row, @r#"{"v":2,"said":[{"c":"crm","id":"1","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"},{"c":"crm","id":"2","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"}],"by":{"amount":0,"name":1,"stage":1}}"#);
+        assert_eq!(decode_provenance(Kind::Deal, &fields, &row).unwrap(), provenance);
     }
 
     #[test]
     fn provenance_of_version_1_reads_as_it_was() {
         let row = r#"{"gone_since":{"c":"crm","id":"1","at":"2026-03-01T09:30:00Z","seen":"2026-03-01T09:31:00Z"},"name":{"c":"crm","id":"1","at":"2026-03-01T09:30:00Z","seen":"2026-03-01T09:31:00Z"}}"#;
-        let read = decode_provenance(Kind::Deal, row).unwrap();
+        let read = decode_provenance(Kind::Deal, &at(&["name"]), row).unwrap();
         assert_eq!(read.keys().copied().collect::<Vec<_>>(), ["name"]);
         assert_eq!(
             (
@@ -329,7 +419,20 @@ mod tests {
             ),
             ("crm", "1")
         );
-        assert_eq!(decode_provenance(Kind::Deal, "{}").unwrap(), BTreeMap::new());
+        assert_eq!(
+            decode_provenance(Kind::Deal, &Fields::new(), "{}").unwrap(),
+            BTreeMap::new()
+        );
+    }
+
+    #[test]
+    fn provenance_of_version_2_reads_as_it_was() {
+        let row = r#"{"v":2,"said":[{"c":"crm","id":"1","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"},{"c":"crm","id":"2","at":"2026-03-01T09:30:00.123456789Z","seen":"2026-03-01T09:31:00Z"}],"by":{"name":0,"phone":0,"stage":1}}"#;
+        // A deal has no phone.
+        assert_eq!(
+            decode_provenance(Kind::Deal, &at(&["name", "stage"]), row).unwrap(),
+            BTreeMap::from([("name", said("1")), ("stage", said("2"))])
+        );
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) fn read_links(kept: &Json, key: &str) -> Result<Vec<Link>, Unreadable
 pub(crate) fn record(record: &Record) -> Json {
     json!({
         "id": record.id.to_string(), "fields": stored::encode_fields(&record.fields),
-        "provenance": stored::encode_provenance(&record.provenance),
+        "provenance": stored::encode_provenance(&record.fields, &record.provenance),
     })
 }
 
@@ -83,9 +83,11 @@ pub(crate) fn record(record: &Record) -> Json {
 pub(crate) fn read_record(kept: &Json, now: &Record) -> Result<Record, Unreadable> {
     let kind: Kind = now.kind();
     let unreadable = |error: stored::Unreadable| error.to_string();
+    let fields = stored::decode_fields(kind, text(kept, "fields")?).map_err(unreadable)?;
+    let provenance = text(kept, "provenance")?;
     Ok(Record {
-        fields: stored::decode_fields(kind, text(kept, "fields")?).map_err(unreadable)?,
-        provenance: stored::decode_provenance(kind, text(kept, "provenance")?).map_err(unreadable)?,
+        provenance: stored::decode_provenance(kind, &fields, provenance).map_err(unreadable)?,
+        fields,
         ..now.clone()
     })
 }

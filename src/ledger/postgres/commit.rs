@@ -178,7 +178,9 @@ async fn with_columns(
             &column(records(), |record| micros(record.updated_at)),
             &column(records(), |record| record.deleted_at.map(micros)),
             &column(records(), |record| encode_fields(&record.fields)),
-            &column(records(), |record| encode_provenance(&record.provenance)),
+            &column(records(), |record| {
+                encode_provenance(&record.fields, &record.provenance)
+            }),
             &column(records(), |record| record.merged_into.map(|into| into.uuid)),
         ],
     )

@@ -34,6 +34,7 @@ pub(super) const RECORD_COLUMNS: &str = "r.kind, r.id, r.version, r.created_at, 
 /// A record from nine columns, the first of which is `from`.
 pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
     let id = id(row, from)?;
+    let fields = model::stored::decode_fields(id.kind, row.try_get(from + 6)?)?;
     Ok(Record {
         id,
         version: count(row.try_get(from + 2)?)?,
@@ -43,8 +44,8 @@ pub(super) fn record(row: &Row, from: usize) -> Result<Record, LedgerError> {
         merged_into: row
             .try_get::<_, Option<uuid::Uuid>>(from + 8)?
             .map(|uuid| RecordId::new(id.kind, uuid)),
-        fields: model::stored::decode_fields(id.kind, row.try_get(from + 6)?)?,
-        provenance: model::stored::decode_provenance(id.kind, row.try_get(from + 7)?)?,
+        provenance: model::stored::decode_provenance(id.kind, &fields, row.try_get(from + 7)?)?,
+        fields,
     })
 }
 

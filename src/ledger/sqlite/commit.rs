@@ -70,7 +70,7 @@ fn write_records(connection: &Connection, records: &[Written]) -> Result<(), Led
         let deleted = record.deleted_at.map(micros);
         let (fields, provenance) = (
             encode_fields(&record.fields),
-            encode_provenance(&record.provenance),
+            encode_provenance(&record.fields, &record.provenance),
         );
         let into = record.merged_into.map(|into| into.uuid);
         let into = into.as_ref().map(uuid::Uuid::as_bytes);

@@ -53,6 +53,12 @@ pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Ledge
     text.map_err(|error| LedgerError::Store(error.to_string()))
 }
 
+/// A text column that may be empty, without a copy.
+fn text_if<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, LedgerError> {
+    let text = row.get_ref(column)?.as_str_or_null();
+    text.map_err(|error| LedgerError::Store(error.to_string()))
+}
+
 /// A record's id from the column of its kind and the one after it.
 pub(super) fn id(row: &Row<'_>, column: usize) -> Result<RecordId, LedgerError> {
     record_id(text(row, column)?, uuid(row, column + 1)?)
@@ -88,6 +94,7 @@ pub(super) use record_columns;
 /// A record from nine columns, the first of which is `from`.
 pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> {
     let id = id(row, from)?;
+    let fields = model::stored::decode_fields(id.kind, text(row, from + 6)?)?;
     Ok(Record {
         id,
         version: count(row.get(from + 2)?)?,
@@ -95,8 +102,8 @@ pub(super) fn record(row: &Row<'_>, from: usize) -> Result<Record, LedgerError> 
         updated_at: moment(row.get(from + 4)?)?,
         deleted_at: moment_if(row.get(from + 5)?)?,
         merged_into: uuid_if(row, from + 8)?.map(|uuid| RecordId::new(id.kind, uuid)),
-        fields: model::stored::decode_fields(id.kind, text(row, from + 6)?)?,
-        provenance: model::stored::decode_provenance(id.kind, text(row, from + 7)?)?,
+        provenance: model::stored::decode_provenance(id.kind, &fields, text(row, from + 7)?)?,
+        fields,
     })
 }
 
@@ -110,17 +117,15 @@ pub(super) const LINK_COLUMNS_COUNT: usize = 13;
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
     let record = id(row, 3)?;
-    let base: Option<String> = row.get(5)?;
-    let wire: Option<String> = row.get(6)?;
     Ok(Link {
         connection: row.get(0)?,
         object: row.get(1)?,
         external_id: row.get(2)?,
         record,
-        base: base
-            .map(|text| model::stored::decode_fields(record.kind, &text))
+        base: text_if(row, 5)?
+            .map(|text| model::stored::decode_fields(record.kind, text))
             .transpose()?,
-        wire: wire.map(|text| crate::stored::json(&text)).transpose()?,
+        wire: text_if(row, 6)?.map(crate::stored::json).transpose()?,
         external_version: row.get(7)?,
         seen_at: moment(row.get(8)?)?,
         gone: row.get(9)?,

@@ -259,6 +259,7 @@ pass_on! { Deliveries {
     endpoints_due() -> Vec<(String, Timestamp)>;
     endpoint_due(endpoint: &str) -> Option<Timestamp>;
     list_deliveries(filter: &DeliveryFilter, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
+    sequences(endpoint: Option<&str>) -> Vec<EndpointSequence>;
     attempts(delivery: DeliveryId) -> Vec<Attempt>;
     retry(filter: &DeliveryFilter, at: Timestamp) -> u64;
     event(id: EventId) -> Option<NewEvent>;
