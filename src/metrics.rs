@@ -1,13 +1,15 @@
 //! [`Meter`]: what the hub measures of itself for `GET /metrics`.
 //!
-//! Everything it tells is known already or counted up to a limit: a scrape asks the ledger one question for all backlogs and
-//! two small rows for each object that is synchronised, however much lies there. Labels are names of the configuration.
+//! Everything it tells is known already or counted up to a limit: a scrape asks the ledger one question for all backlogs, one
+//! for what all endpoints were given, and two small rows for each object that is synchronised, however much lies there.
+//! Labels are names of the configuration.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use connector::Lane;
-use ledger::{Backlog, Ledger, LedgerError};
+use ledger::{Backlog, EndpointSequence, Ledger, LedgerError};
 use queue::Queue;
 use server::{Metric, MetricKind, Metrics};
 use sync::{Engine, Reconciled};
@@ -68,6 +70,7 @@ impl Metrics for Meter {
             .backlog(&objects, &self.endpoints, COUNTED_MAX)
             .await?;
         let mut metrics = self.waiting(&objects, &backlog);
+        metrics.extend(self.told().await?);
         metrics.extend(self.compared(&objects).await?);
         metrics.extend(self.stopped(&objects).await?);
         metrics.extend(self.worked());
@@ -117,6 +120,26 @@ impl Meter {
                 vec![(Vec::new(), backlog.open_conflicts)],
             ),
         ]
+    }
+
+    /// How much endpoints were to be told so far, since the ledger counts that.
+    async fn told(&self) -> Result<Vec<Metric>, LedgerError> {
+        let sequences = self.ledger.sequences(None).await?;
+        let names: BTreeSet<&String> = self.endpoints.iter().collect();
+        let configured = || sequences.iter().filter(|one| names.contains(&one.endpoint));
+        let endpoint = |one: &EndpointSequence| vec![("endpoint", one.endpoint.clone())];
+        Ok(vec![
+            counter(
+                "interconnect_deliveries_total",
+                "Deliveries that an endpoint was given; goes on after a restart.",
+                configured().map(|one| (endpoint(one), one.last)).collect(),
+            ),
+            counter(
+                "interconnect_deliveries_folded_total",
+                "Deliveries instead of which a newer one about the same record went; goes on after a restart.",
+                configured().map(|one| (endpoint(one), one.folded)).collect(),
+            ),
+        ])
     }
 
     /// What the last reconciliations found.

@@ -85,7 +85,8 @@ impl Which {
     fn filter(&self, now: Timestamp) -> Result<DeliveryFilter, String> {
         let state = self.state.as_deref().map(|word| {
             let state = DeliveryState::parse(word);
-            state.ok_or_else(|| format!("`{word}` is not a state; write due, held, delivered or dead"))
+            state
+                .ok_or_else(|| format!("`{word}` is not a state; write due, held, delivered, dead or folded"))
         });
         let since = self.since.as_deref().map(|text| before(text, now));
         Ok(DeliveryFilter {
@@ -291,13 +292,23 @@ async fn show(ledger: &dyn ledger::Ledger, id: DeliveryId, out: &Out) -> Result<
                 ]
             })
             .collect();
-        let head = format!(
-            "{}  {} for {}, {}\n\n",
+        let mut head = format!(
+            "{}  {} for {}, {}\n",
             delivery.id,
             delivery.event_type,
             delivery.endpoint,
             delivery.state.word()
         );
+        if let Some(newer) = delivery.folded_into {
+            head.push_str(&format!("{newer} goes instead of it\n"));
+        }
+        if !delivery.stands_for.is_empty() {
+            head.push_str(&format!(
+                "it stands for those with the numbers {}\n",
+                delivery.stands_for
+            ));
+        }
+        head.push('\n');
         head + &table(&["attempt", "at", "took", "status", "error"], &rows)
     });
     Ok(Exit::Ok)
@@ -310,7 +321,8 @@ fn json_of(delivery: &Delivery) -> Json {
         "attempts": delivery.attempts, "received_at": delivery.received_at.to_string(),
         "next_at": delivery.next_at.map(|at| at.to_string()), "last_status": delivery.last_status,
         "last_error": delivery.last_error,
-        "sequence": delivery.sequence,
+        "sequence": delivery.sequence, "stands_for": delivery.stands_for.to_string(),
+        "folded_into": delivery.folded_into.map(|id| id.to_string()),
     })
 }
 

@@ -139,6 +139,7 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
                 relay::state_word(state, now).to_owned(),
                 since.map(|at| at.to_string()).unwrap_or_default(),
                 sequence.last.to_string(),
+                sequence.folded.to_string(),
                 state
                     .stop
                     .as_ref()
@@ -148,7 +149,9 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
         };
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         table(
-            &["name", "partner", "state", "since", "sequence", "reason"],
+            &[
+                "name", "partner", "state", "since", "sequence", "folded", "reason",
+            ],
             &rows,
         )
     });
@@ -176,7 +179,7 @@ fn json_of(stands: &Stands, now: Timestamp) -> Json {
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let subscriptions = endpoint.subscriptions().iter().map(|one| {
         let filter = one.filter.as_ref().map(|filter| filter.source());
-        json!({"types": one.types, "from": one.from, "where": filter})
+        json!({"types": one.types, "from": one.from, "where": filter, "fold": one.fold})
     });
     json!({
         "name": endpoint.name(), "partner": endpoint.partner(), "host": endpoint.host(),
@@ -186,5 +189,6 @@ fn json_of(stands: &Stands, now: Timestamp) -> Json {
         "stopped_at": moment(state.stop.as_ref().map(|stop| stop.at)),
         "failures": state.health.failures, "failing_since": moment(state.health.failing_since),
         "rest_until": moment(state.health.rest_until), "sequence": stands.sequence.last,
+        "folded": stands.sequence.folded,
     })
 }

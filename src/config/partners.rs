@@ -221,7 +221,10 @@ fn endpoint(
         .unwrap_or(16);
     let rate_per_s = fields.optional_integer("rate_per_s", 1..=RATE_PER_S_MAX as i64, report);
     let orders = [("none", Order::None), ("record", Order::Record)];
-    let order = fields.optional_choice("order", &orders, report);
+    let order = fields
+        .optional_choice("order", &orders, report)
+        .unwrap_or_default();
+    subscriptions::folds_in_order(&mut fields, &subscriptions, order, report);
     let breaker = breaker(&mut fields, report);
     let timeout_ms = fields
         .optional_integer("timeout_ms", signed(DEADLINE_MS), report)
@@ -241,7 +244,7 @@ fn endpoint(
         share,
         in_flight_max: usize::try_from(in_flight_max).unwrap_or(1),
         rate_per_s: rate_per_s.and_then(|rate| usize::try_from(rate).ok()),
-        order: order.unwrap_or_default(),
+        order,
         breaker,
         timeout_ms: timeout_ms.unsigned_abs(),
         retry_ms,

@@ -6,7 +6,7 @@ use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use event::Shape;
 use policy::SharingPolicy;
 use program::Program;
-use relay::Subscription;
+use relay::{Order, Subscription};
 
 /// Whom a subscription may name: partners, connections, and the hub itself.
 pub(super) type Names<'a> = &'a [&'a str];
@@ -92,8 +92,36 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
     let filter = fields
         .optional("where")
         .and_then(|node| program(node, &[], source, report));
+    let fold = fields.optional_bool("fold", report).unwrap_or(false);
     fields.finish(report);
-    Some(Subscription { types, from, filter })
+    Some(Subscription {
+        types,
+        from,
+        filter,
+        fold,
+    })
+}
+
+/// Notes subscriptions that fold where no order says what is about the same record.
+pub(super) fn folds_in_order(
+    fields: &mut Fields<'_>,
+    subscriptions: &[Subscription],
+    order: Order,
+    report: &mut Report,
+) {
+    if order == Order::None && subscriptions.iter().any(|one| one.fold) {
+        let source = fields.source();
+        let place = fields
+            .optional("events")
+            .map_or(fields.place(), |node| node.place);
+        report.error(
+            "IC0150",
+            source,
+            place,
+            "`fold` is of no use without an order",
+            "add `order: record` to the endpoint, or take `fold` away",
+        );
+    }
 }
 
 /// Reads `shape`: a word, or a program.

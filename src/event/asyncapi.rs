@@ -107,6 +107,10 @@ fn headers() -> Json {
                 "description": "which of all that this endpoint is sent it is: from 1, without gaps, the same for each try; \
                                 a number that does not come was given up or is on its way",
             },
+            "webhook-folded": {
+                "type": "string",
+                "description": "numbers of older updates of the same record that this one goes for, where that is wanted: `3-7, 12`",
+            },
         },
     })
 }

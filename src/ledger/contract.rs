@@ -12,6 +12,7 @@ mod backlog;
 mod deliveries;
 mod endpoints;
 mod feed;
+mod folds;
 mod replays;
 mod retention;
 
@@ -24,6 +25,7 @@ pub use backlog::*;
 pub use deliveries::*;
 pub use endpoints::*;
 pub use feed::*;
+pub use folds::*;
 pub use replays::*;
 pub use retention::*;
 
@@ -535,6 +537,7 @@ pub trait Ledger:
     + Deliveries
     + Endpoints
     + Feeds
+    + Folds
     + Replays
     + Retention
     + Upkeep
@@ -550,6 +553,7 @@ impl<
         + Deliveries
         + Endpoints
         + Feeds
+        + Folds
         + Replays
         + Retention
         + Upkeep,

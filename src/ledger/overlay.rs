@@ -20,10 +20,10 @@ use tokio::sync::Mutex;
 use crate::{
     Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts, Cursor,
     Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointSequence, EndpointState, Endpoints,
-    EventFilter, EventPlace, EventRow, Feed, Feeds, Forgotten, Health, Journal, Journeys, Lease, Leases,
-    Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter, Push,
-    PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep, Replays,
-    Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
+    EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Health, Journal, Journeys, Lease,
+    Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter,
+    Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep,
+    Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -635,6 +635,10 @@ pass_on! { Replays {
 pass_on! { Feeds {
     feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed, own;
     feed_end() -> EventPlace, own;
+} }
+
+pass_on! { Folds {
+    fold(lease: &Lease, first: &[DeliveryId], in_flight: &[DeliveryId]) -> u64, own;
 } }
 
 pass_on! { Retention {

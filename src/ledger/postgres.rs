@@ -13,6 +13,7 @@ mod database;
 mod deliveries;
 mod endpoints;
 mod feed;
+mod folds;
 mod journal;
 mod journeys;
 mod leases;

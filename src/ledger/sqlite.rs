@@ -11,6 +11,7 @@ mod connect;
 mod deliveries;
 mod endpoints;
 mod feed;
+mod folds;
 mod journal;
 mod journeys;
 mod leases;

@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, PushOutcome, Sent, Stop,
-    StopKind, Wanted,
+    Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, PushOutcome, Sent,
+    Stop, StopKind, Wanted,
 };
 
 /// The version of the history's form that is written. In version 1 each change was an object with its keys.
@@ -105,6 +105,12 @@ pub(crate) fn next(word: &str, retry_at: Option<i64>) -> Result<Next, LedgerErro
         ("dead", _) => Ok(Next::Dead),
         _ => Err(damaged("the end of an attempt", word)),
     }
+}
+
+/// [`Numbers`] from their column.
+pub(crate) fn numbers(text: Option<String>) -> Result<Numbers, LedgerError> {
+    let text = text.unwrap_or_default();
+    text.parse().map_err(|_| damaged("numbers", &text))
 }
 
 /// How a delivery stands after an attempt: the columns `state` and `next_at`.

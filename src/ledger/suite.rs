@@ -10,6 +10,7 @@ mod crash;
 mod delivering;
 mod endpoints;
 mod feeds;
+mod folds;
 mod journal;
 mod journeys;
 mod leases;
@@ -140,6 +141,11 @@ macro_rules! everywhere {
             feeds:
                 a_feed_is_read_in_the_order_of_acceptance_whatever_became_of_it
                 what_was_removed_does_not_come_again_under_its_number;
+            folds:
+                the_newest_goes_for_all_that_wait_before_it
+                what_is_in_flight_or_was_asked_for_is_not_folded
+                what_was_folded_stays_so
+                a_long_line_is_folded_in_pieces;
             replays:
                 a_replay_makes_due_what_it_means_bite_by_bite
                 a_bite_waits_until_the_one_before_was_tried

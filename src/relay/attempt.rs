@@ -9,6 +9,7 @@ use outbound::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER
 
 use crate::breaker::Sign;
 use crate::deliver::Deliverer;
+use crate::folding::FOLDED;
 use crate::hops::HOPS;
 use crate::schedule::{Outcome, Pacing, Verdict};
 use crate::sequence::SEQUENCE;
@@ -93,6 +94,11 @@ pub(crate) fn message(
     }
     if let Some(sequence) = due.sequence {
         headers.insert(SEQUENCE, HeaderValue::from(sequence));
+    }
+    if !due.stands_for.is_empty()
+        && let Ok(numbers) = HeaderValue::try_from(due.stands_for.to_string())
+    {
+        headers.insert(FOLDED, numbers);
     }
     headers.insert(
         CONTENT_TYPE,

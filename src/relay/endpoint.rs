@@ -132,6 +132,9 @@ impl Endpoint {
         findings.name("name", &settings.name);
         findings.name("partner", &settings.partner);
         findings.subscriptions(&settings.subscriptions);
+        if settings.order == Order::None && settings.subscriptions.iter().any(|one| one.fold) {
+            findings.add("subscriptions", "`fold` needs `order: record`");
+        }
         findings.range(
             "in_flight_max",
             settings.in_flight_max as u64,

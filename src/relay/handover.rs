@@ -214,6 +214,7 @@ mod tests {
             hops: String::new(),
             line: None,
             sequence: None,
+            stands_for: ledger::Numbers::default(),
         }
     }
 

@@ -378,5 +378,6 @@ fn due(event: &NewEvent, delivery: DeliveryId) -> Due {
         hops: event.hops.clone(),
         line: None,
         sequence: None,
+        stands_for: ledger::Numbers::default(),
     }
 }

@@ -20,6 +20,7 @@ mod dispatch;
 mod endpoint;
 mod expiry;
 mod finding;
+mod folding;
 mod forget;
 mod handed;
 mod handover;
@@ -52,6 +53,7 @@ pub use endpoint::{
 };
 pub use expiry::{Expiry, SecretWatch, TOLD_DAYS_BEFORE};
 pub use finding::{BadSetting, HEADERS_MAX, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
+pub use folding::FOLDED;
 pub use forget::{FORGET_BITE, Forgetter, RETENTION_MS_MIN, RetentionSettings};
 pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;

@@ -26,6 +26,7 @@ use crate::attempt::{Tried, try_once};
 use crate::breaker::{Breaker, Turn};
 use crate::deliver::Deliverer;
 use crate::endpoint::Order;
+use crate::folding;
 use crate::handed::later;
 use crate::handover::Open;
 use crate::notice::notice;
@@ -266,9 +267,10 @@ impl<'a> Run<'a> {
         self.look_owed = false;
         // What is taken is still due in the ledger's eyes, and older than what is new.
         let limit = self.taken.len() + self.on.settings.limits.batch_max;
-        let (on, endpoint) = (self.on, self.endpoint);
+        let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
+        let in_flight: Vec<DeliveryId> = self.taken.iter().copied().collect();
         self.looking = Some(Box::pin(async move {
-            let due = on.ledger.due(&endpoint.name, (on.clock)(), limit).await?;
+            let due = folding::due(on, endpoint, &lease, &in_flight, limit).await?;
             let halted = on.state(&endpoint.name).await?.stop.is_some();
             Ok(Look { due, limit, halted })
         }));

@@ -19,6 +19,9 @@ pub struct Subscription {
     /// For which this gives something else than false or null. It sees the whole event, before it is projected; an event
     /// on which it fails is not for the endpoint.
     pub filter: Option<Arc<Program>>,
+    /// Whether of several of these that wait, of one type and about one record, only the newest goes; see
+    /// [`crate::FOLDED`]. Only with [`crate::Order::Record`].
+    pub fold: bool,
 }
 
 impl fmt::Debug for Subscription {
@@ -30,6 +33,7 @@ impl fmt::Debug for Subscription {
                 "filter",
                 &self.filter.as_ref().map(|filter| filter.source().to_owned()),
             )
+            .field("fold", &self.fold)
             .finish()
     }
 }
@@ -41,6 +45,7 @@ impl From<&str> for Subscription {
             types: vec![pattern.to_owned()],
             from: Vec::new(),
             filter: None,
+            fold: false,
         }
     }
 }
@@ -134,6 +139,7 @@ mod tests {
             types: types.iter().map(|&text| text.to_owned()).collect(),
             from: from.iter().map(|&text| text.to_owned()).collect(),
             filter: filter.map(|text| Arc::new(Program::compile(text, &[]).unwrap())),
+            fold: false,
         }
     }
 

@@ -28,7 +28,7 @@ pub trait Metrics: Send + Sync {
 pub enum MetricKind {
     /// It goes up and down.
     Gauge,
-    /// It only goes up, and begins anew with the process.
+    /// It only goes up; most begin anew with the process.
     Counter,
 }
 

@@ -210,3 +210,82 @@ fn what_a_partner_lost_is_counted_and_sent_again_under_the_same_ids() {
     );
     assert_eq!(said(&delivery(&["replay"])).0, Some(2));
 }
+
+#[test]
+fn what_waits_for_an_endpoint_is_folded_into_the_newest_and_nothing_is_lost_of_sight() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace(
+        "events: ['deal.*', custom.ping], share: everything, retry_ms: [100, 100]",
+        "events: [{ types: [deal.*], fold: true }], order: record, share: everything, retry_ms: [100, 100]",
+    );
+    assert!(text.contains("fold: true"), "{text}");
+    std::fs::write(&config, text).expect("the configuration is written");
+    let path = config.to_str().expect("a path of text");
+    let hub = Hub::start(&config, &secrets);
+    let ask = |arguments: &[&str]| {
+        let all = [&["--config", path], arguments, &["--json"]].concat();
+        json_of(&interconnect(&all, &secrets))
+    };
+    assert_eq!(ask(&["endpoint", "pause", "northwind-all"])["state"], "paused");
+    for n in 0..5 {
+        post(&hub, &format!("msg_{n}"), &json!({"id": "D-1", "n": n}));
+    }
+    post(&hub, "msg_other", &json!({"id": "D-2", "n": 0}));
+    ask(&["endpoint", "resume", "northwind-all"]);
+    let all = eventually("what was kept", || {
+        let all = received(&sandbox, "northwind");
+        expect(all.len() == 2, format!("{all:?}")).map(|()| all)
+    });
+    let mut bodies: Vec<String> = all
+        .iter()
+        .map(|one| {
+            one["body"]
+                .as_str()
+                .map_or_else(|| one["body"].to_string(), str::to_owned)
+        })
+        .collect();
+    bodies.sort();
+    assert!(
+        bodies
+            .iter()
+            .any(|body| body.contains("D-1") && body.contains("\"n\":4")),
+        "{bodies:?}"
+    );
+    let shown = ask(&["endpoint", "show", "northwind-all"]);
+    assert_eq!(
+        (&shown["sequence"], &shown["folded"]),
+        (&json!(6), &json!(4)),
+        "{shown:#}"
+    );
+
+    // Each of them says which one went instead, and that one says for which it went.
+    let folded = ask(&["delivery", "list", "--state", "folded"]);
+    let folded = folded["data"].as_array().expect("a list");
+    assert_eq!(folded.len(), 4, "{folded:#?}");
+    let newest = folded[0]["folded_into"].as_str().expect("an id");
+    assert!(
+        folded.iter().all(|one| one["folded_into"] == newest),
+        "{folded:#?}"
+    );
+    let newest = ask(&["delivery", "show", newest]);
+    let newest = newest.get("delivery").unwrap_or(&newest);
+    assert_eq!(
+        (&newest["state"], &newest["stands_for"], &newest["sequence"]),
+        (&json!("delivered"), &json!("1-4"), &json!(5)),
+        "{newest:#}"
+    );
+    let id = folded[0]["id"].as_str().expect("an id");
+    let url = format!("{}/v1/deliveries/{id}/retry", hub.url);
+    let (status, answer) = exchange("POST", &url, Some("{}"), &[]);
+    assert!(
+        status == 409 && answer.contains("\"folded\""),
+        "{status} {answer}"
+    );
+    let (status, metrics) = exchange("GET", &format!("{}/metrics", hub.url), None, &[]);
+    assert_eq!(status, 200);
+    let counted = "interconnect_deliveries_folded_total{endpoint=\"northwind-all\"} 4";
+    assert!(metrics.contains(counted), "{metrics}");
+}

@@ -58,6 +58,9 @@ impl ReplayArgs {
         if filter.state == Some(DeliveryState::Held) {
             return Err("those that are held wait for their turn, and are not replayed".to_owned());
         }
+        if filter.state == Some(DeliveryState::Folded) {
+            return Err("a newer one went instead of each that is folded; replay those".to_owned());
+        }
         // Who asks for those that arrived means them.
         let arrived = self.arrived || filter.state == Some(DeliveryState::Delivered);
         Ok(Wanted { filter, arrived })

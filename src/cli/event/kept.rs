@@ -57,11 +57,11 @@ pub(crate) async fn list(
     let json = |row: &EventRow| {
         json!({"id": row.id.to_string(), "type": row.event_type, "source": row.source,
             "received_at": row.received_at.to_string(), "trace": row.trace,
-            "waiting": row.waiting, "delivered": row.delivered, "dead": row.dead})
+            "waiting": row.waiting, "delivered": row.delivered, "dead": row.dead, "folded": row.folded})
     };
     out.data(json!({"data": rows.iter().map(json).collect::<Vec<_>>()}), || {
         let row = |row: &EventRow| {
-            let counts = [row.waiting, row.delivered, row.dead].map(|count| count.to_string());
+            let counts = [row.waiting, row.delivered, row.dead, row.folded].map(|count| count.to_string());
             let about = [
                 row.id.to_string(),
                 row.event_type.clone(),
@@ -70,7 +70,16 @@ pub(crate) async fn list(
             ];
             about.into_iter().chain(counts).collect()
         };
-        let head = ["id", "type", "source", "received", "waiting", "delivered", "dead"];
+        let head = [
+            "id",
+            "type",
+            "source",
+            "received",
+            "waiting",
+            "delivered",
+            "dead",
+            "folded",
+        ];
         table(&head, &rows.iter().map(row).collect::<Vec<Vec<String>>>())
     });
     Ok(Exit::Ok)

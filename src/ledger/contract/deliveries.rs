@@ -5,7 +5,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{DeliveryId, EventId};
 
-use super::{Lease, LedgerError};
+use super::{Lease, LedgerError, Numbers};
 
 /// Something that happened, to be kept and sent on.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub struct EndpointSequence {
     pub endpoint: String,
     /// The last number that was given; 0 before the first.
     pub last: u64,
+    /// How many of them were folded.
+    pub folded: u64,
 }
 
 /// A delivery that is due, with all that sending needs.
@@ -90,6 +92,8 @@ pub struct Due {
     pub line: Option<String>,
     /// Its place in the [sequence](EndpointSequence) of its endpoint; none when it is older than these.
     pub sequence: Option<u64>,
+    /// The places of those that were folded into it; empty for most.
+    pub stands_for: Numbers,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -133,6 +137,8 @@ pub enum DeliveryState {
     Delivered,
     /// Given up; can be retried by hand.
     Dead,
+    /// A newer one about the same record goes instead, and says so; see [`crate::Folds`].
+    Folded,
 }
 
 impl DeliveryState {
@@ -143,6 +149,7 @@ impl DeliveryState {
             DeliveryState::Held => "held",
             DeliveryState::Delivered => "delivered",
             DeliveryState::Dead => "dead",
+            DeliveryState::Folded => "folded",
         }
     }
 
@@ -153,6 +160,7 @@ impl DeliveryState {
             DeliveryState::Held,
             DeliveryState::Delivered,
             DeliveryState::Dead,
+            DeliveryState::Folded,
         ]
         .into_iter()
         .find(|s| s.word() == word)
@@ -186,6 +194,10 @@ pub struct Delivery {
     pub last_error: String,
     /// Its place in the [sequence](EndpointSequence) of its endpoint; none when it is older than these.
     pub sequence: Option<u64>,
+    /// The places of those that were folded into it; empty for most.
+    pub stands_for: Numbers,
+    /// Which one goes instead of it, when it was folded.
+    pub folded_into: Option<DeliveryId>,
 }
 
 /// Which deliveries to list or to retry. Everything that is given must hold.
@@ -252,6 +264,8 @@ pub struct EventRow {
     pub delivered: u64,
     /// Deliveries that were given up.
     pub dead: u64,
+    /// Deliveries instead of which a newer one went.
+    pub folded: u64,
 }
 
 /// An incoming webhook that was refused: its trace. No body, no headers: they are not trustworthy and may be secret.
@@ -283,7 +297,7 @@ pub trait Deliveries: Send + Sync {
     /// Due deliveries of an endpoint, in the order in which their events were accepted. At most `limit`.
     async fn due(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError>;
     /// Writes attempts down, and what becomes of their deliveries; all or nothing. The same attempt (delivery, moment and
-    /// number) is written once; a delivery that arrived stays so, whatever is said later; attempts of deliveries that
+    /// number) is written once; a delivery that arrived, or was folded, stays so, whatever is said later; attempts of deliveries that
     /// are not known (any more) are left out. Where one of a line has ended, the next one is due.
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError>;
     /// Endpoints with deliveries to be sent, and when the first of them is due, or the endpoint's rest ends; ordered by
@@ -305,7 +319,7 @@ pub trait Deliveries: Send + Sync {
     /// The attempts of a delivery, oldest first.
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError>;
     /// Makes deliveries due again at a moment, with their attempts counted from 0; answers how many.
-    /// Those that arrived already, or are held, stay as they are. The attempts that were made stay written.
+    /// Those that arrived already, are held, or were folded, stay as they are. The attempts that were made stay written.
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError>;
     /// An event with its deliveries, if it is known.
     async fn event(&self, id: EventId) -> Result<Option<NewEvent>, LedgerError>;

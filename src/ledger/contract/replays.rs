@@ -35,7 +35,7 @@ impl ReplayState {
     }
 }
 
-/// Which deliveries a replay means. Those that were never tried, or are held, it leaves as they are.
+/// Which deliveries a replay means. Those that were never tried, are held, or were folded, it leaves as they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
     /// What must hold.

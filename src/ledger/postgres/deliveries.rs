@@ -60,7 +60,7 @@ WITH ready AS (
     UNION ALL
     (SELECT id, seq FROM deliveries
      WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT $3";
@@ -158,7 +158,7 @@ impl Deliveries for PostgresLedger {
     ) -> Result<Vec<Delivery>, LedgerError> {
         let sql = filtered!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
-             d.last_status, d.last_error, d.sequence FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
+             d.last_status, d.last_error, d.sequence, d.stands_for, d.folded_into FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
             " AND ($8::uuid IS NULL OR d.id < $8) ORDER BY d.id DESC LIMIT $9"
         );
         let asked = Asked::new(filter);
@@ -169,12 +169,13 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn sequences(&self, endpoint: Option<&str>) -> Result<Vec<EndpointSequence>, LedgerError> {
-        let sql = "SELECT endpoint, last FROM endpoint_sequences WHERE $1::text IS NULL OR endpoint = $1 ORDER BY endpoint";
+        let sql = "SELECT endpoint, last, folded FROM endpoint_sequences WHERE $1::text IS NULL OR endpoint = $1 ORDER BY endpoint";
         let endpoint = endpoint.map(text);
         all(&self.database.query(sql, &[&endpoint]).await?, |row| {
             Ok(EndpointSequence {
                 endpoint: row.try_get(0)?,
                 last: count(row.try_get(1)?)?,
+                folded: count(row.try_get(2)?)?,
             })
         })
     }
@@ -240,7 +241,7 @@ impl Deliveries for PostgresLedger {
     ) -> Result<Vec<EventRow>, LedgerError> {
         let sql = "SELECT e.id, e.event_type, e.source, e.received_at, e.trace, \
              count(d.id) FILTER (WHERE d.state IN ('due', 'held')), count(d.id) FILTER (WHERE d.state = 'delivered'), \
-             count(d.id) FILTER (WHERE d.state = 'dead') \
+             count(d.id) FILTER (WHERE d.state = 'dead'), count(d.id) FILTER (WHERE d.state = 'folded') \
              FROM (SELECT * FROM events WHERE ($1::text IS NULL OR source = $1) \
              AND ($2::text IS NULL OR event_type = $2) AND ($3::text IS NULL OR starts_with(event_type, $3)) \
              AND ($4::uuid IS NULL OR id >= $4) AND ($5::uuid IS NULL OR id < $5) ORDER BY id DESC LIMIT $6) e \

@@ -35,7 +35,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 AND ($1::text[] IS NULL OR virtualtransaction = ANY($1))";
 
 const FEED: &str = "\
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, e.seq
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for, e.seq
 FROM events e JOIN deliveries d ON d.seq = e.seq AND d.endpoint = $1
 WHERE e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4";
 
@@ -52,7 +52,7 @@ impl Feeds for PostgresLedger {
             .database
             .query(FEED, &[&text(endpoint), &from, &until, &limit(at_most)])
             .await?;
-        let found = found.iter().map(|row| Ok((rows::due(row)?, row.try_get(11)?)));
+        let found = found.iter().map(|row| Ok((rows::due(row)?, row.try_get(12)?)));
         let found = found.collect::<Result<Vec<_>, LedgerError>>()?;
         Ok(part(found, at_most, until, end))
     }

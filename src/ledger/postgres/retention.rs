@@ -12,13 +12,13 @@ use crate::{EventPlace, Forgotten, Lease, LedgerError, OldEvents, Retention};
 
 /// The newest stays, as in SQLite. Events with the worst state among their deliveries: 0 all arrived or there are none, 1 one is dead, 2 one is on its way.
 const NEXT: &str = "\
-SELECT e.seq, e.received_at, coalesce((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
+SELECT e.seq, e.received_at, coalesce((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'folded' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
                                        FROM deliveries d WHERE d.seq = e.seq), 0)::bigint
 FROM events e WHERE e.seq > $1 AND e.seq < (SELECT max(seq) FROM events) ORDER BY e.seq LIMIT $2";
 
 /// Those of which something became due since they were looked at are left; the others are locked, so that nothing does.
 const LOCK: &str = "\
-SELECT d.id, d.seq, d.state IN ('delivered', 'dead') FROM deliveries d WHERE d.seq = ANY($1) ORDER BY d.id FOR UPDATE";
+SELECT d.id, d.seq, d.state IN ('delivered', 'folded', 'dead') FROM deliveries d WHERE d.seq = ANY($1) ORDER BY d.id FOR UPDATE";
 
 const REMOVE: &str = "\
 WITH tries AS (DELETE FROM attempts USING deliveries d WHERE d.seq = ANY($1) AND attempts.delivery = d.id),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use model::{Record, RecordId};
 use tokio_postgres::Row;
 
-use crate::stored::{count, moment, moment_if, record_id};
+use crate::stored::{count, moment, moment_if, numbers, record_id};
 use crate::{Delivery, DeliveryState, Due, EventRow, LedgerError, Link};
 
 /// One column of a batch.
@@ -93,6 +93,7 @@ pub(super) fn due(row: &Row) -> Result<Due, LedgerError> {
         line: row.try_get(8)?,
         hops: row.try_get::<_, Option<String>>(9)?.unwrap_or_default(),
         sequence: row.try_get::<_, Option<i64>>(10)?.map(count).transpose()?,
+        stands_for: numbers(row.try_get(11)?)?,
     })
 }
 
@@ -107,6 +108,7 @@ pub(super) fn event(row: &Row) -> Result<EventRow, LedgerError> {
         waiting: count(row.try_get(5)?)?,
         delivered: count(row.try_get(6)?)?,
         dead: count(row.try_get(7)?)?,
+        folded: count(row.try_get(8)?)?,
     })
 }
 
@@ -126,11 +128,15 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
         received_at: moment(row.try_get(7)?)?,
         next_at: match state {
             DeliveryState::Due => Some(moment(row.try_get(8)?)?),
-            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead => None,
+            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead | DeliveryState::Folded => {
+                None
+            }
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.try_get(10)?,
         sequence: row.try_get::<_, Option<i64>>(11)?.map(count).transpose()?,
+        stands_for: numbers(row.try_get(12)?)?,
+        folded_into: row.try_get::<_, Option<uuid::Uuid>>(13)?.map(Into::into),
     })
 }
 

@@ -15,10 +15,10 @@ use crate::stored::{big, delivery_columns, micros, next_columns};
 use crate::{Attempt, Lease, LedgerError, REFUSALS_MAX, Refusal};
 
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
-/// not hold up the others. A delivery that arrived stays so, whatever is said later.
+/// not hold up the others. A delivery that arrived, or was folded, stays so, whatever is said later.
 const SETTLE: &str = "\
 WITH known AS (
-    UPDATE deliveries d SET state = CASE WHEN d.state = 'delivered' THEN d.state ELSE a.state END, fresh = false,
+    UPDATE deliveries d SET state = CASE WHEN d.state IN ('delivered', 'folded') THEN d.state ELSE a.state END, fresh = false,
         attempts = a.number, next_at = a.next_at, last_status = a.status, last_error = a.error
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
          AS a (delivery, state, number, next_at, status, error)

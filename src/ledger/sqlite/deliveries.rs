@@ -61,7 +61,7 @@ WITH ready AS (
     UNION ALL
     SELECT * FROM (SELECT id, seq FROM deliveries
                    WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for
 FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)
 ORDER BY ready.seq, ready.id LIMIT ?3";
@@ -124,7 +124,7 @@ impl Deliveries for SqliteLedger {
         values.push(Value::Integer(limit(at_most)));
         let sql = format!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
-             d.last_status, d.last_error, d.sequence FROM deliveries d JOIN events e ON e.seq = d.seq \
+             d.last_status, d.last_error, d.sequence, d.stands_for, d.folded_into FROM deliveries d JOIN events e ON e.seq = d.seq \
              WHERE {holds} ORDER BY d.id DESC LIMIT ?{}",
             values.len()
         );
@@ -133,13 +133,14 @@ impl Deliveries for SqliteLedger {
     }
 
     async fn sequences(&self, endpoint: Option<&str>) -> Result<Vec<EndpointSequence>, LedgerError> {
-        let sql = "SELECT endpoint, last FROM endpoint_sequences WHERE ?1 IS NULL OR endpoint = ?1 ORDER BY endpoint";
+        let sql = "SELECT endpoint, last, folded FROM endpoint_sequences WHERE ?1 IS NULL OR endpoint = ?1 ORDER BY endpoint";
         let endpoint = endpoint.map(str::to_owned);
         self.read(move |connection| {
             all(connection, sql, [&endpoint], |row| {
                 Ok(EndpointSequence {
                     endpoint: row.get(0)?,
                     last: count(row.get(1)?)?,
+                    folded: count(row.get(2)?)?,
                 })
             })
         })
@@ -198,7 +199,7 @@ impl Deliveries for SqliteLedger {
         let sql = format!(
             "SELECT e.id, e.event_type, e.source, e.received_at, e.trace, \
              count(d.id) FILTER (WHERE d.state IN ('due', 'held')), count(d.id) FILTER (WHERE d.state = 'delivered'), \
-             count(d.id) FILTER (WHERE d.state = 'dead') \
+             count(d.id) FILTER (WHERE d.state = 'dead'), count(d.id) FILTER (WHERE d.state = 'folded') \
              FROM (SELECT * FROM events e WHERE {holds} ORDER BY e.id DESC LIMIT ?{}) e \
              LEFT JOIN deliveries d ON d.seq = e.seq GROUP BY e.seq ORDER BY e.id DESC",
             values.len()
@@ -239,14 +240,14 @@ pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Time
 }
 
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
-/// not hold up the others. A delivery that arrived stays so, whatever is said later.
+/// not hold up the others. A delivery that arrived, or was folded, stays so, whatever is said later.
 fn settle(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerError> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
     )?;
     let mut update = connection.prepare_cached(
-        "UPDATE deliveries SET state = iif(state = 'delivered', state, ?2), fresh = 0, attempts = ?3, next_at = ?4, \
+        "UPDATE deliveries SET state = iif(state IN ('delivered', 'folded'), state, ?2), fresh = 0, attempts = ?3, next_at = ?4, \
          last_status = ?5, last_error = ?6 WHERE id = ?1",
     )?;
     for attempt in attempts {

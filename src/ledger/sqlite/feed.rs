@@ -10,7 +10,7 @@ use crate::stored::limit;
 use crate::{EventPlace, Feed, Feeds, LedgerError};
 
 const FEED: &str = "\
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, e.seq
+SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for, e.seq
 FROM events e JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?1
 WHERE e.seq > ?2 AND e.seq <= ?3 ORDER BY e.seq LIMIT ?4";
 
@@ -25,7 +25,7 @@ impl Feeds for SqliteLedger {
                 connection,
                 FEED,
                 params![endpoint, from, until, limit(at_most)],
-                |row| Ok((rows::due(row)?, row.get(11)?)),
+                |row| Ok((rows::due(row)?, row.get(12)?)),
             )?;
             Ok(part(found, at_most, until, end))
         })

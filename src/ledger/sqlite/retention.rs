@@ -11,7 +11,7 @@ use crate::{EventPlace, Forgotten, Lease, LedgerError, OldEvents, Retention};
 
 /// The newest stays, for SQLite would give its number to the next one. Events with the worst state among their deliveries: 0 all arrived or there are none, 1 one is dead, 2 one is on its way.
 const NEXT: &str = "\
-SELECT e.seq, e.received_at, ifnull((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
+SELECT e.seq, e.received_at, ifnull((SELECT max(CASE d.state WHEN 'delivered' THEN 0 WHEN 'folded' THEN 0 WHEN 'dead' THEN 1 ELSE 2 END)
                                      FROM deliveries d WHERE d.seq = e.seq), 0)
 FROM events e WHERE e.seq > ?1 AND e.seq < (SELECT max(seq) FROM events) ORDER BY e.seq LIMIT ?2";
 
@@ -93,7 +93,7 @@ fn look(
 /// Removes events, but for those of which something became due since they were looked at.
 fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
     let mut busy = connection.prepare_cached(
-        "SELECT 1 FROM deliveries WHERE seq = ?1 AND state NOT IN ('delivered', 'dead') LIMIT 1",
+        "SELECT 1 FROM deliveries WHERE seq = ?1 AND state NOT IN ('delivered', 'folded', 'dead') LIMIT 1",
     )?;
     let mut attempts = connection.prepare_cached(
         "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE seq = ?1)",

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Params, Row};
 use uuid::Uuid;
 
-use crate::stored::{count, moment, moment_if, record_id};
+use crate::stored::{count, moment, moment_if, numbers, record_id};
 use crate::{Delivery, DeliveryState, Due, EventRow, LedgerError, Link};
 use model::{Record, RecordId};
 
@@ -149,6 +149,7 @@ pub(super) fn due(row: &Row<'_>) -> Result<Due, LedgerError> {
         line: row.get(8)?,
         hops: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
         sequence: row.get::<_, Option<i64>>(10)?.map(count).transpose()?,
+        stands_for: numbers(row.get(11)?)?,
     })
 }
 
@@ -163,6 +164,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<EventRow, LedgerError> {
         waiting: count(row.get(5)?)?,
         delivered: count(row.get(6)?)?,
         dead: count(row.get(7)?)?,
+        folded: count(row.get(8)?)?,
     })
 }
 
@@ -182,10 +184,14 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, LedgerError> {
         received_at: moment(row.get(7)?)?,
         next_at: match state {
             DeliveryState::Due => Some(moment(row.get(8)?)?),
-            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead => None,
+            DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Dead | DeliveryState::Folded => {
+                None
+            }
         },
         last_status: last_status.map(count).transpose()?,
         last_error: row.get(10)?,
         sequence: row.get::<_, Option<i64>>(11)?.map(count).transpose()?,
+        stands_for: numbers(row.get(12)?)?,
+        folded_into: uuid_if(row, 13)?.map(Into::into),
     })
 }

@@ -226,6 +226,7 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
         hops: String::new(),
         line: None,
         sequence: Some(2),
+        stands_for: ledger::Numbers::default(),
     };
     stage.ledger.accept(vec![event]).await.unwrap();
     assert!(stage.handover.nudge("b"), "the run looks, reads it and sends it");

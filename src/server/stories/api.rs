@@ -221,7 +221,7 @@ async fn lists_come_in_pages() {
     400 bad_request: the query cannot be read: limit: invalid digit found in string
     400 bad_request: `x` is not a record id; they look like ptn_…, led_… or dea_… with 26 characters behind the underscore
     400 bad_request: the query cannot be read: kid: unknown field `kid`, expected one of `kind`, `cursor`, `limit`
-    400 bad_request: `state` is one of `due`, `held`, `delivered` and `dead`
+    400 bad_request: `state` is one of `due`, `held`, `delivered`, `dead` and `folded`
     400 bad_request: the id is not the id of a delivery, `dlv_…`
     400 bad_request: the request could not be read
     ");
@@ -375,9 +375,9 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
     assert_eq!(
         listed.json()["data"][0],
         json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"],
-            "subscriptions": [{"types": ["*"], "from": [], "where": null}], "shape": "full", "state": "ok",
+            "subscriptions": [{"types": ["*"], "from": [], "where": null, "fold": false}], "shape": "full", "state": "ok",
             "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null,
-            "sequence": 1})
+            "sequence": 1, "folded": 0})
     );
     let told = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;
     insta::assert_snapshot!(told.problem(), @"409 not_stopped: the endpoint `b` is not stopped");

@@ -37,6 +37,10 @@ pub(crate) struct DeliveryView {
     last_error: String,
     /// Its place in all that the endpoint is sent.
     sequence: Option<u64>,
+    /// The places of those that were folded into it: `3-7, 12`. Empty for most.
+    stands_for: String,
+    /// Which one goes instead of it, when it was folded.
+    folded_into: Option<String>,
 }
 
 impl From<Delivery> for DeliveryView {
@@ -54,6 +58,8 @@ impl From<Delivery> for DeliveryView {
             last_status: delivery.last_status,
             last_error: delivery.last_error,
             sequence: delivery.sequence,
+            stands_for: delivery.stands_for.to_string(),
+            folded_into: delivery.folded_into.map(|id| id.to_string()),
         }
     }
 }
@@ -150,11 +156,18 @@ pub(crate) async fn retry(
         ..DeliveryFilter::default()
     };
     if hub.ledger.retry(&filter, (hub.clock)()).await? == 0 {
-        return Err(Problem::new(
-            ErrorStatus::CONFLICT,
-            "delivered",
-            "the delivery has arrived already, so it is not sent again",
-        ));
+        return Err(match delivery.folded_into {
+            Some(newer) => Problem::new(
+                ErrorStatus::CONFLICT,
+                "folded",
+                format!("a newer one goes instead of the delivery: {newer}"),
+            ),
+            None => Problem::new(
+                ErrorStatus::CONFLICT,
+                "delivered",
+                "the delivery has arrived already, so it is not sent again",
+            ),
+        });
     }
     (hub.nudge)(&delivery.endpoint);
     let line = Line {
@@ -189,6 +202,7 @@ fn read_id(text: &str, what: &str) -> Result<DeliveryId, Problem> {
 }
 
 fn read_state(word: &str) -> Result<DeliveryState, Problem> {
-    DeliveryState::parse(word)
-        .ok_or_else(|| Problem::bad_request("`state` is one of `due`, `held`, `delivered` and `dead`"))
+    DeliveryState::parse(word).ok_or_else(|| {
+        Problem::bad_request("`state` is one of `due`, `held`, `delivered`, `dead` and `folded`")
+    })
 }

@@ -34,6 +34,8 @@ pub(crate) struct EndpointView {
     rest_until: Option<Timestamp>,
     /// The last number of its sequence: how many it was to be told so far.
     sequence: u64,
+    /// How many of them were folded into a newer one.
+    folded: u64,
 }
 
 /// Which events an endpoint gets.
@@ -44,6 +46,8 @@ struct SubscriptionView {
     from: Vec<String>,
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// Whether what waits is folded into the newest.
+    fold: bool,
 }
 
 impl SubscriptionView {
@@ -55,6 +59,7 @@ impl SubscriptionView {
                 .filter
                 .as_ref()
                 .map(|filter| filter.source().to_owned()),
+            fold: subscription.fold,
         }
     }
 }
@@ -80,6 +85,7 @@ impl EndpointView {
             failing_since: state.health.failing_since,
             rest_until: state.health.rest_until,
             sequence: stands.sequence.last,
+            folded: stands.sequence.folded,
         }
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct EventLine {
     delivered: u64,
     /// Deliveries that were given up.
     dead: u64,
+    /// Deliveries instead of which a newer one went.
+    folded: u64,
 }
 
 impl From<EventRow> for EventLine {
@@ -74,6 +76,7 @@ impl From<EventRow> for EventLine {
             waiting: row.waiting,
             delivered: row.delivered,
             dead: row.dead,
+            folded: row.folded,
         }
     }
 }

@@ -109,7 +109,7 @@ fn wanted(asked: ReplayBody) -> Result<Wanted, Problem> {
     let ids: Vec<DeliveryId> = asked.ids.iter().map(id).collect::<Result<_, _>>()?;
     let state = asked.state.as_deref().map(|word| {
         DeliveryState::parse(word)
-            .filter(|state| *state != DeliveryState::Held)
+            .filter(|state| !matches!(state, DeliveryState::Held | DeliveryState::Folded))
             .ok_or_else(|| Problem::bad_request("`state` is one of `due`, `delivered` and `dead`"))
     });
     let filter = DeliveryFilter {
