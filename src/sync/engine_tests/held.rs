@@ -288,6 +288,10 @@ pass_on! { Feeds {
     feed_end() -> EventPlace;
 } }
 
+pass_on! { Folds {
+    fold(lease: &Lease, first: &[DeliveryId], in_flight: &[DeliveryId]) -> u64;
+} }
+
 pass_on! { Retention {
     forget_events(lease: &Lease, old: &OldEvents, after: EventPlace, limit: usize) -> Forgotten;
 } }
