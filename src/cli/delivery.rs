@@ -349,6 +349,7 @@ mod tests {
                     status: Some(200),
                     error: String::new(),
                     next: Next::Delivered,
+                    told: None,
                 });
             }
             events.push(NewEvent {

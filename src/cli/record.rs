@@ -1,6 +1,7 @@
 //! `interconnect record`: records, and who said each of their values.
 
 mod journey;
+mod told;
 
 use std::fmt::Write as _;
 
@@ -48,6 +49,21 @@ pub(crate) enum RecordCommand {
         #[arg(long, value_name = "TRACE")]
         trace: Option<String>,
     },
+    /// What partners were told about a record: when, which fields, and by which policy.
+    #[command(
+        after_help = "Examples:\n  interconnect record told dea_01h455vb4pex5vsknk084sn02q\n  \
+                      interconnect record told crm/Opportunity/0065g00000AbCdE --partner northwind --json"
+    )]
+    Told {
+        /// The record's id, an object's id as connection/object/id, or a partner's own name for what it told of.
+        id: String,
+        /// To this partner only.
+        #[arg(long, value_name = "NAME")]
+        partner: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
     /// Records of a kind.
     #[command(after_help = "Example:\n  interconnect record list deal --json")]
     List {
@@ -92,6 +108,13 @@ pub(crate) async fn run(command: &RecordCommand, common: &Common, out: &Out) -> 
             Ok(ledger) => show(&*ledger, id, *history, out)
                 .await
                 .unwrap_or_else(|error| out.fail(&error)),
+            Err(exit) => exit,
+        },
+        RecordCommand::Told { id, partner, limit } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => {
+                let told = told::run(&*ledger, id, partner.as_deref(), usize::from(*limit), out).await;
+                told.unwrap_or_else(|error| out.fail(&error))
+            }
             Err(exit) => exit,
         },
         RecordCommand::Journey { id, version, trace } => match hub::open_ledger(&common.config, out).await {

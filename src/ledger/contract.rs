@@ -10,6 +10,7 @@
 
 mod backlog;
 mod deliveries;
+mod disclosures;
 mod endpoints;
 mod feed;
 mod folds;
@@ -23,6 +24,7 @@ use serde_json::Value as Json;
 
 pub use backlog::*;
 pub use deliveries::*;
+pub use disclosures::*;
 pub use endpoints::*;
 pub use feed::*;
 pub use folds::*;
@@ -535,6 +537,7 @@ pub trait Ledger:
     + Journeys
     + Journal
     + Deliveries
+    + Disclosures
     + Endpoints
     + Feeds
     + Folds
@@ -551,6 +554,7 @@ impl<
         + Journeys
         + Journal
         + Deliveries
+        + Disclosures
         + Endpoints
         + Feeds
         + Folds

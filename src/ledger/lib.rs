@@ -33,7 +33,7 @@ pub use open::{Durability, OpenError, Settings, open};
 pub use overlay::overlay;
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 18] = [
     "records",
     "history",
     "match_keys",
@@ -46,6 +46,8 @@ const TABLES: [&str; 16] = [
     "events",
     "deliveries",
     "attempts",
+    "terms",
+    "pulls",
     "refusals",
     "runs",
     "leases",

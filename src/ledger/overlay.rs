@@ -18,12 +18,13 @@ use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId, R
 use tokio::sync::Mutex;
 
 use crate::{
-    Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts, Cursor,
-    Deliveries, Delivery, DeliveryFilter, Due, Durability, EndpointSequence, EndpointState, Endpoints,
-    EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Health, Journal, Journeys, Lease,
-    Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError, Owed, Parked, ParkedFilter,
-    Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay, ReplayState, ReplayStep,
-    Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Upkeep, Wanted,
+    About, Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts,
+    Cursor, Deliveries, Delivery, DeliveryFilter, Disclosed, Disclosures, Due, Durability, EndpointSequence,
+    EndpointState, Endpoints, EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Health,
+    Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError,
+    Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay,
+    ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Terms,
+    Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -615,6 +616,12 @@ pass_on! { Deliveries {
     list_events(filter: &EventFilter, after: Option<EventId>, limit: usize) -> Vec<EventRow>, own;
     refuse(refusals: Vec<Refusal>) -> (), own;
     refusals(limit: usize) -> Vec<Refusal>, own;
+} }
+
+pass_on! { Disclosures {
+    keep_terms(terms: &Terms) -> (), own;
+    note_pulled(pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> (), own;
+    disclosed(record: &str, partner: Option<&str>, limit: usize) -> Vec<Disclosed>, own;
 } }
 
 pass_on! { Endpoints {

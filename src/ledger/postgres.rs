@@ -11,6 +11,7 @@ mod commit;
 mod conflicts;
 mod database;
 mod deliveries;
+mod disclosures;
 mod endpoints;
 mod feed;
 mod folds;

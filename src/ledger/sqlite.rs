@@ -9,6 +9,7 @@ mod commit;
 mod conflicts;
 mod connect;
 mod deliveries;
+mod disclosures;
 mod endpoints;
 mod feed;
 mod folds;

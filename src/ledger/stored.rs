@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, PushOutcome, Sent,
-    Stop, StopKind, Wanted,
+    About, Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, PushOutcome,
+    Sent, Stop, StopKind, Wanted,
 };
 
 /// The version of the history's form that is written. In version 1 each change was an object with its keys.
@@ -95,6 +95,11 @@ pub(crate) fn next_columns(next: Next) -> (&'static str, Option<i64>) {
         Next::Retry(at) => ("retry", Some(micros(at))),
         Next::Dead => ("dead", None),
     }
+}
+
+/// What an attempt told about, from its columns.
+pub(crate) fn about(record: Option<String>, terms: Option<String>) -> Option<About> {
+    record.zip(terms).map(|(record, terms)| About { record, terms })
 }
 
 /// [`Next`] from the columns of an attempt.

@@ -8,6 +8,7 @@ mod commits;
 mod conflicts;
 mod crash;
 mod delivering;
+mod disclosures;
 mod endpoints;
 mod feeds;
 mod folds;
@@ -126,6 +127,9 @@ macro_rules! everywhere {
                 deliveries_are_retried_by_what_is_asked
                 deliveries_are_listed_newest_first
                 refusals_are_kept_up_to_a_number;
+            disclosures:
+                what_was_told_of_a_record_is_one_question
+                what_was_pulled_was_told_once_by_the_same_terms;
             endpoints:
                 a_stopped_endpoint_yields_nothing
                 how_an_endpoint_stands_is_told_as_noted_last

@@ -14,6 +14,7 @@ mod preset;
 mod project;
 mod rules;
 mod sharing;
+mod stored;
 
 pub use bucket::{BOUNDS_MAX, Bucket};
 pub use path::{BadPattern, PATTERN_CHARS_MAX, PATTERN_SEGMENTS_MAX, PEOPLE, PathPattern};
@@ -21,3 +22,4 @@ pub use preset::Preset;
 pub use project::{Disclosure, disclose, project};
 pub use rules::{Allow, MASKED, Rules, Shown};
 pub use sharing::{Acceptance, Consent, Purpose, SharingPolicy, Withheld};
+pub use stored::Unreadable;

@@ -45,10 +45,10 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// The word in what is told; nothing has to be said of what is shown as it is.
+    /// The word in what is told.
     pub fn word(self) -> &'static str {
         match self {
-            Shown::Plainly => "",
+            Shown::Plainly => "plainly",
             Shown::Bucketed => "bucketed",
             Shown::Masked => "masked",
         }

@@ -14,7 +14,7 @@ use crate::hops::HOPS;
 use crate::schedule::{Outcome, Pacing, Verdict};
 use crate::sequence::SEQUENCE;
 use crate::standard;
-use crate::{Endpoint, RelaySettings};
+use crate::{Endpoint, RelaySettings, disclosure};
 
 /// Characters of what an endpoint said that are kept with a failed attempt.
 const SAID_CHARS_MAX: usize = 200;
@@ -45,6 +45,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
     );
+    let told = disclosure::about(&due.body, &endpoint.terms);
     let answer = send(on, endpoint, headers, body).await;
     let ended = (on.clock)();
     let outcome = match &answer {
@@ -64,8 +65,9 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         at,
         duration_ms,
         status: answer.as_ref().ok().map(|reply| reply.status),
-        error: told(&answer, &verdict),
+        error: said(&answer, &verdict),
         next: verdict.next,
+        told,
     };
     log(endpoint, &due, &attempt);
     Tried {
@@ -142,6 +144,7 @@ fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
             status: None,
             error: reason,
             next: Next::Dead,
+            told: None,
         },
         pacing: Pacing::Same,
         sign: None,
@@ -151,7 +154,7 @@ fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
 }
 
 /// What went wrong, for a person; empty when nothing did.
-fn told(answer: &Result<Reply, String>, verdict: &Verdict) -> String {
+fn said(answer: &Result<Reply, String>, verdict: &Verdict) -> String {
     match (answer, verdict.next) {
         (_, Next::Delivered) => String::new(),
         (Err(error), _) => error.clone(),

@@ -3,7 +3,7 @@
 //! One *run* (`run.rs`) works for one endpoint at a time, under the ledger's lease on `deliver:<endpoint>`. Runs know
 //! nothing of each other, so an endpoint that hangs holds up nobody but itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,8 @@ pub struct Deliverer {
     paces: Mutex<HashMap<String, Pace>>,
     /// Endpoints that were found to rest or to be stopped, and until when.
     resting: Mutex<HashMap<String, Timestamp>>,
+    /// The digests of terms that are known to be kept.
+    kept_terms: Mutex<HashSet<String>>,
 }
 
 impl fmt::Debug for Deliverer {
@@ -63,6 +65,7 @@ impl Deliverer {
             holder: holder.into(),
             paces: Mutex::default(),
             resting: Mutex::default(),
+            kept_terms: Mutex::default(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Deliverer {
             let told = self.handover.nudge(&endpoint.name);
             return Ok((!told).then_some(now));
         };
+        self.keep_terms(endpoint).await?;
         let key = format!("deliver:{}", endpoint.name);
         let until = later(now, self.settings.limits.lease_ms);
         let Some(lease) = self.ledger.lease(&key, &self.holder, now, until).await? else {
@@ -115,6 +119,18 @@ impl Deliverer {
             tracing::warn!(%error, endpoint = endpoint.name, "a lease was not given back");
         }
         ended
+    }
+
+    /// Keeps by what an endpoint is told things, before it is told anything.
+    async fn keep_terms(&self, endpoint: &Endpoint) -> Result<(), LedgerError> {
+        let digest = &endpoint.terms.digest;
+        let kept = || self.kept_terms.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept().contains(digest) {
+            return Ok(());
+        }
+        self.ledger.keep_terms(&endpoint.terms).await?;
+        kept().insert(digest.clone());
+        Ok(())
     }
 
     /// Whether an endpoint rests or is stopped, as far as this process knows.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use event::Shape;
 use jiff::Timestamp;
+use ledger::Terms;
 use model::EventType;
 use outbound::header::{HeaderMap, HeaderValue};
 use outbound::{Guard, Target};
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::Secret;
 use crate::breaker::{BreakerSettings, REST_MS_MAX};
+use crate::disclosure;
 use crate::finding::{BadSetting, Findings};
 use crate::schedule::{RETRY_MS, Schedule};
 use crate::subscription::{Said, Subscription};
@@ -23,8 +25,8 @@ use crate::subscription::{Said, Subscription};
 pub const IN_FLIGHT_MAX: usize = 256;
 /// Sends to one endpoint that may begin in a second, at most.
 pub const RATE_PER_S_MAX: usize = 1_000;
-/// Characters of a record's id by which its events are told apart, where they arrive in order.
-const LINE_CHARS_MAX: usize = 200;
+/// Characters of a record's id by which its events are told apart.
+pub(crate) const RECORD_CHARS_MAX: usize = 200;
 /// What a deadline may be set to: Standard Webhooks 1.0.0 recommends 15 to 30 seconds.
 pub const DEADLINE_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
 
@@ -114,6 +116,8 @@ pub struct Endpoint {
     pub(crate) shape: Shape,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) policy: SharingPolicy,
+    /// Policy and shape, as they are kept with what is told.
+    pub(crate) terms: Terms,
     pub(crate) schedule: Schedule,
     pub(crate) in_flight_max: usize,
     pub(crate) rate_per_s: Option<usize>,
@@ -160,6 +164,7 @@ impl Endpoint {
                 shape: settings.shape.clone(),
                 secrets,
                 policy: settings.policy.clone(),
+                terms: disclosure::terms(&settings.partner, &settings.policy, &settings.shape),
                 schedule,
                 in_flight_max: settings.in_flight_max,
                 rate_per_s: settings.rate_per_s,
@@ -241,7 +246,7 @@ impl Endpoint {
     pub fn line(&self, event_type: &EventType, source: &str, record: Option<&str>) -> Option<String> {
         let record = record.filter(|_| self.order == Order::Record)?;
         let (kind, _) = event_type.name().rsplit_once('.')?;
-        let record: String = record.chars().take(LINE_CHARS_MAX).collect();
+        let record: String = record.chars().take(RECORD_CHARS_MAX).collect();
         Some(format!("{source}/{kind}/{record}"))
     }
 

@@ -16,6 +16,7 @@ mod arrival;
 mod attempt;
 pub mod breaker;
 mod deliver;
+mod disclosure;
 mod dispatch;
 mod endpoint;
 mod expiry;
@@ -47,6 +48,7 @@ mod switch;
 pub use arrival::Arrival;
 pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
+pub use disclosure::{Told, told};
 pub use dispatch::{Dispatch, Later};
 pub use endpoint::{
     Authorize, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX,
@@ -59,7 +61,7 @@ pub use handed::{Clock, Nudge, Random};
 pub use handover::Handover;
 pub use intake::{Intake, Receipt, Refused};
 pub use notice::SOURCE;
-pub use pull::{NotPulled, Pulled, PulledPart, pull};
+pub use pull::{NotPulled, Pulled, PulledPart, note_pulled, pull};
 pub use quota::POSTS_PER_S_MAX;
 pub use refusals::Refusals;
 pub use replay::{BITE_MAX, RUNNING_MAX, Replayer};

@@ -3,24 +3,29 @@
 //! An endpoint's *feed* is what it was to be told, in the order of acceptance, whether it arrived or not. What is pulled is
 //! made as what is sent is: projected by the endpoint's policy as it is now, signed, under the same `webhook-id`; so a
 //! receiver of webhooks can take it as it is. Not in it: the headers by which we show an endpoint who we are.
-//! Pulling changes nothing: what is owed is sent all the same, and who pulls keeps the place where they are.
+//! Pulling changes nothing but what the partner knows, which is noted ([`note_pulled`]): what is owed is sent all the same,
+//! and who pulls keeps the place where they are.
 //! An endpoint that a person paused tells nothing in this way either; one that was disabled because it failed does.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{EventPlace, Ledger, LedgerError, StopKind};
-use model::EventId;
+use ledger::{About, EventPlace, Ledger, LedgerError, StopKind};
+use model::{DeliveryId, EventId};
 
-use crate::RelaySettings;
 use crate::attempt::message;
+use crate::{RelaySettings, disclosure};
 
 /// One event of a feed, as it would be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled {
     /// Its id, which is its `webhook-id`.
     pub event: EventId,
+    /// The delivery that it is owed by.
+    pub delivery: DeliveryId,
+    /// Which record it tells about, and by which terms.
+    pub told: Option<About>,
     /// Its type.
     pub event_type: String,
     /// When it was received.
@@ -81,6 +86,8 @@ pub async fn pull(
         match message(settings, endpoint, due, now) {
             Ok((headers, body)) => data.push(Pulled {
                 event: due.event,
+                delivery: due.delivery,
+                told: disclosure::about(&due.body, &endpoint.terms),
                 event_type: due.event_type.clone(),
                 received_at: due.received_at,
                 sequence: due.sequence,
@@ -101,4 +108,24 @@ pub async fn pull(
         place: feed.place,
         more: feed.more,
     })
+}
+
+/// Notes that the partner itself read a part of its feed, before it gets it.
+pub async fn note_pulled(
+    ledger: &dyn Ledger,
+    settings: &RelaySettings,
+    endpoint: &str,
+    part: &PulledPart,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let told = part
+        .data
+        .iter()
+        .filter_map(|one| Some((one.delivery, one.told.clone()?)));
+    let told: Vec<(DeliveryId, About)> = told.collect();
+    let Some(endpoint) = settings.endpoint(endpoint).filter(|_| !told.is_empty()) else {
+        return Ok(());
+    };
+    ledger.keep_terms(&endpoint.terms).await?;
+    ledger.note_pulled(told, now).await
 }

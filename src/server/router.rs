@@ -20,6 +20,7 @@ pub fn router(hub: Hub) -> Router {
         .route("/v1/records", get(v1::records::list))
         .route("/v1/records/{id}", get(v1::records::show))
         .route("/v1/records/{id}/journey", get(v1::journeys::show))
+        .route("/v1/records/{id}/told", get(v1::told::list))
         .route("/v1/records/{id}/link", post(v1::actions::link))
         .route("/v1/records/{id}/unlink", post(v1::actions::unlink))
         .route("/v1/records/{id}/merge", post(v1::actions::merge))

@@ -11,3 +11,4 @@ pub(crate) mod journeys;
 pub(crate) mod records;
 pub(crate) mod refusals;
 pub(crate) mod replays;
+pub(crate) mod told;

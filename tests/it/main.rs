@@ -28,6 +28,7 @@ mod partners;
 mod plan;
 mod scaffold;
 mod schema;
+mod sharing;
 mod signing;
 mod soak;
 mod standing;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{DeliveryId, EventId};
 
-use super::{Lease, LedgerError, Numbers};
+use super::{About, Lease, LedgerError, Numbers};
 
 /// Something that happened, to be kept and sent on.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +124,8 @@ pub struct Attempt {
     pub error: String,
     /// What becomes of the delivery.
     pub next: Next,
+    /// Which record it told about, and by which terms; nothing when nothing left, or when that is about no record.
+    pub told: Option<About>,
 }
 
 /// How a delivery stands.

@@ -101,6 +101,7 @@ async fn settle_all(ledger: &Arc<dyn Ledger>) -> Result<u64, Error> {
             status: Some(200),
             error: String::new(),
             next: Next::Delivered,
+            told: None,
         });
         ledger.settle(None, attempts.collect()).await?;
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::PostgresLedger;
 use super::rows::{self, all, text};
 use crate::contract::type_or_group;
-use crate::stored::{count, first_id, limit, micros, moment, next};
+use crate::stored::{about, count, first_id, limit, micros, moment, next};
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
     Lease, LedgerError, NewDelivery, NewEvent, Refusal,
@@ -181,7 +181,7 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {
-        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at FROM attempts \
+        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at, record, terms FROM attempts \
                    WHERE delivery = $1 ORDER BY at, number";
         let rows = self.database.query(sql, &[&delivery.uuid()]).await?;
         all(&rows, |row| attempt(delivery, row))
@@ -286,5 +286,6 @@ fn attempt(delivery: DeliveryId, row: &Row) -> Result<Attempt, LedgerError> {
         status: status.map(count).transpose()?,
         error: row.try_get(4)?,
         next: next(row.try_get(5)?, row.try_get(6)?)?,
+        told: about(row.try_get(7)?, row.try_get(8)?),
     })
 }

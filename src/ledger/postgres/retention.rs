@@ -22,6 +22,7 @@ SELECT d.id, d.seq, d.state IN ('delivered', 'folded', 'dead') FROM deliveries d
 
 const REMOVE: &str = "\
 WITH tries AS (DELETE FROM attempts USING deliveries d WHERE d.seq = ANY($1) AND attempts.delivery = d.id),
+reads AS (DELETE FROM pulls USING deliveries d WHERE d.seq = ANY($1) AND pulls.delivery = d.id),
 sent AS (DELETE FROM deliveries WHERE seq = ANY($1))
 DELETE FROM events WHERE seq = ANY($1)";
 

@@ -24,10 +24,10 @@ WITH known AS (
          AS a (delivery, state, number, next_at, status, error)
     WHERE d.id = a.delivery RETURNING d.id, d.endpoint, d.line),
 noted AS (
-    INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at)
+    INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms)
     SELECT a.* FROM unnest($7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[],
-                           $13::text[], $14::bigint[])
-         AS a (delivery, at, number, duration_ms, status, error, next, retry_at)
+                           $13::text[], $14::bigint[], $15::text[], $16::text[])
+         AS a (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms)
     JOIN known ON known.id = a.delivery
     ON CONFLICT DO NOTHING)
 SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL ORDER BY endpoint, line";
@@ -125,6 +125,12 @@ async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<()
                 &column(attempts, |attempt| text(&attempt.error)),
                 &column(attempts, |attempt| next_columns(attempt.next).0),
                 &column(attempts, |attempt| next_columns(attempt.next).1),
+                &column(attempts, |attempt| {
+                    attempt.told.as_ref().map(|about| text(&about.record))
+                }),
+                &column(attempts, |attempt| {
+                    attempt.told.as_ref().map(|about| text(&about.terms))
+                }),
             ],
         )
         .await?;

@@ -10,7 +10,7 @@ use super::rows::{self, all, extend};
 use super::{SqliteLedger, accept, leases};
 use crate::contract::type_or_group;
 use crate::stored::{
-    big, count, delivery_columns, first_id, limit, micros, moment, moment_if, next, next_columns,
+    about, big, count, delivery_columns, first_id, limit, micros, moment, moment_if, next, next_columns,
 };
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
@@ -148,7 +148,7 @@ impl Deliveries for SqliteLedger {
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, LedgerError> {
-        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at FROM attempts \
+        let sql = "SELECT number, at, duration_ms, status, error, next, retry_at, record, terms FROM attempts \
                    WHERE delivery = ?1 ORDER BY at, number";
         self.read(move |connection| {
             all(connection, sql, [delivery.uuid().as_bytes()], |row| {
@@ -161,6 +161,7 @@ impl Deliveries for SqliteLedger {
                     status: status.map(count).transpose()?,
                     error: row.get(4)?,
                     next: next(rows::text(row, 5)?, row.get(6)?)?,
+                    told: about(row.get(7)?, row.get(8)?),
                 })
             })
         })
@@ -243,8 +244,8 @@ pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Time
 /// not hold up the others. A delivery that arrived, or was folded, stays so, whatever is said later.
 fn settle(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        "INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
     )?;
     let mut update = connection.prepare_cached(
         "UPDATE deliveries SET state = iif(state IN ('delivered', 'folded'), state, ?2), fresh = 0, attempts = ?3, next_at = ?4, \
@@ -273,7 +274,9 @@ fn settle(connection: &Connection, attempts: &[Attempt]) -> Result<(), LedgerErr
             attempt.status,
             attempt.error,
             next,
-            retry_at
+            retry_at,
+            attempt.told.as_ref().map(|about| &about.record),
+            attempt.told.as_ref().map(|about| &about.terms)
         ])?;
     }
     advance(connection, attempts)

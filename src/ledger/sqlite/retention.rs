@@ -98,6 +98,8 @@ fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
     let mut attempts = connection.prepare_cached(
         "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE seq = ?1)",
     )?;
+    let mut pulls = connection
+        .prepare_cached("DELETE FROM pulls WHERE delivery IN (SELECT id FROM deliveries WHERE seq = ?1)")?;
     let mut deliveries = connection.prepare_cached("DELETE FROM deliveries WHERE seq = ?1")?;
     let mut events = connection.prepare_cached("DELETE FROM events WHERE seq = ?1")?;
     let mut removed = 0;
@@ -106,6 +108,7 @@ fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
             continue;
         }
         attempts.execute([seq])?;
+        pulls.execute([seq])?;
         deliveries.execute([seq])?;
         removed += events.execute([seq])? as u64;
     }

@@ -98,6 +98,7 @@ pub(super) fn attempt(event: u32, endpoint: &str, number: u32, second: i64, next
         status: Some(if arrived { 200 } else { 503 }),
         error: if arrived { String::new() } else { "busy".into() },
         next,
+        told: None,
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use ledger::EventPlace;
-use relay::{NotPulled, Pulled, pull};
+use relay::{NotPulled, Pulled, note_pulled, pull};
 use serde::{Deserialize, Serialize};
 
 use crate::key::{Admin, bearer};
@@ -24,6 +24,8 @@ use crate::{ErrorStatus, Hub, Problem};
 pub(crate) struct Puller {
     hub: Hub,
     endpoint: String,
+    /// Whether it is the partner itself, by the endpoint's own key.
+    theirs: bool,
 }
 
 impl FromRequestParts<Hub> for Puller {
@@ -42,6 +44,7 @@ impl FromRequestParts<Hub> for Puller {
         Ok(Puller {
             hub: hub.clone(),
             endpoint,
+            theirs,
         })
     }
 }
@@ -90,7 +93,11 @@ pub(crate) struct FeedPage {
 
 /// What came after a cursor.
 pub(crate) async fn list(
-    Puller { hub, endpoint }: Puller,
+    Puller {
+        hub,
+        endpoint,
+        theirs,
+    }: Puller,
     Asked(query): Asked<FeedQuery>,
 ) -> Result<(Extension<Line>, Json<FeedPage>), Problem> {
     let limit = limit(query.limit)?;
@@ -114,7 +121,11 @@ pub(crate) async fn list(
         }
         (None, Some(_)) => return Err(Problem::bad_request("`from` is `oldest` or `now`")),
     };
-    let part = pull(&*hub.ledger, &hub.relay, &endpoint, after, limit, (hub.clock)()).await?;
+    let now = (hub.clock)();
+    let part = pull(&*hub.ledger, &hub.relay, &endpoint, after, limit, now).await?;
+    if theirs && at_end.is_none() {
+        note_pulled(&*hub.ledger, &hub.relay, &endpoint, &part, now).await?;
+    }
     let line = Line {
         subject: endpoint,
         decision: "pulled",

@@ -283,6 +283,12 @@ pass_on! { Replays {
     replays(state: Option<ReplayState>, limit: usize) -> Vec<Replay>;
 } }
 
+pass_on! { Disclosures {
+    keep_terms(terms: &Terms) -> ();
+    note_pulled(pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> ();
+    disclosed(record: &str, partner: Option<&str>, limit: usize) -> Vec<Disclosed>;
+} }
+
 pass_on! { Feeds {
     feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed;
     feed_end() -> EventPlace;

@@ -1,0 +1,83 @@
+//! What partners were told about records.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::DeliveryId;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::PostgresLedger;
+use super::rows::{all, column, text};
+use crate::stored::{count, limit, micros, moment};
+use crate::{About, Disclosed, Disclosures, LedgerError, Terms, Way};
+
+const PULLED: &str = "\
+INSERT INTO pulls (delivery, terms, at, record)
+SELECT p.delivery, p.terms, $4, p.record FROM unnest($1::uuid[], $2::text[], $3::text[]) AS p (delivery, terms, record)
+WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.id = p.delivery)
+ORDER BY p.delivery ON CONFLICT DO NOTHING";
+
+const DISCLOSED: &str = "\
+SELECT told.at, told.pulled, told.status, d.endpoint, e.id, e.event_type, e.body, t.digest, t.partner, t.text
+FROM (SELECT delivery, at, number, false AS pulled, status, terms FROM attempts WHERE record = $1
+      UNION ALL
+      SELECT delivery, at, 0, true, NULL, terms FROM pulls WHERE record = $1) AS told
+JOIN terms t ON t.digest = told.terms
+JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
+WHERE $2::text IS NULL OR t.partner = $2
+ORDER BY told.at DESC, e.seq DESC, told.number DESC, d.id LIMIT $3";
+
+#[async_trait]
+impl Disclosures for PostgresLedger {
+    async fn keep_terms(&self, terms: &Terms) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO terms (digest, partner, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&text(&terms.digest), &text(&terms.partner), &text(&terms.text)];
+        self.database.write(sql, &values).await?;
+        Ok(())
+    }
+
+    async fn note_pulled(&self, pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> Result<(), LedgerError> {
+        let deliveries = column(&pulled, |(delivery, _)| delivery.uuid());
+        let terms = column(&pulled, |(_, about)| text(&about.terms));
+        let records = column(&pulled, |(_, about)| text(&about.record));
+        self.database
+            .write(PULLED, &[&deliveries, &terms, &records, &micros(at)])
+            .await?;
+        Ok(())
+    }
+
+    async fn disclosed(
+        &self,
+        record: &str,
+        partner: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<Disclosed>, LedgerError> {
+        let partner = partner.map(text);
+        let rows = self
+            .database
+            .query(DISCLOSED, &[&text(record), &partner, &limit(at_most)])
+            .await?;
+        all(&rows, disclosed)
+    }
+}
+
+fn disclosed(row: &Row) -> Result<Disclosed, LedgerError> {
+    let status: Option<i64> = row.try_get(2)?;
+    Ok(Disclosed {
+        at: moment(row.try_get(0)?)?,
+        way: match row.try_get(1)? {
+            true => Way::Pulled,
+            false => Way::Sent(status.map(count).transpose()?),
+        },
+        endpoint: row.try_get(3)?,
+        event: row.try_get::<_, Uuid>(4)?.into(),
+        event_type: row.try_get(5)?,
+        body: row.try_get::<_, Vec<u8>>(6)?.into(),
+        terms: Terms {
+            digest: row.try_get(7)?,
+            partner: row.try_get(8)?,
+            text: row.try_get(9)?,
+        },
+    })
+}
