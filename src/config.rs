@@ -14,6 +14,7 @@ mod secret;
 mod sharing;
 mod subscriptions;
 mod syncs;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ pub use limits::Limits;
 pub use partners::{EndpointAuth, EndpointConfig, OAuth2Client, PartnerConfig};
 pub use secret::{MissingSecret, SecretRef};
 pub use syncs::{ConnectionConfig, RecordRules, SyncConfig};
+pub use tls::{EndpointTls, NotUsable};
 
 /// The shipped configuration; what a left-out key means.
 pub const DEFAULT: &str = include_str!("../interconnect.yaml");

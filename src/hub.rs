@@ -186,7 +186,7 @@ impl Hub {
         let secrets = SecretWatch::new(
             ledger.clone(),
             relay.clone(),
-            partners::expiries(config),
+            partners::expiries(config, &relay),
             nudge.clone(),
             clock.clone(),
             random.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use outbound::Guard;
-use relay::{Authorize, Endpoint, EndpointSettings, Expiry, Partner, RelayLimits, RelaySettings};
+use relay::{Authorize, Endpoint, EndpointSettings, Expiring, Expiry, Partner, RelayLimits, RelaySettings};
 
 use crate::catalogue::Catalogue;
 use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
@@ -75,11 +75,12 @@ pub(crate) fn relay_settings(
     Ok(settings.with_events(catalogue.events().clone()))
 }
 
-/// All secrets of partners and endpoints that have an end.
-pub(crate) fn expiries(config: &Config) -> Vec<Expiry> {
+/// All secrets of partners and endpoints that have an end, and certificates that we show.
+pub(crate) fn expiries(config: &Config, relay: &RelaySettings) -> Vec<Expiry> {
     let of = |partner: &str, endpoint: Option<&str>, expires: &[Option<Timestamp>]| {
         let with_end = (1..).zip(expires).filter_map(|(number, at)| {
             Some(Expiry {
+                what: Expiring::Secret,
                 partner: partner.to_owned(),
                 endpoint: endpoint.map(str::to_owned),
                 number,
@@ -95,6 +96,15 @@ pub(crate) fn expiries(config: &Config) -> Vec<Expiry> {
             all.extend(of(name, Some(&endpoint.name), &endpoint.expires));
         }
     }
+    all.extend(relay.endpoints().filter_map(|endpoint| {
+        Some(Expiry {
+            what: Expiring::Certificate,
+            partner: endpoint.partner().to_owned(),
+            endpoint: Some(endpoint.name().to_owned()),
+            number: 1,
+            at: endpoint.certificate_ends_at()?,
+        })
+    }));
     all
 }
 
@@ -139,6 +149,12 @@ fn endpoint_settings(
             Some(format!("Basic {}", base64(pair.as_bytes())))
         }
     };
+    let tls = match (&endpoint.tls, lookup) {
+        (Some(tls), Lookup::Real) => Some(tls.open().map_err(|error| {
+            StartError::Setting(format!("`tls` of the endpoint `{}`: {error}", endpoint.name))
+        })?),
+        _ => None,
+    };
     headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
     let mut settings = EndpointSettings {
         name: endpoint.name.clone(),
@@ -149,6 +165,7 @@ fn endpoint_settings(
         secrets,
         headers,
         authorize,
+        tls,
         policy: endpoint.share.clone(),
         in_flight_max: endpoint.in_flight_max,
         rate_per_s: endpoint.rate_per_s,

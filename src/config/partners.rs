@@ -16,7 +16,8 @@ use relay::{
 
 use super::secret::{self, SecretRef};
 use super::sharing::Policies;
-use super::{ConnectionConfig, sharing, subscriptions};
+use super::tls::EndpointTls;
+use super::{ConnectionConfig, sharing, subscriptions, tls};
 
 /// An organisation that sends and receives webhooks.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub struct EndpointConfig {
     pub headers: Vec<(String, SecretRef)>,
     /// Who we are to it, in its `Authorization` header.
     pub auth: Option<EndpointAuth>,
+    /// How TLS is spoken to it, where that is not the ordinary way.
+    pub tls: Option<EndpointTls>,
     /// What whoever pulls its events shows; only the admin may when there is none.
     pub pull_key: Option<SecretRef>,
     /// Which events it hears of.
@@ -206,6 +209,7 @@ fn endpoint(
         .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
         .collect();
     let auth = auth(&mut fields, report);
+    let tls = tls::tls(&mut fields, url, report);
     let pull_key = secret::optional(&mut fields, "pull_key", report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
     let shape = subscriptions::shape(&mut fields, report);
@@ -238,6 +242,7 @@ fn endpoint(
         expires,
         headers,
         auth,
+        tls,
         pull_key,
         subscriptions,
         shape,

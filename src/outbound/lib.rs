@@ -16,6 +16,7 @@ mod client;
 mod connect;
 mod guard;
 mod sender;
+mod tls;
 
 pub use channel::Channel;
 pub use client::{Client, Error, Exchange, Limits, NotBuilt, Request, Response};
@@ -23,4 +24,5 @@ pub use connect::NoTls;
 pub use guard::{BadRule, Guard, NotAllowed, Rule};
 pub use reqwest::{Method, header};
 pub use sender::{BadTarget, REPLY_HEAD_BYTES_MAX, Reply, Sender, SenderLimits, Target};
+pub use tls::{BadTls, Identity, Tls};
 pub use url::Url;

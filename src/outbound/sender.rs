@@ -17,6 +17,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::{Method, Response, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::builderstates::WantsProtocols1;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
@@ -24,6 +26,7 @@ use url::Url;
 use crate::client::Error;
 use crate::connect::{Connector, NoTls, failed, guarded, innermost, secured};
 use crate::guard::{Guard, NotAllowed};
+use crate::tls::Tls;
 
 /// How much of an answer's body is kept, to show a person what an endpoint said.
 pub const REPLY_HEAD_BYTES_MAX: usize = 1024;
@@ -133,7 +136,20 @@ impl fmt::Debug for Sender {
 impl Sender {
     /// Builds a sender. TLS uses ring and the roots of the operating system.
     pub fn new(limits: SenderLimits, guard: Guard) -> Result<Sender, NoTls> {
-        let connector = secured()?
+        Ok(Sender::built(secured()?, Arc::new(limits), guard))
+    }
+
+    /// One with the same bounds and guard that speaks TLS in another way, over connections of its own.
+    pub fn speaking(&self, tls: &Tls) -> Sender {
+        Sender::built(tls.secured(), self.limits.clone(), self.guard.clone())
+    }
+
+    fn built(
+        secured: HttpsConnectorBuilder<WantsProtocols1>,
+        limits: Arc<SenderLimits>,
+        guard: Guard,
+    ) -> Sender {
+        let connector = secured
             .enable_http1()
             .wrap_connector(guarded(&guard, limits.connect_timeout_ms));
         let pool = Pool::builder(TokioExecutor::new())
@@ -143,11 +159,7 @@ impl Sender {
             .http1_max_buf_size(limits.reply_headers_bytes_max)
             .http1_max_headers(limits.reply_headers_max)
             .build(connector);
-        Ok(Sender {
-            pool,
-            guard,
-            limits: Arc::new(limits),
-        })
+        Sender { pool, guard, limits }
     }
 
     /// Posts a body and reads the answer to its end, all of it within `deadline_ms`.

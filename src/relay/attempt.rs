@@ -123,7 +123,7 @@ async fn send(
         shown = Some((authorize, number));
     }
     let answer = on
-        .sender
+        .sender(endpoint)
         .post(&endpoint.target, headers, body, endpoint.deadline_ms)
         .await;
     if let (Some((authorize, number)), Ok(Reply { status: 401, .. })) = (shown, &answer) {

@@ -24,7 +24,9 @@ use crate::settings::RelaySettings;
 pub struct Deliverer {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) settings: Arc<RelaySettings>,
-    pub(crate) sender: Sender,
+    sender: Sender,
+    /// Those of endpoints to which TLS is spoken in a way of their own.
+    own_senders: HashMap<String, Sender>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) handover: Arc<Handover>,
@@ -55,8 +57,13 @@ impl Deliverer {
         random: Random,
         holder: impl Into<String>,
     ) -> Deliverer {
+        let own_sender = |endpoint: &Arc<Endpoint>| {
+            let tls = endpoint.tls.as_ref()?;
+            Some((endpoint.name.clone(), sender.speaking(tls)))
+        };
         Deliverer {
             ledger,
+            own_senders: settings.endpoints().filter_map(own_sender).collect(),
             settings,
             sender,
             clock,
@@ -131,6 +138,11 @@ impl Deliverer {
         self.ledger.keep_terms(&endpoint.terms).await?;
         kept().insert(digest.clone());
         Ok(())
+    }
+
+    /// What sends to an endpoint.
+    pub(crate) fn sender(&self, endpoint: &Endpoint) -> &Sender {
+        self.own_senders.get(&endpoint.name).unwrap_or(&self.sender)
     }
 
     /// Whether an endpoint rests or is stopped, as far as this process knows.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ledger::Terms;
 use model::EventType;
 use outbound::header::{HeaderMap, HeaderValue};
-use outbound::{Guard, Target};
+use outbound::{Guard, Target, Tls};
 use policy::SharingPolicy;
 use serde_json::Value as Json;
 
@@ -82,6 +82,8 @@ pub struct EndpointSettings {
     pub headers: Vec<(String, String)>,
     /// What shows it who we are, where that does not last.
     pub authorize: Option<Arc<dyn Authorize>>,
+    /// How TLS is spoken to it, where it asks for a certificate of ours, or has one of its own authority.
+    pub tls: Option<Tls>,
 }
 
 impl Default for EndpointSettings {
@@ -102,6 +104,7 @@ impl Default for EndpointSettings {
             deadline_ms: 15_000,
             headers: Vec::new(),
             authorize: None,
+            tls: None,
         }
     }
 }
@@ -127,6 +130,7 @@ pub struct Endpoint {
     /// Ours are put over them.
     pub(crate) headers: HeaderMap,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Endpoint {
@@ -173,6 +177,7 @@ impl Endpoint {
                 deadline_ms: settings.deadline_ms,
                 headers,
                 authorize: settings.authorize.clone(),
+                tls: settings.tls.clone(),
             }),
             _ => Err(findings.0),
         }
@@ -204,6 +209,12 @@ impl Endpoint {
             .iter()
             .flat_map(|one| &one.types)
             .map(String::as_str)
+    }
+
+    /// Until when the certificate is good that we show it, if we do.
+    pub fn certificate_ends_at(&self) -> Option<Timestamp> {
+        let seconds = self.tls.as_ref()?.expires_at_s()?;
+        Some(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
     }
 
     /// What it gets them as.

@@ -1,6 +1,7 @@
 //! [`SecretWatch`]: tells of secrets that are to be replaced soon, once at each step, to those who subscribe to it.
 //!
-//! Until when a secret is to be used is what a person wrote down; the hub goes on using it, and only tells.
+//! Until when a secret is to be used is what a person wrote down, and for a certificate what stands in it; the hub goes on
+//! using it, and only tells.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +20,29 @@ use crate::{RelaySettings, Said};
 pub const TOLD_DAYS_BEFORE: [i64; 4] = [30, 7, 1, 0];
 const DAY_S: i64 = 86_400;
 
+/// What sort of secret it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiring {
+    /// What is signed with.
+    Secret,
+    /// A certificate that we show.
+    Certificate,
+}
+
+impl Expiring {
+    fn word(self) -> &'static str {
+        match self {
+            Expiring::Secret => "secret",
+            Expiring::Certificate => "certificate",
+        }
+    }
+}
+
 /// A secret, without itself, and until when it is to be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    /// What sort it is.
+    pub what: Expiring,
     /// Whose it is.
     pub partner: String,
     /// The endpoint that is signed for with it; none when the partner signs with it.
@@ -125,6 +146,7 @@ impl SecretWatch {
                 "id": owner,
                 "partner": expiry.partner,
                 "endpoint": expiry.endpoint,
+                "kind": expiry.what.word(),
                 "number": expiry.number,
                 "expires_at": expiry.at.to_string(),
                 "expired": days == 0,
@@ -138,10 +160,10 @@ impl SecretWatch {
             line: endpoint.line(&event_type, SOURCE, Some(owner)),
         });
         let deliveries = deliveries.collect();
-        let kind = if expiry.endpoint.is_some() {
-            "endpoint"
-        } else {
-            "partner"
+        let kind = match (expiry.what, &expiry.endpoint) {
+            (Expiring::Certificate, _) => "certificate",
+            (Expiring::Secret, Some(_)) => "endpoint",
+            (Expiring::Secret, None) => "partner",
         };
         NewEvent {
             id: EventId::from_uuid(id),

@@ -53,7 +53,7 @@ pub use dispatch::{Dispatch, Later};
 pub use endpoint::{
     Authorize, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX,
 };
-pub use expiry::{Expiry, SecretWatch, TOLD_DAYS_BEFORE};
+pub use expiry::{Expiring, Expiry, SecretWatch, TOLD_DAYS_BEFORE};
 pub use finding::{BadSetting, HEADERS_MAX, NAME_CHARS_MAX, SECRETS_MAX, SUBSCRIPTIONS_MAX};
 pub use folding::FOLDED;
 pub use forget::{FORGET_BITE, Forgetter, RETENTION_MS_MIN, RetentionSettings};

@@ -7,6 +7,7 @@ mod accounts;
 mod actions;
 mod bulk;
 mod census;
+mod certificates;
 mod chaos;
 mod check;
 mod clients;

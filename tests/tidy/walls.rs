@@ -64,7 +64,15 @@ const OWNERS: &[(&[&str], &[&str], &str)] = &[
         "only server and sandbox serve HTTP",
     ),
     (
-        &["reqwest*", "hyper-rustls", "hyper-tls", "ureq", "isahc", "curl"],
+        &[
+            "reqwest*",
+            "hyper-rustls",
+            "rustls-platform-verifier",
+            "hyper-tls",
+            "ureq",
+            "isahc",
+            "curl",
+        ],
         &["outbound"],
         "only outbound builds an HTTP client: there are the limits, time-outs and the address guard",
     ),

@@ -353,12 +353,17 @@ async fn of_a_secret_that_ends_operators_are_told_once_at_each_step() {
     let stage = Stage::open(folder.path(), &[operators, everybody], limits()).await;
     let now = stage.clock.now();
     let expiry = |endpoint: Option<&str>, days: i64| crate::Expiry {
+        what: crate::Expiring::Secret,
         partner: "acme".into(),
         endpoint: endpoint.map(str::to_owned),
         number: 1,
         at: now + jiff::SignedDuration::from_hours(24 * days),
     };
-    let expiries = vec![expiry(None, 40), expiry(Some("a-crm"), 400)];
+    let certificate = crate::Expiry {
+        what: crate::Expiring::Certificate,
+        ..expiry(Some("a-crm"), 420)
+    };
+    let expiries = vec![expiry(None, 40), expiry(Some("a-crm"), 400), certificate];
     let (clock, nudge) = (stage.clock.clock(), Arc::new(|_: &str| {}));
     let watch = SecretWatch::new(
         stage.ledger.clone(),
@@ -369,7 +374,7 @@ async fn of_a_secret_that_ends_operators_are_told_once_at_each_step() {
         random(7),
     );
     let mut told = Vec::new();
-    for day in [0, 11, 12, 34, 39, 41, 371, 401] {
+    for day in [0, 11, 12, 34, 39, 41, 371, 391, 401] {
         stage.clock.set(now + jiff::SignedDuration::from_hours(24 * day));
         let count = watch.round().await.unwrap();
         assert_eq!(watch.round().await.unwrap(), 0, "by whatever node");
@@ -382,13 +387,14 @@ async fn of_a_secret_that_ends_operators_are_told_once_at_each_step() {
     }
     insta::assert_snapshot!(told.join("\n"), @r#"
     0: 0
-    11: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
+    11: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","kind":"secret","number":1,"partner":"acme"}
     12: 0
-    34: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
-    39: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
-    41: 1 {"endpoint":null,"expired":true,"expires_at":"2027-01-02T06:00:00Z","id":"acme","number":1,"partner":"acme"}
-    371: 1 {"endpoint":"a-crm","expired":false,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","number":1,"partner":"acme"}
-    401: 1 {"endpoint":"a-crm","expired":true,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","number":1,"partner":"acme"}
+    34: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","kind":"secret","number":1,"partner":"acme"}
+    39: 1 {"endpoint":null,"expired":false,"expires_at":"2027-01-02T06:00:00Z","id":"acme","kind":"secret","number":1,"partner":"acme"}
+    41: 1 {"endpoint":null,"expired":true,"expires_at":"2027-01-02T06:00:00Z","id":"acme","kind":"secret","number":1,"partner":"acme"}
+    371: 1 {"endpoint":"a-crm","expired":false,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","kind":"secret","number":1,"partner":"acme"}
+    391: 1 {"endpoint":"a-crm","expired":false,"expires_at":"2028-01-17T06:00:00Z","id":"a-crm","kind":"certificate","number":1,"partner":"acme"}
+    401: 1 {"endpoint":"a-crm","expired":true,"expires_at":"2027-12-28T06:00:00Z","id":"a-crm","kind":"secret","number":1,"partner":"acme"}
     "#);
     assert!(stage.deliveries("all").await.is_empty(), "`*` does not mean it");
 }
