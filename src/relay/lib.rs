@@ -44,6 +44,7 @@ pub mod standard;
 mod stories;
 mod subscription;
 mod switch;
+mod whom;
 
 pub use arrival::Arrival;
 pub use breaker::BreakerSettings;

@@ -14,6 +14,7 @@ use program::Program;
 use crate::finding::{BadSetting, Findings};
 use crate::hops::{self, Hops};
 use crate::quota::Quota;
+use crate::whom::Whom;
 use crate::{Arrival, Endpoint, Said, Secret, standard};
 
 /// Somebody who may post webhooks to us.
@@ -111,6 +112,7 @@ impl Default for RelayLimits {
 pub struct RelaySettings {
     partners: HashMap<String, Partner>,
     endpoints: Vec<Arc<Endpoint>>,
+    whom: Whom,
     by_name: HashMap<String, Arc<Endpoint>>,
     pub(crate) limits: RelayLimits,
     /// What events look like.
@@ -179,6 +181,7 @@ impl RelaySettings {
                 .iter()
                 .map(|endpoint| (endpoint.name.clone(), endpoint.clone()))
                 .collect(),
+            whom: Whom::new(&endpoints),
             endpoints,
             limits,
             events: Catalogue::own(),
@@ -242,7 +245,9 @@ impl RelaySettings {
 
     /// The endpoints that an event is for: all with a subscription that it fits, but for those of the partner that said it.
     pub fn subscribers(&self, said: &Said<'_>) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.endpoints.iter().filter(move |endpoint| endpoint.wants(said))
+        let may = self.whom.may_want(said.event_type()).into_iter();
+        may.map(move |place| &self.endpoints[place])
+            .filter(move |endpoint| endpoint.wants(said))
     }
 }
 
@@ -361,5 +366,52 @@ mod tests {
         `endpoints[1]`: `a` is there twice; name one otherwise
         `endpoints[1]`: its partner `nobody` is not configured; there are: acme
         ");
+    }
+
+    /// Whoever is found by the type is whoever would be found by asking all.
+    #[test]
+    fn nobody_is_passed_over_who_would_want_an_event() {
+        let patterns = [
+            "*",
+            "deal.*",
+            "deal.won",
+            "custom.*",
+            "custom.a.*",
+            "custom.a.b",
+            "custom.a",
+            "endpoint.*",
+            "secret.expiring",
+            "lead.updated",
+        ];
+        let mut endpoints = Vec::new();
+        for (n, first) in patterns.iter().enumerate() {
+            for (m, second) in patterns.iter().enumerate() {
+                endpoints.push(endpoint(
+                    &format!("e-{n}-{m}"),
+                    "borealis",
+                    &[first, second, first],
+                ));
+            }
+        }
+        let settings =
+            RelaySettings::new(partners(&["borealis"]), endpoints, RelayLimits::default()).unwrap();
+        for name in [
+            "deal.won",
+            "deal.lost",
+            "custom.a",
+            "custom.a.b",
+            "custom.a.b.c",
+            "custom.ab",
+            "endpoint.failing",
+            "secret.expiring",
+            "lead.updated",
+            "partner.created",
+        ] {
+            let event_type = EventType::parse(name).unwrap();
+            let said = Said::new(&event_type, "acme", None, b"{}");
+            let found: Vec<&str> = settings.subscribers(&said).map(|one| one.name()).collect();
+            let all = settings.endpoints().filter(|one| one.wants(&said));
+            assert_eq!(found, all.map(|one| one.name()).collect::<Vec<_>>(), "{name}");
+        }
     }
 }
