@@ -159,7 +159,10 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
 }
 
 async fn show(switch: &Switch, name: &str, now: Timestamp, out: &Out) -> Result<(), NotSwitched> {
-    let json = json_of(&switch.show(name).await?, now);
+    let stands = switch.show(name).await?;
+    let mut json = json_of(&stands, now);
+    // What a preset allows is long, so it is not in lists.
+    json["share"] = stands.endpoint.policy().summary();
     out.data(json.clone(), || {
         let mut lines = Vec::new();
         for (key, value) in json.as_object().into_iter().flatten() {

@@ -55,7 +55,8 @@ impl Catalogue {
                 "version": version,
                 "description": "What partners post to the hub and what it sends to them, as Standard Webhooks 1.0.0. \
                     A sharing policy may take anything out of what is sent, so nothing in `data` is required; \
-                    a masked value reads `***`, whatever its type.",
+                    a masked value reads `***`, and one that is told by its range `10000..50000` or `2026-Q4`, \
+                    whatever its type.",
             },
             "defaultContentType": "application/json",
             "channels": {

@@ -1,6 +1,6 @@
 //! [`Rules`]: what of an event's `data` leaves.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::path::Path;
 use crate::{Bucket, PathPattern};
@@ -89,6 +89,20 @@ impl Rules {
     /// Whether what stands at a path of plain keys may be known, in whatever way.
     pub fn shares(&self, path: &str) -> bool {
         Path::default().at_key(path, |path| self.allows(path))
+    }
+
+    /// The rules as people and programs read them, in the words of the configuration; what a preset allows is written out.
+    pub(crate) fn summary(&self) -> Json {
+        let texts = |patterns: &[PathPattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let allow = match &self.allow {
+            Allow::Everything => Json::from("everything"),
+            Allow::Only(patterns) => Json::from(texts(patterns)),
+        };
+        let bucket = self.bucket.iter().rev();
+        let bucket: Map<String, Json> = bucket
+            .map(|(path, bucket)| (path.to_string(), bucket.to_string().into()))
+            .collect();
+        json!({"allow": allow, "omit": texts(&self.omit), "mask": texts(&self.mask), "bucket": bucket})
     }
 
     fn allows(&self, path: &Path<'_>) -> bool {

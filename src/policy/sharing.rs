@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use program::Program;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::{Allow, Preset, Rules};
 
@@ -146,6 +146,31 @@ impl SharingPolicy {
         always && of_people && self.until.is_none_or(|until| now < until) && self.rules.are_everything()
     }
 
+    /// The policy as people and programs read it, in the words of the configuration.
+    pub fn summary(&self) -> Json {
+        let consent = match &self.consent {
+            Consent::Unsaid => None,
+            Consent::Given => Some("given"),
+            Consent::ToldBy(program) => Some(program.source()),
+        };
+        let acceptance = self.acceptance.as_ref();
+        let acceptance =
+            acceptance.map(|one| json!({"when": one.when.source(), "before": one.before.summary()}));
+        let mut summary = self.rules.summary();
+        for (key, value) in [
+            ("name", json!(self.name)),
+            ("purpose", json!(self.purpose.map(Purpose::word))),
+            ("agreement", json!(self.agreement)),
+            ("until", json!(self.until.map(|until| until.to_string()))),
+            ("when", json!(self.when.as_ref().map(|when| when.source()))),
+            ("consent", json!(consent)),
+            ("acceptance", json!(acceptance)),
+        ] {
+            summary[key] = value;
+        }
+        summary
+    }
+
     /// Whether its time is over.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)
@@ -185,4 +210,35 @@ fn holds(program: &Program, event: &Json) -> bool {
 
 fn answer(program: &Program, event: &Json) -> Option<Json> {
     program.one(event, &|_| Json::Null).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bucket;
+
+    #[test]
+    fn a_policy_is_read_in_the_words_of_the_configuration() {
+        let program = |text: &str| Arc::new(Program::compile(text, &[]).unwrap());
+        let policy = SharingPolicy {
+            purpose: Some(Purpose::Referral),
+            agreement: Some("MSA 7".into()),
+            until: Some("2027-12-31T00:00:00Z".parse().unwrap()),
+            when: Some(program(".data.deal.partner")),
+            consent: Consent::ToldBy(program(".data.consent")),
+            acceptance: Some(Acceptance {
+                when: program(".data.accepted"),
+                before: Rules::only(vec!["id".parse().unwrap()]),
+            }),
+            rules: Rules {
+                omit: vec!["deal.contact".parse().unwrap()],
+                mask: vec!["deal.name".parse().unwrap()],
+                bucket: vec![("deal.amount.amount".parse().unwrap(), Bucket::Bands(vec![1, 2]))],
+                ..Preset::InfluenceMin.rules()
+            },
+            ..SharingPolicy::of("deals", Rules::default())
+        };
+        insta::assert_snapshot!(policy.summary(), @r#"{"acceptance":{"before":{"allow":["id"],"bucket":{},"mask":[],"omit":[]},"when":".data.accepted"},"agreement":"MSA 7","allow":["id","version","merged","unmerged","lead.company.name","deal.customer.name","deal.stage"],"bucket":{"deal.amount.amount":"[1, 2]"},"consent":".data.consent","mask":["deal.name"],"name":"deals","omit":["deal.contact"],"purpose":"referral","until":"2027-12-31T00:00:00Z","when":".data.deal.partner"}"#);
+        insta::assert_snapshot!(SharingPolicy::everything().summary(), @r#"{"acceptance":null,"agreement":null,"allow":"everything","bucket":{},"consent":null,"mask":[],"name":"everything","omit":[],"purpose":null,"until":null,"when":null}"#);
+    }
 }

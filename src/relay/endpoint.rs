@@ -222,6 +222,11 @@ impl Endpoint {
         &self.shape
     }
 
+    /// What of them it may know.
+    pub fn policy(&self) -> &SharingPolicy {
+        &self.policy
+    }
+
     /// Whether it gets events of a type, when they come from whom and say what it asks for.
     pub fn hears_of(&self, event_type: &EventType) -> bool {
         self.subscriptions

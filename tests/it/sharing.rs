@@ -202,11 +202,17 @@ fn what_a_partner_was_told_about_a_record_is_one_question() {
     let hub = Hub::start(&path, &secrets);
     let bearer = format!("Bearer {}", secrets[2].1);
     let feed = format!("{}/v1/endpoints/crm/events", hub.url);
+    // An admin who looks on tells nobody.
+    assert_eq!(get(&feed)["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        get(&format!("{}/v1/records/D-1/told", hub.url))["data"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
     for _ in 0..2 {
         assert_eq!(exchange("GET", &feed, None, &[("authorization", &bearer)]).0, 200);
     }
-    // An admin who looks on tells nobody.
-    get(&format!("{}/v1/endpoints/broken/events", hub.url));
     let told = json_of(&folder.run(
         &["record", "told", "D-1", "--partner", "northwind", "--json"],
         &secrets,

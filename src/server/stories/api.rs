@@ -375,9 +375,14 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
     assert_eq!(
         listed.json()["data"][0],
         json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"],
-            "subscriptions": [{"types": ["*"], "from": [], "where": null, "fold": false}], "shape": "full", "state": "ok",
+            "subscriptions": [{"types": ["*"], "from": [], "where": null, "fold": false}], "shape": "full", "share": null, "state": "ok",
             "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null,
             "sequence": 1, "folded": 0})
+    );
+    let shown = stage.get("/v1/endpoints/b").await.json();
+    assert_eq!(
+        (&shown["share"]["name"], &shown["share"]["allow"]),
+        (&json!("everything"), &json!("everything"))
     );
     let told = stage.post_json("/v1/endpoints/b/resume", &json!({})).await;
     insta::assert_snapshot!(told.problem(), @"409 not_stopped: the endpoint `b` is not stopped");

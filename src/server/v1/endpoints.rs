@@ -24,6 +24,8 @@ pub(crate) struct EndpointView {
     subscriptions: Vec<SubscriptionView>,
     /// `full`, `thin`, `cloudevent` or `program`.
     shape: &'static str,
+    /// What it may know: its sharing policy, with what presets allow written out; nothing in lists.
+    share: Option<serde_json::Value>,
     /// `ok`, `failing`, `resting`, `paused` or `disabled`.
     state: &'static str,
     /// Why it is paused or disabled.
@@ -78,6 +80,7 @@ impl EndpointView {
                 .map(SubscriptionView::new)
                 .collect(),
             shape: endpoint.shape().word(),
+            share: None,
             state: relay::state_word(&state, now),
             stopped_at: state.stop.as_ref().map(|stop| stop.at),
             reason: state.stop.map(|stop| stop.reason),
@@ -118,7 +121,11 @@ pub(crate) async fn list(Admin(hub): Admin) -> Result<Json<Page<EndpointView>>, 
 /// One.
 pub(crate) async fn show(Admin(hub): Admin, Path(name): Path<String>) -> Result<Json<EndpointView>, Problem> {
     let stands = hub.switch.show(&name).await?;
-    Ok(Json(EndpointView::new(stands, (hub.clock)())))
+    let share = stands.endpoint.policy().summary();
+    Ok(Json(EndpointView {
+        share: Some(share),
+        ..EndpointView::new(stands, (hub.clock)())
+    }))
 }
 
 /// Sends nothing more to one, until it goes on; what comes for it is kept.
