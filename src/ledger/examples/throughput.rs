@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
-    Attempt, Change, Durability, Ledger, Link, NewDelivery, NewEvent, Next, PushEnd, PushMark, PushOutcome,
-    Pushed, RecordWrite, Settings, SyncCommit,
+    About, Attempt, Change, Durability, Ledger, Link, NewDelivery, NewEvent, Next, PushEnd, PushMark,
+    PushOutcome, Pushed, RecordWrite, Settings, SyncCommit,
 };
 use model::{FieldType, Fields, Kind, MatchKey, Provenance, Record, RecordId, Value, uuid_from};
 
@@ -101,7 +101,10 @@ async fn settle_all(ledger: &Arc<dyn Ledger>) -> Result<u64, Error> {
             status: Some(200),
             error: String::new(),
             next: Next::Delivered,
-            told: None,
+            told: Some(About {
+                record: due.event.to_string(),
+                terms: "0123456789abcdef".to_owned(),
+            }),
         });
         ledger.settle(None, attempts.collect()).await?;
     }
