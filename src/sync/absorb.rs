@@ -18,7 +18,7 @@ use crate::settle::{base_of, forward};
 use crate::stop::What;
 use crate::trace::Trace;
 use crate::waiting::Waiting;
-use crate::wire::pick;
+use crate::wire::{is_as_seen, pick};
 use crate::{Engine, Report, Sync};
 
 /// How many parked objects are listed at a time.
@@ -39,7 +39,12 @@ pub(crate) struct Place<'a> {
     pub(crate) drift: Option<&'a Drift>,
 }
 
-/// Objects to absorb, in one transaction.
+/// How many objects are absorbed in one transaction. A page may have thousands: all that is made of them would lie in
+/// memory at once, far from the processor, and everybody else who writes would wait for them. In tests it is so few that
+/// their pages are cut.
+const TOGETHER_MAX: usize = if cfg!(test) { 2 } else { 250 };
+
+/// Objects to absorb.
 pub(crate) struct Batch<'a> {
     /// The objects.
     pub(crate) objects: &'a [Object],
@@ -95,8 +100,32 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Engine {
-    /// Absorbs a batch. Objects that may be older than what is known of them are read by their ids before the cursor moves on.
+    /// Absorbs objects, some at a time; the cursor moves on with the last of them. Where something is gone it is all of them
+    /// at once, because too much that is gone stops all of it.
     pub(crate) async fn absorb(
+        &self,
+        system: &Connection,
+        place: Place<'_>,
+        mut batch: Batch<'_>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let some_at_a_time = !batch.objects.iter().any(is_over);
+        while some_at_a_time && batch.objects.len() > TOGETHER_MAX {
+            let (now, later) = batch.objects.split_at(TOGETHER_MAX);
+            let some = Batch {
+                objects: now,
+                cursor: None,
+                ..batch
+            };
+            self.absorb_some(system, place, some, report).await?;
+            self.keep(place.lease).await?;
+            batch.objects = later;
+        }
+        self.absorb_some(system, place, batch, report).await
+    }
+
+    /// Absorbs a batch. Objects that may be older than what is known of them are read by their ids before the cursor moves on.
+    async fn absorb_some(
         &self,
         system: &Connection,
         place: Place<'_>,
@@ -305,9 +334,14 @@ impl Engine {
             let current = self
                 .plan
                 .sync_for(place.connection, place.object, known.record.kind());
-            let wire = current.map(|sync| pick(&object.body, sync.mapping.object_fields().iter()));
+            let as_seen = |sync: &Sync| {
+                let seen = link.wire.as_ref();
+                seen.is_some_and(|seen| {
+                    is_as_seen(&object.body, sync.mapping.object_fields(), seen, place.missing)
+                })
+            };
             match object.deleted == link.gone {
-                true => !link.gone && wire.is_none_or(|wire| link.wire.as_ref() != Some(&wire)),
+                true => !link.gone && !current.is_some_and(as_seen),
                 false => true,
             }
         };
@@ -363,15 +397,12 @@ impl Engine {
             report.counts.skipped += 1;
             return None;
         };
-        let mut wire = pick(&object.body, sync.mapping.object_fields().iter());
-        place.missing.as_last_seen(
-            &mut wire,
-            known.as_ref().and_then(|known| known.link.wire.as_ref()),
-        );
+        let fields = sync.mapping.object_fields();
         if let Some(known) = &known
-            && known.link.wire.as_ref() == Some(&wire)
+            && let Some(seen) = &known.link.wire
             && known.link.base.is_some()
             && !known.link.gone
+            && is_as_seen(&object.body, fields, seen, place.missing)
         {
             report.counts.unchanged += 1;
             // Something was changed that no mapping reads: who writes it next must name this version.
@@ -385,6 +416,11 @@ impl Engine {
             }
             return None;
         }
+        let mut wire = pick(&object.body, fields.iter());
+        place.missing.as_last_seen(
+            &mut wire,
+            known.as_ref().and_then(|known| known.link.wire.as_ref()),
+        );
         Some(Arrival {
             object,
             sync,

@@ -72,7 +72,7 @@ impl Engine {
                 commit.ended.push((owed.push, PushEnd::Done));
             }
             Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
-                self.later_heard(owed.push, commit, report);
+                self.later(owed.push, commit, report);
             }
             Outcome::Gone => {
                 report.counts.gone += 1;
@@ -91,7 +91,7 @@ impl Engine {
             }) if owed.link.is_none() => {
                 // The system has it already under another id: read it, meet, and push the difference afterwards.
                 adopt.insert(existing, owed.record.id);
-                self.later_heard(owed.push, commit, report);
+                self.later(owed.push, commit, report);
             }
             Outcome::Refused(RecordError {
                 class: RecordClass::Conflict,
@@ -101,28 +101,22 @@ impl Engine {
                 if let Some(link) = owed.link {
                     adopt.insert(link.external_id, owed.record.id);
                 }
-                self.later_heard(owed.push, commit, report);
+                self.later(owed.push, commit, report);
             }
             // Somebody else is at it for longer than was tried.
             Outcome::Refused(RecordError {
                 class: RecordClass::Locked,
                 ..
-            }) => self.later_heard(owed.push, commit, report),
+            }) => self.later(owed.push, commit, report),
             Outcome::Refused(error) => {
                 commit
                     .parked
                     .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
                 commit.ended.push((owed.push, PushEnd::Done));
             }
-            Outcome::NotSent(_) => self.later_heard(owed.push, commit, report),
-            Outcome::Unknown => self.later(owed.push, commit, report),
+            // What was refused may have taken effect all the same, so it stays written down that it was sent.
+            Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),
         }
-    }
-
-    /// The push is still owed, and what was sent of it just now is known not to have arrived.
-    fn later_heard(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
-        commit.sending.push(push.clone());
-        self.later(push, commit, report);
     }
 
     /// The push is still owed, and tried again after a while.

@@ -26,6 +26,11 @@ pub(crate) type Looked = std::sync::Mutex<BTreeMap<(String, String), Timestamp>>
 pub(crate) struct Missing(BTreeSet<String>);
 
 impl Missing {
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(fields: [&str; N]) -> Missing {
+        Missing(fields.map(str::to_owned).into())
+    }
+
     /// Whether a field is missing; systems do not agree with us about capitals.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.0.iter().any(|missing| missing.eq_ignore_ascii_case(field))

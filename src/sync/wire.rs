@@ -5,11 +5,27 @@ use jiff::Timestamp;
 use ledger::{Push, Sent};
 use serde_json::{Map, Value as Json};
 
+use crate::missing::Missing;
+
 /// Picks the named fields out of an object. A field that the object does not carry is left out: it is not known, which is
 /// not the same as blank.
 pub(crate) fn pick<'f>(object: &Json, fields: impl Iterator<Item = &'f String>) -> Json {
     let carried = fields.filter_map(|field| Some((field.clone(), get(object, field)?.clone())));
     Json::Object(carried.collect())
+}
+
+/// Whether an object holds in the named fields what was picked out of it before; about what is missing nothing is known.
+pub(crate) fn is_as_seen(object: &Json, fields: &[String], seen: &Json, missing: &Missing) -> bool {
+    let Json::Object(seen) = seen else { return false };
+    let mut carried = 0;
+    for field in fields.iter().filter(|field| !missing.has(field)) {
+        let Some(value) = get(object, field) else { continue };
+        if seen.get(field) != Some(value) {
+            return false;
+        }
+        carried += 1;
+    }
+    carried == seen.keys().filter(|field| !missing.has(field)).count()
 }
 
 /// Lays written values over what was held.
@@ -58,5 +74,36 @@ mod tests {
         let picked = json!({"Account.Name": "Acme", "associations.companies": ["5"]});
         assert_eq!(pick(&object, fields.iter()), picked);
         assert_eq!(pick(&picked, fields.iter()), picked);
+    }
+
+    #[test]
+    fn an_object_is_as_it_was_seen_when_nothing_else_would_be_picked() {
+        let object = json!({"Id": "1", "Account": {"Name": "Acme"}, "Note": null});
+        let fields = ["Account.Name", "Note", "Amount"].map(String::from);
+        let seen = pick(&object, fields.iter());
+        let none = Missing::default();
+        assert!(is_as_seen(&object, &fields, &seen, &none));
+        let with = |field: &str, value: Json| {
+            let mut other = seen.clone();
+            other[field] = value;
+            other
+        };
+        for other in [
+            json!({}),
+            json!({"Note": null}),
+            with("Note", json!("new")),
+            with("Amount", Json::Null),
+            Json::Null,
+        ] {
+            assert!(!is_as_seen(&object, &fields, &other, &none), "{other}");
+        }
+        let missing = Missing::of(["note"]);
+        assert!(is_as_seen(
+            &object,
+            &fields,
+            &with("Note", json!("old")),
+            &missing
+        ));
+        assert!(!is_as_seen(&object, &fields, &with("Amount", json!(1)), &missing));
     }
 }
