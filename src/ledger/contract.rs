@@ -182,6 +182,8 @@ pub struct Sent {
     pub at: Timestamp,
     /// The fields in the system's own terms; none when the object was to be deleted.
     pub values: Json,
+    /// Whether it was to create the object: then one that carries our key is what came of it.
+    pub creates: bool,
 }
 
 impl Sent {

@@ -44,8 +44,11 @@ pub(crate) fn sent(text: Option<&str>) -> Result<Vec<Sent>, LedgerError> {
     };
     let one = |mut sent: Json| {
         let at = moment(sent["at"].as_i64()?).ok()?;
-        let values = sent["values"].take();
-        Some(Sent { at, values })
+        Some(Sent {
+            at,
+            values: sent["values"].take(),
+            creates: sent["creates"] == true,
+        })
     };
     let read = sent.into_iter().map(one).collect::<Option<_>>();
     read.ok_or_else(|| damaged("what was sent", text))
@@ -53,7 +56,13 @@ pub(crate) fn sent(text: Option<&str>) -> Result<Vec<Sent>, LedgerError> {
 
 /// What was sent, for a row.
 pub(crate) fn sent_text(sent: &[Sent]) -> String {
-    let one = |sent: &Sent| serde_json::json!({"at": micros(sent.at), "values": sent.values});
+    let one = |sent: &Sent| {
+        let mut row = serde_json::json!({"at": micros(sent.at), "values": sent.values});
+        if sent.creates {
+            row["creates"] = Json::Bool(true);
+        }
+        row
+    };
     json_text(&sent.iter().map(one).collect())
 }
 

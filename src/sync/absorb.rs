@@ -39,12 +39,7 @@ pub(crate) struct Place<'a> {
     pub(crate) drift: Option<&'a Drift>,
 }
 
-/// How many objects are absorbed in one transaction. A page may have thousands: all that is made of them would lie in
-/// memory at once, far from the processor, and everybody else who writes would wait for them. In tests it is so few that
-/// their pages are cut.
-const TOGETHER_MAX: usize = if cfg!(test) { 2 } else { 250 };
-
-/// Objects to absorb.
+/// Objects to absorb, in one transaction.
 pub(crate) struct Batch<'a> {
     /// The objects.
     pub(crate) objects: &'a [Object],
@@ -100,32 +95,8 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Engine {
-    /// Absorbs objects, some at a time; the cursor moves on with the last of them. Where something is gone it is all of them
-    /// at once, because too much that is gone stops all of it.
-    pub(crate) async fn absorb(
-        &self,
-        system: &Connection,
-        place: Place<'_>,
-        mut batch: Batch<'_>,
-        report: &mut Report,
-    ) -> Result<(), SyncError> {
-        let some_at_a_time = !batch.objects.iter().any(is_over);
-        while some_at_a_time && batch.objects.len() > TOGETHER_MAX {
-            let (now, later) = batch.objects.split_at(TOGETHER_MAX);
-            let some = Batch {
-                objects: now,
-                cursor: None,
-                ..batch
-            };
-            self.absorb_some(system, place, some, report).await?;
-            self.keep(place.lease).await?;
-            batch.objects = later;
-        }
-        self.absorb_some(system, place, batch, report).await
-    }
-
     /// Absorbs a batch. Objects that may be older than what is known of them are read by their ids before the cursor moves on.
-    async fn absorb_some(
+    pub(crate) async fn absorb(
         &self,
         system: &Connection,
         place: Place<'_>,

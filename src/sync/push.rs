@@ -528,7 +528,13 @@ impl Engine {
         {
             report.counts.agreed += 1;
             self.unpark(place, &record, &mut out.commit);
-            return match push.sent.is_empty() {
+            let heard = match push.sent.as_slice() {
+                [] => true,
+                // The one creation that nobody heard of has arrived: this is what came of it.
+                [only] => only.creates && link.made,
+                _ => false,
+            };
+            return match heard {
                 true => out.commit.ended.push((push, PushEnd::Done)),
                 false => out.unheard.push((push, link.clone())),
             };

@@ -56,7 +56,11 @@ pub(crate) fn sent(push: &Push, write: &Write, at: Timestamp) -> Push {
     let mut push = push.clone();
     let values = serde_json::Value::Object(write.values.clone());
     push.sent.retain(|sent| sent.values != values);
-    push.sent.push(Sent { at, values });
+    push.sent.push(Sent {
+        at,
+        values,
+        creates: write.id.is_none(),
+    });
     let over = push.sent.len().saturating_sub(SENT_MAX);
     push.sent.drain(..over);
     push

@@ -169,7 +169,11 @@ pub(super) async fn an_overlay_takes_pushes_over_whole(stand: &Stand) {
         .pop()
         .unwrap();
     let values = json!({"name": "x"});
-    let written = Sent { at: at(3), values };
+    let written = Sent {
+        at: at(3),
+        values,
+        creates: false,
+    };
     sent.sent = vec![written.clone()];
     let commit = SyncCommit {
         sending: vec![sent],

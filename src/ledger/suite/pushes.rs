@@ -93,10 +93,12 @@ pub(super) async fn what_was_sent_is_kept_until_it_is_heard_of(stand: &Stand) {
         Sent {
             at: at(1),
             values: serde_json::json!({"name": "a"}),
+            creates: true,
         },
         Sent {
             at: at(2),
             values: serde_json::json!({"name": null}),
+            creates: false,
         },
     ];
     let mut pushes = due(&*ledger, 1).await;

@@ -297,6 +297,7 @@ async fn our_own_deletion_that_nobody_heard_of_is_no_deletion_of_theirs() {
     sending[0].sent.push(Sent {
         at: LATER.parse().unwrap(),
         values: json!({}),
+        creates: false,
     });
     let sending = SyncCommit {
         sending,

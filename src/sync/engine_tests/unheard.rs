@@ -32,6 +32,7 @@ async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() 
     owed[0].sent.push(Sent {
         at: "2026-11-26T08:00:00Z".parse().unwrap(),
         values: json!({"note": "call back"}),
+        creates: false,
     });
     let sending = SyncCommit {
         sending: owed,
@@ -89,6 +90,10 @@ async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
     there.list_only(0);
     stage.pass_hours(1);
     let second = stage.node("second", stage.ledger.clone());
+    there.forget_calls();
+    second.push("there", "things").await.unwrap();
+    // It is there, so nothing of it can arrive any more, and it need not be looked at again.
+    assert_eq!(there.calls(), ["GET key", "GET ids"]);
     for _ in 0..2 {
         for connection in ["there", "here"] {
             second.push(connection, "things").await.unwrap();
