@@ -44,6 +44,7 @@ pub fn both_ways(mapping: &Mapping, object: &Value) {
     let context = Context {
         currency: model::Currency::parse("EUR").ok(),
         country: Some("DE"),
+        agreed: None,
     };
     // One record is known, by the first id that is asked for.
     let known = RefCell::new(None);
