@@ -144,10 +144,12 @@ fn forget_links(connection: &Connection, forgotten: &[(String, String, String)])
 }
 
 fn write_links(connection: &Connection, links: &[Linking]) -> Result<(), LedgerError> {
-    let mut replace = connection.prepare_cached(
-        "DELETE FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4 \
-         AND external_id <> ?5 RETURNING external_id, gone",
+    let mut others = connection.prepare_cached(
+        "SELECT external_id, gone FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4 \
+         AND external_id <> ?5",
     )?;
+    let mut replace = connection
+        .prepare_cached("DELETE FROM links WHERE connection = ?1 AND object = ?2 AND external_id = ?3")?;
     let mut remember = connection.prepare_cached(
         "INSERT INTO former_objects (kind, record, connection, object, external_id) VALUES (?1, ?2, ?3, ?4, ?5) \
          ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, record = excluded.record",
@@ -169,11 +171,12 @@ fn write_links(connection: &Connection, links: &[Linking]) -> Result<(), LedgerE
         let mut former: Vec<(String, bool)> = Vec::new();
         rows::extend(
             &mut former,
-            &mut replace,
+            &mut others,
             params![kind, record, at, object, link.external_id],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         for (external_id, gone) in former {
+            replace.execute(params![at, object, external_id])?;
             if *claimed && !gone {
                 stale.push(link.record);
             }
