@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::account::SCREEN_USER;
+use super::account::{Owner, SCREEN_USER, all_owners, leave, owner_id};
 use super::event::Source;
 use super::kind::Kind;
 use super::problem::Problem;
@@ -17,6 +17,9 @@ use crate::calls::Calls;
 use crate::control::{RowError, Tabled};
 use crate::faults::FaultBook;
 use crate::secret::Secret;
+
+/// What stands for the people who may own rows, where an object is named: they can be added, and leave.
+const OWNERS: &str = "owners";
 
 /// A running account. Rows read and written through it are not counted as calls.
 #[derive(Clone)]
@@ -64,7 +67,8 @@ impl HubSpot {
         Secret::new(REFRESH_TOKEN)
     }
 
-    /// Creates a row as a person at the screen would, and gives its id. `row` is an object of properties.
+    /// Creates a row as a person at the screen would, and gives its id. `row` is an object of properties; of `owners`, it
+    /// has an `email`.
     ///
     /// # Errors
     /// When the kind is unknown or HubSpot would refuse the row.
@@ -80,7 +84,7 @@ impl HubSpot {
         self.system.edit(object, id, change)
     }
 
-    /// Archives a row.
+    /// Archives a row; an owner leaves.
     ///
     /// # Errors
     /// When there is no such row.
@@ -203,6 +207,9 @@ impl System {
 
 impl Tabled for System {
     fn rows(&self, object: &str) -> Result<Vec<Value>, RowError> {
+        if object == OWNERS {
+            return Ok(all_owners(&self.portal().owners));
+        }
         let kind = kind_of(object)?;
         let portal = self.portal();
         let all = portal.all(kind).map(|(id, row)| {
@@ -216,6 +223,12 @@ impl Tabled for System {
     }
 
     fn insert(&self, object: &str, row: &Value) -> Result<String, RowError> {
+        if object == OWNERS {
+            let owner = Owner::of(row).ok_or_else(|| RowError("an owner has an `email`".into()))?;
+            let mut portal = self.portal();
+            portal.owners.push(owner);
+            return Ok(owner_id(portal.owners.len() - 1));
+        }
         let kind = kind_of(object)?;
         let given = row
             .as_object()
@@ -238,6 +251,12 @@ impl Tabled for System {
     }
 
     fn remove(&self, object: &str, id: &str) -> Result<(), RowError> {
+        if object == OWNERS {
+            return match leave(&mut self.portal().owners, id) {
+                true => Ok(()),
+                false => Err(RowError(format!("there is no owner `{id}`"))),
+            };
+        }
         let kind = kind_of(object)?;
         let id = self.id_of(kind, id)?;
         self.write(|portal| portal.archive(kind, id, &self.at_the_screen()));

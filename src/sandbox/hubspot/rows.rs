@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::account::Owner;
 use super::associations::Links;
 use super::event::{Change, Source};
 use super::kind::Kind;
@@ -57,6 +58,8 @@ struct Table {
 pub(crate) struct Portal {
     pub(crate) properties: [Vec<Property>; 3],
     pub(crate) links: Links,
+    /// Who may own rows, those who left too.
+    pub(crate) owners: Vec<Owner>,
     tables: [Table; 3],
     next_id: u64,
     last_stamp_ms: i64,
@@ -71,6 +74,7 @@ impl Portal {
         Self {
             properties: Kind::ALL.map(properties),
             links: Links::default(),
+            owners: Owner::first(),
             tables: Default::default(),
             next_id: first_id,
             last_stamp_ms: 0,

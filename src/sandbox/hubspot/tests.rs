@@ -76,6 +76,34 @@ async fn a_row_looks_like_a_recorded_one() {
 }
 
 #[tokio::test]
+async fn owners_come_by_pages_and_those_who_left_apart() {
+    let (running, _) = start().await;
+    let asker = asker(&running);
+    let here = &running.hubspot;
+    let gone = here
+        .insert("owners", &json!({"email": "gone@sandbox.example"}))
+        .unwrap();
+    here.delete("owners", &gone).unwrap();
+    let ask = async |query: &str| asker.get(&format!("/crm/v3/owners?{query}")).await;
+    let first = ask("limit=1").await.json();
+    let after = first["paging"]["next"]["after"].as_str().unwrap();
+    let second = ask(&format!("limit=1&after={after}")).await.json();
+    let emails = |page: &Value| page["results"][0]["email"].clone();
+    assert_eq!(
+        [emails(&first), emails(&second)],
+        ["admin@sandbox.example", "rep@sandbox.example"]
+    );
+    assert!(second.get("paging").is_none(), "{second}");
+    let left = ask("archived=true").await.json();
+    assert_eq!(left["results"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&left["results"][0]["id"], &left["results"][0]["userId"]),
+        (&json!(gone), &Value::Null)
+    );
+    assert_eq!(ask("limit=501").await.status, 400);
+}
+
+#[tokio::test]
 async fn every_misfit_is_told_at_once_as_recorded() {
     let (running, _) = start().await;
     let body = json!({ "properties": { "dealstge": "x", "amount": "ten", "dealstage": "Closed Won" } });

@@ -40,7 +40,9 @@ pub(crate) fn writes(
     for (name, value) in fields {
         if let Some(at) = object.position(name) {
             let value = stored(&object.fields[at], value)?;
-            given.push((at, points_somewhere(org, object, at, value)?));
+            let value = points_somewhere(org, object, at, value)?;
+            owner_is_there(org, object, (at, &value), row.is_some())?;
+            given.push((at, value));
         } else if let Some((at, to)) = object.relation(name) {
             given.push((at, by_external_id(org, to, name, value)?));
         }
@@ -91,6 +93,10 @@ fn points_somewhere(org: &Org, object: &Object, at: usize, value: Value) -> Resu
     let (Some((to, _)), Some(id)) = (field.refers_to, value.as_str()) else {
         return Ok(value);
     };
+    let or = field.or_refers_to.map(|to| org.schema.at(to));
+    if or.is_some_and(|target| org.find(target, id).is_some()) {
+        return Ok(value);
+    }
     let target = org.schema.at(to);
     match org.find(target, id) {
         Some(row) if !org.is_deleted(target, row) => Ok(value),
@@ -98,6 +104,37 @@ fn points_somewhere(org: &Org, object: &Object, at: usize, value: Value) -> Resu
         None => {
             Err(Refusal::bad("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id").about(&field.name))
         }
+    }
+}
+
+/// An owner is somebody who works here; a row that exists has always one.
+fn owner_is_there(
+    org: &Org,
+    object: &Object,
+    (at, value): (usize, &Value),
+    exists: bool,
+) -> Result<(), Refusal> {
+    let field = &object.fields[at];
+    if field.name != "OwnerId" {
+        return Ok(());
+    }
+    let Some(id) = value.as_str() else {
+        return match exists {
+            true => {
+                Err(Refusal::bad("FIELD_INTEGRITY_EXCEPTION", "owner id cannot be blank").about(&field.name))
+            }
+            false => Ok(()),
+        };
+    };
+    let users = org.schema.at("User");
+    let active = org.schema.objects[users].at("IsActive");
+    match org.find(users, id) {
+        Some(row) if org.tables[users].rows[row][active] != Value::Bool(true) => {
+            let object = object.name.to_lowercase();
+            let message = format!("operation performed with inactive user [{id}] as owner of {object}");
+            Err(Refusal::bad("INACTIVE_OWNER_OR_USER", message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -208,7 +208,7 @@ fn described(object: &Object, field: &Field) -> Value {
         "length": field.length, "name": field.name, "nameField": field.name_field, "nillable": field.is_nillable(),
         "permissionable": !field.required && field.writable, "picklistValues": picklist(field),
         "precision": if is_int { 0 } else { field.precision }, "queryByDistance": kind == Kind::Address,
-        "referenceTo": field.refers_to.iter().map(|(to, _)| to).collect::<Vec<_>>(),
+        "referenceTo": field.or_refers_to.into_iter().chain(field.refers_to.map(|(to, _)| to)).collect::<Vec<_>>(),
         "relationshipName": field.refers_to.map(|(_, relation)| relation), "restrictedPicklist": field.restricted,
         "scale": field.scale, "soapType": kind.soap_name(), "sortable": compares, "type": kind.name(),
         "unique": field.unique, "updateable": creates,
@@ -240,13 +240,14 @@ fn described(object: &Object, field: &Field) -> Value {
         "highScaleNumber",
         "htmlFormatted",
         "namePointing",
-        "polymorphicForeignKey",
         "restrictedDelete",
         "searchPrefilterable",
         "writeRequiresMasterRead",
     ];
     described.extend(absent.map(|key| (key.to_owned(), Value::Null)));
     described.extend(never.map(|key| (key.to_owned(), Value::Bool(false))));
+    let several = Value::Bool(field.or_refers_to.is_some());
+    described.insert("polymorphicForeignKey".to_owned(), several);
     Value::Object(described)
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct Field {
     pub(crate) values: Vec<&'static str>,
     /// The object a reference points at, and the name of the way there in SOQL.
     pub(crate) refers_to: Option<(&'static str, &'static str)>,
+    /// Another object that a reference may point at; no way in SOQL leads there.
+    pub(crate) or_refers_to: Option<&'static str>,
     /// What a new row gets when the field is not given.
     pub(crate) default: Option<&'static str>,
 }
@@ -119,6 +121,7 @@ impl Field {
             name_field: false,
             values: Vec::new(),
             refers_to: None,
+            or_refers_to: None,
             default: None,
         }
     }
@@ -171,6 +174,13 @@ impl Field {
             length: 18,
             refers_to: Some((to, relation)),
             ..Self::new(name, Kind::Reference)
+        }
+    }
+
+    pub(crate) fn or(self, to: &'static str) -> Self {
+        Self {
+            or_refers_to: Some(to),
+            ..self
         }
     }
 

@@ -202,15 +202,16 @@ impl Org {
     /// Puts a row into the recycle bin, and with an account its contacts and opportunities.
     pub(crate) fn delete(&mut self, table: usize, row: usize, by: &By<'_>) -> Result<(), Refusal> {
         let object = &self.schema.objects[table];
-        if !object.writable {
+        let deleted = object.position("IsDeleted").filter(|_| object.writable);
+        let Some(deleted) = deleted else {
             let message = format!("entity type {} does not support delete", object.name);
             return Err(Refusal::bad("INVALID_TYPE_FOR_OPERATION", message));
-        }
+        };
         if self.is_deleted(table, row) {
             return Err(Refusal::is_deleted());
         }
         let mut gone = self.tables[table].rows[row].clone();
-        gone[object.at("IsDeleted")] = Value::Bool(true);
+        gone[deleted] = Value::Bool(true);
         self.replace(table, row, gone, by);
         if object.name == "Account" {
             let account = Value::from(self.id_of(table, row));

@@ -154,6 +154,7 @@ pub(crate) fn all() -> Vec<Definition> {
         account(),
         contact(),
         currency_type(),
+        group(),
         lead(),
         lead_status(),
         opportunity(),
@@ -169,7 +170,11 @@ fn writable(name: &'static str, plural: &'static str, prefix: &'static str, own:
         Field::boolean("IsDeleted").labelled("Deleted").read_only(),
     ];
     fields.extend(own);
-    fields.push(Field::reference("OwnerId", "User", "Owner"));
+    // Queues own leads; everything else is a person's.
+    fields.push(match name {
+        "Lead" => Field::reference("OwnerId", "User", "Owner").or("Group"),
+        _ => Field::reference("OwnerId", "User", "Owner"),
+    });
     fields.push(
         Field::picklist("CurrencyIsoCode", &CURRENCIES.map(|(code, _)| code))
             .labelled("Currency ISO Code")
@@ -414,17 +419,41 @@ fn organization() -> Definition {
     fixed("Organization", "Organizations", "00D", fields)
 }
 
+/// People and queues are made and changed by administrators, and never deleted.
+fn lasting(name: &'static str, plural: &'static str, prefix: &'static str, own: Vec<Field>) -> Definition {
+    let mut fields = vec![Field::id()];
+    fields.extend(own);
+    fields.extend(stamps());
+    Definition {
+        name,
+        plural,
+        prefix,
+        writable: true,
+        fields,
+    }
+}
+
+fn group() -> Definition {
+    let fields = vec![
+        Field::text("Name", 40).required().naming(),
+        Field::text("DeveloperName", 80),
+        Field::picklist("Type", &["Regular", "Queue"]).restricted(),
+        Field::email("Email"),
+    ];
+    lasting("Group", "Groups", "00G", fields)
+}
+
 fn user() -> Definition {
     let mut fields = vec![Field::text("Username", 80)];
     fields.extend(person());
     fields.extend([
         Field::text("CompanyName", 80),
         Field::text("Alias", 8),
-        Field::boolean("IsActive"),
-        Field::picklist("UserType", &["Standard", "PowerPartner", "AutomatedProcess"]),
+        Field::boolean("IsActive").or_else("true"),
+        Field::picklist("UserType", &["Standard", "PowerPartner", "AutomatedProcess"]).read_only(),
         Field::text("TimeZoneSidKey", 40),
         Field::text("LocaleSidKey", 40),
         Field::text("DefaultCurrencyIsoCode", 3),
     ]);
-    fixed("User", "Users", "005", fields)
+    lasting("User", "Users", "005", fields)
 }

@@ -36,6 +36,40 @@ pub(crate) fn code(answer: &Answer) -> String {
 }
 
 #[tokio::test]
+async fn a_row_belongs_to_somebody_who_works_here_and_a_lead_to_a_queue_too() {
+    let (running, _) = start().await;
+    let here = &running.salesforce;
+    let user = here.insert("User", &json!({"LastName": "Gone"})).unwrap();
+    here.update("User", &user, &json!({"IsActive": false})).unwrap();
+    let queue = here
+        .insert("Group", &json!({"Name": "Inbound", "Type": "Queue"}))
+        .unwrap();
+    let lead = |owner: &str| json!({"LastName": "L", "Company": "C", "OwnerId": owner});
+    let id = here.insert("Lead", &lead(&queue)).unwrap();
+    let refused = |result: Result<(), crate::RowError>| {
+        let told = result.unwrap_err().to_string();
+        told.split(':').next().unwrap_or_default().to_owned()
+    };
+    for (change, code) in [
+        (json!({"OwnerId": user}), "INACTIVE_OWNER_OR_USER"),
+        (json!({"OwnerId": null}), "FIELD_INTEGRITY_EXCEPTION"),
+    ] {
+        assert_eq!(refused(here.update("Lead", &id, &change)), code, "{change}");
+    }
+    assert_eq!(
+        refused(
+            here.insert(
+                "Opportunity",
+                &json!({"Name": "O", "StageName": "Prospecting", "CloseDate": "2026-12-24", "OwnerId": queue})
+            )
+            .map(drop)
+        ),
+        "INVALID_CROSS_REFERENCE_KEY"
+    );
+    assert_eq!(refused(here.delete("User", &user)), "INVALID_TYPE_FOR_OPERATION");
+}
+
+#[tokio::test]
 async fn grants_give_tokens_or_reasons() {
     let (running, clock) = start().await;
     let asker = Asker::at(&running.salesforce.url());
