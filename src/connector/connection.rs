@@ -13,6 +13,7 @@ use crate::connector::Connector;
 use crate::failure::{Class, Failure, RecordError};
 use crate::lane::Lane;
 use crate::limiter::Limiter;
+use crate::lookup::Memory;
 use crate::manifest::{Census, Object as ObjectKind};
 use crate::names::{Names, scalar};
 use crate::proof::Proof;
@@ -21,7 +22,7 @@ use crate::settings::Settings;
 /// One authorised account at a system. Share it: limits and session belong to the account.
 pub struct Connection {
     pub(crate) caller: Caller,
-    /// Ids found by text: object, lookup, text.
+    /// What lookups have said.
     pub(crate) looked_up: Arc<Mutex<LookedUp>>,
     /// What kind each field of an object is, for answers that hold only texts.
     pub(crate) kinds: Arc<Mutex<HashMap<String, Kinds>>>,
@@ -29,8 +30,8 @@ pub struct Connection {
     pub(crate) begun: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
 }
 
-/// Ids found by text, by object, lookup and text.
-pub(crate) type LookedUp = HashMap<(String, String, String), Json>;
+/// What lookups have said, by object and lookup.
+pub(crate) type LookedUp = HashMap<(String, String), Memory>;
 
 /// The kinds of an object's fields, by name: see [`FieldInfo::kind`].
 pub(crate) type Kinds = Arc<HashMap<String, String>>;
@@ -152,8 +153,8 @@ pub enum Outcome {
         version: Option<String>,
         /// The time of change after the write, if the system says it.
         modified: Option<Timestamp>,
-        /// The fields that were not written, because the manifest says so of what the system does not know.
-        left_out: Vec<String>,
+        /// What was not written, because the manifest says so of what the system does not know or cannot take.
+        left_out: Vec<LeftOut>,
     },
     /// The system, or the manifest, refused this one.
     Refused(RecordError),
@@ -163,6 +164,15 @@ pub enum Outcome {
     Unknown,
     /// Not tried, because a write before it failed for a reason that concerns all.
     NotSent(Failure),
+}
+
+/// A field that was not written although everything else was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// The field.
+    pub field: String,
+    /// Why, with what would help.
+    pub why: String,
 }
 
 impl Connection {
@@ -327,7 +337,7 @@ impl Connection {
                 multiple: false,
                 options: Vec::new(),
                 writable: true,
-                required: flat.required,
+                required: flat.required && flat.child.is_some(),
                 unique: false,
                 volatile: false,
             });

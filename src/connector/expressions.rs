@@ -22,6 +22,8 @@ pub(crate) fn over_answers(connector: &Connector) -> Vec<&Program> {
         programs.push(&object.id);
         programs.extend(parts.into_iter().flatten());
         programs.extend(object.lookups.values().map(|l| &l.pairs));
+        programs.extend(object.lookups.values().filter_map(|l| l.next.as_ref()));
+        programs.extend(object.flat.values().filter_map(|flat| flat.keep.as_ref()));
         let made = object.lookups.values().filter_map(|l| l.create.as_ref());
         programs.extend(made.map(|create| &create.value));
         if let Some(changes) = &object.changes {

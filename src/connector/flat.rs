@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use crate::codec;
+use crate::connection::LeftOut;
 use crate::failure::{RecordClass, RecordError};
 use crate::lookup::Found;
-use crate::manifest::{Child, Object};
+use crate::manifest::{Child, Flat, Object};
+use crate::names::scalar;
 
 /// The fields to ask for on the wire, so that these fields can be told.
 pub(crate) fn expanded(object: &Object, fields: &[String]) -> Vec<String> {
@@ -37,6 +39,9 @@ pub(crate) fn expanded(object: &Object, fields: &[String]) -> Vec<String> {
 pub(crate) fn project(object: &Object, suffix: &str, row: &mut Json) {
     let mut plain = Map::new();
     for (name, flat) in &object.flat {
+        if reads(object, flat) {
+            continue;
+        }
         let from = match flat.child.as_ref().and_then(|name| object.children.get(name)) {
             None => Some(&*row),
             Some(child) => match rows(child, suffix, row) {
@@ -58,6 +63,12 @@ pub(crate) fn project(object: &Object, suffix: &str, row: &mut Json) {
             }
         }
     }
+}
+
+/// Whether what is read in a field is told by its lookup.
+fn reads(object: &Object, flat: &Flat) -> bool {
+    let lookup = flat.lookup.as_ref().and_then(|name| object.lookups.get(name));
+    lookup.is_some_and(|lookup| lookup.reads)
 }
 
 fn rows<'r>(child: &Child, suffix: &str, row: &'r Json) -> Option<&'r [Json]> {
@@ -94,9 +105,9 @@ fn at<'r>(row: &'r Json, suffix: &str, path: &str) -> Option<&'r Json> {
 
 /// Whether writing these values needs the rows that exist.
 pub(crate) fn needs_rows(object: &Object, values: &Map<String, Json>) -> bool {
-    values
-        .keys()
-        .any(|name| object.flat.get(name).is_some_and(|flat| flat.child.is_some()))
+    let flat = |name: &String| object.flat.get(name);
+    let mut flat = values.keys().filter_map(flat);
+    flat.any(|flat| flat.child.is_some() || flat.keep.is_some())
 }
 
 /// The texts that must be looked up before these values can be written, by lookup.
@@ -120,7 +131,7 @@ pub(crate) fn wired(
     values: &Map<String, Json>,
     row: Option<&Json>,
     found: &dyn Fn(&str, &str) -> Found,
-) -> Result<(Map<String, Json>, Vec<String>), RecordError> {
+) -> Result<(Map<String, Json>, Vec<LeftOut>), RecordError> {
     let mut wire = Map::new();
     let mut left_out = Vec::new();
     let mut touched: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
@@ -130,12 +141,34 @@ pub(crate) fn wired(
             wire.insert(name.clone(), encoded(object, class_key, name, name, value)?);
             continue;
         };
+        let mut leave = |why: String| {
+            left_out.push(LeftOut {
+                field: name.clone(),
+                why,
+            });
+        };
+        let blank = value.is_null() || value.as_str() == Some("");
+        if blank && flat.required && flat.child.is_none() {
+            leave("the system has always one: give it another one there".to_owned());
+            continue;
+        }
+        if let (Some(keep), Some(row)) = (&flat.keep, row)
+            && keep.one(row, &|_| Json::Null) == Ok(Json::Bool(true))
+        {
+            leave(format!(
+                "what stands there stays until it is changed there: {}",
+                shown(row, &flat.field)
+            ));
+            continue;
+        }
         let value = match (&flat.lookup, value.as_str()) {
-            (Some(_), _) if value.is_null() || value.as_str() == Some("") => Json::Null,
+            (Some(_), _) if blank => Json::Null,
             (Some(lookup), Some(text)) => match found(lookup, text) {
                 Found::Id(id) => id,
-                Found::Nothing if object.lookups.get(lookup).is_some_and(|l| l.leave_out) => {
-                    left_out.push(name.clone());
+                found @ (Found::Nothing | Found::Several(_))
+                    if object.lookups.get(lookup).is_some_and(|l| l.leave_out) =>
+                {
+                    leave(nobody(object, lookup, text, &found).1);
                     continue;
                 }
                 found => return Err(missing(object, lookup, name, text, &found)),
@@ -147,7 +180,7 @@ pub(crate) fn wired(
                 wire.insert(flat.field.clone(), value);
             }
             Some(child) => {
-                if flat.required && (value.is_null() || value.as_str() == Some("")) {
+                if flat.required && blank {
                     cleared.push(child);
                 }
                 touched
@@ -209,26 +242,35 @@ fn encoded(
 }
 
 fn missing(object: &Object, lookup: &str, name: &str, text: &str, found: &Found) -> RecordError {
+    let (code, why) = nobody(object, lookup, text, found);
+    let mut error = RecordError::new(RecordClass::Validation, code, format!("`{name}`: {why}"));
+    error.fields.push(name.to_owned());
+    error
+}
+
+/// Why a text names nothing: a code, and a sentence that says what would help.
+fn nobody(object: &Object, lookup: &str, text: &str, found: &Found) -> (&'static str, String) {
     let what = object.lookups.get(lookup).map_or(lookup, |l| l.what.as_str());
-    let (code, message) = match found {
+    match found {
         Found::Several(ids) => (
             "several_found",
             format!(
-                "`{name}`: the system has {} of {what} `{text}` ({}), so that it names none: make the names differ there",
+                "the system has {} of {what} `{text}` ({}), so that it names none: make the names differ there",
                 ids.len(),
                 ids.join(", ")
             ),
         ),
         Found::Refused(why) => (
             "not_made",
-            format!("`{name}`: the system has no {what} `{text}`, and refuses a new one: {why}"),
+            format!("the system has no {what} `{text}`, and refuses a new one: {why}"),
         ),
         Found::Nothing | Found::Id(_) => (
             "not_found",
-            format!("`{name}`: the system has no {what} `{text}`, add it there or correct the value"),
+            format!("the system has no {what} `{text}`, add it there or correct the value"),
         ),
-    };
-    let mut error = RecordError::new(RecordClass::Validation, code, message);
-    error.fields.push(name.to_owned());
-    error
+    }
+}
+
+fn shown(row: &Json, field: &str) -> String {
+    row.get(field).and_then(scalar).unwrap_or_default()
 }

@@ -66,7 +66,7 @@ pub use auth::{MemoryTokens, REFUSED_MS, TokenError, TokenStore};
 pub use call::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, CALL_DEADLINE_MS, RETRY_AFTER_MAX_MS, TRIES_MAX};
 pub use calls::CallCount;
 pub use clock::{Clock, SystemClock};
-pub use connection::{Connection, FieldInfo, Identity, MergedInto, Object, Outcome, Page, Write};
+pub use connection::{Connection, FieldInfo, Identity, LeftOut, MergedInto, Object, Outcome, Page, Write};
 pub use connector::{AuthInfo, Connector};
 pub use failure::{Action, Class, Failure, MESSAGE_MAX, RecordClass, RecordError};
 pub use forecast::Forecast;

@@ -204,7 +204,7 @@ impl Linter {
             "refused_association" => self.refused(text("object"), text("association"), body),
             "write" => self.written(sample, &self.unwrapped(body)),
             "find" => self.found(text("object"), &self.unwrapped(body)),
-            "lookup" => self.looked_up(text("object"), text("lookup"), &self.unwrapped(body)),
+            "lookup" => self.looked_up(sample, &self.unwrapped(body)),
             "lookup_create" => self.made_for_lookup(text("object"), text("lookup"), &self.unwrapped(body)),
             other => Err(format!(
                 "`{other}` is not something a sample can be about{}",
@@ -334,6 +334,9 @@ impl Linter {
                 && crate::zone::moment(modified, zone.as_ref()).is_none()
             {
                 return Err(format!("`{modified}` is not a moment"));
+            }
+            for keep in kind.flat.values().filter_map(|flat| flat.keep.as_ref()) {
+                self.first(keep, &row, &Names::default())?;
             }
             if let Some(merged) = &kind.merged {
                 let merges = self.ran(merged, &row, names)?;
@@ -482,13 +485,22 @@ impl Linter {
         Ok(Json::Array(self.ran(&find.pairs, body, &names)?))
     }
 
-    fn looked_up(&self, object: &str, name: &str, body: &Json) -> Made {
-        let (kind, names) = self.object(object)?;
+    fn looked_up(&self, sample: &Json, body: &Json) -> Made {
+        let text = |key: &str| sample[key].as_str().unwrap_or_default();
+        let (kind, mut names) = self.object(text("object"))?;
+        for asked in ["keys", "ids", "after"] {
+            names = names.with(asked, sample["with"][asked].clone());
+        }
+        let name = text("lookup");
         let lookup = kind
             .lookups
             .get(name)
             .ok_or(format!("the object has no lookup `{name}`"))?;
-        Ok(Json::Array(self.ran(&lookup.pairs, body, &names)?))
+        let pairs = Json::Array(self.ran(&lookup.pairs, body, &names)?);
+        Ok(match &lookup.next {
+            Some(next) => json!({"pairs": pairs, "next": self.first(next, body, &names)?}),
+            None => pairs,
+        })
     }
 
     fn made_for_lookup(&self, object: &str, name: &str, body: &Json) -> Made {

@@ -235,6 +235,7 @@ impl Connection {
                 self.one(kind, zone.as_ref(), &names, row)
             })
             .collect::<Result<Vec<_>, _>>()?;
+        self.tell_texts(object, kind, &names, &mut objects).await?;
         for name in associations(fields) {
             let association = kind.associations.get(name).ok_or_else(|| {
                 let hint = diagnostic::suggestion(name, kind.associations.keys().map(String::as_str));

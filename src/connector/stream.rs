@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure};
+use crate::flat;
 use crate::manifest::{Changes, Protocol, Stream};
 use crate::names::Names;
 use crate::pubsub;
@@ -97,7 +98,7 @@ impl Connection {
         let wanted = pubsub::Wanted {
             topic: topic.clone(),
             object: object.to_owned(),
-            fields: fields.to_vec(),
+            fields: flat::expanded(self.object(object)?.0, fields),
             after: after.cloned(),
         };
         let subscription = match stream.protocol {

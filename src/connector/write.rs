@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value as Json, json};
 
 use crate::call::{BACKOFF_BASE_MS, Repeat};
-use crate::connection::{Connection, Outcome, Write};
+use crate::connection::{Connection, LeftOut, Outcome, Write};
 use crate::failure::{Class, Failure, RecordClass};
 use crate::flat;
+use crate::lookup::Texts;
 use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
 use crate::outcome::{Outcomes, concerns_records, refused, unchanged};
@@ -41,8 +42,8 @@ pub(crate) struct Item {
     /// The moves to make after the write, by their number.
     pub(crate) path: Vec<usize>,
     pub(crate) created: bool,
-    /// The fields that are not written, by the manifest.
-    pub(crate) left_out: Vec<String>,
+    /// What is not written, by the manifest.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 impl Connection {
@@ -87,7 +88,7 @@ impl Connection {
     ) -> Result<(), Failure> {
         self.find_first(work, items).await?;
         self.read_rows(work, items, outcomes).await?;
-        self.translate(work, items, outcomes).await?;
+        let texts = self.translate(work, items, outcomes).await?;
         let (mut updates, mut creations) = (Vec::new(), Vec::new());
         for (at, item) in items.iter_mut().enumerate() {
             if outcomes[at].is_some() {
@@ -102,31 +103,35 @@ impl Connection {
                 Some(_) => updates.push(at),
             }
         }
-        let update = &work.write.update;
-        let (create, repeat) = match &work.write.strategy {
-            Strategy::Upsert(step) => (step, Repeat::Safe),
-            Strategy::FindThenWrite(create) => (create, Repeat::Unsafe),
-        };
-        let mut failed = match self.by_jobs(work, UPDATE, updates, items, outcomes).await {
-            Ok(left) => {
-                self.steps(work, update, Repeat::Safe, left, items, outcomes)
-                    .await
-            }
-            Err(failure) => Err(failure),
-        };
+        let mut failed = self.send(work, (updates, creations), items, outcomes).await;
         if failed.is_ok() {
-            failed = self.verify_gone(work, items, outcomes).await;
-        }
-        if failed.is_ok() {
-            failed = match self.by_jobs(work, UPSERT, creations, items, outcomes).await {
-                Ok(left) => self.steps(work, create, repeat, left, items, outcomes).await,
-                Err(failure) => Err(failure),
-            };
+            failed = self.with_news(work, &texts, items, outcomes).await;
         }
         // What was written is finished even if the rest could not be sent.
         self.moves(work, items, outcomes).await?;
         self.associate(work, items, outcomes).await?;
         failed
+    }
+
+    /// Sends what is to be updated, and then what is to be created.
+    async fn send(
+        &self,
+        work: &Work<'_>,
+        (updates, creations): (Vec<usize>, Vec<usize>),
+        items: &[Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        let update = &work.write.update;
+        let (create, repeat) = match &work.write.strategy {
+            Strategy::Upsert(step) => (step, Repeat::Safe),
+            Strategy::FindThenWrite(create) => (create, Repeat::Unsafe),
+        };
+        let left = self.by_jobs(work, UPDATE, updates, items, outcomes).await?;
+        self.steps(work, update, Repeat::Safe, left, items, outcomes)
+            .await?;
+        self.verify_gone(work, items, outcomes).await?;
+        let left = self.by_jobs(work, UPSERT, creations, items, outcomes).await?;
+        self.steps(work, create, repeat, left, items, outcomes).await
     }
 
     /// Finds objects by our keys, as they are at this moment: the ids of those that are there, by their keys. Nothing where
@@ -209,6 +214,8 @@ impl Connection {
             fields.push(transitions.field.clone());
             fields.extend(transitions.keep.iter().cloned());
         }
+        // Its id among them, for systems that tell only what they are asked for.
+        fields.extend(work.kind.always.iter().cloned());
         let wire = flat::expanded(work.kind, &fields);
         let rows = self.rows(work.object, &wire, &ids).await?;
         let mut by_id: HashMap<String, Json> = HashMap::new();
@@ -234,20 +241,24 @@ impl Connection {
         work: &Work<'_>,
         items: &mut [Item],
         outcomes: &mut Outcomes,
-    ) -> Result<(), Failure> {
-        let wanted = items
+    ) -> Result<Texts, Failure> {
+        let open = items
             .iter()
-            .flat_map(|i| flat::wanted(work.kind, &i.values))
-            .collect();
+            .zip(&*outcomes)
+            .filter(|(_, outcome)| outcome.is_none());
+        let wanted = open.flat_map(|(item, _)| flat::wanted(work.kind, &item.values));
+        let wanted = wanted.collect();
         let texts = self.look_up(work, wanted).await?;
         let rpc = self.caller.manifest().rpc.as_ref();
         let class_key = rpc.and_then(|rpc| rpc.class_key.as_deref());
         let found = |lookup: &str, text: &str| texts.get(lookup, text);
+        let mut told: BTreeMap<LeftOut, usize> = BTreeMap::new();
         for (at, item) in items.iter_mut().enumerate() {
             if outcomes[at].is_some() {
                 continue;
             }
             let mut values = item.values.clone();
+            item.left_out.clear();
             if let Some(transitions) = &work.write.transitions
                 && let Some(wanted) = values.remove(&transitions.field)
             {
@@ -275,21 +286,61 @@ impl Connection {
             ) {
                 Ok((wire, left_out)) => {
                     item.wire = wire;
-                    for field in left_out {
-                        tracing::warn!(
-                            connection = self.name(),
-                            object = work.object,
-                            key = item.key,
-                            field,
-                            "a field is left out: the system does not know its value"
-                        );
-                        item.left_out.push(field);
+                    for left_out in left_out {
+                        *told.entry(left_out.clone()).or_default() += 1;
+                        item.left_out.push(left_out);
                     }
                 }
                 Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
             }
         }
-        Ok(())
+        for (LeftOut { field, why }, records) in told {
+            let (connection, object) = (self.name(), work.object);
+            tracing::warn!(connection, object, field, why, records, "a field is left out");
+        }
+        Ok(texts)
+    }
+
+    /// Writes again, once, what was refused and has an id that was remembered, if another one is meant by now: the one whom
+    /// it names may have left.
+    async fn with_news(
+        &self,
+        work: &Work<'_>,
+        texts: &Texts,
+        items: &mut [Item],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Failure> {
+        let remembered = |item: &Item| -> Vec<(String, String)> {
+            let wanted = flat::wanted(work.kind, &item.values).into_iter();
+            wanted.filter(|wanted| texts.is_remembered(wanted)).collect()
+        };
+        let mut before = BTreeMap::new();
+        let mut wanted = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            if let Some(Outcome::Refused(_)) = &outcomes[at] {
+                let remembered = remembered(item);
+                if !remembered.is_empty() {
+                    wanted.extend(remembered);
+                    before.insert(at, (outcomes[at].take(), item.wire.clone()));
+                }
+            }
+        }
+        if before.is_empty() {
+            return Ok(());
+        }
+        self.forget(work.object, &wanted);
+        let translated = self.translate(work, items, outcomes).await;
+        let mut ats = (Vec::new(), Vec::new());
+        for (at, (outcome, wire)) in before {
+            match translated.is_err() || items[at].wire == wire {
+                true => outcomes[at] = outcome,
+                false if outcomes[at].is_some() => {}
+                false if items[at].id.is_none() => ats.1.push(at),
+                false => ats.0.push(at),
+            }
+        }
+        translated?;
+        self.send(work, ats, items, outcomes).await
     }
 
     /// Some systems say the same of an object that is gone and of a value that is wrong: reading tells which it is.
@@ -438,8 +489,8 @@ pub(crate) struct Work<'w> {
 }
 
 /// Takes out what can be written only when an object is created, and what goes with it.
-fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec<String> {
-    let mut left_out = Vec::new();
+fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec<LeftOut> {
+    let mut left_out: Vec<String> = Vec::new();
     for only in &write.create_only {
         // Only differences are written: where it is, the system holds another value.
         if values.remove(&only.field).is_some() {
@@ -452,7 +503,12 @@ fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec
             );
         }
     }
-    left_out
+    let why = "the system takes it only for a new object";
+    let left_out = left_out.into_iter().map(|field| LeftOut {
+        field,
+        why: why.to_owned(),
+    });
+    left_out.collect()
 }
 
 /// Joins the inputs for one object, the later value winning; and where each input went.

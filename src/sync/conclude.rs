@@ -49,7 +49,8 @@ impl Engine {
                 report.counts.created_there += u64::from(created);
                 // What was not written is not agreed on: the system's own value of it is no change of theirs.
                 let mut owed = owed;
-                owed.write.values.retain(|field, _| !left_out.contains(field));
+                let is_left_out = |field: &String| left_out.iter().any(|left| left.field == *field);
+                owed.write.values.retain(|field, _| !is_left_out(field));
                 let link = self.agreed(place, &owed, (id, version, modified), refs);
                 // A system that answers for an object that another one was merged into says so itself.
                 let merged = owed

@@ -274,9 +274,20 @@ impl Engine {
         let known = write.id.clone().unwrap_or_default();
         let (outcome, external_id, detail) = match outcome {
             Outcome::Written {
-                id, created: true, ..
-            } => (PushOutcome::Created, id.clone(), String::new()),
-            Outcome::Written { id, .. } => (PushOutcome::Written, id.clone(), String::new()),
+                id,
+                created,
+                left_out,
+                ..
+            } => {
+                let outcome = match created {
+                    true => PushOutcome::Created,
+                    false => PushOutcome::Written,
+                };
+                let left_out = left_out
+                    .iter()
+                    .map(|left| format!("`{}` was left out: {}", left.field, left.why));
+                (outcome, id.clone(), left_out.collect::<Vec<_>>().join("; "))
+            }
             Outcome::Gone => (PushOutcome::Gone, known, String::new()),
             Outcome::Refused(error) => (
                 PushOutcome::Refused,

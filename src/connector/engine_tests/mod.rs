@@ -8,6 +8,7 @@ mod deleting;
 mod findings;
 mod forecasts;
 mod jobs;
+mod lookups;
 mod paging;
 mod parties;
 mod proofs;

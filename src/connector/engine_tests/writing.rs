@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::testing::{Got, ManualClock, Say, Server, connector, hubspot, ok, write};
-use crate::{Class, Outcome, RecordClass, Write};
+use crate::{Class, LeftOut, Outcome, RecordClass, Write};
 
 fn inputs(got: &Got) -> Vec<Json> {
     got.json()["inputs"].as_array().unwrap().clone()
@@ -527,7 +527,14 @@ async fn what_the_system_does_not_know_refuses_its_record_or_is_left_out_as_the_
         ] = outcomes.as_slice()
         {
             assert!(none.is_empty());
-            assert_eq!(left_out, &["region"]);
+            let why = "the system has no region `GB-XXX`, add it there or correct the value";
+            assert_eq!(
+                left_out,
+                &[LeftOut {
+                    field: "region".to_owned(),
+                    why: why.to_owned()
+                }]
+            );
             let wire = |at: usize| server.got()[at].json()[0]["values"].clone();
             assert_eq!(
                 server.lines(),
@@ -722,7 +729,10 @@ async fn what_can_only_be_created_is_left_out_of_updates_with_what_hangs_on_it()
     ];
     let outcomes = connection.write("deals", &batch).await.unwrap();
     let left_out = |outcome: &Outcome| match outcome {
-        Outcome::Written { left_out, .. } => left_out.join(" "),
+        Outcome::Written { left_out, .. } => {
+            let fields: Vec<&str> = left_out.iter().map(|left| left.field.as_str()).collect();
+            fields.join(" ")
+        }
         other => panic!("{other:?}"),
     };
     let told: Vec<String> = outcomes.iter().map(left_out).collect();

@@ -25,7 +25,7 @@ pub(crate) use job::{Job, ReadJob, WriteJob};
 #[cfg(test)]
 pub(crate) use limit::Applies;
 pub(crate) use limit::{Kind as LimitKind, Limit, Observe};
-pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Lookup, Object};
+pub(crate) use object::{Association, AssociationWrite, Child, Discovery, Flat, Lookup, Object};
 pub(crate) use reader::{Config, Reader};
 pub use reading::Census;
 pub(crate) use reading::{Changes, IdOrder, Mode, PageChanges, Pass, Step as PageStep, WindowChanges};

@@ -16,6 +16,10 @@ use program::Program;
 
 /// Names that programs over replies may use: `headers` are those of the answer, `status` is its status.
 pub(super) const REPLY: [&str; 5] = ["config", "object", "vars", "headers", "status"];
+/// Names that programs over what a lookup is answered may use besides: what was asked for, and the page.
+const LOOKED_UP: [&str; 8] = [
+    "config", "object", "vars", "headers", "status", "keys", "ids", "after",
+];
 /// Fewest and most objects a batch or page may have.
 pub(super) const BATCH: std::ops::RangeInclusive<i64> = 1..=10_000;
 
@@ -70,16 +74,24 @@ pub(crate) struct Flat {
     /// Where it is read, when that differs from where it is written.
     pub(crate) read: String,
     pub(crate) lookup: Option<String>,
-    /// A row without this value makes no sense: clearing it removes the row.
+    /// A row without this value makes no sense: clearing it removes the row. A field of the object itself is not cleared.
     pub(crate) required: bool,
+    /// Tells of an object as it is whether what stands there is to stay.
+    pub(crate) keep: Option<Program>,
 }
 
-/// How a text becomes the id of another object.
+/// How a text becomes the id of another object, and an id its text.
 pub(crate) struct Lookup {
     pub(crate) what: String,
     pub(crate) request: Call,
     pub(crate) pairs: Program,
-    /// A field whose text the system does not know is left out; otherwise its record is refused.
+    /// Texts, or ids, that are asked for at once.
+    pub(crate) batch: usize,
+    /// Where a list of everything there is goes on.
+    pub(crate) next: Option<Program>,
+    /// It also says the texts of ids that are read.
+    pub(crate) reads: bool,
+    /// A field whose text names nothing is left out; otherwise its record is refused.
     pub(crate) leave_out: bool,
     /// How an object is made for a text that the system does not know.
     pub(crate) create: Option<Creation>,
@@ -240,7 +252,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         child(node, source, report)
     });
     let flat = named(&mut fields, "flatten", report, |node, report| {
-        flat(node, source, report)
+        flat(reader, node, report)
     });
     let lookups = named(&mut fields, "lookups", report, |node, report| {
         lookup(reader, node, report)
@@ -357,13 +369,14 @@ fn child(node: &Node, source: &Source, report: &mut Report) -> Option<Child> {
     })
 }
 
-fn flat(node: &Node, source: &Source, report: &mut Report) -> Option<Flat> {
-    let mut fields = Fields::open(node, "a flattened field", source, report)?;
+fn flat(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Flat> {
+    let mut fields = Fields::open(node, "a flattened field", reader.source, report)?;
     let child = fields.optional_text("child", report).map(str::to_owned);
     let field = fields.text("field", report).map(str::to_owned);
     let read = fields.optional_text("read", report).map(str::to_owned);
     let lookup = fields.optional_text("lookup", report).map(str::to_owned);
     let required = fields.optional_bool("required", report).unwrap_or(false);
+    let keep = reader.optional_program("keep", &mut fields, &[], report);
     fields.finish(report);
     let field = field?;
     Some(Flat {
@@ -372,14 +385,18 @@ fn flat(node: &Node, source: &Source, report: &mut Report) -> Option<Flat> {
         field,
         lookup,
         required,
+        keep,
     })
 }
 
 fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Lookup> {
     let mut fields = Fields::open(node, "a lookup", reader.source, report)?;
     let what = fields.text("what", report).map(str::to_owned);
-    let request = reader.call("request", &mut fields, &["keys"], report);
-    let pairs = reader.program("pairs", &mut fields, &REPLY, report);
+    let request = reader.call("request", &mut fields, &["keys", "ids", "after"], report);
+    let pairs = reader.program("pairs", &mut fields, &LOOKED_UP, report);
+    let next = reader.optional_program("next", &mut fields, &LOOKED_UP, report);
+    let reads = fields.optional_bool("reads", report).unwrap_or(false);
+    let batch = fields.optional_integer("batch", BATCH, report);
     let missing = [("refuse", false), ("leave_out", true)];
     let leave_out = fields.optional_choice("missing", &missing, report);
     let create = fields
@@ -390,6 +407,11 @@ fn lookup(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<L
         what: what?,
         request: request?,
         pairs: pairs?,
+        batch: batch
+            .and_then(|batch| usize::try_from(batch).ok())
+            .unwrap_or(usize::MAX),
+        next,
+        reads,
         leave_out: leave_out.unwrap_or(false),
         create: match create {
             Some(create) => Some(create?),
