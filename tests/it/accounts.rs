@@ -154,6 +154,7 @@ fn the_fields_of_an_object_are_shown_with_what_they_are_mapped_to() {
     hs_object_source_label     Record source label  text      read only
     hubspot_owner_id           Owner                enum
     interconnect_id            Interconnect ID      text      unique
+    owner_email                owner_email          text                 deal.owner_email
     pipeline                   Pipeline             enum                                           default
     ");
     insta::assert_snapshot!(stderr, @"");

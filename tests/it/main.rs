@@ -25,6 +25,7 @@ mod invented;
 mod kill;
 mod map;
 mod metrics;
+mod owners;
 mod partners;
 mod plan;
 mod scaffold;

@@ -40,10 +40,12 @@ fn suggestions_are_ranked_and_their_lines_hold_as_they_are() {
     customer.name          Customer_Name__c     Customer Name     text       100 %
     description            Description          Description       text       100 %
     next_steps             NextStep             Next Step         text       100 %
+    owner_email            owner_email          owner_email       text       100 %
     partner                AccountId            Account ID        reference  100 %
     probability            Probability          Probability (%)   decimal    100 %
     amount                 ExpectedRevenue      Expected Amount   decimal    83 %
     expected_close_date    CloseDate            Close Date        date       73 %
+    contact.email          owner_email          owner_email       text       71 %
     closed_at              CloseDate            Close Date        date       67 %
     deal_type              Type                 Opportunity Type  enum       58 %
 
@@ -54,6 +56,7 @@ fn suggestions_are_ranked_and_their_lines_hold_as_they_are() {
       - { record: customer.name, object: Customer_Name__c }
       - { record: description, object: Description }
       - { record: next_steps, object: NextStep }
+      - { record: owner_email, object: owner_email }
       - { record: partner, object: AccountId, lens: [ reference: { object: … } ] }
       - { record: probability, object: Probability }
       - { record: expected_close_date, object: CloseDate }
