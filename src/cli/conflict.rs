@@ -26,7 +26,7 @@ pub(crate) enum ConflictCommand {
         /// Closed ones, too.
         #[arg(long, conflicts_with = "state")]
         all: bool,
-        /// In this state: open, decided (by a rule), resolved (by a person), agreed or withdrawn (by themselves).
+        /// In this state: open, decided (by a rule), resolved (by a person), agreed, withdrawn or gone (by themselves).
         #[arg(long, value_name = "STATE")]
         state: Option<String>,
         /// At most so many.
@@ -152,7 +152,7 @@ pub(crate) async fn run(command: &ConflictCommand, common: &Common, out: &Out) -
             after,
         } => {
             let filter = match state.as_deref().map(ConflictState::parse) {
-                Some(None) => Err("a state is open, decided, resolved, agreed or withdrawn".to_owned()),
+                Some(None) => Err("a state is open, decided, resolved, agreed, withdrawn or gone".to_owned()),
                 Some(state) => which.filter(&[], state),
                 None => which.filter(&[], (!all).then_some(ConflictState::Open)),
             };

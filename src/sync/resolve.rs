@@ -4,6 +4,8 @@
 //! and its event, and every system that has something else is owed it. What was last seen at the systems stays their base,
 //! so that neither the next pull undoes the decision nor the push of it comes back as a change.
 //! A decision is about what the person saw: if either side has moved on since, nothing is written.
+//! A record that was deleted somewhere is decided about like any other: those that keep it come to agree, and it is made
+//! nowhere anew.
 
 use std::sync::Arc;
 
@@ -178,9 +180,13 @@ impl Engine {
         let field = conflict.record.kind.field(&conflict.path);
         let field = field.ok_or_else(|| unfit(format!("`{}` is no field any more", conflict.path)))?;
         let record = self.ledger.records(&[conflict.record]).await?.into_iter().next();
-        let record = record
-            .filter(|record| record.deleted_at.is_none())
-            .ok_or_else(|| unfit(format!("{} is deleted", conflict.record)))?;
+        let record = record.ok_or_else(|| unfit(format!("{} is not known any more", conflict.record)))?;
+        if let Some(into) = record.merged_into {
+            return Err(unfit(format!(
+                "{} became one with {into}: decide about that one",
+                record.id
+            )));
+        }
         let moved = |what: String| Unresolved::MovedOn { id, what };
         let ours = record.fields.get(field.path).map_or(Json::Null, stored::to_json);
         if ours != conflict.ours {
@@ -367,7 +373,7 @@ impl Engine {
                 .filter(|link| link.connection == sync.connection && link.object == sync.object());
             match here.next() {
                 Some(link) => !link.gone && link.base.as_ref().and_then(|base| base.get(path)) != Some(value),
-                None => sync.create,
+                None => sync.create && record.deleted_at.is_none(),
             }
         });
         owed.map(|sync| (sync.connection.clone(), sync.object().to_owned()))

@@ -58,7 +58,7 @@ pub(crate) struct ConflictView {
     kept: Value,
     rule: String,
     winner: String,
-    /// `open`, `decided`, `resolved`, `agreed` or `withdrawn`.
+    /// `open`, `decided`, `resolved`, `agreed`, `withdrawn` or `gone`.
     state: &'static str,
     revision: u64,
     run: Option<String>,

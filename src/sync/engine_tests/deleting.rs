@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ledger::{Change, ParkedFilter, PushOutcome, Sent, SyncCommit};
+use ledger::{Change, ConflictState, ParkedFilter, PushOutcome, Sent, SyncCommit};
 use model::Record;
 use model::merge::Policy;
 use serde_json::json;
 
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::{DELETED_AT, Deletes, Depth, Engine, Report, StopLimits, What};
+use crate::{DELETED_AT, Decision, Deletes, Depth, Engine, Report, StopLimits, Take, What};
 
 const PROPAGATES: Deletes = Deletes {
     propagate: true,
@@ -219,6 +219,37 @@ async fn who_does_not_follow_keeps_it_and_goes_on_agreeing_with_the_others() {
         three.record().await.deleted_at.is_some(),
         "nobody is to delete it, so nothing is to be saved"
     );
+}
+
+#[tokio::test]
+async fn a_conflict_about_what_is_deleted_here_is_decided_for_those_who_keep_it() {
+    let mut three = Three::knowing(1, &[("here", PROPAGATES)]).await;
+    three.stage.rule("description", Policy::Manual);
+    three.edit(&three.beyond, "beyond", "2026-11-26T08:30:00Z");
+    three.pull("beyond").await;
+    three.edit(&three.there, "there", "2026-11-26T08:40:00Z");
+    assert_eq!(three.pull("there").await.counts.conflicts, 1);
+    three.delete_here(0);
+    three.agree().await;
+    let record = three.record().await;
+    assert!(record.deleted_at.is_some());
+    let open = three.stage.ledger.open_conflicts(&[record.id]).await.unwrap();
+    let decision = Decision {
+        conflict: open[0].id,
+        take: Take::Theirs,
+        by: "Ada".to_owned(),
+        revision: Some(open[0].revision),
+    };
+    let engine = three.engine();
+    let run = engine.begin_resolving();
+    let resolved = engine.resolve(&decision, run).await.unwrap();
+    assert_eq!(resolved.conflict.state, ConflictState::Resolved);
+    assert_eq!(resolved.owed, [("beyond".to_owned(), "things".to_owned())]);
+    three.agree().await;
+    let notes = [&three.there, &three.beyond].map(|shelf| shelf.rows()[0]["note"].clone());
+    assert_eq!(notes, [json!("there"), json!("there")]);
+    assert_eq!((living(&three.here), living(&three.beyond)), (0, 1));
+    assert_eq!(three.record().await.deleted_at, record.deleted_at);
 }
 
 #[tokio::test]
