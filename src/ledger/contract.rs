@@ -14,6 +14,7 @@ mod disclosures;
 mod endpoints;
 mod feed;
 mod folds;
+mod inlets;
 mod replays;
 mod retention;
 
@@ -28,6 +29,7 @@ pub use disclosures::*;
 pub use endpoints::*;
 pub use feed::*;
 pub use folds::*;
+pub use inlets::*;
 pub use replays::*;
 pub use retention::*;
 

@@ -4,7 +4,7 @@
 //! that goes with it. So the real engine can be asked what it would do, and memory does not grow with what it would do.
 //!
 //! Rows are taken over when they are written: a record as soon as it or a link of it is, pushes and parked things of an
-//! object all at once, when they are first asked for. Leases, runs, events and deliveries are the overlay's own: it takes
+//! object, and what is due at an inlet, all at once, when they are first asked for. Leases, runs, events and deliveries are the overlay's own: it takes
 //! no work away from anybody. Sealed values alone go through to the ledger below: a renewed token that is lost locks an
 //! account.
 //! Not promised: one moment. What changes below while an overlay is used may be seen or not.
@@ -21,10 +21,10 @@ use crate::{
     About, Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts,
     Cursor, Deliveries, Delivery, DeliveryFilter, Disclosed, Disclosures, Due, Durability, EndpointSequence,
     EndpointState, Endpoints, EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Health,
-    Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewEvent, OldEvents, OpenError,
-    Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite, Records, Refusal, Replay,
-    ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing, Stop, SyncCommit, Terms,
-    Upkeep, Wanted,
+    Inlet, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewDelivery, NewEvent,
+    OldEvents, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite,
+    Records, Refusal, Replay, ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing,
+    Stop, SyncCommit, Terms, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -33,6 +33,9 @@ const PUSHES_AT_A_TIME: usize = 1_000;
 const CONFLICTS_AT_A_TIME: usize = 1_000;
 /// Parked things of an object that are taken over at most; as many as sync knows of at a time.
 const PARKED_MAX: usize = 10_000;
+
+/// Deliveries to an inlet that are taken over at most.
+const INLET_MAX: usize = 10_000;
 
 /// Opens an overlay.
 ///
@@ -65,6 +68,8 @@ struct TakenOver {
     upkeep: bool,
     /// Pushes and parked things, by connection and object.
     objects: BTreeSet<(String, String)>,
+    /// What was due at inlets, by their names.
+    inlets: BTreeSet<String>,
 }
 
 struct Overlay {
@@ -76,6 +81,35 @@ struct Overlay {
 }
 
 impl Overlay {
+    /// Takes over what is due at an inlet, with its events, if that was not done before. What is due to endpoints is not
+    /// this ledger's to send.
+    async fn take_over_inlet(&self, endpoint: &str, now: Timestamp) -> Result<(), LedgerError> {
+        let mut taken_over = self.taken_over.lock().await;
+        if Inlet::parse(endpoint).is_none() || taken_over.inlets.contains(endpoint) {
+            return Ok(());
+        }
+        let due = self.below.due(endpoint, now, INLET_MAX).await?;
+        let events = due.into_iter().map(|due| NewEvent {
+            id: due.event,
+            event_type: due.event_type,
+            source: due.source,
+            dedupe: due.event.to_string(),
+            body: due.body,
+            received_at: due.received_at,
+            trace: due.trace,
+            hops: due.hops,
+            arrival: String::new(),
+            deliveries: vec![NewDelivery {
+                id: due.delivery,
+                endpoint: endpoint.to_owned(),
+                line: None,
+            }],
+        });
+        self.own.accept(events.collect()).await?;
+        taken_over.inlets.insert(endpoint.to_owned());
+        Ok(())
+    }
+
     /// Takes over the pushes and parked things of an object, if that was not done before.
     async fn take_over(&self, connection: &str, object: &str) -> Result<(), LedgerError> {
         let place = (connection.to_owned(), object.to_owned());
@@ -566,18 +600,19 @@ macro_rules! pass_on {
         #[async_trait]
         impl $contract for Overlay {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, LedgerError> {
-                pass_on!(before self $name);
+                pass_on!(before self $name $($argument)*);
                 self.$to.$name($($argument),*).await
             })*
         }
     };
-    (before $self:ident note_standing) => { $self.take_over_upkeep().await? };
-    (before $self:ident standings) => { $self.take_over_upkeep().await? };
-    (before $self:ident quarantine) => { $self.take_over_upkeep().await? };
-    (before $self:ident quarantined) => { $self.take_over_upkeep().await? };
-    (before $self:ident release_fields) => { $self.take_over_upkeep().await? };
-    (before $self:ident owed) => { $self.take_over_owed().await? };
-    (before $self:ident $other:ident) => {};
+    (before $self:ident note_standing $($argument:ident)*) => { $self.take_over_upkeep().await? };
+    (before $self:ident standings $($argument:ident)*) => { $self.take_over_upkeep().await? };
+    (before $self:ident quarantine $($argument:ident)*) => { $self.take_over_upkeep().await? };
+    (before $self:ident quarantined $($argument:ident)*) => { $self.take_over_upkeep().await? };
+    (before $self:ident release_fields $($argument:ident)*) => { $self.take_over_upkeep().await? };
+    (before $self:ident owed $($argument:ident)*) => { $self.take_over_owed().await? };
+    (before $self:ident due $endpoint:ident $now:ident $limit:ident) => { $self.take_over_inlet($endpoint, $now).await? };
+    (before $self:ident $other:ident $($argument:ident)*) => {};
 }
 
 pass_on! { Leases {

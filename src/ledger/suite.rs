@@ -98,7 +98,8 @@ macro_rules! everywhere {
             over:
                 an_overlay_shows_what_would_be_and_leaves_what_is
                 an_overlay_refuses_what_is_stale_below
-                an_overlay_takes_pushes_over_whole;
+                an_overlay_takes_pushes_over_whole
+                an_overlay_takes_what_is_due_at_an_inlet;
             journal:
                 what_was_done_is_listed_newest_first
                 an_action_is_undone_once

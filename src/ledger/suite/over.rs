@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::make::{at, conflict, deal, link, mark, parked, record, write};
+use super::make::{at, attempt, conflict, deal, event, event_id, link, mark, parked, record, write};
 use super::stand::Stand;
 use crate::{
-    Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, ParkedFilter, PushEnd, Sent,
-    SyncCommit, overlay,
+    Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, Next, ParkedFilter, PushEnd,
+    Sent, SyncCommit, overlay,
 };
 
 fn cursor(second: i64) -> Option<(String, String, Cursor)> {
@@ -187,4 +187,24 @@ pub(super) async fn an_overlay_takes_pushes_over_whole(stand: &Stand) {
     assert_eq!(moments, (0..2_500).map(at).collect::<Vec<_>>());
     let heard = over.sent("hs", "deals", &[deal(7)]).await.unwrap();
     assert_eq!(heard, [(deal(7), vec![written])]);
+}
+
+pub(super) async fn an_overlay_takes_what_is_due_at_an_inlet(stand: &Stand) {
+    let below = stand.open().await;
+    below
+        .accept(vec![event(1, &["sf/deals", "bolt"]), event(2, &["sf/deals"])])
+        .await
+        .unwrap();
+    let over = overlay(below.clone()).await.unwrap();
+    let due = over.due("sf/deals", at(9), 1).await.unwrap();
+    assert_eq!((due.len(), due[0].event), (1, event_id(1)));
+    assert_eq!(due, below.due("sf/deals", at(9), 1).await.unwrap());
+    over.settle(None, vec![attempt(1, "sf/deals", 1, 9, Next::Delivered)])
+        .await
+        .unwrap();
+    let due = over.due("sf/deals", at(9), 9).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.event).collect::<Vec<_>>(), [event_id(2)]);
+    // Below, nothing has become of it; and an endpoint is told nothing from here.
+    assert_eq!(below.due("sf/deals", at(9), 9).await.unwrap().len(), 2);
+    assert!(over.due("bolt", at(9), 9).await.unwrap().is_empty());
 }
