@@ -179,14 +179,18 @@ fn schema(file: File, systems: &[String], live: &[Live]) -> Json {
 
 fn connector() -> Json {
     let source = Source::new("connector.yaml", include_str!("schema/connector.yaml"));
+    let posted = Source::new("posted.yaml", include_str!("schema/posted.yaml"));
     let grammar = Grammar::of(|| {
         Connector::compile(&source, &mut Report::new());
+        Connector::compile(&posted, &mut Report::new());
     });
     let mut schema = grammar.schema("connector.yaml of Interconnect");
     let objects = schema["$defs"]["a-connector-manifest"]["properties"]["objects"].clone();
     // An object takes from a template what it does not say itself; the reader sees both as one.
     schema["$defs"]["a-connector-manifest"]["properties"]["templates"] = objects;
-    schema["$defs"]["an-object"]["properties"]["extends"] = json!({"type": "string"});
+    for object in ["an-object", "a-posted-object"] {
+        schema["$defs"][object]["properties"]["extends"] = json!({"type": "string"});
+    }
     schema
 }
 

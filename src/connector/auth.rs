@@ -196,7 +196,7 @@ impl Caller {
     }
 
     async fn authorise(&self, now: Timestamp) -> Result<Granted, Failure> {
-        let auth = self.auth();
+        let auth = self.signs_in()?;
         let mut granted = self.granted(&auth.kind, now).await?;
         if let Some(csrf) = &auth.csrf {
             self.fetch_csrf(csrf, &mut granted).await?;

@@ -103,8 +103,20 @@ impl Caller {
         &self.connector.manifest
     }
 
+    /// The way to sign in. There is one wherever somebody is called: see [`Caller::signs_in`].
     pub(crate) fn auth(&self) -> &Auth {
         &self.manifest().auth[self.auth]
+    }
+
+    /// The way to sign in, if anybody does.
+    pub(crate) fn signs_in(&self) -> Result<&Auth, Failure> {
+        let auth = self.manifest().auth.get(self.auth);
+        auth.ok_or_else(|| {
+            let name = &self.settings.name;
+            let text =
+                format!("nobody signs in by `{name}`: its objects are posted, and no system is called");
+            Failure::new(Class::Settings, text)
+        })
     }
 
     pub(crate) fn secret(&self, name: &str) -> Result<Secret, Failure> {

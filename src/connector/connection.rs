@@ -222,11 +222,11 @@ impl Connection {
                 )));
             }
         }
-        if let Some(name) = manifest.auth[auth]
-            .needs
-            .iter()
-            .find(|n| settings.secrets.get(n).is_none())
-        {
+        let needs = manifest
+            .auth
+            .get(auth)
+            .map_or(&[][..], |auth| auth.needs.as_slice());
+        if let Some(name) = needs.iter().find(|n| settings.secrets.get(n).is_none()) {
             let help = manifest.secrets.get(name).map_or("", String::as_str);
             return Err(wrong(format!("the secret `{name}` is missing: {help}")));
         }
@@ -293,9 +293,12 @@ impl Connection {
         Ok(true)
     }
 
-    /// Asks whose account this is.
+    /// Asks whose account this is. A posted connection has none, and is its own.
     pub async fn identity(&self) -> Result<Identity, Failure> {
-        let identity = &self.caller.manifest().identity;
+        let Some(identity) = &self.caller.manifest().identity else {
+            let tenant = self.name().to_owned();
+            return Ok(Identity { tenant });
+        };
         let reply = self
             .caller
             .call(&identity.request, Names::default(), Repeat::Safe)

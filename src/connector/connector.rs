@@ -48,6 +48,11 @@ impl Connector {
         &self.manifest.title
     }
 
+    /// Whether its objects are cut from what partners post: nobody is called, and nothing is written.
+    pub fn is_posted(&self) -> bool {
+        self.manifest.posted
+    }
+
     /// The objects that can be read or written.
     pub fn objects(&self) -> impl Iterator<Item = &str> {
         self.manifest.objects.keys().map(String::as_str)

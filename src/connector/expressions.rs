@@ -7,7 +7,8 @@ use crate::manifest::Strategy;
 
 pub(crate) fn over_answers(connector: &Connector) -> Vec<&Program> {
     let manifest = &connector.manifest;
-    let mut programs = vec![&manifest.identity.tenant];
+    let mut programs: Vec<&Program> = Vec::new();
+    programs.extend(manifest.identity.iter().map(|identity| &identity.tenant));
     programs.extend(manifest.discovery.iter().map(|d| &d.items));
     programs.extend(manifest.webhooks.iter().map(|w| &w.events));
     for rule in &manifest.rules {
@@ -21,6 +22,9 @@ pub(crate) fn over_answers(connector: &Connector) -> Vec<&Program> {
         let parts = [&object.modified, &object.version, &object.deleted, &object.origin];
         programs.push(&object.id);
         programs.extend(parts.into_iter().flatten());
+        if manifest.posted {
+            programs.extend([&object.values, &object.record].into_iter().flatten());
+        }
         programs.extend(object.lookups.values().map(|l| &l.pairs));
         programs.extend(object.lookups.values().filter_map(|l| l.next.as_ref()));
         programs.extend(object.flat.values().filter_map(|flat| flat.keep.as_ref()));

@@ -187,15 +187,16 @@ impl Linter {
         let rpc = caller.manifest().rpc.is_some();
         match text("about") {
             "error" => Ok(self.error(sample)),
-            "identity" => self.first(
-                &caller.manifest().identity.tenant,
-                &self.unwrapped(body),
-                &self.names("")?,
-            ),
+            "identity" => {
+                let identity = caller.manifest().identity.as_ref();
+                let identity = identity.ok_or("nobody is called, so nobody says whose account it is")?;
+                self.first(&identity.tenant, &self.unwrapped(body), &self.names("")?)
+            }
             "fields" => self.fields(&self.unwrapped(body), text("object")),
             "webhook" => self.webhook(body),
             "request" => self.request(sample),
             "changes" => self.changes(text("object"), &self.unwrapped(body)),
+            "posted" => self.posted(text("object"), text("source"), body),
             "count" => self.count(text("object"), body),
             "job" => self.job(text("object"), text("step"), body),
             "write_job" => self.write_job(text("object"), text("step"), sample),
@@ -226,7 +227,7 @@ impl Linter {
         Ok(self.object(object)?.1)
     }
 
-    fn object(&self, name: &str) -> Result<(&Object, Names), String> {
+    pub(crate) fn object(&self, name: &str) -> Result<(&Object, Names), String> {
         let (kind, names) = self.connection.object(name).map_err(|e| e.detail)?;
         Ok((kind, self.answered(names)))
     }
@@ -251,7 +252,7 @@ impl Linter {
             .map_err(|e| e.to_string())
     }
 
-    fn first(&self, program: &Program, input: &Json, names: &Names) -> Made {
+    pub(crate) fn first(&self, program: &Program, input: &Json, names: &Names) -> Made {
         Ok(self
             .ran(program, input, names)?
             .into_iter()

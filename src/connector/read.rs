@@ -261,7 +261,7 @@ impl Connection {
         Ok(objects)
     }
 
-    fn one(
+    pub(crate) fn one(
         &self,
         kind: &ObjectKind,
         zone: Option<&Zone>,

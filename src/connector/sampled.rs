@@ -36,6 +36,11 @@ impl Connector {
             let made = match about.as_str() {
                 "changes" => linter.changes(&object, &body),
                 "by_ids" => linter.by_ids(&object, &body),
+                "posted" => linter.posted(
+                    &object,
+                    root.get("source").and_then(Node::text).unwrap_or_default(),
+                    &body,
+                ),
                 _ => continue,
             };
             let Ok(mut made) = made else { continue };

@@ -31,7 +31,7 @@ impl Connection {
     /// Begins to sign in; the system sends the browser back to `redirect_uri`, which must be registered there.
     pub fn begin_sign_in(&self, redirect_uri: &str) -> Result<SignIn, Failure> {
         let caller = &self.caller;
-        let AuthKind::Code { oauth, authorize_url } = &caller.auth().kind else {
+        let AuthKind::Code { oauth, authorize_url } = &caller.signs_in()?.kind else {
             let text = format!(
                 "`{}` signs in by `{}`, which needs no browser; a way of the kind `oauth2_code` does",
                 self.name(),

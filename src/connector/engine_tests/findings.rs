@@ -557,6 +557,48 @@ mistakes! {
        |
        = help: use `strategy: find_then_write`
     "##;
+    calls_where_objects_are_posted: "templates:\n" => "posted: true\ntemplates:\n",
+    r##"
+    error[IC0212]: nobody is called where objects are posted, and the manifest says `connection`, `limits`, `errors`, `record_errors`, `webhooks`, `stream`
+      --> connector.yaml:21:1
+       |
+    21 | posted: true
+       | ^^^^^^
+       |
+       = help: take out `connection`, `limits`, `errors`, `record_errors`, `webhooks`, `stream`, or `posted`
+
+    error[IC0005]: `lookups` is not a key of a posted object
+      --> connector.yaml:28:5
+       |
+    28 |     lookups:
+       |     ^^^^^^^
+       |
+       = help: known are: vars, id, modified, deleted, values, record
+
+    error[IC0005]: `flatten` is not a key of a posted object
+      --> connector.yaml:30:5
+       |
+    30 |     flatten:
+       |     ^^^^^^^
+       |
+       = help: known are: vars, id, modified, deleted, values, record
+
+    error[IC0005]: `read` is not a key of a posted object
+      --> connector.yaml:32:5
+       |
+    32 |     read:
+       |     ^^^^
+       |
+       = help: known are: vars, id, modified, deleted, values, record
+
+    error[IC0005]: `write` is not a key of a posted object
+      --> connector.yaml:44:5
+       |
+    44 |     write:
+       |     ^^^^^
+       |
+       = help: known are: vars, id, modified, deleted, values, record
+    "##;
     a_hash_of_yesterday: "algorithm: sha256" => "algorithm: sha1",
     r##"
     warning[IC0231]: sha1 is weaker than what is used today

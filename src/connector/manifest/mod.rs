@@ -7,6 +7,7 @@ mod auth;
 mod job;
 mod limit;
 mod object;
+mod posted;
 mod reader;
 mod reading;
 mod request;
@@ -49,6 +50,8 @@ const API_VERSION: &str = "interconnect/v1";
 pub(crate) struct Manifest {
     pub(crate) system: String,
     pub(crate) title: String,
+    /// Whether the objects are cut from what partners post, and nobody is called.
+    pub(crate) posted: bool,
     pub(crate) templates: Templates,
     pub(crate) config: BTreeMap<String, Config>,
     pub(crate) secrets: BTreeMap<String, String>,
@@ -56,7 +59,8 @@ pub(crate) struct Manifest {
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) rpc: Option<Rpc>,
     pub(crate) auth: Vec<Auth>,
-    pub(crate) identity: Identity,
+    /// Nothing where nobody is called.
+    pub(crate) identity: Option<Identity>,
     pub(crate) check: Option<Call>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) rules: Vec<Rule>,
@@ -83,6 +87,13 @@ impl Manifest {
         fields.choice("kind", &[("Connector", ())], report);
         let (system, title) = metadata(&mut fields, source, report);
         let mut reader = Reader::new(source);
+        reader.posted = fields.optional_bool("posted", report).unwrap_or(false);
+        if reader.posted {
+            posted::without_calls(&reader, &mut fields, report);
+            let objects = object::read(&mut reader, &mut fields, report);
+            fields.finish(report);
+            return (report.errors() == before).then(|| Manifest::posted(system, title, objects));
+        }
         let connection = Connection::read(&mut reader, &mut fields, report);
         let limits = limit::read(&mut fields, source, report);
         reader.groups = limits
@@ -105,6 +116,7 @@ impl Manifest {
         Some(Manifest {
             system,
             title,
+            posted: false,
             templates: reader.templates,
             config: reader.config,
             secrets: reader.secrets,
@@ -112,7 +124,7 @@ impl Manifest {
             headers: connection.headers,
             rpc: reader.rpc,
             auth: connection.auth,
-            identity: connection.identity,
+            identity: Some(connection.identity),
             check: connection.check,
             limits,
             rules,
@@ -122,6 +134,31 @@ impl Manifest {
             webhooks,
             stream,
         })
+    }
+
+    /// A manifest of objects that nobody asks for.
+    fn posted(system: String, title: String, objects: BTreeMap<String, Object>) -> Manifest {
+        Manifest {
+            system,
+            title,
+            posted: true,
+            templates: Templates::new(),
+            config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            base_url: Template::Literal("".into()),
+            headers: Vec::new(),
+            rpc: None,
+            auth: Vec::new(),
+            identity: None,
+            check: None,
+            limits: Vec::new(),
+            rules: Vec::new(),
+            record_rules: Vec::new(),
+            discovery: None,
+            objects,
+            webhooks: None,
+            stream: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use diagnostic::{Fields, Node, Report, Source, Value};
 use serde_json::{Map, Value as Json};
 
 use super::job::Part;
+use super::posted;
 use super::reader::Reader;
 use super::reading::{ByIds, Census, Changes, read_reads};
 use super::request::Call;
@@ -43,6 +44,8 @@ pub(crate) struct Object {
     pub(crate) merged: Option<Program>,
     /// Where a row keeps the fields that mappings read; the row itself when nothing is said.
     pub(crate) values: Option<Program>,
+    /// Which of our records a posted object is, by our own id.
+    pub(crate) record: Option<Program>,
     /// Fields that are read whether anybody asked for them or not.
     pub(crate) always: Vec<String>,
     /// Types of fields whose values need another form on the wire.
@@ -57,6 +60,35 @@ pub(crate) struct Object {
     pub(crate) count: Option<Part>,
     pub(crate) associations: BTreeMap<String, Association>,
     pub(crate) write: Option<Write>,
+}
+
+impl Object {
+    /// An object of which nothing is known but where its id is.
+    pub(super) fn of(id: Program) -> Object {
+        Object {
+            vars: Map::new(),
+            id,
+            modified: None,
+            version: None,
+            deleted: None,
+            zone: None,
+            origin: None,
+            merged: None,
+            values: None,
+            record: None,
+            always: Vec::new(),
+            types: BTreeMap::new(),
+            children: BTreeMap::new(),
+            flat: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            changes: None,
+            by_ids: None,
+            census: None,
+            count: None,
+            associations: BTreeMap::new(),
+            write: None,
+        }
+    }
 }
 
 /// A row of a list that belongs to the object, chosen by what it holds.
@@ -150,7 +182,10 @@ pub(super) fn read(
         };
         // Objects of one template share its findings; they are shown once.
         let mut own = Report::new();
-        let object = one(reader, &merged, &mut own);
+        let object = match reader.posted {
+            true => posted::one(reader, &merged, &mut own),
+            false => one(reader, &merged, &mut own),
+        };
         if own.findings().iter().any(|f| !report.findings().contains(f)) {
             report.merge(own);
         }
@@ -269,7 +304,6 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
     fields.finish(report);
     Some(Object {
         vars,
-        id: id?,
         modified,
         version,
         deleted,
@@ -291,6 +325,7 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
             Some(write) => Some(write?),
             None => None,
         },
+        ..Object::of(id?)
     })
 }
 
@@ -307,7 +342,7 @@ fn named<T>(
         .collect()
 }
 
-fn json_map(entries: &[(String, diagnostic::Place, Node)]) -> Map<String, Json> {
+pub(super) fn json_map(entries: &[(String, diagnostic::Place, Node)]) -> Map<String, Json> {
     entries
         .iter()
         .map(|(key, _, node)| (key.clone(), node.to_json()))

@@ -23,6 +23,8 @@ pub(crate) const BASE: [&str; 5] = ["config", "auth", "context", "object", "vars
 
 pub(crate) struct Reader<'a> {
     pub(crate) source: &'a Source,
+    /// Whether the objects are cut from what partners post, and nobody is called.
+    pub(crate) posted: bool,
     pub(crate) templates: Templates,
     pub(crate) config: BTreeMap<String, Config>,
     pub(crate) secrets: BTreeMap<String, String>,
@@ -35,6 +37,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(source: &'a Source) -> Reader<'a> {
         Reader {
             source,
+            posted: false,
             templates: Templates::new(),
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
