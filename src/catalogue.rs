@@ -236,8 +236,36 @@ impl Catalogue {
                     format!("write {path}, or remove the sync"),
                 );
             }
+            self.posts_fit(sync, &connection.system, source, report);
             self.deletes_fit(config, sync, &connection.system, source, report);
         }
+    }
+
+    /// Notes events that nothing is cut from, and objects that nobody posts.
+    fn posts_fit(&self, sync: &SyncConfig, system: &str, source: &Source, report: &mut Report) {
+        let Some(connector) = self.connectors.get(system) else {
+            return;
+        };
+        let (what, hint) = match (connector.is_posted(), &sync.events) {
+            (true, None) => (
+                format!(
+                    "the sync of {} with `{}` hears of no events, and nobody can be asked: its connector is `posted`",
+                    sync.record, sync.connection
+                ),
+                "add for example `events: [ { types: [lead.*], from: [acme] } ]`".to_owned(),
+            ),
+            (false, Some(_)) => (
+                format!(
+                    "`events` makes no sense in the sync of {} with `{}`: {} is asked, and posts no events of the hub",
+                    sync.record,
+                    sync.connection,
+                    connector.title()
+                ),
+                "take `events` out, or name a connection whose connector is `posted`, such as `system: portal`".to_owned(),
+            ),
+            _ => return,
+        };
+        report.error("IC0154", source, sync.place, what, hint);
     }
 
     /// Notes deletions that cannot be carried out, or that nobody carries out or tells of.

@@ -5,6 +5,7 @@
 //! Every path in it leads from the folder that it lies in; what the environment says leads from where the process runs.
 //! The annotated file that ships is the default: [`DEFAULT`].
 
+mod inlets;
 mod limits;
 mod partners;
 mod paths;
@@ -113,7 +114,8 @@ impl Config {
         let events = fields.optional_text("events", report).map(beside);
         let outbound_allow = outbound(&mut fields, report);
         let connections = syncs::connections(&mut fields, report);
-        let syncs = syncs::syncs(&mut fields, &connections, report);
+        let speakers = partners::speakers(&mut fields);
+        let syncs = syncs::syncs(&mut fields, &connections, &speakers, report);
         let records = syncs::records(&mut fields, &connections, report);
         let policies = sharing::policies(&mut fields, report);
         let partners = partners::partners(&mut fields, &connections, &policies, report);

@@ -21,6 +21,7 @@ use sync::{Engine, Plan, Rules, Sync};
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
 use crate::config::{Config, ConnectionConfig, Limits, SyncConfig};
+use crate::inlets::{self, Pulls};
 use crate::listen::listeners;
 use crate::look::Looker;
 use crate::partners::{self, Lookup};
@@ -143,7 +144,9 @@ impl Hub {
         let subscribers = relay.clone();
         let fan_out: sync::FanOut = Arc::new(move |told| {
             let said = Said::new(told.event_type, relay::SOURCE, told.connection, told.body);
-            let endpoints = subscribers.subscribers(&said);
+            let posted = told.posted;
+            let hops = posted.map_or_else(String::new, |by| subscribers.hops_behind(&by.partner, &by.hops));
+            let endpoints = subscribers.subscribers_beyond(&said, &hops).into_iter();
             let to = |endpoint: &Arc<Endpoint>| {
                 let line = endpoint.line(told.event_type, relay::SOURCE, Some(told.record));
                 (endpoint.name().to_owned(), line)
@@ -151,6 +154,7 @@ impl Hub {
             sync::Addressed {
                 deliveries: endpoints.map(to).collect(),
                 arrival: Arrival::because_of(told.connection).to_kept(),
+                hops,
             }
         });
         let world = Arc::new(RealWorld);
@@ -170,9 +174,12 @@ impl Hub {
         );
         let dispatch = Arc::new(Dispatch::new(Arc::new(deliverer), later(&queue)));
         let nudged = dispatch.clone();
+        let pulls = Pulls::new(&queue);
         let nudge: relay::Nudge = Arc::new(move |endpoint: &str| nudged.nudge(endpoint));
+        let nudge = inlets::look_at(nudge, &pulls);
         let looked = dispatch.clone();
         let look: relay::Nudge = Arc::new(move |endpoint: &str| looked.look(endpoint));
+        let look = inlets::look_at(look, &pulls);
         let clock: relay::Clock = Arc::new(Timestamp::now);
         let replayer = Replayer::new(
             ledger.clone(),
@@ -218,7 +225,7 @@ impl Hub {
             secrets,
             dispatch,
             settings,
-            endpoints: endpoint_names(config),
+            endpoints: endpoint_names(config, catalogue),
             limits: config.limits.clone(),
             looker: Arc::new(looker),
             holder,
@@ -513,9 +520,15 @@ fn reconcile_every_ms(engine: &Engine, config: &Config) -> BTreeMap<(String, Str
     most_eager(engine, config, |configured| configured.reconcile_every_ms)
 }
 
-fn endpoint_names(config: &Config) -> Vec<String> {
+/// All that deliveries are to: endpoints, and inlets.
+fn endpoint_names(config: &Config, catalogue: &Catalogue) -> Vec<String> {
     let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
-    endpoints.map(|endpoint| endpoint.name.clone()).collect()
+    let inlets = inlets::inlets(config, catalogue).into_iter();
+    let inlets = inlets.map(|(inlet, _)| inlet.to_string());
+    endpoints
+        .map(|endpoint| endpoint.name.clone())
+        .chain(inlets)
+        .collect()
 }
 
 fn most_eager(

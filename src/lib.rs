@@ -10,6 +10,7 @@ pub mod config;
 mod demo;
 mod hints;
 pub mod hub;
+mod inlets;
 mod listen;
 mod look;
 mod metrics;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use connector::Class;
 use jiff::{SignedDuration, Timestamp};
-use ledger::Ledger;
+use ledger::{Inlet, Ledger};
 use queue::{Job, Look, Nudge, Priority, Queue, Seen, Verdict};
 use relay::Dispatch;
 use sync::{Depth, Engine, Report, SyncError};
+
+use crate::inlets;
 
 /// How long to wait for another worker that is at the same key.
 const TAKEN_WAIT_MS: u64 = 250;
@@ -45,11 +47,14 @@ impl Look for Looker {
             Job::Pull { connection, object } => self.pull(&connection, &object).await,
             Job::Push { connection, object } => self.push(&connection, &object).await,
             Job::Reconcile { connection, object } => self.reconcile(connection, object).await,
-            Job::Deliver { endpoint } => {
-                // A worker is not held for as long as an endpoint takes.
-                self.dispatch.look(&endpoint);
-                Verdict::Done
-            }
+            Job::Deliver { endpoint } => match Inlet::parse(&endpoint) {
+                Some(inlet) => self.pull(&inlet.connection, &inlet.object).await,
+                None => {
+                    // A worker is not held for as long as an endpoint takes.
+                    self.dispatch.look(&endpoint);
+                    Verdict::Done
+                }
+            },
             Job::Sweep => self.sweep().await,
         }
     }
@@ -124,6 +129,11 @@ impl Looker {
         self.next_reconcile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_pulled(&self, inlet: &Inlet) -> bool {
+        let key = (inlet.connection.clone(), inlet.object.clone());
+        self.every_ms.contains_key(&key)
+    }
+
     /// Nudges a job for everything that the ledger says is owed, and for every object that is due to be read.
     async fn sweep(&self) -> Verdict {
         let owed = match self.ledger.owed().await {
@@ -139,8 +149,14 @@ impl Looker {
             });
         }
         for (endpoint, at) in owed.endpoints {
+            let job = match Inlet::parse(&endpoint) {
+                None => Job::Deliver { endpoint },
+                Some(inlet) if self.is_pulled(&inlet) => inlets::pull(inlet),
+                // It waits for a configuration that knows it.
+                Some(_) => continue,
+            };
             nudges.push(Nudge {
-                job: Job::Deliver { endpoint },
+                job,
                 priority: Priority::Live,
                 at: Some(at),
             });

@@ -10,6 +10,7 @@ use relay::{Authorize, Endpoint, EndpointSettings, Expiring, Expiry, Partner, Re
 use crate::catalogue::Catalogue;
 use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
 use crate::hub::{StartError, guard};
+use crate::inlets;
 use crate::receiver::Receiver;
 use crate::world::RealWorld;
 
@@ -72,6 +73,7 @@ pub(crate) fn relay_settings(
         ..RelayLimits::default()
     };
     let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
+    let settings = settings.with_inlets(inlets::inlets(config, catalogue));
     Ok(settings.with_events(catalogue.events().clone()))
 }
 

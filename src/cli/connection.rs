@@ -158,6 +158,12 @@ async fn test(
 
 /// Each step up to the first that fails: what comes behind it would fail for the same reason.
 async fn steps(connection: &Connection, way: &str) -> Vec<Tested> {
+    if connection.connector().is_posted() {
+        return vec![Tested {
+            step: "posted",
+            result: Ok("partners post its objects, nobody is called".to_owned()),
+        }];
+    }
     let mut steps = vec![Tested {
         step: "sign in",
         result: connection.sign_in().await.map(|()| format!("by {way}")),

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::progress::{Far, Progress};
-use super::rounds::{explain, pulled};
+use super::rounds::{asked, explain};
 use super::{Exit, Out};
 use crate::hub::Hub;
 
@@ -12,7 +12,7 @@ pub(super) async fn run(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
     let engine = &hub.engine;
     let (mut json, mut rows, mut errors) = (Vec::<Json>::new(), Vec::new(), Vec::new());
     let mut progress = Progress::begin();
-    for (connection, object) in pulled(engine, only) {
+    for (connection, object) in asked(engine, only) {
         progress.step(format!("comparing {object} of {connection}"), None);
         let before = engine.read_so_far();
         let far = || Far {

@@ -209,6 +209,16 @@ pub(super) fn pulled<'e>(engine: &'e Engine, only: Option<&str>) -> Vec<(&'e str
     objects
 }
 
+/// What is read of a connection, or of all of them, by asking: what is posted is not.
+pub(super) fn asked<'e>(engine: &'e Engine, only: Option<&str>) -> Vec<(&'e str, &'e str)> {
+    let mut objects = pulled(engine, only);
+    objects.retain(|(connection, _)| {
+        let connection = engine.connection(connection);
+        connection.is_none_or(|connection| !connection.connector().is_posted())
+    });
+    objects
+}
+
 pub(super) fn explain(error: &SyncError) -> String {
     match error {
         SyncError::Taken => {

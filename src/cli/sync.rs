@@ -8,7 +8,7 @@ use sync::{Counts, GONE_MAX_PERCENT};
 use super::out::table;
 use super::progress::{Progress, span};
 use super::reconcile;
-use super::rounds::{ROUNDS_MAX, Rounds, Tally, explain, pulled};
+use super::rounds::{ROUNDS_MAX, Rounds, Tally, asked, explain};
 use super::runs::{self, per_thousand};
 use super::serve::stop_signal;
 use super::stop::{self, Allow};
@@ -195,7 +195,7 @@ async fn all(hub: &Hub, only: Option<&str>, full: bool, out: &Out) -> Exit {
 
 async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
     let (mut json, mut rows, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for (connection, object) in pulled(&hub.engine, only) {
+    for (connection, object) in asked(&hub.engine, only) {
         let forecast = match hub.engine.forecast(connection, object).await {
             Ok(forecast) => forecast,
             Err(error) => {
@@ -238,7 +238,7 @@ async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
 }
 
 async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_percent: u8, out: &Out) -> Exit {
-    let mut objects = pulled(&hub.engine, Some(connection));
+    let mut objects = asked(&hub.engine, Some(connection));
     objects.retain(|(_, of)| object.is_none_or(|object| object == *of));
     if objects.is_empty() {
         let what = object.map_or_else(|| "anything".to_owned(), |object| format!("`{object}`"));

@@ -123,6 +123,10 @@ pub(super) fn partners(
         .chain(connections.keys().map(String::as_str))
         .chain([relay::SOURCE])
         .collect();
+    let known = subscriptions::Names {
+        known: &known,
+        what: "neither a partner nor a connection",
+    };
     for (name, place, node) in entries {
         if !is_name(name) {
             report.error(
@@ -149,7 +153,7 @@ pub(super) fn partners(
         };
         let endpoints = inner.list("endpoints", report).iter();
         let endpoints: Vec<EndpointConfig> = endpoints
-            .filter_map(|node| endpoint(node, source, &mut names, (&known, &shared), report))
+            .filter_map(|node| endpoint(node, source, &mut names, (known, &shared), report))
             .collect();
         inner.finish(report);
         let read = PartnerConfig {
@@ -162,6 +166,16 @@ pub(super) fn partners(
         partners.insert(name.clone(), read);
     }
     partners
+}
+
+/// Who says events: the partners, and the hub itself for those who speak for it.
+pub(super) fn speakers<'a>(fields: &mut Fields<'a>) -> Vec<&'a str> {
+    let entries = match fields.optional("partners").map(|node| &node.value) {
+        Some(diagnostic::Value::Map(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    let partners = entries.iter().map(|(name, _, _)| name.as_str());
+    partners.chain([relay::SOURCE]).collect()
 }
 
 /// Whether a name can stand in a path and in a job's key.

@@ -8,8 +8,14 @@ use policy::SharingPolicy;
 use program::Program;
 use relay::{Order, Subscription};
 
-/// Whom a subscription may name: partners, connections, and the hub itself.
-pub(super) type Names<'a> = &'a [&'a str];
+/// Whom a subscription may name.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    /// Their names.
+    pub(super) known: &'a [&'a str],
+    /// What somebody else is not, in words.
+    pub(super) what: &'static str,
+}
 
 /// Reads `events`: patterns, and maps where there is more to say than that.
 pub(super) fn subscriptions(
@@ -79,13 +85,13 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
         .for_each(|pattern| known(pattern, source, types_place, report));
     let from = owned(fields.texts("from", report));
     let from_place = fields.optional("from").map_or(fields.place(), |node| node.place);
-    for name in from.iter().filter(|name| !names.contains(&name.as_str())) {
+    for name in from.iter().filter(|name| !names.known.contains(&name.as_str())) {
         report.error(
             "IC0132",
             source,
             from_place,
-            format!("`{name}` is neither a partner nor a connection"),
-            diagnostic::suggestion(name, names.iter().copied()),
+            format!("`{name}` is {}", names.what),
+            diagnostic::suggestion(name, names.known.iter().copied()),
         );
     }
     let _text = fields.optional_text("where", report);

@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
 use model::merge::Policy;
 use model::{Confidence, Kind, MatchRule};
+use relay::Subscription;
 use sync::{Deletes, STOP_PER_MS, StopLimits};
 
+use super::inlets;
 use super::partners::is_name;
 use super::secret::{self, SecretRef};
 use super::span_ms;
@@ -56,6 +58,8 @@ pub struct SyncConfig {
     pub deletes: Deletes,
     /// How much may change before a person is asked.
     pub stop: StopLimits,
+    /// The events of partners that its objects are cut from; nothing where a system is asked.
+    pub events: Option<Vec<Subscription>>,
 }
 
 /// Rules of a kind of record.
@@ -144,19 +148,20 @@ fn connection(node: &Node, source: &Source, report: &mut Report) -> Option<Conne
 pub(super) fn syncs(
     fields: &mut Fields<'_>,
     connections: &BTreeMap<String, ConnectionConfig>,
+    partners: &[&str],
     report: &mut Report,
 ) -> Vec<SyncConfig> {
     let source = fields.source();
     let nodes = fields.list("syncs", report).iter();
     nodes
-        .filter_map(|node| sync(node, source, connections, report))
+        .filter_map(|node| sync(node, source, (connections, partners), report))
         .collect()
 }
 
 fn sync(
     node: &Node,
     source: &Source,
-    connections: &BTreeMap<String, ConnectionConfig>,
+    (connections, partners): (&BTreeMap<String, ConnectionConfig>, &[&str]),
     report: &mut Report,
 ) -> Option<SyncConfig> {
     let mut fields = Fields::open(node, "a sync", source, report)?;
@@ -178,7 +183,8 @@ fn sync(
     let every_ms = span(&mut fields, "every", report).unwrap_or(EVERY_MS);
     let reconcile_every_ms = span(&mut fields, "reconcile_every", report);
     let pull = fields.optional_bool("pull", report).unwrap_or(true);
-    let push = fields.optional_bool("push", report).unwrap_or(true);
+    let events = inlets::events(&mut fields, partners, report);
+    let push = fields.optional_bool("push", report).unwrap_or(events.is_none());
     let create = fields.optional_bool("create", report).unwrap_or(true);
     let on_delete = [("unlink", false), ("propagate", true)];
     let propagate = fields.optional_choice("on_delete", &on_delete, report);
@@ -222,6 +228,7 @@ fn sync(
         create,
         deletes,
         stop: stop.unwrap_or_default(),
+        events,
     })
 }
 

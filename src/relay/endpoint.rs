@@ -266,6 +266,11 @@ impl Endpoint {
         Some(format!("{source}/{kind}/{record}"))
     }
 
+    /// Whether it hears of an event by the name of the connection because of which it is said.
+    pub(crate) fn asks_by_name(&self, said: &Said<'_>) -> bool {
+        self.subscriptions.iter().any(|one| one.fits_by_name(said))
+    }
+
     /// Whether an event is for it.
     pub(crate) fn wants(&self, said: &Said<'_>) -> bool {
         // A partner that hears its own words back would answer them, for ever.

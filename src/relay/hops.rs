@@ -83,6 +83,13 @@ impl Hops {
         self.0.iter().any(|hop| marks.contains(hop))
     }
 
+    /// With one more in front; the last ones are left out where they would be more than [`HOPS_MAX`].
+    pub(crate) fn behind(mut self, newest: Option<&String>) -> Hops {
+        self.0.splice(0..0, newest.cloned());
+        self.0.truncate(HOPS_MAX);
+        self
+    }
+
     /// As the ledger keeps them.
     pub(crate) fn to_kept(&self) -> String {
         self.0.join(" ")

@@ -283,7 +283,13 @@ impl Intake {
                 let all = self.settings.subscribers(&said);
                 // It came through those already.
                 let others = all.filter(|endpoint| !self.settings.came_through(&endpoint.partner, &hops));
-                (others.map(to).collect(), hops.to_kept())
+                let inside = |name: &str| NewDelivery {
+                    id: DeliveryId::from_uuid(uuid_from(now, (self.random)())),
+                    endpoint: name.to_owned(),
+                    line: None,
+                };
+                let inlets = self.settings.inlets(&said).map(inside);
+                (others.map(to).chain(inlets).collect(), hops.to_kept())
             }
         };
         NewEvent {

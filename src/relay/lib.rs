@@ -26,6 +26,7 @@ mod forget;
 mod handed;
 mod handover;
 pub mod hops;
+mod inlet;
 mod intake;
 mod notice;
 mod pace;

@@ -15,7 +15,7 @@ use crate::finding::{BadSetting, Findings};
 use crate::hops::{self, Hops};
 use crate::quota::Quota;
 use crate::whom::Whom;
-use crate::{Arrival, Endpoint, Said, Secret, standard};
+use crate::{Arrival, Endpoint, Said, Secret, Subscription, standard};
 
 /// Somebody who may post webhooks to us.
 #[derive(Clone, Debug)]
@@ -114,6 +114,8 @@ pub struct RelaySettings {
     endpoints: Vec<Arc<Endpoint>>,
     whom: Whom,
     by_name: HashMap<String, Arc<Endpoint>>,
+    /// Names of inlets, and what they hear of.
+    pub(crate) inlets: Vec<(String, Vec<Subscription>)>,
     pub(crate) limits: RelayLimits,
     /// What events look like.
     pub(crate) events: Arc<Catalogue>,
@@ -182,6 +184,7 @@ impl RelaySettings {
                 .map(|endpoint| (endpoint.name.clone(), endpoint.clone()))
                 .collect(),
             whom: Whom::new(&endpoints),
+            inlets: Vec::new(),
             endpoints,
             limits,
             events: Catalogue::own(),
@@ -222,6 +225,24 @@ impl RelaySettings {
             "" => partner.hop.clone(),
             _ => Hops::kept(hops).header(partner.marks.first()?),
         }
+    }
+
+    /// Through whom something came that the hub says because a partner said what was kept with these hops.
+    pub fn hops_behind(&self, source: &str, hops: &str) -> String {
+        let mark = self
+            .partners
+            .get(source)
+            .and_then(|partner| partner.marks.first());
+        Hops::kept(hops).behind(mark).to_kept()
+    }
+
+    /// The endpoints that an event is for which came through these hops: those of whom it came through are left out, unless
+    /// they ask by name for what is said because of the connection.
+    pub fn subscribers_beyond<'a>(&'a self, said: &'a Said<'_>, hops: &str) -> Vec<&'a Arc<Endpoint>> {
+        let hops = Hops::kept(hops);
+        let all = self.subscribers(said);
+        all.filter(|endpoint| !self.came_through(&endpoint.partner, &hops) || endpoint.asks_by_name(said))
+            .collect()
     }
 
     /// All endpoints, in the order of the configuration.

@@ -121,6 +121,12 @@ impl Subscription {
         self.types.iter().any(|pattern| event_type.matches(pattern))
     }
 
+    /// Whether it means an event, and names the connection because of which it is said.
+    pub(crate) fn fits_by_name(&self, said: &Said<'_>) -> bool {
+        let named = |connection: &str| self.from.iter().any(|name| name == connection);
+        said.connection.is_some_and(named) && self.fits(said)
+    }
+
     /// Whether it means an event. What costs most is asked last.
     pub fn fits(&self, said: &Said<'_>) -> bool {
         let from = |name: &String| name == said.source || Some(name.as_str()) == said.connection;

@@ -328,7 +328,7 @@ impl Engine {
     }
 
     /// Those of some objects that are parked, each with the class of its reason.
-    async fn parked_of(
+    pub(crate) async fn parked_of(
         &self,
         place: Place<'_>,
         ids: &[String],

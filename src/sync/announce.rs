@@ -9,10 +9,35 @@ use model::{BY_HAND, DeliveryId, EventId, EventType, Kind, Record, RecordId, Val
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use crate::{Announced, Engine};
+use crate::trace::Trace;
+use crate::{Announced, Engine, PostedBy};
 
 /// Who says the events that we find ourselves.
 pub(crate) const SOURCE: &str = "interconnect";
+
+/// What an event is said because of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause<'a> {
+    pub(crate) trace: &'a str,
+    /// Who posted it, if a partner did.
+    pub(crate) posted: Option<&'a PostedBy>,
+}
+
+impl<'a> From<&'a str> for Cause<'a> {
+    fn from(trace: &'a str) -> Cause<'a> {
+        Cause { trace, posted: None }
+    }
+}
+
+impl<'a> Cause<'a> {
+    /// What an object was read with.
+    pub(crate) fn of(trace: &'a Trace, object_id: &str) -> Cause<'a> {
+        Cause {
+            trace: trace.of(object_id),
+            posted: trace.poster(object_id),
+        }
+    }
+}
 
 impl Engine {
     /// The event that a new or changed record causes.
@@ -20,7 +45,7 @@ impl Engine {
         &self,
         record: &Record,
         changes: &[Change],
-        trace: &str,
+        cause: Cause<'_>,
         now: Timestamp,
     ) -> NewEvent {
         let data = Data {
@@ -32,7 +57,7 @@ impl Engine {
             &event_type(record, changes),
             &data,
             said_by(record, changes),
-            trace,
+            cause,
             now,
         )
     }
@@ -42,7 +67,7 @@ impl Engine {
         &self,
         record: &Record,
         connection: &str,
-        trace: &str,
+        cause: Cause<'_>,
         now: Timestamp,
     ) -> NewEvent {
         let data = Data {
@@ -54,7 +79,7 @@ impl Engine {
             &record.kind().deleted_event(),
             &data,
             Some(connection),
-            trace,
+            cause,
             now,
         )
     }
@@ -75,7 +100,7 @@ impl Engine {
             changes,
             union: Some((what, other)),
         };
-        self.event(&event_type, &data, None, trace, now)
+        self.event(&event_type, &data, None, trace.into(), now)
     }
 
     fn event(
@@ -83,7 +108,7 @@ impl Engine {
         event_type: &EventType,
         data: &Data<'_>,
         connection: Option<&str>,
-        trace: &str,
+        cause: Cause<'_>,
         now: Timestamp,
     ) -> NewEvent {
         let id = EventId::from_uuid(uuid_from(now, self.world.random()));
@@ -97,6 +122,7 @@ impl Engine {
             event_type,
             record: &data.record.id.to_string(),
             connection,
+            posted: cause.posted,
             body: &body,
         };
         let addressed = (self.fan_out)(&announced);
@@ -116,8 +142,8 @@ impl Engine {
             dedupe: dedupe(data.record.id, data.record.version),
             body: Bytes::from(body),
             received_at: now,
-            trace: trace.to_owned(),
-            hops: String::new(),
+            trace: cause.trace.to_owned(),
+            hops: addressed.hops,
             arrival: addressed.arrival,
             deliveries,
         }

@@ -23,6 +23,7 @@ use model::{Kind, Record, RecordId};
 use serde_json::{Value as Json, json};
 
 use crate::absorb::{Arrival, Place};
+use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::stop::What;
 use crate::waiting::Waiting;
@@ -154,10 +155,10 @@ impl Engine {
             } else {
                 record.deleted_at = Some(deleted_at);
                 report.counts.deleted += 1;
-                let trace = place.trace.of(&object.id);
+                let cause = Cause::of(place.trace, &object.id);
                 commit
                     .events
-                    .push(self.announce_end(&record, place.connection, trace, self.world.now()));
+                    .push(self.announce_end(&record, place.connection, cause, self.world.now()));
                 commit.marks.extend(self.followers(place, &record));
             }
             let change = self.end(place, &record, (&object.id, reason), (before, Some(deleted_at)));
@@ -171,6 +172,7 @@ impl Engine {
         commit.links.push(Link {
             gone: true,
             seen_at: self.world.now(),
+            modified: self.end_known_at(place, object).or(link.modified),
             ..link
         });
     }

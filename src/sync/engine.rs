@@ -11,7 +11,7 @@ use ledger::{Lease, Ledger, LedgerError};
 use model::{RunId, uuid_from};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{Plan, Report};
+use crate::{Plan, PostedBy, Report};
 
 /// How long the lease on an object is held before it must be renewed; renewed with every page and batch.
 pub(crate) const LEASE_MS: i64 = 60_000;
@@ -36,6 +36,8 @@ pub struct Addressed {
     pub deliveries: Vec<(String, Option<String>)>,
     /// Why it is said, as whoever sends it on keeps that.
     pub arrival: String,
+    /// Through whom what it tells of came, as whoever sends it on keeps that; empty for most.
+    pub hops: String,
 }
 
 /// An event that the engine says about a record, before it is on disk.
@@ -47,6 +49,8 @@ pub struct Announced<'a> {
     pub record: &'a str,
     /// The connection where what it tells of was changed first, if it was at one and not by a person here.
     pub connection: Option<&'a str>,
+    /// Who posted what it tells of, if a partner did.
+    pub posted: Option<&'a PostedBy>,
     /// The whole event.
     pub body: &'a [u8],
 }

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::absorb::Place;
 use crate::action::{ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of};
-use crate::engine::SyncError;
 use crate::trace::Trace;
 use crate::{Engine, Report, kept};
 
@@ -75,7 +74,7 @@ impl Engine {
             ));
         }
         let system = self.known(connection, object)?;
-        if !system.reads_by_id(object) {
+        if !system.reads_by_id(object) && !system.connector().is_posted() {
             return Err(refused(
                 "no_sync",
                 format!(
@@ -196,11 +195,7 @@ impl Engine {
         let key = system.connector().key_field(&at.object);
         let fields = self.plan.object_fields(&at.connection, &at.object, key);
         let ids = [at.external_id.clone()];
-        let objects = system.by_ids(&at.object, &fields, &ids).await;
-        let objects = objects.map_err(|failure| SyncError::System {
-            connection: at.connection.clone(),
-            failure,
-        })?;
+        let objects = self.read_by_ids(&system, &at.object, &fields, &ids).await?;
         let Some(object) = objects.iter().find(|object| !object.deleted) else {
             return Err(ActionError::Unknown(format!(
                 "`{}` has no {} {}",
@@ -397,7 +392,7 @@ impl Engine {
             commit.events.push(self.announce(
                 &self.next(&record, action.at),
                 &changes,
-                &trace_of(&action),
+                trace_of(&action).as_str().into(),
                 action.at,
             ));
         }

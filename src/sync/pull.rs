@@ -72,6 +72,21 @@ impl Engine {
         let connection = system.name();
         let lease = self.take(&format!("pull:{connection}:{object}")).await?;
         let mut missing = self.missing(connection, object).await?;
+        if system.connector().is_posted() {
+            let trace = self.trace();
+            let place = Place {
+                connection,
+                object,
+                run,
+                lease: &lease,
+                missing: &missing,
+                trace: &trace,
+                drift: None,
+            };
+            let result = self.pull_posted(system, place, report).await;
+            self.ledger.release(&lease).await?;
+            return result;
+        }
         // What is back was not read for a while.
         let back = self.look_again_for(system, object, &mut missing).await;
         let mut depth = if back.is_empty() { depth } else { Depth::All };
@@ -306,13 +321,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<BTreeSet<String>, SyncError> {
         let asked_at = self.world.now();
-        let objects = system
-            .by_ids(place.object, fields, ids)
-            .await
-            .map_err(|failure| SyncError::System {
-                connection: place.connection.to_owned(),
-                failure,
-            })?;
+        let objects = self.read_by_ids(system, place.object, fields, ids).await?;
         self.keep(place.lease).await?;
         let batch = Batch {
             objects: &objects,

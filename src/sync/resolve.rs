@@ -305,7 +305,7 @@ impl Engine {
             reason: Reason::ByHand,
         };
         let events: Vec<_> = changed
-            .then(|| self.announce(&record, std::slice::from_ref(&change), &trace, now))
+            .then(|| self.announce(&record, std::slice::from_ref(&change), trace.as_str().into(), now))
             .into_iter()
             .collect();
         let endpoints = events

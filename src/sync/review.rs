@@ -16,7 +16,6 @@ use serde_json::json;
 use crate::absorb::{PARKED_MAX, Place};
 use crate::action::{ActionError, Done, ObjectAt, refused, run_of, trace_of};
 use crate::census::CENSUS;
-use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::trace::Trace;
 use crate::{Engine, GONE_MAX_PERCENT, Report, kept};
@@ -157,13 +156,8 @@ impl Engine {
         let system = self.ready(&at.connection, &at.object).await?;
         let key = system.connector().key_field(&at.object);
         let fields = self.plan.object_fields(&at.connection, &at.object, key);
-        let objects = system
-            .by_ids(&at.object, &fields, std::slice::from_ref(&at.external_id))
-            .await;
-        let objects = objects.map_err(|failure| SyncError::System {
-            connection: at.connection.clone(),
-            failure,
-        })?;
+        let ids = std::slice::from_ref(&at.external_id);
+        let objects = self.read_by_ids(&system, &at.object, &fields, ids).await?;
         let Some(object) = objects.iter().find(|object| !object.deleted) else {
             return Err(ActionError::Unknown(format!("{at} is not there any more")));
         };

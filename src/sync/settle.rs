@@ -9,6 +9,7 @@ use model::merge::{Merged, Policies, Theirs};
 use model::{Fields, Kind, Record, RecordId, stored};
 
 use crate::absorb::{Arrival, Place, inbound};
+use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
@@ -407,7 +408,7 @@ impl Engine {
         }
         commit
             .events
-            .push(self.announce(&record, &merged.changes, place.trace.of(external_id), now));
+            .push(self.announce(&record, &merged.changes, Cause::of(place.trace, external_id), now));
         let changes = merged.changes.iter().map(|change| ledger::Change {
             version: record.version,
             path: change.path.to_owned(),

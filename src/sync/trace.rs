@@ -15,6 +15,17 @@ use crate::Engine;
 pub(crate) struct Trace {
     page: String,
     named: BTreeMap<String, String>,
+    /// Who posted objects, by their ids.
+    posted: BTreeMap<String, PostedBy>,
+}
+
+/// Who posted an object, and through whom it came before, as whoever took it in writes that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostedBy {
+    /// The partner.
+    pub partner: String,
+    /// Through whom it came; empty for most.
+    pub hops: String,
 }
 
 impl Trace {
@@ -22,8 +33,19 @@ impl Trace {
     pub(crate) fn one(trace: &str) -> Trace {
         Trace {
             page: trace.to_owned(),
-            named: BTreeMap::new(),
+            ..Trace::default()
         }
+    }
+
+    /// With who posted the objects.
+    pub(crate) fn posted_by(mut self, posted: BTreeMap<String, PostedBy>) -> Trace {
+        self.posted = posted;
+        self
+    }
+
+    /// Who posted an object.
+    pub(crate) fn poster(&self, object_id: &str) -> Option<&PostedBy> {
+        self.posted.get(object_id)
     }
 
     pub(crate) fn of(&self, object_id: &str) -> &str {
@@ -49,6 +71,7 @@ impl Engine {
         Trace {
             page: self.new_trace(),
             named,
+            posted: BTreeMap::new(),
         }
     }
 }

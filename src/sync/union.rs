@@ -200,7 +200,7 @@ impl Engine {
         let event = self.announce(
             &self.next(&record, action.at),
             &changes,
-            &trace_of(action),
+            trace_of(action).as_str().into(),
             action.at,
         );
         commit.events.push(event);

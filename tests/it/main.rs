@@ -28,6 +28,7 @@ mod metrics;
 mod owners;
 mod partners;
 mod plan;
+mod posted;
 mod scaffold;
 mod schema;
 mod sharing;

@@ -40,6 +40,26 @@ async fn an_event_is_kept_once_and_fans_out_to_who_subscribes_but_not_back() {
 }
 
 #[tokio::test]
+async fn what_is_about_an_object_waits_at_its_inlet_with_the_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::open(folder.path(), &[], limits()).await;
+    let first = stage.post("m1", "custom.portal.note").await.unwrap();
+    let again = stage.post("m1", "custom.portal.note").await.unwrap();
+    stage.post("m2", "custom.other.note").await.unwrap();
+    assert_eq!((again.duplicate, again.event), (true, first.event));
+    assert_eq!(*stage.nudged.lock().unwrap(), ["portal/notes"]);
+    // Whoever opens the ledger next finds it, as it was posted.
+    let ledger = stage.ledger.clone();
+    drop(stage);
+    let due = ledger.due("portal/notes", jiff::Timestamp::MAX, 9).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(
+        (due[0].event, due[0].source.as_str(), due[0].trace.as_str()),
+        (first.event, "acme", "trace")
+    );
+}
+
+#[tokio::test]
 async fn the_same_message_at_the_same_moment_gets_one_id() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start().await;

@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Delivery, DeliveryFilter, DeliveryState, Ledger};
+use ledger::{Delivery, DeliveryFilter, DeliveryState, Inlet, Ledger};
 use outbound::{Guard, Sender, SenderLimits};
 use policy::SharingPolicy;
 use tokio::sync::Notify;
@@ -235,7 +235,9 @@ impl Stage {
             .iter()
             .map(|e| Endpoint::new(e, &guard).unwrap())
             .collect();
-        let settings = Arc::new(RelaySettings::new(partners.into(), endpoints, limits).unwrap());
+        let settings = RelaySettings::new(partners.into(), endpoints, limits).unwrap();
+        let notes = (Inlet::new("portal", "notes"), vec!["custom.portal.*".into()]);
+        let settings = Arc::new(settings.with_inlets(vec![notes]));
         let handover = Arc::new(Handover::default());
         let nudged = Arc::new(Mutex::new(Vec::new()));
         let noted = nudged.clone();

@@ -12,6 +12,7 @@ mod lanes;
 mod left_out;
 mod meeting;
 mod merges;
+mod posted;
 mod reconciling;
 mod resolving;
 mod review;

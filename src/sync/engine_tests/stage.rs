@@ -1,8 +1,8 @@
 //! [`Stage`]: a ledger in memory, and engines over it, each like a node of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use connector::{Clock, Connection, Connector, Secrets, Settings};
@@ -15,6 +15,24 @@ use serde_json::json;
 
 use super::shelf::Shelf;
 use crate::{Deletes, Engine, Plan, Rules, StopLimits, Sync, World};
+
+/// A system whose things are posted.
+const POSTED: &str = r#"
+apiVersion: interconnect/v1
+kind: Connector
+metadata: { name: shelf, version: 1.0.0, title: Posted things }
+posted: true
+objects:
+  things:
+    id: '.data.id // empty | "\($source)/\(.)"'
+    record: .data.id
+    modified: .timestamp
+    deleted: .type == "partner.deleted"
+    values: .data.thing
+"#;
+
+/// What is announced: its type, and who posted what it tells of.
+type Said = (String, Option<crate::PostedBy>);
 
 /// A clock that moves when it is told to, and by a microsecond when it is looked at; and randomness that counts.
 struct Counting {
@@ -72,6 +90,10 @@ pub(crate) struct Stage {
     pub(crate) stop: StopLimits,
     /// What deletions mean, by connection; nothing at those that are not named.
     pub(crate) deletes: BTreeMap<&'static str, Deletes>,
+    /// Connections whose things are posted.
+    pub(crate) posted: Vec<&'static str>,
+    /// What was announced.
+    pub(crate) announced: Arc<Mutex<Vec<Said>>>,
     /// How partners meet, where it is not by the built-in rules.
     pub(crate) matching: BTreeMap<Kind, Vec<model::MatchRule>>,
     world: Arc<Counting>,
@@ -89,6 +111,8 @@ impl Stage {
             policies: Policies::default(),
             stop: StopLimits::default(),
             deletes: BTreeMap::new(),
+            posted: Vec::new(),
+            announced: Arc::default(),
             matching: BTreeMap::new(),
             world: Arc::new(Counting {
                 ms: AtomicI64::new(0),
@@ -130,7 +154,27 @@ impl Stage {
                 Arc::new(self.connect(connection, shelf)),
             );
         }
-        let fan_out = Arc::new(|_: &crate::Announced<'_>| crate::Addressed::default());
+        for connection in &self.posted {
+            plan.syncs.push(Sync {
+                connection: (*connection).to_owned(),
+                mapping: mapping(),
+                currency: None,
+                country: None,
+                pull: true,
+                push: false,
+                create: false,
+                deletes: self.deletes.get(connection).copied().unwrap_or_default(),
+                stop: self.stop,
+            });
+            let open = self.open(connection, POSTED, "http://nobody.example");
+            connections.insert((*connection).to_owned(), Arc::new(open));
+        }
+        let heard = Arc::clone(&self.announced);
+        let fan_out = Arc::new(move |said: &crate::Announced<'_>| {
+            let said = (said.event_type.name().to_owned(), said.posted.cloned());
+            heard.lock().unwrap().push(said);
+            crate::Addressed::default()
+        });
         let world = Arc::clone(&self.world) as Arc<dyn World>;
         Arc::new(Engine::new(
             ledger,
@@ -143,13 +187,20 @@ impl Stage {
     }
 
     fn connect(&self, name: &str, shelf: &Shelf) -> Connection {
+        self.open(name, &shelf.manifest(), &shelf.url)
+    }
+
+    fn open(&self, name: &str, manifest: &str, url: &str) -> Connection {
         let mut report = diagnostic::Report::new();
-        let source = diagnostic::Source::new("connector.yaml", shelf.manifest());
+        let source = diagnostic::Source::new("connector.yaml", manifest);
         let connector = Connector::compile(&source, &mut report);
         assert!(report.is_empty(), "{}", report.render(false));
         let guard = outbound::Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
         let client = outbound::Client::new(outbound::Limits::default(), guard).unwrap();
-        let config = json!({"base_url": shelf.url}).as_object().unwrap().clone();
+        let mut config = serde_json::Map::new();
+        if connector.as_ref().is_some_and(|connector| !connector.is_posted()) {
+            config.insert("base_url".to_owned(), json!(url));
+        }
         let secrets: Secrets = [("token", "shelf-test")].into_iter().collect();
         let settings = Settings::new(name, config, secrets);
         Connection::open(

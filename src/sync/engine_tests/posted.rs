@@ -1,0 +1,385 @@
+//! What partners post is absorbed as it was said: in order, once, and never against what is newer.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ledger::{Delivery, DeliveryFilter, DeliveryState, Inlet, NewDelivery, NewEvent, ParkedFilter};
+use model::{Confidence, DeliveryId, EventId, Kind, MatchRule, Record, uuid_from};
+use serde_json::{Value as Json, json};
+
+use super::stage::Stage;
+use crate::{Deletes, Depth, Engine, PostedBy, Settle};
+
+/// A day, whose events are told by their second.
+fn at(second: i64) -> Timestamp {
+    let began: Timestamp = "2026-11-26T07:00:00Z".parse().unwrap();
+    began + jiff::SignedDuration::from_secs(second)
+}
+
+struct Posting {
+    stage: Stage,
+    engine: Arc<Engine>,
+    said: std::sync::atomic::AtomicU32,
+}
+
+impl Posting {
+    async fn begin() -> Posting {
+        Posting::matching(&[]).await
+    }
+
+    /// With rules by which partners meet; the built-in ones when there are none.
+    async fn matching(rules: &[MatchRule]) -> Posting {
+        let mut stage = Stage::new(&[]).await;
+        stage.posted = vec!["portal"];
+        if !rules.is_empty() {
+            stage.matching.insert(Kind::Partner, rules.to_vec());
+        }
+        let propagate = Deletes {
+            propagate: true,
+            follow: false,
+        };
+        stage.deletes.insert("portal", propagate);
+        let engine = stage.node("first", Arc::clone(&stage.ledger));
+        Posting {
+            stage,
+            engine,
+            said: std::sync::atomic::AtomicU32::new(0),
+        }
+    }
+
+    /// acme says something, as old as it says; the id of the event.
+    async fn say(&self, event_type: &str, second: i64, data: &Json) -> EventId {
+        let number = self.said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut random = [0; 10];
+        random[..4].copy_from_slice(&number.to_be_bytes());
+        let uuid = uuid_from(at(3_600), random);
+        let body = json!({"type": event_type, "timestamp": at(second).to_string(), "data": data});
+        let event = NewEvent {
+            id: EventId::from_uuid(uuid),
+            event_type: event_type.to_owned(),
+            source: "acme".to_owned(),
+            dedupe: number.to_string(),
+            body: body.to_string().into_bytes().into(),
+            received_at: at(3_600),
+            trace: format!("trace-{number}"),
+            hops: "0123456789abcdef".to_owned(),
+            arrival: String::new(),
+            deliveries: vec![NewDelivery {
+                id: DeliveryId::from_uuid(uuid),
+                endpoint: Inlet::new("portal", "things").to_string(),
+                line: None,
+            }],
+        };
+        self.stage.ledger.accept(vec![event]).await.unwrap();
+        EventId::from_uuid(uuid)
+    }
+
+    async fn pull(&self) {
+        self.engine.pull("portal", "things", Depth::Named).await.unwrap();
+    }
+
+    async fn only(&self) -> Record {
+        let mut all = self.stage.partners().await;
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    /// Deliveries in the order of acceptance.
+    async fn deliveries(&self) -> Vec<Delivery> {
+        let all = DeliveryFilter::default();
+        let listed = self.stage.ledger.list_deliveries(&all, None, 1_000);
+        let mut listed = listed.await.unwrap();
+        listed.reverse();
+        listed
+    }
+
+    async fn states(&self) -> Vec<DeliveryState> {
+        self.deliveries().await.iter().map(|one| one.state).collect()
+    }
+
+    async fn parked(&self) -> Vec<(String, String)> {
+        let parked = self
+            .stage
+            .ledger
+            .parked(&ParkedFilter::default(), 100)
+            .await
+            .unwrap();
+        parked.into_iter().map(|one| (one.key, one.reason)).collect()
+    }
+}
+
+fn thing(values: &Json) -> Json {
+    json!({"id": "P-1", "thing": values})
+}
+
+const ARRIVED: DeliveryState = DeliveryState::Delivered;
+
+#[tokio::test]
+async fn each_event_leaves_its_own_version_and_what_it_does_not_say_stays() {
+    let posting = Posting::begin().await;
+    posting
+        .say(
+            "partner.created",
+            10,
+            &thing(&json!({"name": "Northwind", "note": "first"})),
+        )
+        .await;
+    posting
+        .say("partner.updated", 30, &thing(&json!({"note": "third"})))
+        .await;
+    posting
+        .say(
+            "partner.updated",
+            20,
+            &thing(&json!({"note": "second", "domain": "northwind.example"})),
+        )
+        .await;
+    posting.pull().await;
+    let record = posting.only().await;
+    let text = |path: &str| record.fields.text(path).map(str::to_owned);
+    assert_eq!(
+        [text("display_name"), text("description"), text("domain")].map(Option::unwrap),
+        ["Northwind", "third", "northwind.example"]
+    );
+    let history = posting.stage.ledger.history(record.id).await.unwrap();
+    let notes = history.iter().filter(|change| change.path == "description");
+    let notes: Vec<(u64, &str, Json)> = notes
+        .map(|change| (change.version, change.trace.as_str(), change.after.clone()))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            (1, "trace-0", json!("first")),
+            (2, "trace-2", json!("second")),
+            (3, "trace-1", json!("third"))
+        ]
+    );
+    assert!(
+        history.iter().all(|change| change.external_id == "acme/P-1"),
+        "{history:?}"
+    );
+    assert_eq!(posting.states().await, [ARRIVED; 3]);
+    // The event says on whose account what is announced is said.
+    let by = PostedBy {
+        partner: "acme".to_owned(),
+        hops: "0123456789abcdef".to_owned(),
+    };
+    let expected = ["partner.created", "partner.updated", "partner.updated"];
+    let expected = expected.map(|event_type| (event_type.to_owned(), Some(by.clone())));
+    assert_eq!(*posting.stage.announced.lock().unwrap(), expected);
+    // What was said last is what later events add to, whatever the record became elsewhere.
+    let links = posting.stage.ledger.links(&[record.id]).await.unwrap();
+    assert_eq!(
+        links[0].wire,
+        Some(json!({"name": "Northwind", "note": "third", "domain": "northwind.example"}))
+    );
+}
+
+#[tokio::test]
+async fn what_is_older_than_what_is_known_says_nothing() {
+    let posting = Posting::begin().await;
+    posting
+        .say(
+            "partner.updated",
+            30,
+            &thing(&json!({"name": "Northwind", "note": "new"})),
+        )
+        .await;
+    posting.pull().await;
+    posting
+        .say("partner.updated", 20, &thing(&json!({"note": "old"})))
+        .await;
+    posting.pull().await;
+    assert_eq!(posting.only().await.fields.text("description"), Some("new"));
+    // Equally old: who was accepted later is newer. From the future: as old as its arrival.
+    posting
+        .say("partner.updated", 30, &thing(&json!({"note": "same second"})))
+        .await;
+    posting.pull().await;
+    assert_eq!(
+        posting.only().await.fields.text("description"),
+        Some("same second")
+    );
+    posting
+        .say("partner.updated", 999_999, &thing(&json!({"note": "tomorrow"})))
+        .await;
+    posting
+        .say("partner.updated", 3_600, &thing(&json!({"note": "now"})))
+        .await;
+    posting.pull().await;
+    assert_eq!(posting.only().await.fields.text("description"), Some("now"));
+}
+
+#[tokio::test]
+async fn what_is_gone_stays_so_for_what_is_older_and_is_back_for_what_is_newer() {
+    let posting = Posting::begin().await;
+    let note = |note: &str| thing(&json!({"name": "Northwind", "note": note}));
+    posting.say("partner.updated", 10, &note("first")).await;
+    posting.pull().await;
+    posting.say("partner.deleted", 30, &json!({"id": "P-1"})).await;
+    posting.pull().await;
+    assert!(posting.only().await.deleted_at.is_some());
+    posting.say("partner.updated", 20, &note("late")).await;
+    posting.pull().await;
+    let record = posting.only().await;
+    assert_eq!(
+        (record.deleted_at.is_some(), record.fields.text("description")),
+        (true, Some("first"))
+    );
+    posting.say("partner.updated", 40, &note("back")).await;
+    posting.pull().await;
+    let record = posting.only().await;
+    assert_eq!(
+        (record.deleted_at, record.fields.text("description")),
+        (None, Some("back"))
+    );
+    assert_eq!(posting.states().await, [ARRIVED; 4]);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_parked_until_it_does() {
+    let posting = Posting::begin().await;
+    posting
+        .say("partner.created", 10, &thing(&json!({"note": "without a name"})))
+        .await;
+    let stray = posting
+        .say("partner.created", 10, &json!({"thing": {"name": "Nobody"}}))
+        .await;
+    posting.pull().await;
+    let mut parked = posting.parked().await;
+    parked.sort();
+    assert_eq!(parked.len(), 2, "{parked:?}");
+    assert_eq!(parked[0].0, "acme/P-1");
+    assert!(parked[0].1.contains("a partner needs"), "{parked:?}");
+    assert_eq!(parked[1].0, stray.to_string());
+    let dead = posting.deliveries().await;
+    assert_eq!([dead[0].state, dead[1].state], [DeliveryState::Dead; 2]);
+    assert!(dead[0].last_error.contains("a partner needs") && dead[1].last_error.contains("without an id"));
+    // Nothing is made of it again by itself; a person may try it again.
+    posting.pull().await;
+    assert_eq!(posting.states().await, [DeliveryState::Dead; 2]);
+    posting
+        .say("partner.updated", 20, &thing(&json!({"name": "Northwind"})))
+        .await;
+    let again = DeliveryFilter {
+        state: Some(DeliveryState::Dead),
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(posting.stage.ledger.retry(&again, at(0)).await.unwrap(), 2);
+    posting.pull().await;
+    let record = posting.only().await;
+    assert_eq!(record.fields.text("display_name"), Some("Northwind"));
+    assert_eq!(
+        posting
+            .parked()
+            .await
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>(),
+        [stray.to_string()]
+    );
+}
+
+#[tokio::test]
+async fn an_event_names_a_record_by_our_own_id() {
+    let posting = Posting::begin().await;
+    posting
+        .say("partner.created", 10, &thing(&json!({"name": "Northwind"})))
+        .await;
+    posting.pull().await;
+    let first = posting.only().await;
+    // Another sender, who was told of the record under our id.
+    let second = posting.stage.node("first", Arc::clone(&posting.stage.ledger));
+    let links = posting.stage.ledger.links(&[first.id]).await.unwrap();
+    posting
+        .stage
+        .ledger
+        .commit(ledger::SyncCommit {
+            forgotten: vec![(
+                "portal".to_owned(),
+                "things".to_owned(),
+                links[0].external_id.clone(),
+            )],
+            ..ledger::SyncCommit::default()
+        })
+        .await
+        .unwrap();
+    posting
+        .say(
+            "partner.updated",
+            20,
+            &json!({"id": first.id.to_string(), "thing": {"note": "from afar"}}),
+        )
+        .await;
+    second.pull("portal", "things", Depth::Changed).await.unwrap();
+    assert_eq!(posting.only().await.fields.text("description"), Some("from afar"));
+    // An id of ours that nobody has makes no record of that id.
+    let nobodys = model::RecordId::new(model::Kind::Partner, uuid_from(at(1), [7; 10]));
+    posting
+        .say(
+            "partner.updated",
+            20,
+            &json!({"id": nobodys.to_string(), "thing": {"name": "Else"}}),
+        )
+        .await;
+    posting.pull().await;
+    let all = posting.stage.partners().await;
+    assert!(
+        all.len() == 2 && all.iter().all(|record| record.id != nobodys),
+        "{all:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_person_decides_about_what_was_posted_by_its_newest_event() {
+    let by_name = MatchRule {
+        fields: vec!["display_name"],
+        confidence: Confidence::Probable,
+    };
+    let posting = Posting::matching(std::slice::from_ref(&by_name)).await;
+    posting
+        .say("partner.created", 10, &thing(&json!({"name": "Northwind"})))
+        .await;
+    posting.pull().await;
+    let first = posting.only().await;
+    // What it was linked by is gone, so that the next of that name may be it.
+    let links = posting.stage.ledger.links(&[first.id]).await.unwrap();
+    let elsewhere = ledger::Link {
+        connection: "crm".to_owned(),
+        ..links[0].clone()
+    };
+    let moved = ledger::SyncCommit {
+        forgotten: vec![(
+            "portal".to_owned(),
+            "things".to_owned(),
+            links[0].external_id.clone(),
+        )],
+        links: vec![elsewhere],
+        ..ledger::SyncCommit::default()
+    };
+    posting.stage.ledger.commit(moved).await.unwrap();
+    let other = |note: &str| json!({"id": "P-2", "thing": {"name": "Northwind", "note": note}});
+    posting.say("partner.created", 20, &other("first")).await;
+    posting.pull().await;
+    posting.say("partner.updated", 40, &other("third")).await;
+    posting.say("partner.updated", 30, &other("second")).await;
+    posting.pull().await;
+    let reviews = posting.engine.reviews(9).await.unwrap();
+    assert_eq!(reviews.len(), 1, "{reviews:?}");
+    let at: crate::ObjectAt = format!("portal/things/{}", reviews[0].key).parse().unwrap();
+    let review = posting.engine.review(&at).await.unwrap();
+    let sides = review.candidates[0].sides.iter();
+    let notes: Vec<_> = sides
+        .filter(|side| side.path == "description")
+        .map(|side| side.theirs.clone())
+        .collect();
+    assert_eq!(notes, [Some(model::Value::text("third"))]);
+    let same = Settle::Record(first.id, Vec::new());
+    posting.engine.decide("ann", &at, &same).await.unwrap();
+    let record = posting.only().await;
+    assert_eq!(
+        (record.id, record.fields.text("description")),
+        (first.id, Some("third"))
+    );
+    assert!(posting.engine.reviews(9).await.unwrap().is_empty());
+}

@@ -1,0 +1,405 @@
+//! Posted objects: nobody asks a system for them, because partners post what happens to them.
+//!
+//! Whoever takes a webhook in delivers it to the *inlet* of the object that it is about, in the same transaction
+//! ([`ledger::Inlet`]). A pull of the object reads what is due there, cuts the object from each event and absorbs it like
+//! one that was read from a system. What comes of it is settled afterwards, as a delivery: it *arrived*, or it is tried
+//! again when what it refers to may be known, or it is *dead*, and what it says is parked with the reason.
+//! Killed in between, the pull reads the same events again, which say nothing new then.
+//!
+//! An event is as old as it says; one from the future is as old as its arrival. One that is older than what is known of
+//! its object says nothing, in whatever order they came and on whatever node: so no order among deliveries is needed. What
+//! an event does not say stays as it was said last; every event leaves its own version, with its own trace.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use connector::{Connection, Failure, Object, Posted};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Attempt, Cursor, DeliveryFilter, Due, Inlet, Linked, Next, Parked, ParkedFilter, SyncCommit};
+use model::{DeliveryId, RecordId};
+use serde_json::{Map, Value as Json};
+
+use crate::absorb::{Batch, Place, inbound};
+use crate::engine::SyncError;
+use crate::rehearsal::Way;
+use crate::trace::PostedBy;
+use crate::wire::get;
+use crate::{Engine, Report};
+
+/// Events that are read at a time.
+const BATCH: usize = 200;
+/// Batches that one pull absorbs at most before it lets others work.
+const BATCHES_MAX: u32 = 200;
+/// The newest events of an inlet among which one about an object is looked for, when a person asks for the object.
+const LOOKED_BACK_MAX: usize = 2_000;
+/// How often the wait for what an event refers to doubles at most.
+const DOUBLED_MAX: u32 = 6;
+/// An event from which no object can be cut.
+pub(crate) const UNREADABLE: &str = "unreadable";
+/// Something was left out of what was absorbed.
+const FIELD: &str = "field";
+
+/// What an event says of an object.
+struct Said {
+    delivery: DeliveryId,
+    attempts: u32,
+    trace: String,
+    by: PostedBy,
+    posted: Posted,
+}
+
+impl Engine {
+    /// Whether the objects of a connection are cut from what partners post.
+    pub(crate) fn is_posted(&self, connection: &str) -> bool {
+        let system = self.connections.get(connection);
+        system.is_some_and(|system| system.connector().is_posted())
+    }
+
+    /// How old the news of an object's end is, where nobody can be asked again.
+    pub(crate) fn end_known_at(&self, place: Place<'_>, object: &Object) -> Option<Timestamp> {
+        object.modified.filter(|_| self.is_posted(place.connection))
+    }
+
+    /// Absorbs what was posted about an object, until nothing is due.
+    pub(crate) async fn pull_posted(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let inlet = Inlet::new(place.connection, place.object).to_string();
+        for batches in 1.. {
+            self.keep_going(place, Way::In).await?;
+            let due = self.ledger.due(&inlet, self.world.now(), BATCH).await?;
+            let last = due.len() < BATCH;
+            if !due.is_empty() {
+                self.absorb_posted(system, place, &due, report).await?;
+            }
+            if last {
+                break;
+            }
+            if batches == BATCHES_MAX {
+                report.look_again(self.world.now());
+                break;
+            }
+            self.keep(place.lease).await?;
+        }
+        if let Some(at) = self.ledger.endpoint_due(&inlet).await? {
+            report.look_again(at);
+        }
+        let known = self.ledger.cursor(place.connection, place.object).await?;
+        if known.is_none() || report.counts.read > 0 {
+            self.note_read(place).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that was posted is read: there is nothing else that could be.
+    async fn note_read(&self, place: Place<'_>) -> Result<(), SyncError> {
+        let now = self.world.now();
+        let cursor = Cursor {
+            position: Json::Null,
+            complete_at: Some(now),
+            round_at: None,
+            stored_at: now,
+        };
+        let commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            cursor: Some((place.connection.to_owned(), place.object.to_owned(), cursor)),
+            ..SyncCommit::default()
+        };
+        Ok(self.ledger.commit(commit).await?)
+    }
+
+    async fn absorb_posted(
+        &self,
+        system: &Arc<Connection>,
+        place: Place<'_>,
+        due: &[Due],
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let mut said = self.cut(system, place, due, report).await?;
+        // Stable: of those that are equally old, the one that was accepted later is newer.
+        said.sort_by_key(|said| said.posted.object.modified);
+        while !said.is_empty() {
+            // The next event of each object, so that each leaves a version of its own.
+            let mut ids = BTreeSet::new();
+            let (first, later) = said
+                .into_iter()
+                .partition(|said| ids.insert(said.posted.object.id.clone()));
+            self.absorb_first(system, place, first, report).await?;
+            said = later;
+        }
+        Ok(())
+    }
+
+    /// Cuts the objects from events. What nothing can be cut from is parked under the event's id, and dead.
+    async fn cut(
+        &self,
+        system: &Connection,
+        place: Place<'_>,
+        due: &[Due],
+        report: &mut Report,
+    ) -> Result<Vec<Said>, SyncError> {
+        let now = self.world.now();
+        let events: Vec<String> = due.iter().map(|due| due.event.to_string()).collect();
+        let parked = self.parked_of(place, &events).await?;
+        let (mut said, mut dead) = (Vec::new(), Vec::new());
+        let mut commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            ..SyncCommit::default()
+        };
+        for (due, event) in due.iter().zip(events) {
+            match cut_one(
+                system,
+                place.object,
+                (&due.source, &due.body),
+                due.received_at,
+                &event,
+            ) {
+                Ok(posted) => {
+                    if parked.contains_key(&event) {
+                        commit.unparked.push(inbound(place, &event));
+                    }
+                    said.push(Said {
+                        delivery: due.delivery,
+                        attempts: due.attempts,
+                        trace: due.trace.clone(),
+                        by: PostedBy {
+                            partner: due.source.clone(),
+                            hops: due.hops.clone(),
+                        },
+                        posted,
+                    });
+                }
+                Err(failure) => {
+                    let reason = format!(
+                        "nothing can be cut from this event of {}: {}",
+                        due.source, failure.detail
+                    );
+                    dead.push(attempt(
+                        due.delivery,
+                        due.attempts,
+                        now,
+                        reason.clone(),
+                        Next::Dead,
+                    ));
+                    commit
+                        .parked
+                        .push(self.parks(place, &event, UNREADABLE, reason, None));
+                }
+            }
+        }
+        report.counts.parked += commit.parked.len() as u64;
+        if !commit.parked.is_empty() || !commit.unparked.is_empty() {
+            self.ledger.commit(commit).await?;
+        }
+        if !dead.is_empty() {
+            self.ledger.settle(Some(place.lease), dead).await?;
+        }
+        Ok(said)
+    }
+
+    /// Objects by their ids, as their system holds them now, or as the newest of their events says.
+    pub(crate) async fn read_by_ids(
+        &self,
+        system: &Connection,
+        object: &str,
+        fields: &[String],
+        ids: &[String],
+    ) -> Result<Vec<Object>, SyncError> {
+        if system.connector().is_posted() {
+            return self.posted_last(system, object, ids).await;
+        }
+        let objects = system.by_ids(object, fields, ids).await;
+        objects.map_err(|failure| SyncError::System {
+            connection: system.name().to_owned(),
+            failure,
+        })
+    }
+
+    /// What the newest events about objects say, among the last [`LOOKED_BACK_MAX`] of the inlet.
+    async fn posted_last(
+        &self,
+        system: &Connection,
+        object: &str,
+        ids: &[String],
+    ) -> Result<Vec<Object>, SyncError> {
+        let filter = DeliveryFilter {
+            endpoint: Some(Inlet::new(system.name(), object).to_string()),
+            ..DeliveryFilter::default()
+        };
+        let mut found: BTreeMap<String, Object> = BTreeMap::new();
+        let (mut after, mut looked) = (None, 0);
+        while looked < LOOKED_BACK_MAX && found.len() < ids.len() {
+            let newest = self.ledger.list_deliveries(&filter, after, BATCH).await?;
+            let Some(last) = newest.last() else { break };
+            after = Some(last.id);
+            looked += newest.len();
+            for delivery in newest {
+                let Some(event) = self.ledger.event(delivery.event).await? else {
+                    continue;
+                };
+                let said = (event.source.as_str(), &event.body[..]);
+                let cut = cut_one(system, object, said, event.received_at, &event.id.to_string());
+                // From what nothing can be cut nothing is known.
+                let Ok(Posted { object, .. }) = cut else { continue };
+                let older = |known: &Object| known.modified < object.modified;
+                if ids.contains(&object.id) && found.get(&object.id).is_none_or(older) {
+                    found.insert(object.id.clone(), object);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Absorbs events of which no two are about the same object, and settles them.
+    async fn absorb_first(
+        &self,
+        system: &Connection,
+        place: Place<'_>,
+        said: Vec<Said>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let asked_at = self.world.now();
+        let ids: Vec<String> = said.iter().map(|said| said.posted.object.id.clone()).collect();
+        let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
+        let linked = linked.into_iter();
+        let linked: HashMap<String, Linked> = linked.map(|one| (one.link.external_id.clone(), one)).collect();
+        let adopt = self.named_records(place, &said, &linked).await?;
+        let objects = said.iter().map(|said| {
+            let object = &said.posted.object;
+            whole(object, linked.get(&object.id))
+        });
+        let objects: Vec<Object> = objects.collect();
+        let traces = said.iter().map(|said| said.trace.clone());
+        let posted = said.iter().map(|said| said.by.clone());
+        let trace = self
+            .trace_of_named(ids.iter().cloned().zip(traces).collect())
+            .posted_by(ids.iter().cloned().zip(posted).collect());
+        let place = Place {
+            trace: &trace,
+            ..place
+        };
+        let batch = Batch {
+            objects: &objects,
+            adopt: &adopt,
+            asked_at,
+            by_id: false,
+            cursor: None,
+        };
+        self.absorb(system, place, batch, report).await?;
+        let filter = ParkedFilter {
+            of: Some((place.connection.to_owned(), place.object.to_owned())),
+            inbound: Some(true),
+            keys: Some(ids.clone()),
+            ..ParkedFilter::default()
+        };
+        let parked = self.ledger.parked(&filter, ids.len()).await?;
+        let parked = parked.into_iter().filter(|parked| parked.code != FIELD);
+        let mut parked: BTreeMap<String, Parked> =
+            parked.map(|parked| (parked.key.clone(), parked)).collect();
+        let now = self.world.now();
+        let attempts = said.iter().map(|said| {
+            let (reason, next) = match parked.remove(&said.posted.object.id) {
+                None => (String::new(), Next::Delivered),
+                Some(Parked {
+                    retry_at: Some(at),
+                    reason,
+                    ..
+                }) => (reason, Next::Retry(later_and_later(now, at, said.attempts))),
+                Some(parked) => (parked.reason, Next::Dead),
+            };
+            attempt(said.delivery, said.attempts, now, reason, next)
+        });
+        let attempts = attempts.collect();
+        Ok(self.ledger.settle(Some(place.lease), attempts).await?)
+    }
+
+    /// Records that events name by our own ids, of objects that are not linked yet; those that are there and may be what
+    /// the object is.
+    async fn named_records(
+        &self,
+        place: Place<'_>,
+        said: &[Said],
+        linked: &HashMap<String, Linked>,
+    ) -> Result<HashMap<String, RecordId>, SyncError> {
+        let strangers = said
+            .iter()
+            .filter(|said| !linked.contains_key(&said.posted.object.id));
+        let named = strangers.filter_map(|said| {
+            let record: RecordId = said.posted.record.as_deref()?.parse().ok()?;
+            let sync = self.plan.sync_for(place.connection, place.object, record.kind);
+            sync.map(|_| (said.posted.object.id.clone(), record))
+        });
+        let mut named: HashMap<String, RecordId> = named.collect();
+        if named.is_empty() {
+            return Ok(named);
+        }
+        let ids: Vec<RecordId> = named.values().copied().collect();
+        let known = self.ledger.records(&ids).await?;
+        let known: BTreeSet<RecordId> = known.iter().map(|record| record.id).collect();
+        named.retain(|_, record| known.contains(record));
+        Ok(named)
+    }
+}
+
+/// The object that an event is about, as old as the event says; one from the future is as old as its arrival.
+fn cut_one(
+    system: &Connection,
+    object: &str,
+    (source, body): (&str, &[u8]),
+    received_at: Timestamp,
+    event: &str,
+) -> Result<Posted, Failure> {
+    let body: Json = serde_json::from_slice(body).unwrap_or_default();
+    let mut posted = system.posted(object, source, &body)?;
+    let at = posted.object.modified.unwrap_or(received_at);
+    posted.object.modified = Some(whole_micros(at.min(received_at)));
+    posted.object.version = Some(event.to_owned());
+    Ok(posted)
+}
+
+/// The object with what earlier events said of it, where this one says nothing.
+fn whole(object: &Object, known: Option<&Linked>) -> Object {
+    let mut object = object.clone();
+    let mut body = match std::mem::take(&mut object.body) {
+        Json::Object(body) => Json::Object(body),
+        _ => Json::Object(Map::new()),
+    };
+    let seen = known.filter(|known| !known.link.gone);
+    if let Some(Json::Object(seen)) = seen.and_then(|known| known.link.wire.as_ref()) {
+        for (field, value) in seen {
+            if get(&body, field).is_none() {
+                body[field] = value.clone();
+            }
+        }
+    }
+    object.body = body;
+    object
+}
+
+fn attempt(delivery: DeliveryId, before: u32, at: Timestamp, error: String, next: Next) -> Attempt {
+    Attempt {
+        delivery,
+        number: before + 1,
+        at,
+        duration_ms: 0,
+        status: None,
+        error,
+        next,
+        told: None,
+    }
+}
+
+/// What waits for something else waits twice as long each time that it is not there.
+fn later_and_later(now: Timestamp, at: Timestamp, before: u32) -> Timestamp {
+    let wait = at.duration_since(now).max(SignedDuration::ZERO);
+    let wait = wait.saturating_mul(1 << before.min(DOUBLED_MAX));
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// A moment as the ledger keeps it.
+fn whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}

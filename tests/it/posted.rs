@@ -1,0 +1,380 @@
+//! A partner tells of a lead: what it posts becomes a record and from there an object of every system, once, whatever is
+//! killed; what makes no sense waits with its reason; and nobody hears their own words back.
+
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Folder, Hub, Sandbox, eventually, exchange, expect, get, post, send};
+use crate::partners::{acme_secret, now, received, signed};
+
+/// Leads that are posted in the moment before the hub is killed.
+const AT_ONCE: usize = 20;
+
+struct Stage {
+    folder: Folder,
+    sandbox: Sandbox,
+    config: PathBuf,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Stage {
+    /// A hub between Salesforce and HubSpot, with acme, whose leads become records, and northwind, who hears of leads.
+    /// Both systems are looked at so often.
+    fn new(every: &str) -> Stage {
+        let folder = Folder::new();
+        let sandbox = Sandbox::start(&["--partner", "northwind"]);
+        let said = |pointer: &str| {
+            let text = sandbox.said.pointer(pointer).and_then(Json::as_str);
+            text.unwrap_or_else(|| panic!("{pointer} in {}", sandbox.said))
+                .to_owned()
+        };
+        let text = format!(
+            "listen: 127.0.0.1:0
+ledger: sqlite:hub.db
+outbound: {{ allow: [127.0.0.0/8] }}
+limits: {{ sweep_every_ms: 200 }}
+connections:
+  crm:
+    system: salesforce
+    auth: oauth2_client_credentials
+    config: {{ login_url: \"{salesforce}\" }}
+    secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}
+    lag: 0ms
+  marketing:
+    system: hubspot
+    auth: bearer
+    config: {{ base_url: \"{hubspot}\" }}
+    secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}
+    lag: 0ms
+  portal: {{ system: portal }}
+syncs:
+  - {{ connection: crm, record: lead, every: {every} }}
+  - {{ connection: marketing, record: lead, every: {every} }}
+  - {{ connection: portal, record: lead, events: [ {{ types: [lead.*], from: [acme], where: '.data.internal != true' }} ] }}
+partners:
+  acme:
+    secrets: [\"${{env:ACME_SECRET}}\"]
+    endpoints:
+      - {{ name: acme-crm, url: \"{northwind}/acme\", secret: \"${{env:NORTHWIND_SECRET}}\", events: [lead.*], share: everything }}
+      - {{ name: acme-echo, url: \"{northwind}/echo\", secret: \"${{env:NORTHWIND_SECRET}}\", share: everything,
+          events: [ {{ types: [lead.*], from: [portal] }} ] }}
+  northwind:
+    endpoints:
+      - {{ name: northwind-crm, url: \"{northwind}/hook\", secret: \"${{env:NORTHWIND_SECRET}}\", share: everything,
+          events: [ {{ types: [lead.*], from: [interconnect] }} ] }}
+",
+            salesforce = sandbox.url("salesforce"),
+            hubspot = sandbox.url("hubspot"),
+            northwind = sandbox.url("northwind"),
+        );
+        let env = vec![
+            ("SF_ID", said("/salesforce/client_id")),
+            ("SF_SECRET", said("/salesforce/client_secret")),
+            ("HS_TOKEN", said("/hubspot/token")),
+            ("ACME_SECRET", acme_secret()),
+            ("NORTHWIND_SECRET", said("/partners/northwind/secret")),
+        ];
+        Stage {
+            config: folder.write("interconnect.yaml", &text),
+            folder,
+            sandbox,
+            env,
+        }
+    }
+
+    fn hub(&self) -> Hub {
+        Hub::start(&self.config, &self.env)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Json {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let output = self.folder.run(&all, &self.env);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{arguments:?}: {output:?}"))
+    }
+
+    /// The leads of a company in Salesforce.
+    fn leads(&self, company: &str) -> Vec<Json> {
+        let mut rows = self.sandbox.rows("salesforce", "Lead");
+        rows.retain(|row| row["Company"] == company && row["IsDeleted"] != true);
+        rows
+    }
+
+    /// The contacts of a company in HubSpot.
+    fn contacts(&self, company: &str) -> Vec<Json> {
+        let mut rows = self.sandbox.rows("hubspot", "contacts");
+        rows.retain(|row| row["properties"]["company"] == company && row["archived"] != true);
+        rows
+    }
+
+    /// What reached an endpoint at northwind's address.
+    fn heard(&self, path: &str) -> Vec<Json> {
+        let mut all = received(&self.sandbox, "northwind");
+        all.retain(|one| one["path"].as_str().is_some_and(|at| at.ends_with(path)));
+        let bodies = all.iter().map(|one| one["body"].as_str().expect("a body"));
+        bodies
+            .map(|body| serde_json::from_str(body).expect("JSON"))
+            .collect()
+    }
+}
+
+/// Posts an event of acme about a lead, as old as so many seconds; answers status and answer.
+fn tell(hub: &Hub, message: &str, event_type: &str, age_s: i64, data: &Json) -> (u16, Json) {
+    let at = jiff::Timestamp::from_second(now() - age_s).expect("a moment");
+    let body = json!({"type": event_type, "timestamp": at.to_string(), "data": data}).to_string();
+    let headers = signed(message, now(), &body);
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let (status, answer) = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &headers);
+    (
+        status,
+        serde_json::from_str(&answer).unwrap_or(Json::String(answer)),
+    )
+}
+
+fn one<'r>(rows: &'r [Json], of: &str) -> Result<&'r Json, String> {
+    match rows {
+        [row] => Ok(row),
+        _ => Err(format!("{} of {of}", rows.len())),
+    }
+}
+
+#[test]
+fn what_a_partner_tells_of_a_lead_reaches_every_system() {
+    let stage = Stage::new("300ms");
+    let hub = stage.hub();
+    let lead = json!({"id": "L-1", "lead": {
+        "company": {"name": "Sun City Ltd", "country": "US"}, "status": "open",
+        "contact": {"first_name": "Ada", "last_name": "Park", "email": "ada@suncity.example"},
+    }});
+    let (status, told) = tell(&hub, "msg_1", "lead.created", 60, &lead);
+    assert_eq!(status, 202, "{told}");
+    let (status, again) = tell(&hub, "msg_1", "lead.created", 60, &lead);
+    assert_eq!((status, &again["id"]), (200, &told["id"]), "{again}");
+    eventually("the lead in both systems", || {
+        one(&stage.leads("Sun City Ltd"), "Salesforce")?;
+        one(&stage.contacts("Sun City Ltd"), "HubSpot").map(drop)
+    });
+
+    // What it does not say stays.
+    let news = json!({"id": "L-1", "lead": {"contact": {"job_title": "Head of Power", "email": "ada.park@suncity.example"}}});
+    let (_, news) = tell(&hub, "msg_2", "lead.updated", 20, &news);
+    eventually("the news in both systems", || {
+        let lead = stage.leads("Sun City Ltd");
+        let lead = one(&lead, "Salesforce")?;
+        expect(
+            lead["Title"] == "Head of Power" && lead["FirstName"] == "Ada",
+            lead,
+        )?;
+        let contact = stage.contacts("Sun City Ltd");
+        let contact = &one(&contact, "HubSpot")?["properties"];
+        expect(contact["email"] == "ada.park@suncity.example", contact)
+    });
+    // What is older than what is known says nothing.
+    let old = json!({"id": "L-1", "lead": {"contact": {"job_title": "Intern"}}});
+    assert_eq!(tell(&hub, "msg_3", "lead.updated", 40, &old).0, 202);
+    let settled = |id: &str| {
+        let shown = get(&format!("{}/v1/events/{id}", hub.url));
+        let deliveries = shown["deliveries"].as_array().expect("deliveries").clone();
+        let inlet = deliveries
+            .into_iter()
+            .find(|one| one["endpoint"] == "portal/leads");
+        inlet.unwrap_or_else(|| panic!("no delivery to portal/leads in {shown}"))
+    };
+    eventually("each event is settled", || {
+        let all = get(&format!("{}/v1/deliveries?endpoint=portal/leads", hub.url));
+        let states: Vec<&Json> = all["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| &one["state"])
+            .collect();
+        expect(states == ["delivered", "delivered", "delivered"], &all)
+    });
+    assert_eq!(settled(told["id"].as_str().expect("an id"))["state"], "delivered");
+    assert_eq!(stage.leads("Sun City Ltd")[0]["Title"], "Head of Power");
+
+    // Who said what, and by which event.
+    let listed = get(&format!("{}/v1/records?kind=lead", hub.url));
+    let records = listed["data"].as_array().expect("records");
+    let id = records
+        .iter()
+        .find(|record| record.to_string().contains("Sun City Ltd"));
+    let id = id
+        .and_then(|record| record["id"].as_str())
+        .expect("the record")
+        .to_owned();
+    let shown = stage.run(&["record", "show", &id, "--history"]);
+    let history = shown["history"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no history in {shown}"));
+    let title = history
+        .iter()
+        .find(|change| change["field"] == "contact.job_title")
+        .expect("a change");
+    assert_eq!(
+        (&title["connection"], &title["external_id"], &title["after"]),
+        (&json!("portal"), &json!("acme/L-1"), &json!("Head of Power")),
+        "{title}"
+    );
+    let event = get(&format!(
+        "{}/v1/events/{}",
+        hub.url,
+        news["id"].as_str().expect("an id")
+    ));
+    assert_eq!(
+        (&title["trace"], &event["source"]),
+        (&event["trace"], &json!("acme")),
+        "{event}"
+    );
+
+    // Northwind hears of it, acme does not hear its own words, unless it asks for them by name; what others say it hears.
+    eventually("northwind heard of it", || {
+        let types: Vec<Json> = stage
+            .heard("/hook")
+            .iter()
+            .map(|one| one["type"].clone())
+            .collect();
+        expect(types == ["lead.created", "lead.updated"], format!("{types:?}"))
+    });
+    eventually("acme heard what it asked for by name", || {
+        expect(stage.heard("/echo").len() == 2, "less, or more")
+    });
+    let in_crm = stage.leads("Sun City Ltd")[0]["Id"].clone();
+    let row = format!(
+        "{}/_sandbox/rows/Lead/{}",
+        stage.sandbox.url("salesforce"),
+        in_crm.as_str().expect("an id")
+    );
+    send("PATCH", &row, Some(&json!({"Title": "Chief of Power"})), &[]);
+    let heard = eventually("acme heard what Salesforce said", || {
+        let heard = stage.heard("/acme");
+        expect(!heard.is_empty(), "nothing").map(|()| heard)
+    });
+    assert_eq!(
+        heard[0]["data"]["changed"]["contact.job_title"]["after"], "Chief of Power",
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_waits_with_its_reason() {
+    let stage = Stage::new("300ms");
+    let hub = stage.hub();
+    let nameless = json!({"id": "L-2", "lead": {"contact": {"email": "who@nowhere.example"}}});
+    let (_, told) = tell(&hub, "msg_1", "lead.created", 60, &nameless);
+    let without_id = json!({"lead": {"company": {"name": "Nobody"}}});
+    let (_, stray) = tell(&hub, "msg_2", "lead.created", 60, &without_id);
+    let parked = eventually("both are parked", || {
+        let parked = stage.run(&["sync", "parked"]);
+        let rows = parked["data"].as_array().cloned().unwrap_or_default();
+        expect(rows.len() == 2, &parked).map(|()| rows)
+    });
+    let of = |key: &Json| {
+        let row = parked.iter().find(|row| row["key"] == *key);
+        row.unwrap_or_else(|| panic!("no {key} in {parked:?}"))["reason"].to_string()
+    };
+    assert!(
+        of(&json!("acme/L-2")).contains("a lead needs status, company.name"),
+        "{parked:?}"
+    );
+    assert!(of(&stray["id"]).contains("without an id"), "{parked:?}");
+    let event = get(&format!(
+        "{}/v1/events/{}",
+        hub.url,
+        told["id"].as_str().expect("an id")
+    ));
+    assert!(
+        event.to_string().contains("a lead needs status, company.name"),
+        "{event}"
+    );
+    // What a filter leaves out is nobody's business.
+    let internal = json!({"id": "L-3", "internal": true, "lead": {"company": {"name": "Within"}}});
+    assert_eq!(tell(&hub, "msg_3", "lead.created", 60, &internal).0, 202);
+    // What was missing is told later.
+    let named = json!({"id": "L-2", "lead": {"status": "open", "company": {"name": "Nowhere Inc"}, "contact": {"last_name": "Who", "email": "who@nowhere.example"}}});
+    assert_eq!(tell(&hub, "msg_4", "lead.updated", 30, &named).0, 202);
+    eventually("the lead in Salesforce", || {
+        one(&stage.leads("Nowhere Inc"), "Salesforce").map(drop)
+    });
+    let parked = stage.run(&["sync", "parked"]);
+    let keys: Vec<&Json> = parked["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| &row["key"])
+        .collect();
+    assert_eq!(keys, [&stray["id"]], "{parked}");
+    assert!(stage.leads("Within").is_empty());
+}
+
+#[test]
+fn what_was_acknowledged_is_not_lost_when_the_hub_is_killed() {
+    let stage = Stage::new("1h");
+    let early = json!({"Company": "Early Bird", "LastName": "Doe", "Status": "Open - Not Contacted"});
+    post(
+        &format!("{}/_sandbox/rows/Lead", stage.sandbox.url("salesforce")),
+        &early,
+    );
+    let hub = stage.hub();
+    eventually("both systems are read", || {
+        one(&stage.contacts("Early Bird"), "HubSpot").map(drop)
+    });
+    // Nothing is read at the inlet until it is let go: the hub dies between taking the events in and making records of them.
+    stage.run(&["sync", "cancel", "--connection", "portal"]);
+    for number in 0..AT_ONCE {
+        let lead = json!({"status": "open", "company": {"name": format!("Company {number}")}, "contact": {"last_name": "Doe"}});
+        let lead = json!({"id": number, "lead": lead});
+        let (status, told) = tell(&hub, &format!("msg_{number}"), "lead.created", 60, &lead);
+        assert_eq!(status, 202, "{told}");
+    }
+    hub.running.kill();
+    assert!(stage.leads("Company 0").is_empty(), "it was stopped");
+    stage.run(&["sync", "resume", "--connection", "portal"]);
+
+    // A plan tells what will come of them, and takes nothing away.
+    for _ in 0..2 {
+        let plan = stage.run(&["plan"]);
+        let objects = plan["data"].as_array().expect("objects");
+        let of = |connection: &str, count: &str| {
+            let object = objects.iter().find(|one| one["connection"] == connection);
+            object.and_then(|one| one.pointer(count)).and_then(Json::as_u64)
+        };
+        assert_eq!(of("portal", "/records/created"), Some(AT_ONCE as u64), "{plan:#}");
+        assert_eq!(of("crm", "/system/created"), Some(AT_ONCE as u64), "{plan:#}");
+    }
+
+    let hub = stage.hub();
+    let everywhere = |number: usize| {
+        let company = format!("Company {number}");
+        one(&stage.leads(&company), "Salesforce")?;
+        one(&stage.contacts(&company), "HubSpot").map(drop)
+    };
+    eventually("all leads, once", || (0..AT_ONCE).try_for_each(everywhere));
+    eventually("nothing is due", || {
+        let due = get(&format!(
+            "{}/v1/deliveries?endpoint=portal/leads&state=due",
+            hub.url
+        ));
+        expect(due["data"].as_array().is_some_and(Vec::is_empty), &due)
+    });
+    (0..AT_ONCE).try_for_each(everywhere).expect("once");
+
+    // Nobody is asked, so whatever asks passes by.
+    for asks in [
+        &["sync", "reconcile"][..],
+        &["sync", "forecast"],
+        &["connection", "test", "portal"],
+    ] {
+        let said = stage.run(asks);
+        assert!(
+            said["errors"].as_array().is_none_or(Vec::is_empty),
+            "{asks:?}: {said}"
+        );
+        assert!(
+            !said.to_string().contains("portal") || asks[0] == "connection",
+            "{said}"
+        );
+    }
+}
