@@ -42,7 +42,7 @@ pub const RETRY_AFTER_MAX_MS: u64 = 60_000;
 pub(crate) enum Repeat {
     /// It reads, or writes the same again.
     Safe,
-    /// It would create a second object.
+    /// It would create a second object, or write over what was edited in the first one since.
     Unsafe,
 }
 

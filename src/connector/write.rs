@@ -1,7 +1,8 @@
 //! Writing: one outcome for each input, whatever happens in between.
 //!
-//! A write that may have arrived although no answer came is never repeated in a way that makes a second object: updates
-//! and upserts by key are repeated, creations are not, and what stays unclear is [`Outcome::Unknown`].
+//! A creation that may have arrived although no answer came is not repeated, by our key neither: who edited the new object
+//! since would find it overwritten. It is [`Outcome::Unknown`], and whoever writes it again looks for it first. Updates,
+//! which hold only what differs, are repeated.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -122,16 +123,14 @@ impl Connection {
         outcomes: &mut Outcomes,
     ) -> Result<(), Failure> {
         let update = &work.write.update;
-        let (create, repeat) = match &work.write.strategy {
-            Strategy::Upsert(step) => (step, Repeat::Safe),
-            Strategy::FindThenWrite(create) => (create, Repeat::Unsafe),
-        };
+        let (Strategy::Upsert(create) | Strategy::FindThenWrite(create)) = &work.write.strategy;
         let left = self.by_jobs(work, UPDATE, updates, items, outcomes).await?;
         self.steps(work, update, Repeat::Safe, left, items, outcomes)
             .await?;
         self.verify_gone(work, items, outcomes).await?;
         let left = self.by_jobs(work, UPSERT, creations, items, outcomes).await?;
-        self.steps(work, create, repeat, left, items, outcomes).await
+        self.steps(work, create, Repeat::Unsafe, left, items, outcomes)
+            .await
     }
 
     /// Finds objects by our keys, as they are at this moment: the ids of those that are there, by their keys. Nothing where
