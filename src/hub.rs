@@ -38,7 +38,7 @@ const SECRETS_EVERY_MS: u64 = 3_600_000;
 /// How long the first write to the ledger may take before the start says that it waits, in milliseconds.
 const FIRST_WRITE_TIMEOUT_MS: u64 = 5_000;
 /// Bytes that a configuration file may have.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
+const CONFIG_BYTES_MAX: u64 = 8 << 20;
 
 /// Why a hub does not start.
 #[derive(Debug, thiserror::Error)]
@@ -560,7 +560,9 @@ pub(crate) fn read_config(path: &Path) -> Result<Source, String> {
     let size =
         size.map_err(|error| format!("{shown} cannot be read: {error}; name another file with --config"))?;
     if size > CONFIG_BYTES_MAX {
-        return Err(format!("{shown} has {size} bytes, more than {CONFIG_BYTES_MAX}"));
+        return Err(format!(
+            "{shown} has {size} bytes; a configuration has {CONFIG_BYTES_MAX} at most"
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     Ok(Source::new(shown.to_string(), text))

@@ -10,8 +10,9 @@ use crate::{Place, Report, Source};
 
 /// How deeply lists and maps may nest.
 pub const DEPTH_MAX: usize = 64;
-/// How many values a file may have, aliases counted each time they are followed.
-pub const NODES_MAX: usize = 100_000;
+/// How many values a file may have, aliases counted each time they are followed: a configuration of ten thousand endpoints
+/// has some hundred thousand.
+pub const NODES_MAX: usize = 500_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
