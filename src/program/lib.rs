@@ -10,7 +10,6 @@
 //! Numbers pass through unchanged (`1.10` stays `1.10`); a program that computes a fraction is refused at run time,
 //! because it would have gone through a float.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -24,6 +23,7 @@ pub mod document;
 mod reads;
 mod vocabulary;
 
+use reads::Reads;
 use vocabulary::{OWN, VOCABULARY, foreign};
 
 /// How many values one program may give.
@@ -45,8 +45,8 @@ enum Kind {
         filter: Box<Filter>,
         /// Each variable, and whether the expression mentions it.
         names: Vec<(&'static str, bool)>,
-        /// The members of its input that it reads, where its text tells.
-        reads: Option<BTreeSet<String>>,
+        /// What it reads of its input.
+        reads: Reads,
     },
 }
 
@@ -132,7 +132,7 @@ impl Program {
             None => Kind::Jq {
                 filter: Box::new(compiled(source, names)?),
                 names: names.iter().map(|name| (*name, mentions(source, name))).collect(),
-                reads: load::parse(source, |p| p.term()).and_then(|term| reads::members(&term)),
+                reads: Reads::of(&load::parse(source, |p| p.term()).unwrap_or_default()),
             },
         };
         Ok(Program {
@@ -150,35 +150,42 @@ impl Program {
                 Ok(found)
             }
             Kind::Jq { filter, names, reads } => {
-                let var = |(name, mentioned): &(&str, bool)| match mentioned {
-                    true => to_val(&get(name)),
-                    false => Val::Null,
-                };
-                let vars = names.iter().map(var);
-                let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(vars));
-                let input = match (input, reads) {
-                    (Json::Object(map), Some(reads)) => Val::obj(
-                        map.iter()
-                            .filter(|(key, _)| reads.contains(*key))
-                            .map(|(key, value)| (text_val(key), to_val(value)))
-                            .collect(),
-                    ),
-                    _ => to_val(input),
-                };
-                let mut found = Vec::new();
-                for output in filter.id.run((ctx, input)).map(unwrap_valr) {
-                    if found.len() == OUTPUTS_MAX {
-                        return Err(RunError::TooMany(self.name()));
+                let found = self.run_jq(filter, names, reads.convert(input), get);
+                match found {
+                    // What it says of its input is to show all of it.
+                    Err(RunError::Failed { .. }) if !reads.is_whole() => {
+                        self.run_jq(filter, names, to_val(input), get)
                     }
-                    let output = output.map_err(|e| RunError::Failed {
-                        program: self.name(),
-                        message: shortened(e.to_string()),
-                    })?;
-                    found.push(from_val(&output).ok_or_else(|| RunError::Inexact(self.name()))?);
+                    found => found,
                 }
-                Ok(found)
             }
         }
+    }
+
+    fn run_jq(
+        &self,
+        filter: &Filter,
+        names: &[(&'static str, bool)],
+        input: Val,
+        get: &dyn Fn(&str) -> Json,
+    ) -> Result<Vec<Json>, RunError> {
+        let var = |(name, mentioned): &(&str, bool)| match mentioned {
+            true => to_val(&get(name)),
+            false => Val::Null,
+        };
+        let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(names.iter().map(var)));
+        let mut found = Vec::new();
+        for output in filter.id.run((ctx, input)).map(unwrap_valr) {
+            if found.len() == OUTPUTS_MAX {
+                return Err(RunError::TooMany(self.name()));
+            }
+            let output = output.map_err(|e| RunError::Failed {
+                program: self.name(),
+                message: shortened(e.to_string()),
+            })?;
+            found.push(from_val(&output).ok_or_else(|| RunError::Inexact(self.name()))?);
+        }
+        Ok(found)
     }
 
     /// The first value that the expression gives; null if it gives none.
@@ -546,52 +553,84 @@ mod tests {
         assert_eq!(asked(r#""\($key) and \($field)""#), ["field", "key"]);
     }
 
+    /// What a program reads of its input: `a.b` is all of it, `.a` that it is there, `a[]` each item.
+    fn reads(source: &str) -> String {
+        fn list(reads: &Reads, at: &str, found: &mut Vec<String>) {
+            let (each, members) = reads.parts();
+            if reads.is_whole() {
+                return found.push(format!("{at}*"));
+            }
+            if each.is_none() && members.is_empty() {
+                found.push(format!("{at}?"));
+            }
+            if let Some(each) = each {
+                list(each, &format!("{at}[]"), found);
+            }
+            for (name, member) in members {
+                list(member, &format!("{at}.{name}"), found);
+            }
+        }
+        let mut found = Vec::new();
+        list(
+            &Reads::of(&load::parse(source, |p| p.term()).unwrap()),
+            "",
+            &mut found,
+        );
+        found.join(" ")
+    }
+
     #[test]
     fn what_a_program_reads_of_its_input_is_told_by_its_text() {
-        let reads = |source: &str| {
-            let term = load::parse(source, |p| p.term()).unwrap();
-            reads::members(&term).map(|members| members.into_iter().collect::<Vec<_>>().join(" "))
-        };
         for (source, expected) in [
-            (".paging.next.after == null", "paging"),
-            (r#".a."b c" // .["d"]?"#, "a d"),
-            (".a[.b] , .c[.d:.e]", "a b c d e"),
-            (r#"{x: .a, (.b): [.c | .z, keys]} + {"\(.d)": 1}"#, "a b c d"),
-            ("if .a then .b else null end", "a b"),
-            (".a as $x | .b + $x", "a b"),
-            ("$x.a | .b", ""),
-            ("try .a catch .b", "a"),
-            ("[]", ""),
+            (".", "*"),
+            (".paging.next.after == null", ".paging.next.after*"),
+            (r#".a."b c" // .["d"]?"#, ".a.b c* .d*"),
+            (".a[.b] , .c[.d:.e]", ".a* .b* .c* .d* .e*"),
+            (
+                r#"{x: .a, (.b): [.c | .z, keys]} + {"\(.d)": 1}"#,
+                ".a* .b* .c* .d*",
+            ),
+            ("{a, $x}", ".a*"),
+            ("if .a then .b.c else null end", ".a? .b.c*"),
+            ("if .a then .b end", "*"),
+            (".a as $x | .b + $x.c", ".a.c* .b*"),
+            (". as $all | .a[] | {b, c: $all.d}", ".a[].b* .d*"),
+            (".a as $x | .b as $x | $x", ".a? .b*"),
+            (".a as [$x] | $x", "*"),
+            ("$x.a | .b", "?"),
+            ("try .a", ".a*"),
+            ("try .a catch .b", "*"),
+            ("[]", "?"),
+            (".r[]? | {id, t: .u.v, ok: true}", ".r[].id* .r[].u.v*"),
+            (
+                "[.r[] | select(.a and .b.c? != null) | .d]",
+                ".r[].a? .r[].b.c* .r[].d*",
+            ),
+            (".r | map(.a)", ".r[].a*"),
+            (".a | objects | .b", ".a.b*"),
+            ("select(.a)", "*"),
+            ("..", "*"),
+            (".[0]", "*"),
+            (".[$x]", "*"),
+            (".[]", "[]*"),
+            ("keys", "*"),
+            (".a | keys", ".a*"),
+            ("reduce .a[] as $x (0; . + $x)", "*"),
+            (".a |= 1", "*"),
+            (".a | @json, (.b | .)", ".a*"),
+            (r#"@json "\(.a)""#, "*"),
+            ("isobject and (.a | isarray | not)", ".a?"),
         ] {
-            assert_eq!(reads(source).as_deref(), Some(expected), "{source}");
-        }
-        for source in [
-            ".",
-            "..",
-            ".[]",
-            ".[0]",
-            ".[$x]",
-            "{a}",
-            "keys",
-            "map(.a)",
-            "select(.a)",
-            ".a as $x | .",
-            ". as {a: $x} | $x",
-            "if .a then .b end",
-            "reduce .a[] as $x (0; . + $x)",
-            ".a |= 1",
-            ".a, .",
-            ".a | @json, (.b | .)",
-            r#"@json "\(.a)""#,
-        ] {
-            let all = source.starts_with(".a | @json");
-            assert_eq!(reads(source).is_some(), all, "{source}: {:?}", reads(source));
+            assert_eq!(reads(source), expected, "{source}");
         }
     }
 
     #[test]
     fn what_is_not_read_changes_nothing() {
-        let input = json!({"a": {"b": [1, 2]}, "n": 1, "rows": [{"id": 1}], "next": null, "c": "b"});
+        let input = json!({
+            "a": {"b": [1, 2]}, "n": 1, "next": null, "c": "b", "empty": [], "none": {},
+            "rows": [{"id": 1, "v": {"x": "1", "y": [3]}}, {"id": null, "v": {}}, {"v": null}]
+        });
         for source in [
             ".next == null",
             ".a[.c]",
@@ -599,14 +638,37 @@ mod tests {
             "{x: .a.b[0], (.c): .missing}",
             ".a as $x | .n + $x.b[1]",
             "if .next then .rows else .a end",
+            "if .a then .n else .c end, (.none // 1), (.empty // 1)",
             "try error(.c) catch .",
+            "try .a.b.c catch .",
+            "[.rows[] | select(.id) | {id, x: .v.x}]",
+            ". as $all | .rows[]? | {n: $all.n, y: (.v.y? // [])[0]}",
+            ".rows | map(.v | objects | .y)",
+            ".rows | map(.v) | length",
+            ".a[], (.none | isobject, type), (.rows | isarray, length)",
+            "[.rows[].v | values | .x]",
+            ".rows as [$first, {id: $i}] | [$first, $i]",
+            "reduce .rows[] as {id: $i} (.n; . + ($i // 0))",
+            ".missing.deep[]?, .n.m?",
+            ".rows == [] or .none == {}",
+            "[.rows[] | .id as $i | .v | {i: $i, x}]",
         ] {
-            let pruned = Program::compile(source, &[]).unwrap();
-            // A member beside it that is read, too, and thrown away.
-            let whole = Program::compile(&format!(". as $all | {source}"), &[]).unwrap();
             let run = |program: &Program| program.run(&input, &|_| Json::Null).unwrap();
-            assert_eq!(run(&pruned), run(&whole), "{source}");
+            let mut program = Program::compile(source, &[]).unwrap();
+            let pruned = run(&program);
+            let Kind::Jq { reads, .. } = &mut program.kind else {
+                panic!("{source} is a path")
+            };
+            *reads = Reads::of(&load::parse(".", |p| p.term()).unwrap());
+            assert_eq!(pruned, run(&program), "{source}");
         }
+    }
+
+    #[test]
+    fn a_failure_tells_of_all_its_input() {
+        let program = Program::compile(".a | .b + 1", &[]).unwrap();
+        let error = program.run(&json!({"a": [1, 2]}), &|_| Json::Null).unwrap_err();
+        assert!(error.to_string().contains("[1,2]"), "{error}");
     }
 
     #[test]
