@@ -142,7 +142,7 @@ impl Caller {
     }
 
     pub(crate) fn render(&self, template: &Template, names: &Names) -> Result<String, Failure> {
-        let rendered = self.manifest().templates.render(template, &names.values());
+        let rendered = self.manifest().templates.render(template, names);
         rendered.map_err(|e| Failure::new(Class::Settings, e))
     }
 

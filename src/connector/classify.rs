@@ -34,7 +34,7 @@ pub(crate) fn classify(
         None => (by_status(status), retry_after(headers, "retry-after")),
     };
     let until = |default| later(now, wait.unwrap_or(default));
-    let first = |program: Option<&Program>| program.and_then(|p| scalar(&p.one(body, &|_| Json::Null).ok()?));
+    let first = |program: Option<&Program>| program.and_then(|p| scalar(&p.one(body, &|_| None).ok()?));
     let class = match name {
         ClassName::AuthExpired => Class::AuthExpired,
         ClassName::AuthRevoked => Class::AuthRevoked,
@@ -69,7 +69,7 @@ fn fits(rule: &Rule, status: u16, headers: &HeaderMap, body: &Json) -> bool {
     let status_fits = rule.statuses.is_empty() || rule.statuses.contains(&status);
     let holds = |test: &Program| {
         // A test that fails on this body does not hold: the body is of another kind.
-        let found = test.one(body, &|_| Json::Null);
+        let found = test.one(body, &|_| None);
         matches!(found, Ok(value) if !value.is_null() && value != Json::Bool(false))
     };
     let has = |(name, value): &(String, String)| {

@@ -153,7 +153,7 @@ pub(crate) fn wired(
             continue;
         }
         if let (Some(keep), Some(row)) = (&flat.keep, row)
-            && keep.one(row, &|_| Json::Null) == Ok(Json::Bool(true))
+            && keep.one(row, &|_| None) == Ok(Json::Bool(true))
         {
             leave(format!(
                 "what stands there stays until it is changed there: {}",

@@ -1,19 +1,21 @@
 //! [`Names`]: the values that an expression of a manifest may use.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use minijinja::value::Value;
+use minijinja::value::{Object, Value};
 use serde_json::Value as Json;
 
 use crate::template::to_value;
 
-/// Values by name; a name without value is null to programs, and an error to templates.
+/// Values by name; a name without value is null to programs, and an error to templates. Cheap to clone: one of them may be
+/// a batch.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names(BTreeMap<&'static str, Json>);
+pub(crate) struct Names(BTreeMap<&'static str, Arc<Json>>);
 
 impl Names {
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Json>) -> Names {
-        self.0.insert(name, value.into());
+        self.0.insert(name, Arc::new(value.into()));
         self
     }
 
@@ -21,15 +23,15 @@ impl Names {
         self.0.contains_key(name)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Json {
-        self.0.get(name).cloned().unwrap_or(Json::Null)
+    pub(crate) fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name).map(AsRef::as_ref)
     }
+}
 
-    pub(crate) fn values(&self) -> BTreeMap<&'static str, Value> {
-        self.0
-            .iter()
-            .map(|(name, value)| (*name, to_value(value)))
-            .collect()
+/// As a template sees it: what it does not mention is not converted for it.
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        self.get(name.as_str()?).map(to_value)
     }
 }
 

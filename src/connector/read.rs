@@ -130,17 +130,18 @@ impl Connection {
             .await?;
         let names = reply.names(names);
         let get = |name: &str| names.get(name);
-        let rows = changes.records.run(&reply.body, &get)?;
+        let said_done = match &changes.done {
+            Some(done) => Some(done.one(&reply.body, &get)? == Json::Bool(true)),
+            None => None,
+        };
+        let rows = changes.records.take(reply.body, &get)?;
         let mut ids: Vec<String> = Vec::with_capacity(rows.len());
         for row in &rows {
             ids.push(id_of(kind, row, &get)?);
         }
         ordered(changes.id_order, next.last_id.as_ref(), &ids)?;
         let full = rows.len() as u64 >= changes.page;
-        let done = match &changes.done {
-            Some(done) => done.one(&reply.body, &get)? == Json::Bool(true),
-            None => !full,
-        };
+        let done = said_done.unwrap_or(!full);
         // A page without rows cannot move the keyset on, whatever the system says about more.
         let done = done || rows.is_empty();
         let rows = if narrow {
@@ -215,7 +216,7 @@ impl Connection {
                 reply => reply?,
             };
             let names = reply.names(names);
-            rows.extend(by_ids.records.run(&reply.body, &|name| names.get(name))?);
+            rows.extend(by_ids.records.take(reply.body, &|name| names.get(name))?);
         }
         Ok(rows)
     }
@@ -275,10 +276,6 @@ impl Connection {
         };
         let id = id_of(kind, &row, &get)?;
         let deleted = part(kind.deleted.as_ref())?;
-        let values = match &kind.values {
-            Some(program) => Some(program.one(&row, &get).map_err(Failure::from)?),
-            None => None,
-        };
         let mut merged = Vec::new();
         if let Some(program) = &kind.merged {
             for pair in program.run(&row, &get)? {
@@ -293,7 +290,10 @@ impl Connection {
             deleted: crate::codec::boolean(&deleted) == Some(Json::Bool(true)),
             origin: scalar(&part(kind.origin.as_ref())?),
             id,
-            body: values.unwrap_or(row),
+            body: match &kind.values {
+                Some(program) => program.take(row, &get)?.into_iter().next().unwrap_or(Json::Null),
+                None => row,
+            },
         })
     }
 
@@ -398,7 +398,11 @@ pub(crate) fn merged_into(pair: &Json) -> Option<MergedInto> {
     })
 }
 
-fn id_of(kind: &ObjectKind, row: &Json, get: &dyn Fn(&str) -> Json) -> Result<String, Failure> {
+fn id_of<'v>(
+    kind: &ObjectKind,
+    row: &Json,
+    get: &dyn Fn(&str) -> Option<&'v Json>,
+) -> Result<String, Failure> {
     let id = kind.id.one(row, get)?;
     scalar(&id).ok_or_else(|| Failure::protocol("an object without an id"))
 }

@@ -222,7 +222,7 @@ impl Connection {
         if next.is_some() && next == at {
             return Err(Failure::protocol("the next page is the same page again"));
         }
-        let mut rows = bulk.records.run(&reply.body, &get)?;
+        let mut rows = bulk.records.take(reply.body, &get)?;
         let kinds = self.kinds_of(object).await?;
         rows.iter_mut().for_each(|row| typed(row, &kinds));
         let objects = self.objects(object, fields, rows).await?;

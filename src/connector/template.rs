@@ -11,6 +11,8 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 
+use crate::names::Names;
+
 /// Steps that one rendering may take.
 const FUEL_MAX: u64 = 200_000;
 
@@ -88,23 +90,18 @@ impl Templates {
     }
 
     /// Renders; the error names the template's problem, never a value.
-    pub(crate) fn render(
-        &self,
-        template: &Template,
-        names: &BTreeMap<&'static str, Value>,
-    ) -> Result<String, String> {
+    pub(crate) fn render(&self, template: &Template, names: &Names) -> Result<String, String> {
         match template {
             Template::Literal(text) => Ok(text.to_string()),
-            Template::Compiled(name) => {
-                self.env
-                    .get_template(name)
-                    .and_then(|t| t.render(names))
-                    .map_err(|e| match e.kind() {
-                        ErrorKind::UndefinedError => "a name in a template has no value".to_owned(),
-                        ErrorKind::OutOfFuel => "a template does not end".to_owned(),
-                        kind => format!("a template cannot be rendered: {kind}"),
-                    })
-            }
+            Template::Compiled(name) => self
+                .env
+                .get_template(name)
+                .and_then(|t| t.render(Value::from_object(names.clone())))
+                .map_err(|e| match e.kind() {
+                    ErrorKind::UndefinedError => "a name in a template has no value".to_owned(),
+                    ErrorKind::OutOfFuel => "a template does not end".to_owned(),
+                    kind => format!("a template cannot be rendered: {kind}"),
+                }),
         }
     }
 }
@@ -218,8 +215,7 @@ mod tests {
     fn render(source: &str, names: &Json) -> Result<String, String> {
         let mut templates = Templates::new();
         let (template, _) = templates.add(source)?;
-        let scope = BTreeMap::from([("v", to_value(names))]);
-        templates.render(&template, &scope)
+        templates.render(&template, &Names::default().with("v", names.clone()))
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Written {
 fn within(webhooks: &Webhooks, body: &Json) -> Result<Option<Answer>, Refusal> {
     for handshake in &webhooks.handshakes {
         if let Challenge::Body(program) = &handshake.challenge
-            && let Ok(Json::String(challenge)) = program.one(body, &|_| Json::Null)
+            && let Ok(Json::String(challenge)) = program.one(body, &|_| None)
         {
             return answer(handshake, challenge).map(Some);
         }
@@ -254,7 +254,8 @@ fn answer(handshake: &Handshake, challenge: String) -> Result<Answer, Refusal> {
 
 fn hints(webhooks: &Webhooks, body: &Json, config: &Map<String, Json>) -> Result<Vec<Hint>, Refusal> {
     // `config` is all that it may use.
-    let events = webhooks.events.run(body, &|_| Json::Object(config.clone()));
+    let config = Json::Object(config.clone());
+    let events = webhooks.events.run(body, &|_| Some(&config));
     let events = events.map_err(|e| not_understood(&e))?;
     Ok(events.iter().filter_map(hint).collect())
 }

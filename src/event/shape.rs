@@ -86,7 +86,8 @@ impl Shape {
             Shape::Thin => Ok(thin(event)),
             Shape::CloudEvent => Ok(cloudevents::write(id, event)),
             Shape::Program(program) => {
-                let made = program.run(&event, &|name| if name == "id" { json!(id) } else { Json::Null });
+                let id = json!(id);
+                let made = program.run(&event, &|name| (name == "id").then_some(&id));
                 let mut made = made.map_err(|_| NoShape::Failed(program.name()))?;
                 match made.pop() {
                     Some(object @ Json::Object(_)) if made.is_empty() => Ok(object),

@@ -45,7 +45,7 @@ impl Derived {
         let invalid = |expected: String| Invalid::new(&shown(input), expected);
         let mut made = self
             .program
-            .run(input, &|_| Json::Null)
+            .run(input, &|_| None)
             .map_err(|error| invalid(format!("what the line's `jq` is for: {error}")))?;
         if made.len() > 1 {
             let name = self.program.name();

@@ -209,7 +209,7 @@ fn holds(program: &Program, event: &Json) -> bool {
 }
 
 fn answer(program: &Program, event: &Json) -> Option<Json> {
-    program.one(event, &|_| Json::Null).ok()
+    program.one(event, &|_| None).ok()
 }
 
 #[cfg(test)]

@@ -141,8 +141,12 @@ impl Program {
         })
     }
 
-    /// All values that the expression gives; `get` supplies the variables.
-    pub fn run(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Vec<Json>, RunError> {
+    /// All values that the expression gives; `get` supplies the variables, null where it has none.
+    pub fn run<'v>(
+        &self,
+        input: &Json,
+        get: &dyn Fn(&str) -> Option<&'v Json>,
+    ) -> Result<Vec<Json>, RunError> {
         match &self.kind {
             Kind::Path(steps) => {
                 let mut found = Vec::new();
@@ -162,15 +166,15 @@ impl Program {
         }
     }
 
-    fn run_jq(
+    fn run_jq<'v>(
         &self,
         filter: &Filter,
         names: &[(&'static str, bool)],
         input: Val,
-        get: &dyn Fn(&str) -> Json,
+        get: &dyn Fn(&str) -> Option<&'v Json>,
     ) -> Result<Vec<Json>, RunError> {
         let var = |(name, mentioned): &(&str, bool)| match mentioned {
-            true => to_val(&get(name)),
+            true => get(name).map_or(Val::Null, to_val),
             false => Val::Null,
         };
         let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(names.iter().map(var)));
@@ -188,8 +192,41 @@ impl Program {
         Ok(found)
     }
 
+    /// All values that the expression gives of an input that nobody needs any more: a path takes them out of it.
+    pub fn take<'v>(
+        &self,
+        mut input: Json,
+        get: &dyn Fn(&str) -> Option<&'v Json>,
+    ) -> Result<Vec<Json>, RunError> {
+        let Kind::Path(steps) = &self.kind else {
+            return self.run(&input, get);
+        };
+        let (each, steps) = match steps.split_last() {
+            Some((Step::Each, before)) => (true, before),
+            _ => (false, steps.as_slice()),
+        };
+        let mut at = &mut input;
+        for step in steps {
+            let inner = match (step, &mut *at) {
+                (Step::Key(key), Json::Object(map)) => map.get_mut(key),
+                (Step::Index(index), Json::Array(items)) => items.get_mut(*index),
+                _ => None,
+            };
+            match inner {
+                Some(inner) => at = inner,
+                // What is not there, or not of that kind, is told as it is anywhere else.
+                None => return self.run(&input, get),
+            }
+        }
+        match (each, at) {
+            (false, found) => Ok(vec![found.take()]),
+            (true, Json::Array(items)) if items.len() <= OUTPUTS_MAX => Ok(std::mem::take(items)),
+            (true, _) => self.run(&input, get),
+        }
+    }
+
     /// The first value that the expression gives; null if it gives none.
-    pub fn one(&self, input: &Json, get: &dyn Fn(&str) -> Json) -> Result<Json, RunError> {
+    pub fn one<'v>(&self, input: &Json, get: &dyn Fn(&str) -> Option<&'v Json>) -> Result<Json, RunError> {
         Ok(self.run(input, get)?.into_iter().next().unwrap_or(Json::Null))
     }
 
@@ -444,7 +481,8 @@ mod tests {
 
     fn run(source: &str, input: &Json) -> Vec<Json> {
         let program = Program::compile(source, &["fields"]).unwrap();
-        program.run(input, &|_| json!(["Name"])).unwrap()
+        let fields = json!(["Name"]);
+        program.run(input, &|_| Some(&fields)).unwrap()
     }
 
     fn parse(text: &str) -> Json {
@@ -461,7 +499,32 @@ mod tests {
         assert_eq!(run(".[\"a b\"]", &page), [json!(3)]);
         assert_eq!(run(".", &json!(1)), [json!(1)]);
         let each = Program::compile(".records[]", &[]).unwrap();
-        assert!(each.run(&json!({"records": {}}), &|_| Json::Null).is_err());
+        assert!(each.run(&json!({"records": {}}), &|_| None).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_is_what_is_found() {
+        let page = json!({"r": [{"id": 1, "v": {"a": [1]}}, {"id": null}, 3], "n": null, "o": {"x": 1}});
+        for source in [
+            ".",
+            ".r[]",
+            ".r",
+            ".r[0].v",
+            ".r[0].v.a[]",
+            ".r[7].v",
+            ".n.x",
+            ".n[]",
+            ".o[]",
+            ".r[].id",
+            ".r.id",
+            ".[\"o\"].x",
+            ".r | length",
+            "[.r[] | .id?]",
+        ] {
+            let program = Program::compile(source, &[]).unwrap();
+            let found = program.run(&page, &|_| None);
+            assert_eq!(program.take(page.clone(), &|_| None), found, "{source}");
+        }
     }
 
     #[test]
@@ -478,7 +541,7 @@ mod tests {
     fn a_program_that_computes_a_fraction_is_refused() {
         let program = Program::compile(".a * 2", &[]).unwrap();
         assert!(matches!(
-            program.run(&parse(r#"{"a":1.10}"#), &|_| Json::Null),
+            program.run(&parse(r#"{"a":1.10}"#), &|_| None),
             Err(RunError::Inexact(_))
         ));
     }
@@ -515,9 +578,7 @@ mod tests {
         );
         assert_eq!(nested("{}"), [json!({})]);
         let deep = parse(&format!(r#"{{"{}": 1}}"#, "a.".repeat(100_000)));
-        let refused = Program::compile("nested", &[])
-            .unwrap()
-            .run(&deep, &|_| Json::Null);
+        let refused = Program::compile("nested", &[]).unwrap().run(&deep, &|_| None);
         assert!(matches!(refused, Err(RunError::Failed { .. })), "{refused:?}");
     }
 
@@ -531,7 +592,7 @@ mod tests {
         assert_eq!(texts[0]["c"], "1.10");
         let refused = Program::compile("texts", &[])
             .unwrap()
-            .run(&json!([1]), &|_| Json::Null);
+            .run(&json!([1]), &|_| None);
         assert!(matches!(refused, Err(RunError::Failed { .. })), "{refused:?}");
     }
 
@@ -541,9 +602,10 @@ mod tests {
         let asked = |source: &str| {
             let asked = std::cell::RefCell::new(Vec::new());
             let program = Program::compile(source, &names).unwrap();
+            let value = json!("x");
             let get = |name: &str| {
                 asked.borrow_mut().push(name.to_owned());
-                json!("x")
+                Some(&value)
             };
             program.run(&json!({}), &get).unwrap();
             asked.into_inner()
@@ -653,7 +715,7 @@ mod tests {
             ".rows == [] or .none == {}",
             "[.rows[] | .id as $i | .v | {i: $i, x}]",
         ] {
-            let run = |program: &Program| program.run(&input, &|_| Json::Null).unwrap();
+            let run = |program: &Program| program.run(&input, &|_| None).unwrap();
             let mut program = Program::compile(source, &[]).unwrap();
             let pruned = run(&program);
             let Kind::Jq { reads, .. } = &mut program.kind else {
@@ -667,7 +729,7 @@ mod tests {
     #[test]
     fn a_failure_tells_of_all_its_input() {
         let program = Program::compile(".a | .b + 1", &[]).unwrap();
-        let error = program.run(&json!({"a": [1, 2]}), &|_| Json::Null).unwrap_err();
+        let error = program.run(&json!({"a": [1, 2]}), &|_| None).unwrap_err();
         assert!(error.to_string().contains("[1,2]"), "{error}");
     }
 
@@ -695,7 +757,7 @@ mod tests {
         let program = Program::compile(".[] as $x | .[] as $y | 1", &[]).unwrap();
         let input = Json::Array(vec![json!(1); 1000]);
         assert_eq!(
-            program.run(&input, &|_| Json::Null).unwrap_err(),
+            program.run(&input, &|_| None).unwrap_err(),
             RunError::TooMany(program.name())
         );
     }

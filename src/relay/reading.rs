@@ -93,7 +93,7 @@ fn made(
     let document = document.map_err(|error| Refused::Document(what, error.to_string()))?;
     // Why it fails, would show what is in the body; and there may be more than one reason to keep that to oneself.
     let failed = || Refused::NotMade(takes.name());
-    let mut made = takes.run(&document, &|_| Json::Null).map_err(|_| failed())?;
+    let mut made = takes.run(&document, &|_| None).map_err(|_| failed())?;
     match made.pop() {
         Some(mut event @ Json::Object(_)) if made.is_empty() => {
             if event.get("timestamp").is_none() {

@@ -94,7 +94,7 @@ impl<'a> Said<'a> {
         let Some(event) = self.read() else {
             return false;
         };
-        match filter.one(event, &|_| Json::Null) {
+        match filter.one(event, &|_| None) {
             Ok(value) => !matches!(value, Json::Null | Json::Bool(false)),
             Err(_) => {
                 // Why, would show what is in the event.
