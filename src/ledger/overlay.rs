@@ -594,14 +594,14 @@ impl Journeys for Overlay {
     }
 }
 
-/// Passes methods on: to the overlay's own database, or to the ledger below.
+/// Passes methods on: to the overlay's own database, or to the ledger below, or to both.
 macro_rules! pass_on {
     ($contract:ident { $($name:ident($($argument:ident: $kind:ty),*) -> $answer:ty, $to:ident;)* }) => {
         #[async_trait]
         impl $contract for Overlay {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, LedgerError> {
                 pass_on!(before self $name $($argument)*);
-                self.$to.$name($($argument),*).await
+                pass_on!($to self $name $($argument)*)
             })*
         }
     };
@@ -613,6 +613,12 @@ macro_rules! pass_on {
     (before $self:ident owed $($argument:ident)*) => { $self.take_over_owed().await? };
     (before $self:ident due $endpoint:ident $now:ident $limit:ident) => { $self.take_over_inlet($endpoint, $now).await? };
     (before $self:ident $other:ident $($argument:ident)*) => {};
+    (both $self:ident $name:ident $($argument:ident)*) => {{
+        let mut all = $self.below.$name($($argument),*).await?;
+        all.extend($self.own.$name($($argument),*).await?);
+        Ok(all)
+    }};
+    ($to:ident $self:ident $name:ident $($argument:ident)*) => { $self.$to.$name($($argument),*).await };
 }
 
 pass_on! { Leases {
@@ -657,6 +663,7 @@ pass_on! { Disclosures {
     keep_terms(terms: &Terms) -> (), own;
     note_pulled(pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> (), own;
     disclosed(record: &str, partner: Option<&str>, limit: usize) -> Vec<Disclosed>, own;
+    told(asked: &BTreeSet<(String, String)>, source: &str) -> BTreeSet<(String, String)>, both;
 } }
 
 pass_on! { Endpoints {

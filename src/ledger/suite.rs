@@ -99,7 +99,8 @@ macro_rules! everywhere {
                 an_overlay_shows_what_would_be_and_leaves_what_is
                 an_overlay_refuses_what_is_stale_below
                 an_overlay_takes_pushes_over_whole
-                an_overlay_takes_what_is_due_at_an_inlet;
+                an_overlay_takes_what_is_due_at_an_inlet
+                an_overlay_knows_who_was_told_below;
             journal:
                 what_was_done_is_listed_newest_first
                 an_action_is_undone_once
@@ -130,7 +131,8 @@ macro_rules! everywhere {
                 refusals_are_kept_up_to_a_number;
             disclosures:
                 what_was_told_of_a_record_is_one_question
-                what_was_pulled_was_told_once_by_the_same_terms;
+                what_was_pulled_was_told_once_by_the_same_terms
+                who_was_told_of_which_records_is_asked_at_once;
             endpoints:
                 a_stopped_endpoint_yields_nothing
                 how_an_endpoint_stands_is_told_as_noted_last

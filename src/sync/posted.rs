@@ -9,6 +9,9 @@
 //! An event is as old as it says; one from the future is as old as its arrival. One that is older than what is known of
 //! its object says nothing, in whatever order they came and on whatever node: so no order among deliveries is needed. What
 //! an event does not say stays as it was said last; every event leaves its own version, with its own trace.
+//!
+//! An event may name the record that it is about by our own id. That is believed when its partner was told of the record by
+//! us: else whoever got hold of an id could write over what they are not to know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use model::{DeliveryId, RecordId};
 use serde_json::{Map, Value as Json};
 
 use crate::absorb::{Batch, Place, inbound};
+use crate::alias::standing_for;
+use crate::announce::SOURCE;
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
 use crate::trace::PostedBy;
@@ -36,6 +41,8 @@ const LOOKED_BACK_MAX: usize = 2_000;
 const DOUBLED_MAX: u32 = 6;
 /// An event from which no object can be cut.
 pub(crate) const UNREADABLE: &str = "unreadable";
+/// An event that names a record by our own id of which its partner was not told, or that is not there.
+const UNTOLD: &str = "untold";
 /// Something was left out of what was absorbed.
 const FIELD: &str = "field";
 
@@ -46,6 +53,26 @@ struct Said {
     trace: String,
     by: PostedBy,
     posted: Posted,
+}
+
+/// An event that nothing becomes of, until a person does something about it.
+struct Dead {
+    delivery: DeliveryId,
+    attempts: u32,
+    /// What it is parked under.
+    key: String,
+    /// The class of the reason.
+    code: &'static str,
+    reason: String,
+}
+
+/// What events say by our own ids.
+#[derive(Default)]
+struct Named {
+    /// The records that objects belong to, by the ids of the objects.
+    adopt: HashMap<String, RecordId>,
+    /// What objects name that their partners may not, by the ids of the objects.
+    untold: HashMap<String, RecordId>,
 }
 
 impl Engine {
@@ -141,14 +168,9 @@ impl Engine {
         due: &[Due],
         report: &mut Report,
     ) -> Result<Vec<Said>, SyncError> {
-        let now = self.world.now();
         let events: Vec<String> = due.iter().map(|due| due.event.to_string()).collect();
         let parked = self.parked_of(place, &events).await?;
-        let (mut said, mut dead) = (Vec::new(), Vec::new());
-        let mut commit = SyncCommit {
-            lease: Some(place.lease.clone()),
-            ..SyncCommit::default()
-        };
+        let (mut said, mut dead, mut unparked) = (Vec::new(), Vec::new(), Vec::new());
         for (due, event) in due.iter().zip(events) {
             match cut_one(
                 system,
@@ -159,7 +181,7 @@ impl Engine {
             ) {
                 Ok(posted) => {
                     if parked.contains_key(&event) {
-                        commit.unparked.push(inbound(place, &event));
+                        unparked.push(inbound(place, &event));
                     }
                     said.push(Said {
                         delivery: due.delivery,
@@ -172,32 +194,48 @@ impl Engine {
                         posted,
                     });
                 }
-                Err(failure) => {
-                    let reason = format!(
+                Err(failure) => dead.push(Dead {
+                    delivery: due.delivery,
+                    attempts: due.attempts,
+                    key: event,
+                    code: UNREADABLE,
+                    reason: format!(
                         "nothing can be cut from this event of {}: {}",
                         due.source, failure.detail
-                    );
-                    dead.push(attempt(
-                        due.delivery,
-                        due.attempts,
-                        now,
-                        reason.clone(),
-                        Next::Dead,
-                    ));
-                    commit
-                        .parked
-                        .push(self.parks(place, &event, UNREADABLE, reason, None));
-                }
+                    ),
+                }),
             }
         }
+        self.bury(place, dead, unparked, report).await?;
+        Ok(said)
+    }
+
+    /// Parks what nothing becomes of, each under its key, and takes others out; then the deliveries are dead.
+    async fn bury(
+        &self,
+        place: Place<'_>,
+        dead: Vec<Dead>,
+        unparked: Vec<(String, String, String, bool)>,
+        report: &mut Report,
+    ) -> Result<(), SyncError> {
+        let parks = |dead: &Dead| self.parks(place, &dead.key, dead.code, dead.reason.clone(), None);
+        let commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            parked: dead.iter().map(parks).collect(),
+            unparked,
+            ..SyncCommit::default()
+        };
         report.counts.parked += commit.parked.len() as u64;
         if !commit.parked.is_empty() || !commit.unparked.is_empty() {
             self.ledger.commit(commit).await?;
         }
-        if !dead.is_empty() {
-            self.ledger.settle(Some(place.lease), dead).await?;
+        if dead.is_empty() {
+            return Ok(());
         }
-        Ok(said)
+        let now = self.world.now();
+        let ends = |dead: Dead| attempt(dead.delivery, dead.attempts, now, dead.reason, Next::Dead);
+        let attempts = dead.into_iter().map(ends).collect();
+        Ok(self.ledger.settle(Some(place.lease), attempts).await?)
     }
 
     /// Objects by their ids, as their system holds them now, or as the newest of their events says.
@@ -266,7 +304,20 @@ impl Engine {
         let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
         let linked = linked.into_iter();
         let linked: HashMap<String, Linked> = linked.map(|one| (one.link.external_id.clone(), one)).collect();
-        let adopt = self.named_records(place, &said, &linked).await?;
+        let Named { adopt, untold } = self.named_records(place, &said, &linked).await?;
+        let (mut absorbed, mut dead) = (Vec::new(), Vec::new());
+        for said in said {
+            match untold.get(&said.posted.object.id) {
+                None => absorbed.push(said),
+                Some(record) => dead.push(refused(place, said, *record)),
+            }
+        }
+        self.bury(place, dead, Vec::new(), report).await?;
+        let said = absorbed;
+        if said.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<String> = said.iter().map(|said| said.posted.object.id.clone()).collect();
         let objects = said.iter().map(|said| {
             let object = &said.posted.object;
             whole(object, linked.get(&object.id))
@@ -316,31 +367,71 @@ impl Engine {
         Ok(self.ledger.settle(Some(place.lease), attempts).await?)
     }
 
-    /// Records that events name by our own ids, of objects that are not linked yet; those that are there and may be what
-    /// the object is.
+    /// The records that events name by our own ids, of objects that are not linked yet. A partner names what it was told
+    /// of, by its id of now or by one that it had before it was merged; whoever speaks for us names what is there.
     async fn named_records(
         &self,
         place: Place<'_>,
         said: &[Said],
         linked: &HashMap<String, Linked>,
-    ) -> Result<HashMap<String, RecordId>, SyncError> {
+    ) -> Result<Named, SyncError> {
         let strangers = said
             .iter()
             .filter(|said| !linked.contains_key(&said.posted.object.id));
         let named = strangers.filter_map(|said| {
             let record: RecordId = said.posted.record.as_deref()?.parse().ok()?;
-            let sync = self.plan.sync_for(place.connection, place.object, record.kind);
-            sync.map(|_| (said.posted.object.id.clone(), record))
+            Some((said, record))
         });
-        let mut named: HashMap<String, RecordId> = named.collect();
+        let named: Vec<(&Said, RecordId)> = named.collect();
         if named.is_empty() {
-            return Ok(named);
+            return Ok(Named::default());
         }
-        let ids: Vec<RecordId> = named.values().copied().collect();
+        let ids: Vec<RecordId> = named.iter().map(|(_, record)| *record).collect();
         let known = self.ledger.records(&ids).await?;
+        let standing = standing_for(&*self.ledger, known.iter()).await?;
         let known: BTreeSet<RecordId> = known.iter().map(|record| record.id).collect();
-        named.retain(|_, record| known.contains(record));
-        Ok(named)
+        let told = |said: &Said, record: RecordId| (record.to_string(), said.by.partner.clone());
+        let mut asked = BTreeSet::new();
+        for (said, record) in &named {
+            asked.insert(told(said, *record));
+            asked.extend(standing.get(record).map(|stands| told(said, stands.id)));
+        }
+        let known_to = self.ledger.told(&asked, SOURCE).await?;
+        let mut all = Named::default();
+        for (said, record) in named {
+            let is_told = |record| known_to.contains(&told(said, record));
+            let stands = standing.get(&record);
+            let may = said.by.partner == SOURCE
+                || is_told(record)
+                || stands.is_some_and(|stands| is_told(stands.id));
+            let sync = self.plan.sync_for(place.connection, place.object, record.kind);
+            let to = match known.contains(&record) && sync.is_some() && may {
+                true => &mut all.adopt,
+                false => &mut all.untold,
+            };
+            to.insert(said.posted.object.id.clone(), record);
+        }
+        Ok(all)
+    }
+}
+
+/// What a person reads of an event that names a record that its partner may not. Whether there is one it does not say.
+fn refused(place: Place<'_>, said: Said, record: RecordId) -> Dead {
+    let Place {
+        connection, object, ..
+    } = place;
+    let (partner, key) = (said.by.partner, said.posted.object.id);
+    let reason = format!(
+        "names {record}, which is no {object} that {partner} was told of, as far as events are kept; tell {partner} of it by an \
+         endpoint, or say that they are the same with: interconnect record link {record} {connection}/{object}/{key}; then \
+         try again with: interconnect delivery retry --endpoint {connection}/{object} --state dead"
+    );
+    Dead {
+        delivery: said.delivery,
+        attempts: said.attempts,
+        key,
+        code: UNTOLD,
+        reason,
     }
 }
 

@@ -56,7 +56,8 @@ partners:
   acme:
     secrets: [\"${{env:ACME_SECRET}}\"]
     endpoints:
-      - {{ name: acme-crm, url: \"{northwind}/acme\", secret: \"${{env:NORTHWIND_SECRET}}\", events: [lead.*], share: everything }}
+      - {{ name: acme-crm, url: \"{northwind}/acme\", secret: \"${{env:NORTHWIND_SECRET}}\", share: everything,
+          events: [ {{ types: [lead.*], where: '.data.lead.company.name != \"Secret Ltd\"' }} ] }}
       - {{ name: acme-echo, url: \"{northwind}/echo\", secret: \"${{env:NORTHWIND_SECRET}}\", share: everything,
           events: [ {{ types: [lead.*], from: [portal] }} ] }}
   northwind:
@@ -307,6 +308,124 @@ fn what_makes_no_sense_waits_with_its_reason() {
         .collect();
     assert_eq!(keys, [&stray["id"]], "{parked}");
     assert!(stage.leads("Within").is_empty());
+}
+
+#[test]
+fn who_was_told_of_a_lead_may_name_it_and_nobody_else() {
+    let stage = Stage::new("300ms");
+    let hub = stage.hub();
+    for company in ["Open Ltd", "Secret Ltd"] {
+        let lead = json!({"Company": company, "LastName": "Doe", "Status": "Open - Not Contacted"});
+        post(
+            &format!("{}/_sandbox/rows/Lead", stage.sandbox.url("salesforce")),
+            &lead,
+        );
+    }
+    let records = || {
+        get(&format!("{}/v1/records?kind=lead", hub.url))["data"]
+            .as_array()
+            .cloned()
+    };
+    let of = |company: &str| {
+        let records = records().unwrap_or_default();
+        let mut found = records
+            .iter()
+            .filter(|record| record.to_string().contains(company));
+        let id = found.next().and_then(|record| record["id"].as_str());
+        id.map(str::to_owned)
+            .ok_or_else(|| format!("no {company} in {records:?}"))
+    };
+    eventually("both leads in HubSpot, and one of them at acme", || {
+        one(&stage.contacts("Open Ltd"), "HubSpot")?;
+        one(&stage.contacts("Secret Ltd"), "HubSpot")?;
+        let heard = stage.heard("/acme");
+        expect(
+            heard.len() == 1 && heard[0]["data"]["id"] == *of("Open Ltd")?,
+            format!("{heard:?}"),
+        )
+    });
+    let (open, secret) = (
+        of("Open Ltd").expect("a record"),
+        of("Secret Ltd").expect("a record"),
+    );
+    let nobodys = format!("{}zzzzzzzz", &secret[..secret.len() - 8]);
+
+    // By whatever way acme came to know the id: it was not told, so nothing comes of it, and nothing tells it whether there
+    // is such a lead.
+    let mine = json!({"company": {"name": "Mine Ltd"}, "status": "open",
+        "contact": {"last_name": "Doe", "job_title": "Thief", "email": "thief@mine.example"}});
+    let mut told = Vec::new();
+    for (message, id) in [("msg_1", &secret), ("msg_2", &nobodys)] {
+        let (status, answer) = tell(&hub, message, "lead.updated", 0, &json!({"id": id, "lead": mine}));
+        assert_eq!(status, 202, "{answer}");
+        told.push(answer["id"].as_str().expect("an id").to_owned());
+    }
+    // What comes later arrives.
+    let news = json!({"id": open, "lead": {"contact": {"job_title": "Head of Power"}}});
+    assert_eq!(tell(&hub, "msg_3", "lead.updated", 0, &news).0, 202);
+    eventually("the news in both systems", || {
+        let (leads, contacts) = (stage.leads("Open Ltd"), stage.contacts("Open Ltd"));
+        expect(one(&leads, "Salesforce")?["Title"] == "Head of Power", &leads[0])?;
+        let contact = &one(&contacts, "HubSpot")?["properties"];
+        expect(contact["jobtitle"] == "Head of Power", contact)
+    });
+    let dead = |event: &str| {
+        let shown = get(&format!("{}/v1/events/{event}", hub.url));
+        let deliveries = shown["deliveries"].as_array().cloned().unwrap_or_default();
+        let dead = deliveries.into_iter().find(|one| one["state"] == "dead");
+        dead.ok_or_else(|| shown.to_string())
+    };
+    for (event, id) in told.iter().zip([&secret, &nobodys]) {
+        let dead = eventually("it is dead", || dead(event));
+        let reason = format!("names {id}, which is no leads that acme was told of");
+        assert!(dead.to_string().contains(&reason), "{dead}");
+        let parked = stage.run(&["sync", "parked"]).to_string();
+        assert!(parked.contains(&reason), "{parked}");
+    }
+    let (all, lead) = (records().expect("records"), &stage.leads("Secret Ltd"));
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(
+        one(lead, "Salesforce").expect("as it was")["Title"],
+        Json::Null,
+        "{lead:?}"
+    );
+    assert!(stage.leads("Mine Ltd").is_empty() && stage.contacts("Mine Ltd").is_empty());
+    let contact = &stage.contacts("Secret Ltd");
+    let contact = &one(contact, "HubSpot").expect("as it was")["properties"];
+    assert!(!contact.to_string().contains("hief"), "{contact}");
+
+    // When it is told, it may, and a person lets it try again.
+    let row = lead[0]["Id"].as_str().expect("an id");
+    let row = format!("{}/_sandbox/rows/Lead/{row}", stage.sandbox.url("salesforce"));
+    send("PATCH", &row, Some(&json!({"Company": "Known Ltd"})), &[]);
+    eventually("acme is told", || {
+        let heard = stage.heard("/acme");
+        expect(heard.iter().any(|one| one["data"]["id"] == *secret), "not yet")
+    });
+    let again = dead(&told[0]).expect("it is dead")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    post(&format!("{}/v1/deliveries/{again}/retry", hub.url), &json!({}));
+    eventually("what it said reaches both systems", || {
+        let (leads, contacts) = (stage.leads("Known Ltd"), stage.contacts("Known Ltd"));
+        expect(one(&leads, "Salesforce")?["Title"] == "Thief", &leads[0])?;
+        let contact = &one(&contacts, "HubSpot")?["properties"];
+        expect(contact["jobtitle"] == "Thief", contact)
+    });
+    let all = records().expect("records");
+    assert_eq!(all.len(), 2, "{all:?}");
+    let parked = stage.run(&["sync", "parked"]);
+    let keys = parked["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| row["key"].as_str());
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [Some(&*format!("acme/{nobodys}"))],
+        "{parked}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What partners were told about records, and by which terms.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -71,4 +73,11 @@ pub trait Disclosures: Send + Sync {
         partner: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Disclosed>, LedgerError>;
+    /// Of pairs of a record and a partner, those where the partner was told about the record, by an attempt or by pulling,
+    /// in an event that `source` said. As far as the events are kept.
+    async fn told(
+        &self,
+        asked: &BTreeSet<(String, String)>,
+        source: &str,
+    ) -> Result<BTreeSet<(String, String)>, LedgerError>;
 }

@@ -1,5 +1,7 @@
 //! What partners were told about records.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::DeliveryId;
@@ -26,6 +28,17 @@ JOIN terms t ON t.digest = told.terms
 JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
 WHERE $2::text IS NULL OR t.partner = $2
 ORDER BY told.at DESC, e.seq DESC, told.number DESC, d.id LIMIT $3";
+
+/// A subquery that is asked for each pair, so that its indices are used however many attempts there are.
+const TOLD: &str = "\
+SELECT asked.record, asked.partner FROM unnest($1::text[], $2::text[]) AS asked (record, partner)
+WHERE (SELECT true
+       FROM (SELECT delivery, terms FROM attempts WHERE record = asked.record
+             UNION ALL
+             SELECT delivery, terms FROM pulls WHERE record = asked.record) AS told
+       JOIN terms t ON t.digest = told.terms
+       JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
+       WHERE t.partner = asked.partner AND e.source = $3 LIMIT 1)";
 
 #[async_trait]
 impl Disclosures for PostgresLedger {
@@ -59,6 +72,21 @@ impl Disclosures for PostgresLedger {
             .query(DISCLOSED, &[&text(record), &partner, &limit(at_most)])
             .await?;
         all(&rows, disclosed)
+    }
+
+    async fn told(
+        &self,
+        asked: &BTreeSet<(String, String)>,
+        source: &str,
+    ) -> Result<BTreeSet<(String, String)>, LedgerError> {
+        let records = column(asked, |(record, _)| text(record));
+        let partners = column(asked, |(_, partner)| text(partner));
+        let rows = self
+            .database
+            .query(TOLD, &[&records, &partners, &text(source)])
+            .await?;
+        let told = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        told.collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What partners were told about records.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::DeliveryId;
@@ -19,6 +21,16 @@ JOIN terms t ON t.digest = told.terms
 JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
 WHERE ?2 IS NULL OR t.partner = ?2
 ORDER BY told.at DESC, e.seq DESC, told.number DESC, d.id LIMIT ?3";
+
+/// The order of the joins is meant: from the few attempts and pulls about a record to their events.
+const TOLD: &str = "\
+SELECT EXISTS (SELECT 1
+FROM (SELECT delivery, terms FROM attempts WHERE record = ?1
+      UNION ALL
+      SELECT delivery, terms FROM pulls WHERE record = ?1) AS told
+CROSS JOIN terms t ON t.digest = told.terms
+CROSS JOIN deliveries d ON d.id = told.delivery CROSS JOIN events e ON e.seq = d.seq
+WHERE t.partner = ?2 AND e.source = ?3)";
 
 #[async_trait]
 impl Disclosures for SqliteLedger {
@@ -69,6 +81,25 @@ impl Disclosures for SqliteLedger {
                 params![record, partner, limit(at_most)],
                 disclosed,
             )
+        })
+        .await
+    }
+
+    async fn told(
+        &self,
+        asked: &BTreeSet<(String, String)>,
+        source: &str,
+    ) -> Result<BTreeSet<(String, String)>, LedgerError> {
+        let (asked, source) = (asked.clone(), source.to_owned());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(TOLD)?;
+            let mut told = BTreeSet::new();
+            for (record, partner) in &asked {
+                if statement.query_row(params![record, partner, source], |row| row.get(0))? {
+                    told.insert((record.clone(), partner.clone()));
+                }
+            }
+            Ok(told)
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use super::make::{at, attempt, delivery_id, event, event_id};
 use super::stand::Stand;
-use crate::{About, Attempt, Ledger, Next, OldEvents, Terms, Way};
+use crate::{About, Attempt, Ledger, NewEvent, Next, OldEvents, Terms, Way};
 
 fn terms(digest: &str, partner: &str) -> Terms {
     Terms {
@@ -129,4 +129,50 @@ pub(super) async fn what_was_pulled_was_told_once_by_the_same_terms(stand: &Stan
     let counts: std::collections::BTreeMap<String, u64> =
         ledger.row_counts().await.unwrap().into_iter().collect();
     assert_eq!((counts["pulls"], counts["terms"]), (2, 2));
+}
+
+pub(super) async fn who_was_told_of_which_records_is_asked_at_once(stand: &Stand) {
+    let ledger = stand.open().await;
+    for kept in [terms("a1", "acme"), terms("a2", "acme"), terms("b1", "borealis")] {
+        ledger.keep_terms(&kept).await.unwrap();
+    }
+    let by = |source: &str, number: u32| NewEvent {
+        source: source.to_owned(),
+        ..event(number, &["a", "b"])
+    };
+    ledger
+        .accept(vec![
+            by("interconnect", 1),
+            by("interconnect", 2),
+            by("borealis", 3),
+        ])
+        .await
+        .unwrap();
+    let refused = Attempt {
+        status: None,
+        ..attempt(1, "a", 1, 10, Next::Retry(at(20)))
+    };
+    let attempts = vec![
+        telling(refused, "D-1", "a1"),
+        telling(attempt(1, "a", 2, 20, Next::Delivered), "D-1", "a2"),
+        telling(attempt(3, "a", 1, 20, Next::Delivered), "D-3", "a2"),
+        // Nothing left.
+        attempt(2, "a", 1, 20, Next::Dead),
+    ];
+    ledger.settle(None, attempts).await.unwrap();
+    let pulled = vec![(delivery_id(2, "b"), about("D-2", "b1"))];
+    ledger.note_pulled(pulled, at(30)).await.unwrap();
+
+    let pair = |record: &str, partner: &str| (record.to_owned(), partner.to_owned());
+    let asked = ["D-1", "D-2", "D-3", "D-4"].map(|record| ["acme", "borealis"].map(|who| pair(record, who)));
+    let asked = asked.into_iter().flatten().collect();
+    for (source, expected) in [
+        ("interconnect", vec![pair("D-1", "acme"), pair("D-2", "borealis")]),
+        ("borealis", vec![pair("D-3", "acme")]),
+        ("acme", Vec::new()),
+    ] {
+        let told = ledger.told(&asked, source).await.unwrap();
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), expected, "{source}");
+    }
+    assert!(ledger.told(&[].into(), "interconnect").await.unwrap().is_empty());
 }

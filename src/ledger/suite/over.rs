@@ -1,12 +1,16 @@
 //! What an overlay promises over every store: it shows what would be, and leaves what is below.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use super::make::{at, attempt, conflict, deal, event, event_id, link, mark, parked, record, write};
+use super::make::{
+    at, attempt, conflict, deal, delivery_id, event, event_id, link, mark, parked, record, write,
+};
 use super::stand::Stand;
 use crate::{
-    Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, Next, ParkedFilter, PushEnd,
-    Sent, SyncCommit, overlay,
+    About, Conflict, ConflictFilter, ConflictState, Cursor, Ledger, LedgerError, Link, Next, ParkedFilter,
+    PushEnd, Sent, SyncCommit, Terms, overlay,
 };
 
 fn cursor(second: i64) -> Option<(String, String, Cursor)> {
@@ -187,6 +191,28 @@ pub(super) async fn an_overlay_takes_pushes_over_whole(stand: &Stand) {
     assert_eq!(moments, (0..2_500).map(at).collect::<Vec<_>>());
     let heard = over.sent("hs", "deals", &[deal(7)]).await.unwrap();
     assert_eq!(heard, [(deal(7), vec![written])]);
+}
+
+pub(super) async fn an_overlay_knows_who_was_told_below(stand: &Stand) {
+    let below = stand.open().await;
+    let terms = Terms {
+        digest: "a1".to_owned(),
+        partner: "acme".to_owned(),
+        text: "all".to_owned(),
+    };
+    below.keep_terms(&terms).await.unwrap();
+    below.accept(vec![event(1, &["bolt"])]).await.unwrap();
+    let about = About {
+        record: "D-1".to_owned(),
+        terms: terms.digest,
+    };
+    below
+        .note_pulled(vec![(delivery_id(1, "bolt"), about)], at(2))
+        .await
+        .unwrap();
+    let over = overlay(below).await.unwrap();
+    let asked: BTreeSet<_> = [("D-1".to_owned(), terms.partner)].into();
+    assert_eq!(over.told(&asked, "acme").await.unwrap(), asked);
 }
 
 pub(super) async fn an_overlay_takes_what_is_due_at_an_inlet(stand: &Stand) {

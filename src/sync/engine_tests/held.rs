@@ -1,6 +1,7 @@
 //! [`Held`]: a ledger that passes everything on, that a test can stop where it asks for links, and that says when nobody
 //! asks it anything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -287,6 +288,7 @@ pass_on! { Disclosures {
     keep_terms(terms: &Terms) -> ();
     note_pulled(pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> ();
     disclosed(record: &str, partner: Option<&str>, limit: usize) -> Vec<Disclosed>;
+    told(asked: &BTreeSet<(String, String)>, source: &str) -> BTreeSet<(String, String)>;
 } }
 
 pass_on! { Feeds {

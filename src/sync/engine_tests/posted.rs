@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ledger::{Delivery, DeliveryFilter, DeliveryState, Inlet, NewDelivery, NewEvent, ParkedFilter};
-use model::{Confidence, DeliveryId, EventId, Kind, MatchRule, Record, uuid_from};
+use model::{Confidence, DeliveryId, EventId, Kind, MatchRule, Record, RecordId, uuid_from};
 use serde_json::{Value as Json, json};
 
 use super::stage::Stage;
@@ -47,8 +47,81 @@ impl Posting {
         }
     }
 
+    /// A record that is linked at another connection alone.
+    async fn stranger(&self, name: &str) -> RecordId {
+        let said = json!({"id": name, "thing": {"name": name}});
+        self.say_as("elsewhere", "partner.created", 0, &said).await;
+        self.pull().await;
+        let all = self.stage.partners().await;
+        let made = all
+            .iter()
+            .find(|record| record.fields.text("display_name") == Some(name));
+        let id = made.expect("it was made").id;
+        let links = self.stage.ledger.links(&[id]).await.unwrap();
+        let elsewhere = ledger::Link {
+            connection: format!("crm of {name}"),
+            ..links[0].clone()
+        };
+        let here = |link: &ledger::Link| {
+            (
+                link.connection.clone(),
+                link.object.clone(),
+                link.external_id.clone(),
+            )
+        };
+        let moved = ledger::SyncCommit {
+            forgotten: links.iter().map(here).collect(),
+            links: vec![elsewhere],
+            ..ledger::SyncCommit::default()
+        };
+        self.stage.ledger.commit(moved).await.unwrap();
+        id
+    }
+
+    /// Somebody says something about a record, and a partner is told of it.
+    async fn told(&self, record: RecordId, source: &str, partner: &str) {
+        let endpoint = format!("{partner}-crm");
+        let data = json!({"id": record.to_string()});
+        let delivery = self.post(source, ("partner.updated", 0, &data), &endpoint).await;
+        let terms = ledger::Terms {
+            digest: partner.to_owned(),
+            partner: partner.to_owned(),
+            text: "all".to_owned(),
+        };
+        self.stage.ledger.keep_terms(&terms).await.unwrap();
+        let about = ledger::About {
+            record: record.to_string(),
+            terms: terms.digest,
+        };
+        let pulled = vec![(DeliveryId::from_uuid(delivery.uuid()), about)];
+        self.stage.ledger.note_pulled(pulled, at(0)).await.unwrap();
+    }
+
+    /// Deliveries of acme and of us to the inlet, in the order of acceptance.
+    async fn at_inlet(&self) -> Vec<Delivery> {
+        let mut all = self.deliveries().await;
+        all.retain(|one| one.endpoint == "portal/things");
+        // What made a stranger.
+        all.split_off(1)
+    }
+
     /// acme says something, as old as it says; the id of the event.
     async fn say(&self, event_type: &str, second: i64, data: &Json) -> EventId {
+        self.say_as("acme", event_type, second, data).await
+    }
+
+    /// Somebody says something to the inlet.
+    async fn say_as(&self, source: &str, event_type: &str, second: i64, data: &Json) -> EventId {
+        let inlet = Inlet::new("portal", "things").to_string();
+        self.post(source, (event_type, second, data), &inlet).await
+    }
+
+    async fn post(
+        &self,
+        source: &str,
+        (event_type, second, data): (&str, i64, &Json),
+        endpoint: &str,
+    ) -> EventId {
         let number = self.said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut random = [0; 10];
         random[..4].copy_from_slice(&number.to_be_bytes());
@@ -57,7 +130,7 @@ impl Posting {
         let event = NewEvent {
             id: EventId::from_uuid(uuid),
             event_type: event_type.to_owned(),
-            source: "acme".to_owned(),
+            source: source.to_owned(),
             dedupe: number.to_string(),
             body: body.to_string().into_bytes().into(),
             received_at: at(3_600),
@@ -66,7 +139,7 @@ impl Posting {
             arrival: String::new(),
             deliveries: vec![NewDelivery {
                 id: DeliveryId::from_uuid(uuid),
-                endpoint: Inlet::new("portal", "things").to_string(),
+                endpoint: endpoint.to_owned(),
                 line: None,
             }],
         };
@@ -281,53 +354,130 @@ async fn what_makes_no_sense_is_parked_until_it_does() {
 }
 
 #[tokio::test]
-async fn an_event_names_a_record_by_our_own_id() {
+async fn who_was_told_of_a_record_names_it_by_our_own_id() {
     let posting = Posting::begin().await;
-    posting
-        .say("partner.created", 10, &thing(&json!({"name": "Northwind"})))
-        .await;
+    let record = posting.stranger("Northwind").await;
+    let news = |second: i64, note: &str| (second, json!({"id": record.to_string(), "thing": {"note": note}}));
+    let (second, said) = news(20, "early");
+    posting.say("partner.updated", second, &said).await;
+    // Nor is it known to acme because somebody else says so, or because somebody else was told.
+    posting.told(record, "globex", "acme").await;
+    posting.told(record, "interconnect", "globex").await;
     posting.pull().await;
-    let first = posting.only().await;
-    // Another sender, who was told of the record under our id.
-    let second = posting.stage.node("first", Arc::clone(&posting.stage.ledger));
-    let links = posting.stage.ledger.links(&[first.id]).await.unwrap();
-    posting
-        .stage
-        .ledger
-        .commit(ledger::SyncCommit {
-            forgotten: vec![(
-                "portal".to_owned(),
-                "things".to_owned(),
-                links[0].external_id.clone(),
-            )],
-            ..ledger::SyncCommit::default()
-        })
-        .await
-        .unwrap();
-    posting
-        .say(
-            "partner.updated",
-            20,
-            &json!({"id": first.id.to_string(), "thing": {"note": "from afar"}}),
-        )
-        .await;
-    second.pull("portal", "things", Depth::Changed).await.unwrap();
-    assert_eq!(posting.only().await.fields.text("description"), Some("from afar"));
-    // An id of ours that nobody has makes no record of that id.
-    let nobodys = model::RecordId::new(model::Kind::Partner, uuid_from(at(1), [7; 10]));
-    posting
-        .say(
-            "partner.updated",
-            20,
-            &json!({"id": nobodys.to_string(), "thing": {"name": "Else"}}),
-        )
-        .await;
-    posting.pull().await;
-    let all = posting.stage.partners().await;
-    assert!(
-        all.len() == 2 && all.iter().all(|record| record.id != nobodys),
-        "{all:?}"
+    assert_eq!(posting.only().await.fields.text("description"), None);
+    let parked = posting.parked().await;
+    assert_eq!(parked.len(), 1, "{parked:?}");
+    assert_eq!(parked[0].0, format!("acme/{record}"));
+    let reason =
+        format!("names {record}, which is no things that acme was told of, as far as events are kept");
+    assert!(parked[0].1.starts_with(&reason), "{parked:?}");
+    let refused = posting.at_inlet().await;
+    assert_eq!(
+        (refused[0].state, &refused[0].last_error),
+        (DeliveryState::Dead, &parked[0].1)
     );
+
+    posting.told(record, "interconnect", "acme").await;
+    let dead = DeliveryFilter {
+        state: Some(DeliveryState::Dead),
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(posting.stage.ledger.retry(&dead, at(0)).await.unwrap(), 1);
+    posting.pull().await;
+    let adopted = posting.only().await;
+    assert_eq!(
+        (adopted.id, adopted.fields.text("description")),
+        (record, Some("early"))
+    );
+    assert_eq!(posting.parked().await, []);
+    // From now on it is linked, whatever is still kept.
+    let (second, said) = news(30, "later");
+    posting.say("partner.updated", second, &said).await;
+    posting.pull().await;
+    assert_eq!(posting.only().await.fields.text("description"), Some("later"));
+    assert!(posting.at_inlet().await.iter().all(|one| one.state == ARRIVED));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named_no_better_than_what_one_was_not_told_of() {
+    let posting = Posting::begin().await;
+    let record = posting.stranger("Northwind").await;
+    let nobodys = |kind: Kind| RecordId::new(kind, uuid_from(at(1), [7; 10]));
+    // Not even by who was told under such an id.
+    posting.told(nobodys(Kind::Partner), "interconnect", "acme").await;
+    let named = [record, nobodys(Kind::Partner), nobodys(Kind::Deal)];
+    for id in named {
+        let data = json!({"id": id.to_string(), "thing": {"name": "Else", "note": "from afar"}});
+        posting.say("partner.updated", 20, &data).await;
+    }
+    posting.pull().await;
+    let only = posting.only().await;
+    assert_eq!((only.id, only.version), (record, 1));
+    let mut parked = posting.parked().await;
+    parked.sort();
+    let mut expected = named.map(|id| format!("acme/{id}"));
+    expected.sort();
+    let keys: Vec<&String> = parked.iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, expected.iter().collect::<Vec<_>>());
+    // They read alike.
+    let without = parked
+        .iter()
+        .map(|(key, reason)| reason.replace(key.trim_start_matches("acme/"), "…"));
+    assert_eq!(
+        without.collect::<std::collections::BTreeSet<_>>().len(),
+        1,
+        "{parked:?}"
+    );
+    // Who speaks for us knows what there is.
+    let said = json!({"id": record.to_string(), "thing": {"note": "our own"}});
+    posting.say_as("interconnect", "partner.updated", 20, &said).await;
+    posting.pull().await;
+    assert_eq!(posting.only().await.fields.text("description"), Some("our own"));
+}
+
+#[tokio::test]
+async fn who_was_told_of_what_was_merged_away_names_what_stands_for_it() {
+    for told_of_the_survivor in [false, true] {
+        let posting = Posting::begin().await;
+        let (gone, stays) = (
+            posting.stranger("Northwind").await,
+            posting.stranger("North Wind").await,
+        );
+        let merged = posting.engine.merge("ann", stays, gone, &[]).await;
+        assert!(merged.is_ok(), "{merged:?}");
+        posting
+            .told(
+                if told_of_the_survivor { stays } else { gone },
+                "interconnect",
+                "acme",
+            )
+            .await;
+        let data = json!({"id": gone.to_string(), "thing": {"note": "from afar"}});
+        posting.say("partner.updated", 20, &data).await;
+        posting.pull().await;
+        let records = posting.stage.ledger.records(&[stays]).await.unwrap();
+        assert_eq!(records[0].fields.text("description"), Some("from afar"));
+    }
+}
+
+#[tokio::test]
+async fn a_person_says_which_record_an_event_names() {
+    let posting = Posting::begin().await;
+    let record = posting.stranger("Northwind").await;
+    let data = json!({"id": record.to_string(), "thing": {"note": "from afar"}});
+    posting.say("partner.updated", 20, &data).await;
+    posting.pull().await;
+    let object = format!("portal/things/acme/{record}").parse().unwrap();
+    posting.engine.link("ann", record, &object, false).await.unwrap();
+    assert_eq!(posting.only().await.fields.text("description"), Some("from afar"));
+    assert_eq!(posting.parked().await, []);
+    let dead = DeliveryFilter {
+        state: Some(DeliveryState::Dead),
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(posting.stage.ledger.retry(&dead, at(0)).await.unwrap(), 1);
+    posting.pull().await;
+    assert_eq!(posting.at_inlet().await[0].state, ARRIVED);
 }
 
 #[tokio::test]
