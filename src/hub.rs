@@ -133,9 +133,12 @@ impl Hub {
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
         let tokens = Arc::new(SealedTokens::new(ledger.clone(), seal_keys));
         let connections = connections(config, catalogue, &guard, &tokens)?;
+        let jobs = queue::Settings::default();
         let jobs = queue::Settings {
             seed: u64::from_le_bytes(RealWorld::bytes()),
-            ..queue::Settings::default()
+            // Another node takes over what is free again.
+            lease_ms: jobs.lease_ms.min(config.limits.object_lease_ms),
+            ..jobs
         };
         let queue = match config.queue.as_str() {
             "memory" => Queue::memory(jobs)?,
@@ -158,7 +161,8 @@ impl Hub {
             }
         });
         let world = Arc::new(RealWorld);
-        let engine = Engine::new(ledger.clone(), plan, connections, world, fan_out, holder.clone());
+        let engine = Engine::new(ledger.clone(), plan, connections, world, fan_out, holder.clone())
+            .leasing(config.limits.object_lease_ms);
         let engine = Arc::new(engine);
         let handover = Arc::new(Handover::default());
         let random: relay::Random = Arc::new(RealWorld::bytes::<10>);

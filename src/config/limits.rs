@@ -26,6 +26,9 @@ pub struct Limits {
     /// Milliseconds for which a node has an endpoint to itself before it says so again: what is owed to an endpoint waits
     /// for as long after its node has died.
     pub endpoint_lease_ms: u64,
+    /// Milliseconds for which a node has an object of a connection to itself before it says so again, which it does with
+    /// each page and batch: what is to be read or written there waits for as long after its node has died.
+    pub object_lease_ms: u64,
 }
 
 impl Default for Limits {
@@ -40,6 +43,7 @@ impl Default for Limits {
             start_wait_ms: 60_000,
             stop_timeout_ms: 20_000,
             endpoint_lease_ms: 30_000,
+            object_lease_ms: 60_000,
         }
     }
 }
@@ -75,6 +79,7 @@ pub(super) fn limits(fields: &mut Fields<'_>, report: &mut Report) -> Limits {
     limits.start_wait_ms = read("start_wait_ms", 0..=86_400_000, limits.start_wait_ms);
     limits.stop_timeout_ms = read("stop_timeout_ms", 100..=600_000, limits.stop_timeout_ms);
     limits.endpoint_lease_ms = read("endpoint_lease_ms", 1_000..=600_000, limits.endpoint_lease_ms);
+    limits.object_lease_ms = read("object_lease_ms", 1_000..=600_000, limits.object_lease_ms);
     inner.finish(report);
     limits
 }

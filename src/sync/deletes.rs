@@ -142,10 +142,11 @@ impl Engine {
         let Linked { link, mut record } = known;
         let merged_away = object.merged.iter().any(|merge| merge.from == object.id);
         if self.propagates(place, record.kind()) && record.deleted_at.is_none() && !merged_away {
-            let deleted_at = object.modified.unwrap_or(link.seen_at);
+            let told = self.changed_at(place, object, self.world.now());
+            let deleted_at = told.unwrap_or(link.seen_at);
             let before = record.deleted_at;
-            let outlived = is_outlived(&record, &link, object.modified)
-                || waiting.is_later(record.id, place, object.modified.unwrap_or(link.seen_at));
+            let outlived =
+                is_outlived(&record, &link, told) || waiting.is_later(record.id, place, deleted_at);
             let read_version = record.version;
             record.version += 1;
             record.updated_at = self.world.now();
@@ -228,7 +229,8 @@ impl Engine {
     ) -> Option<Change> {
         let deleted_at = record.deleted_at.filter(|_| is_deleted(record))?;
         let link = &arrival.known.as_ref()?.link;
-        let changed_at = arrival.object.modified.unwrap_or_else(|| self.world.now());
+        let now = self.world.now();
+        let changed_at = self.changed_at(place, arrival.object, now).unwrap_or(now);
         // What a person is to decide about is no less of a change.
         let is_news =
             !merged.changes.is_empty() || merged.conflicts.iter().any(|conflict| conflict.is_open());

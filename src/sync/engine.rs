@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Plan, PostedBy, Report};
 
-/// How long the lease on an object is held before it must be renewed; renewed with every page and batch.
-pub(crate) const LEASE_MS: i64 = 60_000;
+/// How long the lease on an object is held before it must be renewed, when nobody says; renewed with every page and batch.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// How often a page is merged again because somebody else changed a record meanwhile.
 pub(crate) const STALE_TRIES_MAX: u32 = 8;
 
@@ -120,6 +120,7 @@ pub struct Engine {
     pub(crate) read: AtomicU64,
     pub(crate) pushed: AtomicU64,
     holder: String,
+    lease: SignedDuration,
 }
 
 impl Engine {
@@ -154,7 +155,15 @@ impl Engine {
             read: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
             holder,
+            lease: LEASE,
         }
+    }
+
+    /// With leases on objects that are over so many milliseconds after they were last renewed.
+    #[must_use]
+    pub fn leasing(mut self, lease_ms: u64) -> Engine {
+        self.lease = SignedDuration::from_millis(i64::try_from(lease_ms).unwrap_or(i64::MAX));
+        self
     }
 
     /// The plan.
@@ -203,15 +212,22 @@ impl Engine {
 
     pub(crate) async fn take(&self, key: &str) -> Result<Lease, SyncError> {
         let now = self.world.now();
-        let lease = self.ledger.lease(key, &self.holder, now, lease_end(now)).await?;
+        let lease = self
+            .ledger
+            .lease(key, &self.holder, now, self.lease_end(now))
+            .await?;
         lease.ok_or(SyncError::Taken)
     }
 
     pub(crate) async fn keep(&self, lease: &Lease) -> Result<(), SyncError> {
-        if self.ledger.renew(lease, lease_end(self.world.now())).await? {
+        if self.ledger.renew(lease, self.lease_end(self.world.now())).await? {
             return Ok(());
         }
         Err(LedgerError::LeaseLost(lease.key.clone()).into())
+    }
+
+    fn lease_end(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(self.lease).unwrap_or(Timestamp::MAX)
     }
 
     /// Writes down a run that did something or failed; one that found nothing to do leaves no row.
@@ -247,9 +263,4 @@ impl Engine {
         };
         Ok(self.ledger.note_run(&run).await?)
     }
-}
-
-fn lease_end(now: Timestamp) -> Timestamp {
-    now.checked_add(SignedDuration::from_millis(LEASE_MS))
-        .unwrap_or(Timestamp::MAX)
 }

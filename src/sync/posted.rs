@@ -6,9 +6,10 @@
 //! again when what it refers to may be known, or it is *dead*, and what it says is parked with the reason.
 //! Killed in between, the pull reads the same events again, which say nothing new then.
 //!
-//! An event is as old as it says; one from the future is as old as its arrival. One that is older than what is known of
-//! its object says nothing, in whatever order they came and on whatever node: so no order among deliveries is needed. What
-//! an event does not say stays as it was said last; every event leaves its own version, with its own trace.
+//! An event is as old as it says; one that is more than [`AHEAD_MAX`] ahead of our clock is as old as its arrival. One that
+//! is older than what is known of its object says nothing, in whatever order they came and on whatever node: so no order
+//! among deliveries is needed. What an event does not say stays as it was said last; every event leaves its own version,
+//! with its own trace.
 //!
 //! An event may name the record that it is about by our own id. That is believed when its partner was told of the record by
 //! us: else whoever got hold of an id could write over what they are not to know.
@@ -37,6 +38,9 @@ const BATCH: usize = 200;
 const BATCHES_MAX: u32 = 200;
 /// The newest events of an inlet among which one about an object is looked for, when a person asks for the object.
 const LOOKED_BACK_MAX: usize = 2_000;
+/// How far a sender's clock may be ahead of ours: as far as its signature's, by the Standard Webhooks. So the order of what
+/// it says holds, whatever is tried again meanwhile, whichever node takes it in, and when our clock is set back.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 /// How often the wait for what an event refers to doubles at most.
 const DOUBLED_MAX: u32 = 6;
 /// An event from which no object can be cut.
@@ -80,6 +84,16 @@ impl Engine {
     pub(crate) fn is_posted(&self, connection: &str) -> bool {
         let system = self.connections.get(connection);
         system.is_some_and(|system| system.connector().is_posted())
+    }
+
+    /// When an object changed, as far as it is compared with what was changed elsewhere: not later than now, though the clock
+    /// of whoever posted it may be ahead.
+    pub(crate) fn changed_at(&self, place: Place<'_>, object: &Object, now: Timestamp) -> Option<Timestamp> {
+        let at = object.modified?;
+        Some(match self.is_posted(place.connection) {
+            true => at.min(now),
+            false => at,
+        })
     }
 
     /// How old the news of an object's end is, where nobody can be asked again.
@@ -435,7 +449,8 @@ fn refused(place: Place<'_>, said: Said, record: RecordId) -> Dead {
     }
 }
 
-/// The object that an event is about, as old as the event says; one from the future is as old as its arrival.
+/// The object that an event is about, as old as the event says; one from more than [`AHEAD_MAX`] in the future is as old as
+/// its arrival.
 fn cut_one(
     system: &Connection,
     object: &str,
@@ -446,7 +461,8 @@ fn cut_one(
     let body: Json = serde_json::from_slice(body).unwrap_or_default();
     let mut posted = system.posted(object, source, &body)?;
     let at = posted.object.modified.unwrap_or(received_at);
-    posted.object.modified = Some(whole_micros(at.min(received_at)));
+    let is_ahead = at.duration_since(received_at) > AHEAD_MAX;
+    posted.object.modified = Some(whole_micros(if is_ahead { received_at } else { at }));
     posted.object.version = Some(event.to_owned());
     Ok(posted)
 }

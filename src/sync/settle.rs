@@ -270,7 +270,7 @@ impl Engine {
             fields: &arrival.forward.fields,
             base: base.as_ref().or(seen),
             echoed: &echoed,
-            changed_at: arrival.object.modified.unwrap_or(now),
+            changed_at: self.changed_at(place, arrival.object, now).unwrap_or(now),
             observed_at: now,
         };
         let policies = self.plan.rules.policies.get(&kind);

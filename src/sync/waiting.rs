@@ -290,7 +290,7 @@ impl Engine {
             theirs: json(Some(&conflict.theirs)),
             kept: json(Some(&conflict.kept)),
             ours_by: conflict.ours_by.clone().unwrap_or_default(),
-            theirs_at: Some(arrival.object.modified.unwrap_or(now)),
+            theirs_at: Some(self.changed_at(place, arrival.object, now).unwrap_or(now)),
             rule: conflict.rule.word().to_owned(),
             winner: conflict.winner.word().to_owned(),
             run: Some(place.run),

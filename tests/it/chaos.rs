@@ -4,17 +4,23 @@
 //! again, on each ledger and each queue, while those fail too, the disk is full, or its clock is stepped. In the end the
 //! two logs are held against each other:
 //!
-//! - *lost*: accepted, and never delivered to somebody who was to get it;
+//! - *lost*: accepted, and neither delivered to somebody who was to get it nor, where events are folded, stood for by a newer
+//!   one about the same record that was;
 //! - *invented*: delivered, and not accepted, or not as it was accepted;
 //! - *twice wrongly*: delivered twice under two ids, or without a crash between, or although the first time was written down;
-//! - *order*: delivered before an earlier event about the same record, where order is promised.
+//! - *order*: delivered before an earlier event about the same record, where order is promised;
+//! - *sequence*: a number of a receiver's sequence that neither came nor is stood for, or that two have.
+//!
+//! What the senders say is the news of objects, too, through a connection of what is posted; what the hub made of it is held
+//! against the newest that was accepted of each: *lost updates*, records *twice*, and what is *left due* at the inlet.
 //!
 //! All of them must be 0. *Twice over crash* is what at-least-once means: the same event under the same id, where a crash
-//! fell between the arrival and the note of it. Beside it stand the probes at which the best open sender fails. `make chaos` kills two hundred hubs on each ground; `KILLS` and `SEED` say
-//! otherwise.
+//! fell between the arrival and the note of it. Beside it stand the probes at which the best open sender fails.
+//! `make chaos` kills two hundred hubs on each ground; `KILLS` and `SEED` say otherwise.
 
 mod judge;
 mod lives;
+mod news;
 mod probes;
 mod receiver;
 mod sender;
@@ -24,6 +30,7 @@ use std::thread;
 use crate::harness::number;
 use judge::Verdict;
 use lives::{Ground, World};
+use news::News;
 
 /// Kills on each ground when nobody says.
 const KILLS: u64 = 3;
@@ -58,6 +65,10 @@ fn whatever_dies_what_was_accepted_arrives() {
     println!("seed {seed}\n{}", Verdict::head());
     for verdict in &verdicts {
         println!("{}", verdict.line());
+    }
+    println!("{}", News::head());
+    for verdict in &verdicts {
+        println!("{}", verdict.news.line(verdict.ground));
     }
     for verdict in &verdicts {
         println!("{}: kills with {}", verdict.ground, verdict.faults());

@@ -122,6 +122,18 @@ impl Posting {
         (event_type, second, data): (&str, i64, &Json),
         endpoint: &str,
     ) -> EventId {
+        self.post_at(3_600, source, (event_type, second, data), endpoint)
+            .await
+    }
+
+    /// Posts when our clock says this second.
+    async fn post_at(
+        &self,
+        received: i64,
+        source: &str,
+        (event_type, second, data): (&str, i64, &Json),
+        endpoint: &str,
+    ) -> EventId {
         let number = self.said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut random = [0; 10];
         random[..4].copy_from_slice(&number.to_be_bytes());
@@ -133,7 +145,7 @@ impl Posting {
             source: source.to_owned(),
             dedupe: number.to_string(),
             body: body.to_string().into_bytes().into(),
-            received_at: at(3_600),
+            received_at: at(received),
             trace: format!("trace-{number}"),
             hops: "0123456789abcdef".to_owned(),
             arrival: String::new(),
@@ -281,6 +293,45 @@ async fn what_is_older_than_what_is_known_says_nothing() {
         .await;
     posting.pull().await;
     assert_eq!(posting.only().await.fields.text("description"), Some("now"));
+}
+
+#[tokio::test]
+async fn what_is_newer_is_so_whenever_it_was_taken_in() {
+    for at_once in [true, false] {
+        let posting = Posting::begin().await;
+        let inlet = Inlet::new("portal", "things").to_string();
+        // Our clock was set back before the second; the clock of acme may be ahead of it all the time.
+        for (received, second, note) in [
+            (101, 100, "before"),
+            (81, 110, "after"),
+            (83, 99, "late"),
+            (381, 109, "tried again"),
+        ] {
+            let data = thing(&json!({"name": "Northwind", "note": note}));
+            let said = ("partner.updated", second, &data);
+            posting.post_at(received, "acme", said, &inlet).await;
+            if !at_once {
+                posting.pull().await;
+            }
+        }
+        posting.pull().await;
+        let record = posting.only().await;
+        assert_eq!(record.fields.text("description"), Some("after"), "{at_once}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_ahead_of_our_clock_changed_nothing_later_than_now() {
+    let posting = Posting::begin().await;
+    let inlet = Inlet::new("portal", "things").to_string();
+    let data = thing(&json!({"name": "Northwind"}));
+    // The engine's clock is at the hour.
+    let ahead = ("partner.updated", 3_600 + 200, &data);
+    posting.post("acme", ahead, &inlet).await;
+    posting.pull().await;
+    let record = posting.only().await;
+    let said = &record.provenance["display_name"];
+    assert!(said.changed_at <= said.observed_at, "{said:?}");
 }
 
 #[tokio::test]

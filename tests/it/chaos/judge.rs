@@ -5,12 +5,15 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use crate::chaos::lives::Fault;
+use crate::chaos::news::{News, news};
 use crate::chaos::receiver::{Arrival, Receiver};
-use crate::chaos::sender::{Book, Said, read};
+use crate::chaos::sender::{Book, Said, object, read};
 use crate::harness::get;
 
 /// What is wrong is shown as far as this.
 const SHOWN: usize = 10;
+/// Who gets the newest of several events for all of them.
+pub(crate) const FOLDING: &str = "folding";
 /// How long a receiver on a busy machine may leave unread what has arrived.
 const READ_LATE: Duration = Duration::from_secs(1);
 
@@ -20,6 +23,8 @@ pub(crate) struct Known {
     pub(crate) steady: Receiver,
     /// Gets the events of a record in their order, and refuses some.
     pub(crate) ordered: Receiver,
+    /// Gets the events of a record in their order, the newest for all that wait, and refuses half.
+    pub(crate) folding: Receiver,
     /// Does whatever a receiver can do wrong.
     pub(crate) moody: Receiver,
     /// From when to when the ledger was not there, or could not write.
@@ -27,8 +32,13 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn receivers(&self) -> [&Receiver; 3] {
-        [&self.steady, &self.ordered, &self.moody]
+    pub(crate) fn receivers(&self) -> [(&'static str, &Receiver); 4] {
+        [
+            ("steady", &self.steady),
+            ("ordered", &self.ordered),
+            (FOLDING, &self.folding),
+            ("moody", &self.moody),
+        ]
     }
 
     /// Whether something died between two arrivals: the hub that sent the first of them, or its ledger.
@@ -47,7 +57,9 @@ pub(crate) struct Verdict {
     pub(crate) faults: BTreeMap<Fault, usize>,
     accepted: usize,
     deliveries: usize,
-    /// Accepted, and not delivered to somebody.
+    /// What did not arrive, because a newer one did that says that it stands for it.
+    folded: usize,
+    /// Accepted, and neither delivered to somebody nor stood for there.
     lost: usize,
     /// Delivered, and not accepted.
     invented: usize,
@@ -59,6 +71,8 @@ pub(crate) struct Verdict {
     out_of_order: usize,
     /// Numbers of a receiver's sequence that are missing, or that two events had, or two of one event.
     uncounted: usize,
+    /// What became of the events as news of objects.
+    pub(crate) news: News,
     /// What is wrong, in words.
     pub(crate) wrong: Vec<String>,
 }
@@ -73,58 +87,61 @@ pub(crate) fn judge(known: &Known, book: &Book, hub: &str) -> Verdict {
         verdict.twice_wrongly += 1;
         verdict.wrong.push(format!("accepted under two ids: {other}"));
     }
-    for (name, receiver) in ["steady", "ordered", "moody"].into_iter().zip(known.receivers()) {
+    for (name, receiver) in known.receivers() {
         let arrivals = receiver.arrivals();
-        let mut taken: BTreeMap<Said, Vec<&Arrival>> = BTreeMap::new();
-        for arrival in &arrivals {
-            let said = read(&arrival.body).map(|(said, _)| said);
-            match said.filter(|said| book.accepted.get(said) == Some(&arrival.id)) {
-                None => {
-                    verdict.invented += 1;
-                    let (id, body) = (&arrival.id, &arrival.body);
-                    verdict
-                        .wrong
-                        .push(format!("{name} got what nobody was told of: {id} {body}"));
-                }
-                Some(said) if arrival.taken => taken.entry(said).or_default().push(arrival),
-                Some(_) => {}
-            }
+        let mut there = verdict.taken(name, &arrivals, book);
+        verdict.deliveries += there.len();
+        let arrived = there.len();
+        verdict.check_sequence(name, &arrivals, book.accepted.len());
+        if name == FOLDING {
+            verdict.add_folded(&mut there, &arrivals, &numbers(hub, book));
+            verdict.folded += there.len() - arrived;
         }
-        verdict.deliveries += taken.len();
         for (said, id) in &book.accepted {
-            if !taken.contains_key(said) {
+            if !there.contains_key(said) {
                 verdict.lost += 1;
                 verdict.wrong.push(format!("{name} never got {said:?}, {id}"));
             }
         }
-        verdict.check_sequence(name, &arrivals);
-        for (said, times) in &taken {
-            for pair in times.windows(2) {
-                let id = &pair[0].id;
-                let attempts = attempts(hub, name, id);
-                let crashed = known.crashed_between(pair[0], pair[1]);
-                if (crashed || told_late(&attempts)) && recorded(&attempts) <= 1 {
-                    verdict.twice += 1;
-                } else {
-                    verdict.twice_wrongly += 1;
-                    let (first, second) = (pair[0], pair[1]);
-                    let after = second.at - first.at;
-                    verdict.wrong.push(format!(
-                        "{name} got {said:?} in life {} and once more in life {} after {after:?}, {}; {id}, written down: {attempts:?}",
-                        first.life,
-                        second.life,
-                        if crashed {
-                            "over a crash"
-                        } else {
-                            "without a crash"
-                        },
-                    ));
-                }
-            }
+        let mut pairs: BTreeMap<(Instant, Instant), (&Arrival, &Arrival)> = BTreeMap::new();
+        for times in there.values_mut() {
+            times.sort_by_key(|arrival| arrival.at);
+            let both = times.windows(2).map(|pair| (pair[0], pair[1]));
+            pairs.extend(both.map(|(first, second)| ((first.at, second.at), (first, second))));
+        }
+        for (first, second) in pairs.into_values() {
+            verdict.check_twice(name, (first, second), known, hub);
         }
     }
     verdict.check_order(&known.ordered.arrivals());
+    verdict.check_order(&known.folding.arrivals());
+    verdict.news = news(book, hub, &mut verdict.wrong);
     verdict
+}
+
+/// The events by their numbers at the endpoint that folds.
+fn numbers(hub: &str, book: &Book) -> BTreeMap<u64, Said> {
+    let said: HashMap<&str, Said> = book
+        .accepted
+        .iter()
+        .map(|(said, id)| (id.as_str(), *said))
+        .collect();
+    let mut numbers = BTreeMap::new();
+    let mut cursor = String::new();
+    loop {
+        let page = get(&format!(
+            "{hub}/v1/deliveries?endpoint={FOLDING}&limit=200{cursor}"
+        ));
+        for delivery in page["data"].as_array().expect("a list") {
+            let event = delivery["event"].as_str().expect("an id");
+            let number = delivery["sequence"].as_u64().expect("a number");
+            numbers.extend(said.get(event).map(|said| (number, *said)));
+        }
+        let Some(next) = page["next_cursor"].as_str() else {
+            return numbers;
+        };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 /// The attempts of an event's delivery, as the hub wrote them down.
@@ -155,6 +172,82 @@ fn told_late(attempts: &[serde_json::Value]) -> bool {
 }
 
 impl Verdict {
+    /// What got a good answer, by what was said; what nobody was told of is wrong.
+    fn taken<'a>(
+        &mut self,
+        name: &str,
+        arrivals: &'a [Arrival],
+        book: &Book,
+    ) -> BTreeMap<Said, Vec<&'a Arrival>> {
+        let mut taken: BTreeMap<Said, Vec<&Arrival>> = BTreeMap::new();
+        for arrival in arrivals {
+            let said = read(&arrival.body);
+            match said.filter(|said| book.accepted.get(said) == Some(&arrival.id)) {
+                None => {
+                    self.invented += 1;
+                    let (id, body) = (&arrival.id, &arrival.body);
+                    self.wrong
+                        .push(format!("{name} got what nobody was told of: {id} {body}"));
+                }
+                Some(said) if arrival.taken => taken.entry(said).or_default().push(arrival),
+                Some(_) => {}
+            }
+        }
+        taken
+    }
+
+    /// Adds what did not arrive by itself, but by the number that a newer event about the same object says it stands for.
+    fn add_folded<'a>(
+        &mut self,
+        there: &mut BTreeMap<Said, Vec<&'a Arrival>>,
+        arrivals: &'a [Arrival],
+        numbers: &BTreeMap<u64, Said>,
+    ) {
+        for arrival in arrivals.iter().filter(|arrival| arrival.taken) {
+            let Some(newer) = read(&arrival.body) else {
+                continue;
+            };
+            for number in &arrival.folded {
+                let older = numbers.get(number);
+                let fits = |older: &&Said| object(**older) == object(newer) && older.1 < newer.1;
+                match older.filter(fits) {
+                    Some(older) => there.entry(*older).or_default().push(arrival),
+                    None => {
+                        self.uncounted += 1;
+                        self.wrong
+                            .push(format!("{newer:?} stands for {number}, which is {older:?}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What got there twice, by itself or by one that stands for it: over a crash, and not although it was written down.
+    fn check_twice(&mut self, name: &str, (first, second): (&Arrival, &Arrival), known: &Known, hub: &str) {
+        let attempts = attempts(hub, name, &first.id);
+        let crashed = known.crashed_between(first, second);
+        // What was folded into a newer one is never written down as arrived.
+        let most = usize::from(first.id == second.id);
+        if (crashed || told_late(&attempts)) && recorded(&attempts) <= most {
+            self.twice += 1;
+            return;
+        }
+        self.twice_wrongly += 1;
+        let after = second.at - first.at;
+        self.wrong.push(format!(
+            "{name} got {} in life {} and {} in life {} after {after:?}, {}; written down of the first: {attempts:?}",
+            first.id,
+            first.life,
+            second.id,
+            second.life,
+            if crashed {
+                "over a crash"
+            } else {
+                "without a crash"
+            },
+        ));
+    }
+
     /// In each line the next is sent when the one before it is written down as taken: so nothing overtakes, and what
     /// comes twice is the newest that came.
     fn check_order(&mut self, arrivals: &[Arrival]) {
@@ -164,9 +257,10 @@ impl Verdict {
         let mut sent: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.taken).collect();
         sent.sort_by_key(|arrival| arrival.life);
         for arrival in sent {
-            let Some((said, record)) = read(&arrival.body) else {
+            let Some(said) = read(&arrival.body) else {
                 continue;
             };
+            let record = object(said);
             let newest = newest.entry(record.clone()).or_insert(said.1);
             let again = !seen.insert(said);
             if said.1 < *newest || (again && said.1 != *newest) {
@@ -178,8 +272,9 @@ impl Verdict {
         }
     }
 
-    /// Each event has one number at a receiver, whoever sent it when; and from 1 to the largest none is missing.
-    fn check_sequence(&mut self, name: &str, arrivals: &[Arrival]) {
+    /// Each event has one number at a receiver, whoever sent it when; and from 1 to as many as were accepted none is missing
+    /// that did not come or is stood for.
+    fn check_sequence(&mut self, name: &str, arrivals: &[Arrival], accepted: usize) {
         let mut events: BTreeMap<Option<u64>, BTreeSet<&str>> = BTreeMap::new();
         let mut numbers: BTreeMap<&str, BTreeSet<Option<u64>>> = BTreeMap::new();
         for arrival in arrivals {
@@ -196,9 +291,15 @@ impl Verdict {
         for (id, numbers) in numbers.iter().filter(|(_, numbers)| numbers.len() > 1) {
             wrong.push(format!("{name}: {id} came under {numbers:?}"));
         }
-        let largest = events.keys().next_back().copied().flatten().unwrap_or(0);
-        let missing = (1..=largest).filter(|number| !events.contains_key(&Some(*number)));
-        wrong.extend(missing.map(|number| format!("{name}: nothing came under number {number}")));
+        let taken = arrivals.iter().filter(|arrival| arrival.taken);
+        let come = taken.flat_map(|arrival| arrival.sequence.iter().chain(&arrival.folded));
+        let come: BTreeSet<u64> = come.copied().collect();
+        let all: BTreeSet<u64> = (1..=accepted as u64).collect();
+        for number in come.symmetric_difference(&all) {
+            wrong.push(format!(
+                "{name}: of the numbers up to {accepted}, {number} is missing, or is not one"
+            ));
+        }
         self.uncounted += wrong.len();
         self.wrong.extend(wrong);
     }
@@ -206,11 +307,12 @@ impl Verdict {
     /// The heads of [`Verdict::line`].
     pub(crate) fn head() -> String {
         format!(
-            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>12} {:>9} {:>8} | {:>16}",
+            "{:<18} {:>6} {:>9} {:>10} {:>7} | {:>5} {:>8} {:>13} {:>6} {:>8} | {:>16}",
             "ledger, queue",
             "kills",
             "accepted",
             "delivered",
+            "folded",
             "lost",
             "invented",
             "twice wrongly",
@@ -223,11 +325,12 @@ impl Verdict {
     /// One line of the table.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{:<18} {:>6} {:>9} {:>10} | {:>5} {:>8} {:>13} {:>9} {:>8} | {:>16}",
+            "{:<18} {:>6} {:>9} {:>10} {:>7} | {:>5} {:>8} {:>13} {:>6} {:>8} | {:>16}",
             self.ground,
             self.kills,
             self.accepted,
             self.deliveries,
+            self.folded,
             self.lost,
             self.invented,
             self.twice_wrongly,

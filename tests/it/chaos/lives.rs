@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chaos::judge::{Known, Verdict, judge};
+use crate::chaos::judge::{FOLDING, Known, Verdict, judge};
 use crate::chaos::receiver::{Manner, Receiver};
 use crate::chaos::sender::{Book, Senders};
 use crate::harness::{Chance, Folder, Hub, Redis, Running, Starting, eventually, expect, get, service};
@@ -217,6 +217,7 @@ impl World {
                 &[Manner::Answers(200), Manner::Answers(200), Manner::Answers(503)],
                 seed,
             ),
+            folding: Receiver::start(&[Manner::Answers(200), Manner::Answers(503)], seed),
             moody: Receiver::start(
                 &[
                     Manner::Answers(200),
@@ -236,9 +237,10 @@ impl World {
         };
         let often = "retry_ms: [50, 100, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, \
                      200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]";
-        let endpoint = |name: &str, receiver: &Receiver, more: &str| {
+        let endpoint = |name: &str, receiver: &Receiver, fold: bool, more: &str| {
             format!(
-                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", events: [custom.chaos], share: everything, {often}, \
+                "      - {{ name: {name}, url: \"{}\", secret: \"${{env:SECRET}}\", share: everything, {often}, \
+                 events: [ {{ types: [custom.chaos], fold: {fold} }} ], \
                  breaker: {{ rest_ms: 200, failures_max: 20 }}, headers: {{ x-life: \"${{env:LIFE}}\" }}{more} }}\n",
                 receiver.url
             )
@@ -248,15 +250,20 @@ impl World {
 ledger: {ledger}
 queue: {queue}
 outbound: {{ allow: [127.0.0.0/8] }}
-limits: {{ sweep_every_ms: 200, endpoint_lease_ms: 1000 }}
+limits: {{ sweep_every_ms: 200, endpoint_lease_ms: 1000, object_lease_ms: 1000 }}
+connections:
+  portal: {{ system: portal }}
+syncs:
+  - {{ connection: portal, record: lead, events: [ {{ types: [custom.chaos], from: [acme] }} ] }}
 partners:
   acme: {{ secrets: [\"${{env:SECRET}}\"] }}
   globex:
     endpoints:
-{}{}{}",
-            endpoint("steady", &known.steady, ""),
-            endpoint("ordered", &known.ordered, ", order: record"),
-            endpoint("moody", &known.moody, ", timeout_ms: 1000"),
+{}{}{}{}",
+            endpoint("steady", &known.steady, false, ""),
+            endpoint("ordered", &known.ordered, false, ", order: record"),
+            endpoint("folding", &known.folding, true, ", order: record"),
+            endpoint("moody", &known.moody, false, ", timeout_ms: 1000"),
         );
         let config = folder.write("interconnect.yaml", &text);
         let clock = Clock::new(&folder);
@@ -299,7 +306,7 @@ partners:
         }
         let hub = self.begin(kills + 1).listening();
         senders.hub_is_at(Some(&hub.url));
-        for receiver in self.known.receivers() {
+        for (_, receiver) in self.known.receivers() {
             receiver.is_well();
         }
         let book = senders.finish();
@@ -374,10 +381,14 @@ partners:
 
     /// Waits until everything that was accepted has arrived and nothing is owed, or nothing moves any more.
     fn until_all_is_there(&self, hub: &Hub, book: &Book) {
-        let seen = || self.known.receivers().map(Receiver::counts);
+        let seen = || self.known.receivers().map(|(_, receiver)| receiver.counts());
         let (mut last, mut moved) = (seen(), Instant::now());
-        let all =
-            |counts: &[(usize, usize); 3]| counts.iter().all(|(_, taken)| *taken >= book.accepted.len());
+        // What was folded into a newer one arrives with it.
+        let whole = self.known.receivers().map(|(name, _)| name != FOLDING);
+        let all = |counts: &[(usize, usize); 4]| {
+            let mut counts = counts.iter().zip(whole);
+            counts.all(|((_, taken), whole)| !whole || *taken >= book.accepted.len())
+        };
         let owed = |state: &str| {
             let page = get(&format!("{}/v1/deliveries?state={state}&limit=1", hub.url));
             !page["data"].as_array().expect("a list").is_empty()

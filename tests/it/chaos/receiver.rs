@@ -46,6 +46,8 @@ pub(crate) struct Arrival {
     pub(crate) life: usize,
     /// Its number, as `webhook-sequence` says.
     pub(crate) sequence: Option<u64>,
+    /// The numbers that it stands for, as `webhook-folded` says.
+    pub(crate) folded: Vec<u64>,
     pub(crate) at: Instant,
     /// Whether all of a good answer was sent.
     pub(crate) taken: bool,
@@ -207,6 +209,9 @@ fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<Arrival> {
                     body,
                     life: life.unwrap_or(0),
                     sequence: sequence.and_then(|number| number.parse().ok()),
+                    folded: headers
+                        .get("webhook-folded")
+                        .map_or_else(Vec::new, |text| numbers(text)),
                     at: Instant::now(),
                     taken: false,
                 };
@@ -220,4 +225,15 @@ fn read_request(peer: &mut TcpStream, left: &mut Vec<u8>) -> Option<Arrival> {
             Ok(count) => left.extend_from_slice(&bytes[..count]),
         }
     }
+}
+
+/// The numbers of `3-7, 12`.
+fn numbers(text: &str) -> Vec<u64> {
+    let spans = text
+        .split(", ")
+        .map(|span| span.split_once('-').unwrap_or((span, span)));
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"));
+    spans
+        .flat_map(|(first, last)| number(first)..=number(last))
+        .collect()
 }

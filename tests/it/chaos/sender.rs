@@ -43,19 +43,28 @@ pub(crate) struct Senders {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The body of an event.
-pub(crate) fn body((sender, count): Said) -> String {
-    let record = format!("r{sender}-{}", count % RECORDS);
-    let data = json!({"id": record, "sender": sender, "count": count});
-    json!({"type": "custom.chaos", "timestamp": "2026-11-23T10:00:00Z", "data": data}).to_string()
+/// The object that an event is about.
+pub(crate) fn object((sender, count): Said) -> String {
+    format!("r{sender}-{}", count % RECORDS)
 }
 
-/// Which event a body is, if it is one of ours to the last byte; and the record that it is about.
-pub(crate) fn read(text: &str) -> Option<(Said, String)> {
+/// The body of an event that was said at a moment: the news of a lead, too.
+fn body(said: Said, at: &str) -> String {
+    let (object, (sender, count)) = (object(said), said);
+    let lead = json!({
+        "status": "open", "company": {"name": object}, "contact": {"email": format!("{object}@chaos.example")},
+        "business_problem": count.to_string(),
+    });
+    let data = json!({"id": object, "sender": sender, "count": count, "lead": lead});
+    json!({"type": "custom.chaos", "timestamp": at, "data": data}).to_string()
+}
+
+/// Which event a body is, if it is one of ours to the last byte.
+pub(crate) fn read(text: &str) -> Option<Said> {
     let event: Json = serde_json::from_str(text).ok()?;
     let number = |name: &str| usize::try_from(event["data"][name].as_u64()?).ok();
     let said = (number("sender")?, number("count")?);
-    (body(said) == text).then(|| (said, event["data"]["id"].to_string()))
+    (body(said, event["timestamp"].as_str()?) == text).then_some(said)
 }
 
 impl Senders {
@@ -113,12 +122,16 @@ impl One {
     /// Says one event until it is accepted.
     fn say(&self, count: usize) {
         let odd = count % ODD_EVERY == ODD_EVERY - 1;
+        let at = jiff::Timestamp::now().to_string();
         if odd {
             // Never accepted, so it must arrive nowhere: its body is none that is said otherwise.
-            let body = body((self.sender + SENDERS, count));
+            let body = body((self.sender + SENDERS, count), &at);
             self.post(&format!("forged_{}_{count}", self.sender), &body, "another body");
         }
-        let (id, body) = (format!("msg_{}_{count}", self.sender), body((self.sender, count)));
+        let (id, body) = (
+            format!("msg_{}_{count}", self.sender),
+            body((self.sender, count), &at),
+        );
         let mut again = usize::from(odd);
         loop {
             match self.post(&id, &body, &body) {
