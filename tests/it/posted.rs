@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Folder, Hub, Sandbox, eventually, exchange, expect, get, post, send};
+use crate::harness::{Folder, Hub, Redis, Sandbox, database, eventually, exchange, expect, get, post, send};
 use crate::partners::{acme_secret, now, received, signed};
 
 /// Leads that are posted in the moment before the hub is killed.
@@ -22,7 +22,15 @@ impl Stage {
     /// A hub between Salesforce and HubSpot, with acme, whose leads become records, and northwind, who hears of leads.
     /// Both systems are looked at so often; no sweep helps, so whatever is accepted is looked at because somebody is told.
     fn new(every: &str) -> Stage {
-        let folder = Folder::new();
+        Stage::on(
+            Folder::new(),
+            every,
+            "ledger: sqlite:hub.db",
+            "sweep_every_ms: 600000",
+        )
+    }
+
+    fn on(folder: Folder, every: &str, stores: &str, limits: &str) -> Stage {
         let sandbox = Sandbox::start(&["--partner", "northwind"]);
         let said = |pointer: &str| {
             let text = sandbox.said.pointer(pointer).and_then(Json::as_str);
@@ -31,9 +39,9 @@ impl Stage {
         };
         let text = format!(
             "listen: 127.0.0.1:0
-ledger: sqlite:hub.db
+{stores}
 outbound: {{ allow: [127.0.0.0/8] }}
-limits: {{ sweep_every_ms: 600000 }}
+limits: {{ {limits} }}
 connections:
   crm:
     system: salesforce
@@ -498,4 +506,81 @@ fn what_was_acknowledged_is_not_lost_when_the_hub_is_killed() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn two_nodes_make_one_object_of_what_is_posted_at_either_and_one_goes_on_when_the_other_dies() {
+    let folder = Folder::new();
+    let redis = Redis::start(&folder);
+    let stores = format!("ledger: {}\nqueue: {}", database("posted"), redis.url);
+    let limits = "sweep_every_ms: 200, endpoint_lease_ms: 1000, object_lease_ms: 1000";
+    let stage = Stage::on(folder, "300ms", &stores, limits);
+    let (first, second) = (stage.hub(), stage.hub());
+    let says = |hub: &Hub, number: usize, event: (&str, &str, i64), lead: &Json| {
+        let (message, event_type, age_s) = event;
+        let data = json!({"id": number, "lead": lead});
+        let (status, told) = tell(hub, &format!("{message}_{number}"), event_type, age_s, &data);
+        assert_eq!(status, 202, "{told}");
+    };
+    let titled = |title: &str| json!({"contact": {"job_title": title}});
+    for number in 0..AT_ONCE {
+        let lead = json!({"status": "open", "company": {"name": format!("Company {number}")}, "contact": {
+            "last_name": "Doe", "email": format!("doe@company{number}.example"),
+        }});
+        let hub = [&first, &second][number % 2];
+        says(hub, number, ("made", "lead.created", 90), &lead);
+    }
+    // What is newest comes first, at one node; what was said before it is late, at the other, which dies over it.
+    for number in 0..AT_ONCE {
+        let (one, other) = match number % 2 {
+            0 => (&first, &second),
+            _ => (&second, &first),
+        };
+        says(
+            one,
+            number,
+            ("newest", "lead.updated", 30),
+            &titled("Head of Power"),
+        );
+        says(other, number, ("late", "lead.updated", 60), &titled("Intern"));
+    }
+    first.running.kill();
+    let told = json!({"contact": {"first_name": "Ada"}});
+    for number in 0..AT_ONCE {
+        says(&second, number, ("last", "lead.updated", 10), &told);
+    }
+
+    let everywhere = |number: usize| {
+        let company = format!("Company {number}");
+        let lead = stage.leads(&company);
+        let lead = one(&lead, "Salesforce")?;
+        expect(
+            lead["Title"] == "Head of Power" && lead["FirstName"] == "Ada",
+            lead,
+        )?;
+        let contact = stage.contacts(&company);
+        let contact = &one(&contact, "HubSpot")?["properties"];
+        expect(
+            contact["jobtitle"] == "Head of Power" && contact["firstname"] == "Ada",
+            contact,
+        )
+    };
+    eventually("all leads as they were told of last, once", || {
+        (0..AT_ONCE).try_for_each(everywhere)
+    });
+    let at = |path: &str| {
+        get(&format!("{}/v1/{path}", second.url))["data"]
+            .as_array()
+            .cloned()
+    };
+    eventually("nothing is due", || {
+        let due = at("deliveries?endpoint=portal/leads&state=due&limit=200");
+        expect(due.as_ref().is_some_and(Vec::is_empty), format!("{due:?}"))
+    });
+    let all = at("deliveries?endpoint=portal/leads&limit=200").expect("a list");
+    assert_eq!(all.len(), 4 * AT_ONCE);
+    assert!(all.iter().all(|one| one["state"] == "delivered"), "{all:?}");
+    let records = at("records?kind=lead&limit=200").expect("a list");
+    assert_eq!(records.len(), AT_ONCE, "{records:?}");
+    (0..AT_ONCE).try_for_each(everywhere).expect("once");
 }
