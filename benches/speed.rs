@@ -13,27 +13,19 @@
 mod agreement;
 #[path = "speed/conversion.rs"]
 mod conversion;
+#[path = "speed/load.rs"]
+mod load;
 #[path = "speed/relay.rs"]
 mod relay;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
-use sha2::Sha256;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_interconnect");
-const WEBHOOKS: usize = 40_000;
-const CONNECTIONS: usize = 64;
 const ACCOUNTS: usize = 10_000;
 const MAPPED: usize = 200_000;
 const STARTS: usize = 10;
@@ -57,11 +49,11 @@ fn main() {
     if wanted("starting") {
         starting(folder, &mut table);
     }
-    if wanted("relaying") {
-        relaying(folder, &mut table);
-    }
     if wanted("relay") {
         relay::measure(folder, &mut table);
+    }
+    if wanted("waiting") {
+        relay::waiting(folder, &mut table);
     }
     if wanted("syncing") {
         syncing(folder, &mut table);
@@ -72,6 +64,11 @@ fn main() {
         agreement::memory(folder, &mut table);
     }
     println!("\n{table}");
+}
+
+/// The hub that is measured: this build's, or the one that `HUB` names, to compare the two.
+fn binary() -> String {
+    std::env::var("HUB").unwrap_or_else(|_| env!("CARGO_BIN_EXE_interconnect").to_owned())
 }
 
 fn row(table: &mut String, what: &str, value: impl std::fmt::Display) {
@@ -165,7 +162,7 @@ fn converting(table: &mut String) {
 
 fn spawn(arguments: &[&str], secrets: &[(&str, String)]) -> (Process, BufReader<Box<dyn Read + Send>>) {
     let serve = arguments.contains(&"serve");
-    let mut child = Command::new(BINARY)
+    let mut child = Command::new(binary())
         .args(["--log", "warn"])
         .args(arguments)
         .envs(secrets.iter().map(|(name, value)| (*name, value.as_str())))
@@ -231,163 +228,6 @@ fn starting(folder: &Path, table: &mut String) {
     row(table, "resident memory, idle", format!("{memory:.1} MiB"));
 }
 
-fn relaying(folder: &Path, table: &mut String) {
-    let (_sandbox, said) = sandbox(&["--partner", "northwind"]);
-    let config = folder.join("relay.yaml");
-    let url = said["partners"]["northwind"]["url"].as_str().expect("a url");
-    let text = format!(
-        "listen: 127.0.0.1:0
-ledger: sqlite:{}/relay.db
-outbound: {{ allow: [127.0.0.0/8] }}
-partners:
-  acme: {{ secrets: [\"${{env:ACME}}\"] }}
-  northwind:
-    endpoints:
-      - {{ name: northwind, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", events: [custom.load], share: everything, in_flight_max: 64 }}
-",
-        folder.display()
-    );
-    std::fs::write(&config, text).expect("written");
-    let secrets = [
-        ("ACME", format!("whsec_{}", STANDARD.encode(KEY))),
-        (
-            "NORTHWIND",
-            said["partners"]["northwind"]["secret"]
-                .as_str()
-                .expect("a secret")
-                .to_owned(),
-        ),
-    ];
-    let (process, address) = hub(&config, &secrets);
-    post(&address, 0, 2_000);
-    wait_for(url, 2_000);
-    let (cpu, began) = (process.cpu_seconds(), Instant::now());
-    post(&address, 2_000, WEBHOOKS);
-    let accepted = began.elapsed();
-    wait_for(url, 2_000 + WEBHOOKS);
-    let delivered = began.elapsed();
-    let cpu = process.cpu_seconds() - cpu;
-    let rate = |took: Duration| format!("{:.0}", WEBHOOKS as f64 / took.as_secs_f64());
-    row(
-        table,
-        "webhooks accepted/s, SQLite, synchronous=FULL, 64 connections",
-        rate(accepted),
-    );
-    row(table, "webhooks delivered/s, end to end", rate(delivered));
-    row(
-        table,
-        "CPU of the hub a webhook, in and out",
-        format!("{:.1} µs", cpu / WEBHOOKS as f64 * 1e6),
-    );
-    row(
-        table,
-        "resident memory after the load",
-        format!("{:.1} MiB", process.resident_mib()),
-    );
-}
-
-/// Posts so many signed webhooks over keep-alive connections, each waiting for its answer.
-fn post(address: &str, first: usize, count: usize) {
-    let next = Arc::new(AtomicUsize::new(first));
-    let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let (address, next) = (address.to_owned(), next.clone());
-            std::thread::spawn(move || {
-                let mut stream = TcpStream::connect(&address).expect("it listens");
-                stream.set_nodelay(true).expect("it is TCP");
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= first + count {
-                        return;
-                    }
-                    stream.write_all(&request(&address, number)).expect("it reads");
-                    let status = answer(&mut stream);
-                    assert_eq!(status, 202, "a good webhook is accepted");
-                }
-            })
-        })
-        .collect();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("a poster ends well"));
-}
-
-fn request(address: &str, number: usize) -> Vec<u8> {
-    signed(address, number, "custom.load")
-}
-
-/// A request of acme's, whole.
-fn signed(address: &str, number: usize, event_type: &str) -> Vec<u8> {
-    let id = format!("msg_{number}");
-    let at = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
-    let body = format!(
-        r#"{{"type":"{event_type}","timestamp":"2026-11-23T10:00:00Z","data":{{"id":"{number}","note":"{}"}}}}"#,
-        "x".repeat(500)
-    );
-    let mut mac = Hmac::<Sha256>::new_from_slice(&KEY).expect("any length");
-    mac.update(format!("{id}.{at}.{body}").as_bytes());
-    let signature = STANDARD.encode(mac.finalize().into_bytes());
-    format!(
-        "POST /hooks/acme HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         webhook-id: {id}\r\nwebhook-timestamp: {at}\r\nwebhook-signature: v1,{signature}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-/// Reads one answer to its end; its status.
-fn answer(stream: &mut TcpStream) -> u16 {
-    answered(stream).0
-}
-
-/// Reads one answer to its end; its status and its body.
-fn answered(stream: &mut TcpStream) -> (u16, String) {
-    let mut read = Vec::with_capacity(512);
-    let mut buffer = [0; 1024];
-    loop {
-        let got = stream.read(&mut buffer).expect("it answers");
-        assert!(got > 0, "the hub hung up");
-        read.extend_from_slice(&buffer[..got]);
-        let text = String::from_utf8_lossy(&read);
-        if let Some(end) = text.find("\r\n\r\n") {
-            let length = text[..end].lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length")
-                    .then(|| value.trim().parse::<usize>().ok())?
-            });
-            if read.len() >= end + 4 + length.unwrap_or(0) {
-                return (text[9..12].parse().expect("a status"), text[end + 4..].to_owned());
-            }
-        }
-    }
-}
-
-/// Waits until the partner has taken so many webhooks.
-fn wait_for(url: &str, count: usize) {
-    let address = url.trim_start_matches("http://");
-    loop {
-        let answer = get(address, "/_sandbox/received?limit=1");
-        if answer["counts"]["accepted"].as_u64() >= Some(count as u64) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn get(address: &str, path: &str) -> Json {
-    ureq::get(&format!("http://{address}{path}"))
-        .call()
-        .expect("it answers")
-        .body_mut()
-        .read_to_string()
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .expect("it answers JSON")
-}
-
 fn syncing(folder: &Path, table: &mut String) {
     let (_sandbox, said) = sandbox(&[]);
     let url = said["salesforce"]["url"].as_str().expect("a url");
@@ -428,7 +268,7 @@ syncs: [{{ connection: crm, record: partner }}]
         ("pulled and compared (nothing new)", true),
     ] {
         let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.args([
             "--config",
             config.to_str().expect("text"),

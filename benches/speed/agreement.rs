@@ -9,7 +9,7 @@ use ledger::{Durability, Link, RecordWrite, SyncCommit};
 use model::{Fields, Kind, Record, RecordId, Value, uuid_from};
 use serde_json::{Value as Json, json};
 
-use super::{BINARY, Process, cpu_of, memory_mib, row, sandbox};
+use super::{Process, binary, cpu_of, memory_mib, row, sandbox};
 
 /// Records that go the whole way.
 const RECORDS: usize = 50_000;
@@ -128,7 +128,7 @@ syncs: {syncs}
                 .to_owned()
         };
         let (cpu, began) = (cpu_of("/proc/self/stat", 15), Instant::now());
-        let child = Command::new(BINARY)
+        let child = Command::new(binary())
             .arg("--config")
             .arg(&self.config)
             .args(["sync", "run", "--json"])

@@ -1,26 +1,23 @@
 //! The relay: webhooks accepted and delivered, by how many endpoints there are, how many get each event, and what it
 //! stands on.
 //!
-//! The load is closed-loop: 64 connections, each with one request at a time. The sink answers at once. Both are this
-//! process; the hub, PostgreSQL and Redis are processes of their own, and all share the machine. Latency is from the
+//! The load is closed-loop: 64 connections, each with one request at a time. The sink answers at once. Both are threads of
+//! this process, whose CPU stands beside the hub's; the hub, PostgreSQL and Redis are processes of their own, and all share the machine. Latency is from the
 //! beginning of the post to the arrival at the sink, under full load, where waiting in line is most of it.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{CONNECTIONS, KEY, Process, answered, cpu_of, hub, row, signed};
+use super::load::{Arrived, post, signed, sink};
+use super::{KEY, Process, cpu_of, hub, row};
 
 /// (endpoints, how many of them get each event, events).
 const RUNS: [(usize, usize, usize); 6] = [
@@ -34,7 +31,11 @@ const RUNS: [(usize, usize, usize); 6] = [
 /// Events before the measure begins.
 const WARM_UP: usize = 1_000;
 /// Events that wait for an endpoint that is dead, between two looks at the memory.
-const WAITING: [usize; 3] = [10_000, 50_000, 200_000];
+const WAITING: [usize; 3] = [10_000, 100_000, 1_000_000];
+/// How many of them are signed at a time.
+const AT_ONCE: usize = 10_000;
+/// The place of a process's own CPU in its stat file.
+const OWN: usize = 13;
 /// How long all deliveries of a run may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -48,18 +49,11 @@ struct Stores {
     _running: Vec<Process>,
 }
 
-/// When each webhook arrived first, by its id; and how many did in all.
-#[derive(Default)]
-struct Arrived {
-    first: Mutex<HashMap<String, Instant>>,
-    count: AtomicUsize,
-}
-
 /// All of it.
 pub(crate) fn measure(folder: &Path, table: &mut String) {
     let _ = writeln!(
         table,
-        "{:<18} {:>9} {:>7} | {:>10} {:>11} {:>9} {:>9} | {:>12} {:>12} {:>9}",
+        "{:<18} {:>9} {:>7} | {:>10} {:>11} {:>9} {:>9} | {:>12} {:>12} {:>10} {:>9}",
         "relay on",
         "endpoints",
         "fan-out",
@@ -69,9 +63,16 @@ pub(crate) fn measure(folder: &Path, table: &mut String) {
         "p99 ms",
         "hub us/event",
         "stores us/ev",
+        "load us/ev",
         "hub MiB"
     );
-    for (number, (endpoints, fan_out, events)) in RUNS.into_iter().enumerate() {
+    // `RUNS=SQLite/1/1` takes only those rows that begin so.
+    let wanted = std::env::var("RUNS").unwrap_or_default();
+    let wanted = |name: &str, (endpoints, fan_out, _): (usize, usize, usize)| {
+        format!("{name}/{endpoints}/{fan_out}").starts_with(&wanted)
+    };
+    let on_sqlite = RUNS.into_iter().filter(|run| wanted("SQLite", *run));
+    for (number, run_of) in on_sqlite.enumerate() {
         let text = format!("ledger: sqlite:{}/relay-{number}.db\n", folder.display());
         let sqlite = Stores {
             name: "SQLite",
@@ -79,9 +80,9 @@ pub(crate) fn measure(folder: &Path, table: &mut String) {
             pids: Vec::new(),
             _running: Vec::new(),
         };
-        run(folder, &sqlite, (endpoints, fan_out, events), table);
+        run(folder, &sqlite, run_of, table);
     }
-    for run_of in RUNS {
+    for run_of in RUNS.into_iter().filter(|run| wanted("PostgreSQL", *run)) {
         match servers(folder) {
             Ok(stores) => run(folder, &stores, run_of, table),
             Err(reason) => {
@@ -94,7 +95,6 @@ pub(crate) fn measure(folder: &Path, table: &mut String) {
             }
         }
     }
-    waiting(folder, table);
 }
 
 /// A PostgreSQL and a Redis of a run's own.
@@ -184,25 +184,27 @@ fn run(
     let config = config(folder, &stores.text, endpoints, fan_out, &url);
     let (process, address) = hub(&config, &secrets());
     let kinds = endpoints / fan_out;
-    post(&address, 0, WARM_UP, kinds);
+    post(&address, signed(&address, 0, WARM_UP, kinds));
     arrive(&arrived, WARM_UP * fan_out);
+    let requests = signed(&address, WARM_UP, events, kinds);
     let all_cpu = || stores.pids.iter().map(|pid| cpu_with_children(*pid)).sum::<f64>();
+    let load_cpu = cpu_of("/proc/self/stat", OWN);
     let (hub_cpu, stores_cpu, began) = (process.cpu_seconds(), all_cpu(), Instant::now());
-    let posted = post(&address, WARM_UP, events, kinds);
+    let posted = post(&address, requests);
     let accepted = began.elapsed();
     arrive(&arrived, (WARM_UP + events) * fan_out);
     let delivered = began.elapsed();
     let (hub_cpu, stores_cpu) = (process.cpu_seconds() - hub_cpu, all_cpu() - stores_cpu);
-    let first = arrived.first.lock().unwrap_or_else(PoisonError::into_inner);
+    let load_cpu = cpu_of("/proc/self/stat", OWN) - load_cpu;
     let took = posted
         .iter()
-        .filter_map(|(id, at)| Some(first.get(id)?.duration_since(*at)));
+        .filter_map(|(id, at)| Some(arrived.at(id)?.duration_since(*at)));
     let mut took: Vec<Duration> = took.collect();
     took.sort_unstable();
     let at = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1e3;
     let each = |seconds: f64| seconds / events as f64 * 1e6;
     let line = format!(
-        "{:<18} {endpoints:>9} {fan_out:>7} | {:>10.0} {:>11.0} {:>9.1} {:>9.1} | {:>12.1} {:>12.1} {:>9.1}",
+        "{:<18} {endpoints:>9} {fan_out:>7} | {:>10.0} {:>11.0} {:>9.1} {:>9.1} | {:>12.1} {:>12.1} {:>10.1} {:>9.1}",
         stores.name,
         events as f64 / accepted.as_secs_f64(),
         (events * fan_out) as f64 / delivered.as_secs_f64(),
@@ -210,6 +212,7 @@ fn run(
         at(99),
         each(hub_cpu),
         each(stores_cpu),
+        each(load_cpu),
         process.resident_mib()
     );
     eprintln!("{line}");
@@ -217,7 +220,7 @@ fn run(
 }
 
 /// Memory while many wait for an endpoint at which nobody listens.
-fn waiting(folder: &Path, table: &mut String) {
+pub(crate) fn waiting(folder: &Path, table: &mut String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
@@ -225,8 +228,10 @@ fn waiting(folder: &Path, table: &mut String) {
     let (process, address) = hub(&config(folder, &ledger, 1, 1, &url), &secrets());
     let mut there = 0;
     for waiting in WAITING {
-        post(&address, there, waiting - there, 1);
-        there = waiting;
+        while there < waiting {
+            let requests = signed(&address, there, AT_ONCE.min(waiting - there), 1);
+            there += post(&address, requests).len();
+        }
         row(
             table,
             &format!("resident memory while {waiting} wait for a dead endpoint"),
@@ -247,98 +252,9 @@ fn cpu_with_children(pid: u32) -> f64 {
 /// Waits until so many have arrived.
 fn arrive(arrived: &Arrived, count: usize) {
     let began = Instant::now();
-    while arrived.count.load(Ordering::Relaxed) < count {
-        let there = arrived.count.load(Ordering::Relaxed);
+    while arrived.count() < count {
+        let there = arrived.count();
         assert!(began.elapsed() < PATIENCE, "only {there} of {count} arrived");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Posts so many, of each kind in turn; under which id each was accepted, and when its post began.
-fn post(address: &str, first: usize, count: usize, kinds: usize) -> Vec<(String, Instant)> {
-    let next = AtomicUsize::new(first);
-    let all = Mutex::new(Vec::with_capacity(count));
-    std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
-            scope.spawn(|| {
-                let mut stream = TcpStream::connect(address).expect("it listens");
-                stream.set_nodelay(true).expect("it is TCP");
-                let mut own = Vec::new();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= first + count {
-                        break;
-                    }
-                    let request = signed(address, number, &format!("custom.t{}", number % kinds));
-                    let began = Instant::now();
-                    stream.write_all(&request).expect("it reads");
-                    let (status, body) = answered(&mut stream);
-                    assert_eq!(status, 202, "a good webhook is accepted: {body}");
-                    let id = body.split('"').nth(3).unwrap_or_default().to_owned();
-                    own.push((id, began));
-                }
-                all.lock().unwrap_or_else(PoisonError::into_inner).extend(own);
-            });
-        }
-    });
-    all.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Somebody who answers every post with 200 at once; their address.
-fn sink(arrived: &Arc<Arrived>) -> String {
-    let (tell, told) = std::sync::mpsc::channel();
-    let arrived = Arc::clone(arrived);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-                .await
-                .expect("a free port");
-            tell.send(listener.local_addr().expect("an address"))
-                .expect("somebody waits");
-            while let Ok((peer, _)) = listener.accept().await {
-                tokio::spawn(take(peer, Arc::clone(&arrived)));
-            }
-        });
-    });
-    format!("http://{}", told.recv().expect("it listens"))
-}
-
-async fn take(mut peer: tokio::net::TcpStream, arrived: Arc<Arrived>) {
-    let _set = peer.set_nodelay(true);
-    let mut left: Vec<u8> = Vec::with_capacity(4096);
-    loop {
-        while let Some((id, end)) = one(&left) {
-            let at = Instant::now();
-            left.drain(..end);
-            if peer
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                .await
-                .is_err()
-            {
-                return;
-            }
-            arrived
-                .first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(id)
-                .or_insert(at);
-            arrived.count.fetch_add(1, Ordering::Relaxed);
-        }
-        match peer.read_buf(&mut left).await {
-            Ok(1..) => {}
-            _ => return,
-        }
-    }
-}
-
-/// The id of the first whole request, and where it ends.
-fn one(bytes: &[u8]) -> Option<(String, usize)> {
-    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&bytes[..head]).ok()?;
-    let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-    let length: usize = header("content-length: ")?.parse().ok()?;
-    let end = head + 4 + length;
-    (bytes.len() >= end).then(|| (header("webhook-id: ").unwrap_or_default().to_owned(), end))
 }
