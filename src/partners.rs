@@ -118,7 +118,11 @@ pub(crate) fn pull_keys(config: &Config) -> Result<BTreeMap<String, String>, Mis
 }
 
 fn nobodys_secret() -> String {
-    format!("{}{}", relay::SECRET_PREFIX, base64(&RealWorld::bytes::<32>()))
+    format!(
+        "{}{}",
+        relay::SECRET_PREFIX,
+        base64(&RealWorld::secret_bytes::<32>())
+    )
 }
 
 fn endpoint_settings(

@@ -112,7 +112,7 @@ impl SealedTokens {
 
     fn seal(&self, name: &str, origin: &[u8; ORIGIN_BYTES], token: &Secret) -> Option<Vec<u8>> {
         let key = self.keys.first()?;
-        let nonce = RealWorld::bytes::<NONCE_BYTES>();
+        let nonce = RealWorld::secret_bytes::<NONCE_BYTES>();
         let head = [&[VERSION], &key.id[..], origin].concat();
         let aad = [&head, name.as_bytes()].concat();
         let token = Payload {

@@ -1,7 +1,6 @@
 //! What happens around every request: its trace id, its place among those that are worked on, its deadline, the body
 //! of its problem, and its one line in the log.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -95,12 +94,10 @@ fn trace_id(headers: &HeaderMap, hub: &Hub) -> String {
     if let Some(trace) = given.and_then(read_traceparent) {
         return trace.to_owned();
     }
-    let mut trace = String::with_capacity(40);
-    for byte in [(hub.random)(), (hub.random)()].concat() {
-        write!(trace, "{byte:02x}").expect("writing to a string cannot fail");
-    }
-    trace.truncate(32);
-    trace
+    let mut drawn = [0; 16];
+    drawn[..10].copy_from_slice(&(hub.random)());
+    drawn[10..].copy_from_slice(&(hub.random)()[..6]);
+    format!("{:032x}", u128::from_be_bytes(drawn))
 }
 
 /// `00-<32 digits>-<16 digits>-<flags>`; all zeros are not valid.
