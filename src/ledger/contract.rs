@@ -17,6 +17,7 @@ mod folds;
 mod inlets;
 mod replays;
 mod retention;
+mod turns;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ pub use folds::*;
 pub use inlets::*;
 pub use replays::*;
 pub use retention::*;
+pub use turns::*;
 
 use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
 
@@ -547,6 +549,7 @@ pub trait Ledger:
     + Folds
     + Replays
     + Retention
+    + Turns
     + Upkeep
 {
 }
@@ -564,6 +567,7 @@ impl<
         + Folds
         + Replays
         + Retention
+        + Turns
         + Upkeep,
 > Ledger for T
 {

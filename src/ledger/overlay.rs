@@ -20,11 +20,11 @@ use tokio::sync::Mutex;
 use crate::{
     About, Accepted, Action, ActionFilter, Attempt, Backlog, Change, Conflict, ConflictFilter, Conflicts,
     Cursor, Deliveries, Delivery, DeliveryFilter, Disclosed, Disclosures, Due, Durability, EndpointSequence,
-    EndpointState, Endpoints, EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Health,
-    Inlet, Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, NewDelivery, NewEvent,
+    EndpointState, Endpoints, EventFilter, EventPlace, EventRow, Feed, Feeds, Folds, Forgotten, Inlet,
+    Journal, Journeys, Lease, Leases, Ledger, LedgerError, Link, Linked, Look, NewDelivery, NewEvent, Note,
     OldEvents, OpenError, Owed, Parked, ParkedFilter, Push, PushMark, Pushed, Quarantined, RecordWrite,
     Records, Refusal, Replay, ReplayState, ReplayStep, Replays, Retention, Run, Sent, Settings, Standing,
-    Stop, SyncCommit, Terms, Upkeep, Wanted,
+    Stop, SyncCommit, Terms, Turn, Turns, Upkeep, Wanted,
 };
 
 /// Pushes that are taken over at a time.
@@ -668,8 +668,13 @@ pass_on! { Disclosures {
 
 pass_on! { Endpoints {
     stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState, own;
-    note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> (), own;
     endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>, own;
+} }
+
+pass_on! { Turns {
+    begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Turn>, own;
+    look(endpoint: &str, now: Timestamp, limit: usize) -> Look, own;
+    end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>, own;
 } }
 
 pass_on! { Replays {

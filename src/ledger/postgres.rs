@@ -1,6 +1,6 @@
 //! The ledger in PostgreSQL, for several nodes at once.
 //!
-//! Taking in, settling and refusing go through a batcher each ([`batcher`]): whatever waits shares one transaction, one
+//! Taking in, settling, refusing, and what a turn at an endpoint asks go through a batcher each ([`batcher`]): whatever waits shares one transaction, one
 //! at a time, so that the order of acceptance is the order of commit on a node. Everything else is one statement or one
 //! transaction of its own ([`database`]), which is run again when it collides with another or the server goes away.
 //! PostgreSQL's text cannot hold U+0000; it is kept as U+FFFD.
@@ -24,6 +24,7 @@ mod replays;
 mod retention;
 mod rows;
 mod settle;
+mod turns;
 mod upkeep;
 
 use tokio_postgres::types::ToSql;
@@ -33,6 +34,7 @@ use accept::Accepting;
 use batcher::Batcher;
 use database::Database;
 use settle::{Refusing, Settling};
+use turns::{Beginning, Ending, Looking};
 
 impl From<tokio_postgres::Error> for LedgerError {
     fn from(error: tokio_postgres::Error) -> LedgerError {
@@ -46,6 +48,9 @@ pub(crate) struct PostgresLedger {
     accepting: Batcher<Accepting>,
     settling: Batcher<Settling>,
     refusing: Batcher<Refusing>,
+    beginning: Batcher<Beginning>,
+    looking: Batcher<Looking>,
+    ending: Batcher<Ending>,
 }
 
 /// Values of a statement.
@@ -60,6 +65,9 @@ impl PostgresLedger {
             accepting: Batcher::start(database.clone(), waiting_max),
             settling: Batcher::start(database.clone(), waiting_max),
             refusing: Batcher::start(database.clone(), waiting_max),
+            beginning: Batcher::start(database.clone(), waiting_max),
+            looking: Batcher::start(database.clone(), waiting_max),
+            ending: Batcher::start(database.clone(), waiting_max),
             database,
         })
     }

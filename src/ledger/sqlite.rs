@@ -21,6 +21,7 @@ mod records;
 mod replays;
 mod retention;
 mod rows;
+mod turns;
 mod upkeep;
 mod writer;
 

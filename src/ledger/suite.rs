@@ -136,7 +136,8 @@ macro_rules! everywhere {
             endpoints:
                 a_stopped_endpoint_yields_nothing
                 how_an_endpoint_stands_is_told_as_noted_last
-                health_is_noted_whole_or_not_at_all
+                a_turn_ends_whole_or_not_at_all
+                turns_at_many_endpoints_do_not_mix
                 an_endpoint_that_rests_is_due_later
                 of_a_line_one_is_due_at_a_time
                 what_is_tried_again_holds_back_its_line_alone
@@ -190,7 +191,8 @@ macro_rules! on_disk {
                 two_nodes_give_a_racing_duplicate_one_id
                 more_than_may_wait_is_refused_and_nothing_else;
             endpoints:
-                nothing_stays_held_when_adding_and_ending_meet;
+                nothing_stays_held_when_adding_and_ending_meet
+                a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_left;
             sequences:
                 nodes_count_together;
             opening:

@@ -9,8 +9,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use ledger::{EndpointState, Ledger, LedgerError};
+use ledger::{Ledger, LedgerError, Turn};
 use outbound::Sender;
+use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
 use crate::endpoint::{Endpoint, Order};
@@ -19,6 +20,10 @@ use crate::handover::Handover;
 use crate::pace::Pace;
 use crate::run::Run;
 use crate::settings::RelaySettings;
+
+/// Endpoints that ask the ledger something at the same time; far fewer than the writes that may wait for it
+/// ([`ledger::Settings::writes_waiting_max`]).
+const ASKING_MAX: usize = 512;
 
 /// Sends deliveries. Share it by `Arc`.
 pub struct Deliverer {
@@ -36,6 +41,8 @@ pub struct Deliverer {
     resting: Mutex<HashMap<String, Timestamp>>,
     /// The digests of terms that are known to be kept.
     kept_terms: Mutex<HashSet<String>>,
+    /// One for each endpoint that may ask the ledger something at a time.
+    asking: Semaphore,
 }
 
 impl fmt::Debug for Deliverer {
@@ -73,6 +80,7 @@ impl Deliverer {
             paces: Mutex::default(),
             resting: Mutex::default(),
             kept_terms: Mutex::default(),
+            asking: Semaphore::new(ASKING_MAX),
         }
     }
 
@@ -94,9 +102,6 @@ impl Deliverer {
             return Ok(None);
         };
         let now = (self.clock)();
-        if let Some(until) = self.left_alone(endpoint, now).await? {
-            return Ok((until < Timestamp::MAX).then_some(until));
-        }
         // Strict order is the ledger's order, so there nothing may overtake on a shorter way.
         let takes = endpoint.in_flight_max > 1 && endpoint.order == Order::None;
         let Some(open) = self.handover.open(&endpoint.name, takes) else {
@@ -105,27 +110,41 @@ impl Deliverer {
             return Ok((!told).then_some(now));
         };
         self.keep_terms(endpoint).await?;
-        let key = format!("deliver:{}", endpoint.name);
         let until = later(now, self.settings.limits.lease_ms);
-        let Some(lease) = self.ledger.lease(&key, &self.holder, now, until).await? else {
+        let turn = self.ledger.begin_turn(&endpoint.name, &self.holder, now, until);
+        let Some(Turn { lease, state }) = self.asking(turn).await? else {
             return Ok(Some(until));
         };
-        // Once more: whoever had the lease until now may have noted something before giving it back.
-        let ended = match self.state(&endpoint.name).await {
-            Ok(EndpointState { stop: Some(_), .. }) => Ok(None),
-            Ok(state) => {
-                let pace = self.pace(endpoint, state.health.sent_at);
-                let breaker = Breaker::new(endpoint.breaker, state.health);
-                let run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
-                Box::pin(run.run(stop)).await
-            }
-            Err(error) => Err(error),
+        let breaker = Breaker::new(endpoint.breaker, state.health);
+        let left_alone = match state.stop {
+            Some(_) => Some(Timestamp::MAX),
+            None => breaker.rests_until(now),
         };
-        if let Err(error) = self.ledger.release(&lease).await {
+        self.keep_resting(&endpoint.name, left_alone);
+        if left_alone.is_some() {
+            drop(open);
+            return self
+                .asking(self.ledger.end_turn(&lease, &endpoint.name, None))
+                .await;
+        }
+        let pace = self.pace(endpoint, state.health.sent_at);
+        let run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
+        let ended = Box::pin(run.run(stop)).await;
+        if ended.is_err()
+            && let Err(error) = self.ledger.release(&lease).await
+        {
             // It runs out by itself.
             tracing::warn!(%error, endpoint = endpoint.name, "a lease was not given back");
         }
         ended
+    }
+
+    /// Asks the ledger something for an endpoint. However many endpoints there are, few of them ask at a time, so that who
+    /// takes events in always has a place beside them.
+    pub(crate) async fn asking<T>(&self, call: impl Future<Output = T> + Send) -> T {
+        // It is never closed.
+        let _place = self.asking.acquire().await;
+        call.await
     }
 
     /// Keeps by what an endpoint is told things, before it is told anything.
@@ -151,33 +170,12 @@ impl Deliverer {
         resting.get(endpoint).is_some_and(|until| *until > (self.clock)())
     }
 
-    /// Until when an endpoint is left alone, if it is; the last moment there is when it is stopped.
-    async fn left_alone(
-        &self,
-        endpoint: &Endpoint,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, LedgerError> {
-        let state = self.state(&endpoint.name).await?;
-        let until = match state.stop {
-            Some(_) => Some(Timestamp::MAX),
-            None => Breaker::new(endpoint.breaker, state.health).rests_until(now),
-        };
-        self.keep_resting(&endpoint.name, until);
-        Ok(until)
-    }
-
     pub(crate) fn keep_resting(&self, endpoint: &str, until: Option<Timestamp>) {
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         match until {
             Some(until) => resting.insert(endpoint.to_owned(), until),
             None => resting.remove(endpoint),
         };
-    }
-
-    /// How an endpoint stands in the ledger.
-    pub(crate) async fn state(&self, endpoint: &str) -> Result<EndpointState, LedgerError> {
-        let states = self.ledger.endpoint_states(Some(endpoint)).await?;
-        Ok(states.into_iter().next().unwrap_or_default())
     }
 
     pub(crate) fn random_number(&self) -> u64 {

@@ -6,7 +6,7 @@
 //! own place in the line, with the numbers that it stands for in `webhook-folded`: so a receiver that counts misses nothing.
 //! What is in flight, or what a person asked for, is never folded. The feed tells all of them.
 
-use ledger::{Due, Lease, LedgerError};
+use ledger::{Lease, LedgerError, Look};
 use model::{DeliveryId, EventType};
 use outbound::header::HeaderName;
 
@@ -33,27 +33,28 @@ impl Endpoint {
 }
 
 /// What is due to an endpoint, after what waits in its lines was folded. `in_flight` has what is taken already.
-pub(crate) async fn due(
+pub(crate) async fn look(
     on: &Deliverer,
     endpoint: &Endpoint,
     lease: &Lease,
     in_flight: &[DeliveryId],
     limit: usize,
-) -> Result<Vec<Due>, LedgerError> {
+) -> Result<Look, LedgerError> {
     for _ in 0..ROUNDS_MAX {
-        let due = on.ledger.due(&endpoint.name, (on.clock)(), limit).await?;
-        let first: Vec<DeliveryId> = due
+        let look = on.ledger.look(&endpoint.name, (on.clock)(), limit).await?;
+        let first: Vec<DeliveryId> = look
+            .due
             .iter()
             .filter(|due| due.line.is_some() && endpoint.folds(&due.event_type))
             .map(|due| due.delivery)
             .filter(|delivery| !in_flight.contains(delivery))
             .collect();
         if first.is_empty() {
-            return Ok(due);
+            return Ok(look);
         }
         let folded = on.ledger.fold(lease, &first, in_flight).await?;
         if folded == 0 {
-            return Ok(due);
+            return Ok(look);
         }
         tracing::info!(
             endpoint = endpoint.name,
@@ -61,5 +62,5 @@ pub(crate) async fn due(
             "updates were folded into newer ones"
         );
     }
-    on.ledger.due(&endpoint.name, (on.clock)(), limit).await
+    on.ledger.look(&endpoint.name, (on.clock)(), limit).await
 }

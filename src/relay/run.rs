@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use ledger::{Attempt, Due, Lease, LedgerError, NewEvent, Stop, StopKind};
+use ledger::{Attempt, Due, Lease, LedgerError, Look, NewEvent, Note, Stop, StopKind};
 use model::{DeliveryId, EventType};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -53,14 +53,11 @@ enum Closing {
     Lost,
 }
 
-struct Look {
-    due: Vec<Due>,
-    limit: usize,
-    halted: bool,
-}
+/// What a look brought, and how much it might have brought.
+type Looked = Result<(Look, usize), LedgerError>;
 
-/// A lease that was renewed, until when, and whether its endpoint was stopped meanwhile.
-type Renewed = Option<(Timestamp, bool)>;
+/// Until when a lease was renewed, and whether its endpoint was stopped meanwhile; nothing when it was lost.
+type Renewed = Result<Option<(Timestamp, bool)>, LedgerError>;
 
 type Settled = (Vec<DeliveryId>, Result<(), LedgerError>);
 
@@ -88,9 +85,9 @@ pub(crate) struct Run<'a> {
     sending: FuturesUnordered<BoxFuture<'a, Tried>>,
     done: Vec<Attempt>,
     settling: Option<BoxFuture<'a, Settled>>,
-    looking: Option<BoxFuture<'a, Result<Look, LedgerError>>>,
+    looking: Option<BoxFuture<'a, Looked>>,
     settled_while_looking: Vec<DeliveryId>,
-    renewing: Option<BoxFuture<'a, Result<Renewed, LedgerError>>>,
+    renewing: Option<BoxFuture<'a, Renewed>>,
     /// The last renewal failed: the next one waits for its time.
     renewal_failed: bool,
     /// Attempts cannot be written down at present.
@@ -258,7 +255,10 @@ impl<'a> Run<'a> {
         let (on, lease, unwritten) = (self.on, self.lease.clone(), self.unwritten.clone());
         self.settling = Some(Box::pin(async move {
             let deliveries = attempts.iter().map(|attempt| attempt.delivery).collect();
-            (deliveries, settle(on, &lease, attempts, &unwritten).await)
+            (
+                deliveries,
+                on.asking(settle(on, &lease, attempts, &unwritten)).await,
+            )
         }));
     }
 
@@ -269,23 +269,24 @@ impl<'a> Run<'a> {
         let limit = self.taken.len() + self.on.settings.limits.batch_max;
         let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
         let in_flight: Vec<DeliveryId> = self.taken.iter().copied().collect();
-        self.looking = Some(Box::pin(async move {
-            let due = folding::due(on, endpoint, &lease, &in_flight, limit).await?;
-            let halted = on.state(&endpoint.name).await?.stop.is_some();
-            Ok(Look { due, limit, halted })
-        }));
+        self.looking = Some(Box::pin(on.asking(async move {
+            let look = folding::look(on, endpoint, &lease, &in_flight, limit).await?;
+            Ok((look, limit))
+        })));
     }
 
     fn begin_renewing(&mut self) {
         if self.renewing.is_none() {
             let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
             let until = later((on.clock)(), on.settings.limits.lease_ms);
-            self.renewing = Some(Box::pin(async move {
+            self.renewing = Some(Box::pin(on.asking(async move {
                 if !on.ledger.renew(&lease, until).await? {
                     return Ok(None);
                 }
-                Ok(Some((until, on.state(&endpoint.name).await?.stop.is_some())))
-            }));
+                // Whoever hangs has no room for a look, which would tell.
+                let states = on.ledger.endpoint_states(Some(&endpoint.name)).await?;
+                Ok(Some((until, states.iter().any(|state| state.stop.is_some()))))
+            })));
         }
     }
 
@@ -408,9 +409,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn looked(&mut self, look: Result<Look, LedgerError>) {
-        let look = match look {
-            Ok(look) => look,
+    fn looked(&mut self, looked: Looked) {
+        let (look, limit) = match looked {
+            Ok(looked) => looked,
             Err(error) => {
                 // What is in flight is still waited for and written down, or tried to be.
                 tracing::warn!(%error, endpoint = self.endpoint.name, "what is due could not be read");
@@ -418,7 +419,7 @@ impl<'a> Run<'a> {
                 return;
             }
         };
-        self.look_owed |= look.due.len() >= look.limit;
+        self.look_owed |= look.due.len() >= limit;
         let issued = self.open.issued();
         for due in look.due {
             let delivery = due.delivery;
@@ -430,12 +431,12 @@ impl<'a> Run<'a> {
         for delivery in self.settled_while_looking.drain(..) {
             self.taken.remove(&delivery);
         }
-        if look.halted && self.closing.is_none() {
+        if look.stopped && self.closing.is_none() {
             self.closing = Some(Closing::Halted);
         }
     }
 
-    fn renewed(&mut self, renewed: Result<Renewed, LedgerError>) {
+    fn renewed(&mut self, renewed: Renewed) {
         self.renewal_failed = renewed.is_err();
         match renewed {
             Ok(Some((until, halted))) => {
@@ -461,8 +462,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn end(mut self) -> Result<Option<Timestamp>, LedgerError> {
+    async fn end(self) -> Result<Option<Timestamp>, LedgerError> {
         let (on, name) = (self.on, &self.endpoint.name);
+        // Who hands over from now on finds nobody, and asks for a job.
+        drop(self.open);
         let now = (on.clock)();
         let mut health = self.breaker.health;
         health.sent_at = self.pace.sent_at();
@@ -471,23 +474,20 @@ impl<'a> Run<'a> {
             tracing::warn!(endpoint = name, "the lease was lost; whoever has it goes on");
             return Ok(Some(later(now, on.settings.limits.lease_ms)));
         }
-        let notices = std::mem::take(&mut self.notices);
-        if health != self.noted || self.stop.is_some() || !notices.is_empty() {
-            on.ledger
-                .note_health(&self.lease, name, &health, self.stop.as_ref(), notices)
-                .await?;
-        }
         let stopped = self.stop.is_some() || self.closing == Some(Closing::Halted);
+        let news = health != self.noted || self.stop.is_some() || !self.notices.is_empty();
+        let note = news.then_some(Note {
+            health,
+            stop: self.stop,
+            events: self.notices,
+        });
         let until = if stopped {
             Some(Timestamp::MAX)
         } else {
             health.rest_until.filter(|until| *until > now)
         };
         on.keep_resting(name, until);
-        if stopped {
-            return Ok(None);
-        }
-        on.ledger.endpoint_due(name).await
+        on.asking(on.ledger.end_turn(&self.lease, name, note)).await
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Lease, LedgerError, NewEvent};
+use super::LedgerError;
 
 /// Why nothing is sent to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,21 +70,21 @@ pub struct EndpointState {
     pub health: Health,
 }
 
+impl EndpointState {
+    /// That of an endpoint of which nothing was ever noted.
+    pub fn new(endpoint: &str) -> EndpointState {
+        EndpointState {
+            endpoint: endpoint.to_owned(),
+            ..EndpointState::default()
+        }
+    }
+}
+
 /// How endpoints stand.
 #[async_trait]
 pub trait Endpoints: Send + Sync {
     /// Stops an endpoint by hand, or lets it go on, with a health like new; answers how it stood before.
     async fn stop_endpoint(&self, endpoint: &str, stop: Option<&Stop>) -> Result<EndpointState, LedgerError>;
-    /// Notes how an endpoint has answered, under its lease; stops it with `stop`, unless it is stopped already; takes in
-    /// the events that tell of it. All or nothing.
-    async fn note_health(
-        &self,
-        lease: &Lease,
-        endpoint: &str,
-        health: &Health,
-        stop: Option<&Stop>,
-        events: Vec<NewEvent>,
-    ) -> Result<(), LedgerError>;
     /// How endpoints stand, by name; one alone when it is named. Those of which nothing was ever noted are left out.
     async fn endpoint_states(&self, endpoint: Option<&str>) -> Result<Vec<EndpointState>, LedgerError>;
 }

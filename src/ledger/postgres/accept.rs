@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use deadpool_postgres::GenericClient;
 use model::EventId;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::batcher::Batch;
 use super::database::{Failure, finish};
-use super::rows::{column, text};
-use crate::stored::{count, damaged, micros, unless_empty};
+use super::rows::{column, place, text};
+use crate::stored::{count, micros, unless_empty};
 use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 
 /// One statement, so that it needs no transaction around it and one round trip only. The order of the rows is the
@@ -176,7 +175,7 @@ async fn insert(
     let mut new: HashMap<usize, Vec<u64>> = HashMap::with_capacity(events.len());
     for row in &rows {
         let sequence: Option<i64> = row.try_get(1)?;
-        let of_event = new.entry(place(row, events.len())?).or_default();
+        let of_event = new.entry(place(row, 0, events.len())?).or_default();
         if let Some(sequence) = sequence {
             of_event.push(count(sequence)?);
         }
@@ -243,15 +242,8 @@ async fn first_ids(
         return Err(LedgerError::Store("an event was removed while it was said again".into()).into());
     }
     for row in &rows {
-        let found = known[place(row, known.len())?];
+        let found = known[place(row, 0, known.len())?];
         ids[found] = row.try_get::<_, Uuid>(1)?.into();
     }
     Ok(())
-}
-
-/// A place from an ordinal, which counts from 1.
-fn place(row: &Row, of: usize) -> Result<usize, LedgerError> {
-    let n: i64 = row.try_get(0)?;
-    let place = usize::try_from(n - 1).ok().filter(|place| *place < of);
-    place.ok_or_else(|| damaged("an ordinal", &n.to_string()))
 }

@@ -10,7 +10,7 @@ use crate::stored::{big, count, micros};
 use crate::{Lease, Leases, LedgerError};
 
 /// A lease that is free at any moment.
-const FREE: i64 = i64::MIN;
+pub(super) const FREE: i64 = i64::MIN;
 
 #[async_trait]
 impl Leases for PostgresLedger {
@@ -59,6 +59,23 @@ pub(super) async fn held(
     leases: &[&Lease],
 ) -> Result<Vec<bool>, super::database::Failure> {
     let sql = "SELECT key, token FROM leases WHERE key = ANY($1) ORDER BY key FOR SHARE";
+    still_held(client, sql, leases).await
+}
+
+/// The same, for whoever is about to give them back.
+pub(super) async fn held_for_good(
+    client: &impl GenericClient,
+    leases: &[&Lease],
+) -> Result<Vec<bool>, super::database::Failure> {
+    let sql = "SELECT key, token FROM leases WHERE key = ANY($1) ORDER BY key FOR UPDATE";
+    still_held(client, sql, leases).await
+}
+
+async fn still_held(
+    client: &impl GenericClient,
+    sql: &str,
+    leases: &[&Lease],
+) -> Result<Vec<bool>, super::database::Failure> {
     let keys: Vec<_> = leases.iter().map(|lease| text(&lease.key)).collect();
     let statement = client.prepare_cached(sql).await?;
     let rows = client.query(&statement, &[&keys]).await?;

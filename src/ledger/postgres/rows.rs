@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use model::{Record, RecordId};
 use tokio_postgres::Row;
 
-use crate::stored::{count, moment, moment_if, numbers, record_id};
+use crate::stored::{count, damaged, moment, moment_if, numbers, record_id};
 use crate::{Delivery, DeliveryState, Due, EventRow, LedgerError, Link};
 
 /// One column of a batch.
@@ -115,7 +115,7 @@ pub(super) fn event(row: &Row) -> Result<EventRow, LedgerError> {
 /// A delivery from the columns of `list_deliveries`.
 pub(super) fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
     let word: &str = row.try_get(5)?;
-    let state = DeliveryState::parse(word).ok_or_else(|| crate::stored::damaged("a state", word))?;
+    let state = DeliveryState::parse(word).ok_or_else(|| damaged("a state", word))?;
     let last_status: Option<i64> = row.try_get(9)?;
     Ok(Delivery {
         id: row.try_get::<_, uuid::Uuid>(0)?.into(),
@@ -146,4 +146,11 @@ pub(super) fn all<T>(
     read: impl FnMut(&Row) -> Result<T, LedgerError>,
 ) -> Result<Vec<T>, LedgerError> {
     rows.iter().map(read).collect()
+}
+
+/// A place among `of`, from an ordinal, which counts from 1.
+pub(super) fn place(row: &Row, column: usize, of: usize) -> Result<usize, LedgerError> {
+    let n: i64 = row.try_get(column)?;
+    let place = usize::try_from(n - 1).ok().filter(|place| *place < of);
+    place.ok_or_else(|| damaged("an ordinal", &n.to_string()))
 }

@@ -76,15 +76,8 @@ impl Deliveries for SqliteLedger {
 
     async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
         let endpoint = endpoint.to_owned();
-        self.read(move |connection| {
-            all(
-                connection,
-                DUE,
-                params![endpoint, micros(now), limit(at_most)],
-                rows::due,
-            )
-        })
-        .await
+        self.read(move |connection| due(connection, &endpoint, now, at_most))
+            .await
     }
 
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
@@ -102,12 +95,8 @@ impl Deliveries for SqliteLedger {
 
     async fn endpoint_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError> {
         let endpoint = endpoint.to_owned();
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(ENDPOINT_DUE)?;
-            let at: Option<i64> = statement.query_row([&endpoint], |row| row.get(0))?;
-            moment_if(at)
-        })
-        .await
+        self.read(move |connection| endpoint_due(connection, &endpoint))
+            .await
     }
 
     async fn list_deliveries(
@@ -238,6 +227,26 @@ pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Time
     all(connection, ENDPOINTS_DUE, [], |row| {
         Ok((row.get(0)?, moment(row.get(1)?)?))
     })
+}
+
+/// Due deliveries of an endpoint.
+pub(super) fn due(
+    connection: &Connection,
+    endpoint: &str,
+    now: Timestamp,
+    at_most: usize,
+) -> Result<Vec<Due>, LedgerError> {
+    let values = params![endpoint, micros(now), limit(at_most)];
+    all(connection, DUE, values, rows::due)
+}
+
+/// When an endpoint is due.
+pub(super) fn endpoint_due(
+    connection: &Connection,
+    endpoint: &str,
+) -> Result<Option<Timestamp>, LedgerError> {
+    let mut statement = connection.prepare_cached(ENDPOINT_DUE)?;
+    moment_if(statement.query_row([endpoint], |row| row.get(0))?)
 }
 
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
+use super::SqliteLedger;
 use super::rows::{self, all};
-use super::{SqliteLedger, accept, leases};
-use crate::stored::{big, count, micros, moment_if, stop};
-use crate::{EndpointState, Endpoints, Health, Lease, LedgerError, NewEvent, Stop};
+use crate::stored::{count, micros, moment_if, stop};
+use crate::{EndpointState, Endpoints, Health, LedgerError, Stop};
 
 const STATES: &str = "SELECT endpoint, stop, reason, stopped_at, failures, failed, failing_since, opened, rest_until, \
                       sent_at FROM endpoint_states WHERE ?1 IS NULL OR endpoint = ?1 ORDER BY endpoint";
@@ -34,49 +34,7 @@ impl Endpoints for SqliteLedger {
                     .prepare_cached("DELETE FROM endpoint_states WHERE endpoint = ?1")?
                     .execute([&endpoint])?,
             };
-            Ok(before.unwrap_or_else(|| EndpointState {
-                endpoint: endpoint.clone(),
-                ..EndpointState::default()
-            }))
-        })
-        .await
-    }
-
-    async fn note_health(
-        &self,
-        lease: &Lease,
-        endpoint: &str,
-        health: &Health,
-        stop: Option<&Stop>,
-        events: Vec<NewEvent>,
-    ) -> Result<(), LedgerError> {
-        let (lease, endpoint, health, stop) = (lease.clone(), endpoint.to_owned(), *health, stop.cloned());
-        self.write(1 + events.len(), move |connection| {
-            leases::fence(connection, Some(&lease))?;
-            accept::accept(connection, &events)?;
-            let mut note = connection.prepare_cached(
-                "INSERT INTO endpoint_states (endpoint, stop, reason, stopped_at, failures, failed, failing_since, \
-                 opened, rest_until, sent_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-                 ON CONFLICT (endpoint) DO UPDATE SET \
-                 reason = iif(stop IS NULL, excluded.reason, reason), \
-                 stopped_at = iif(stop IS NULL, excluded.stopped_at, stopped_at), \
-                 stop = ifnull(stop, excluded.stop), failures = excluded.failures, failed = excluded.failed, \
-                 failing_since = excluded.failing_since, opened = excluded.opened, \
-                 rest_until = excluded.rest_until, sent_at = excluded.sent_at",
-            )?;
-            note.execute(params![
-                endpoint,
-                stop.as_ref().map(|stop| stop.kind.word()),
-                stop.as_ref().map_or("", |stop| &stop.reason),
-                stop.as_ref().map(|stop| micros(stop.at)),
-                big(health.failures),
-                big(health.failed),
-                health.failing_since.map(micros),
-                big(health.opened),
-                health.rest_until.map(micros),
-                health.sent_at.map(micros),
-            ])?;
-            Ok(())
+            Ok(before.unwrap_or_else(|| EndpointState::new(&endpoint)))
         })
         .await
     }
@@ -88,7 +46,10 @@ impl Endpoints for SqliteLedger {
     }
 }
 
-fn states(connection: &Connection, endpoint: Option<&str>) -> Result<Vec<EndpointState>, LedgerError> {
+pub(super) fn states(
+    connection: &Connection,
+    endpoint: Option<&str>,
+) -> Result<Vec<EndpointState>, LedgerError> {
     all(connection, STATES, [endpoint], state)
 }
 

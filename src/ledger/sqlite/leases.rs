@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::SqliteLedger;
 use crate::stored::{big, count, micros};
@@ -21,23 +21,8 @@ impl Leases for SqliteLedger {
         until: Timestamp,
     ) -> Result<Option<Lease>, LedgerError> {
         let (key, holder) = (key.to_owned(), holder.to_owned());
-        self.write(1, move |connection| {
-            let sql = "INSERT INTO leases (key, token, holder, until) VALUES (?1, 1, ?2, ?3) \
-                       ON CONFLICT (key) DO UPDATE SET token = token + 1, holder = excluded.holder, \
-                       until = excluded.until WHERE leases.until <= ?4 RETURNING token";
-            let token: Option<i64> = connection
-                .prepare_cached(sql)?
-                .query_row(params![key, holder, micros(until), micros(now)], |row| row.get(0))
-                .optional()?;
-            let lease = |token| {
-                Ok(Lease {
-                    key: key.clone(),
-                    token: count(token)?,
-                })
-            };
-            token.map(lease).transpose()
-        })
-        .await
+        self.write(1, move |connection| take(connection, &key, &holder, now, until))
+            .await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
@@ -52,14 +37,46 @@ impl Leases for SqliteLedger {
 
     async fn release(&self, lease: &Lease) -> Result<(), LedgerError> {
         let lease = lease.clone();
-        self.write(1, move |connection| {
-            let sql = "UPDATE leases SET until = ?3, token = token + 1 WHERE key = ?1 AND token = ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.execute(params![lease.key, big(lease.token), FREE])?;
-            Ok(())
-        })
-        .await
+        self.write(1, move |connection| give_back(connection, &lease))
+            .await
     }
+}
+
+/// Takes a lease, if nobody has it.
+pub(super) fn take(
+    connection: &Connection,
+    key: &str,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Lease>, LedgerError> {
+    let sql = "SELECT token FROM leases WHERE key = ?1 AND until > ?2";
+    if connection
+        .prepare_cached(sql)?
+        .exists(params![key, micros(now)])?
+    {
+        return Ok(None);
+    }
+    // Not by RETURNING, which costs a table of its own each time.
+    let sql = "INSERT INTO leases (key, token, holder, until) VALUES (?1, 1, ?2, ?3) \
+               ON CONFLICT (key) DO UPDATE SET token = token + 1, holder = excluded.holder, until = excluded.until";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![key, holder, micros(until)])?;
+    let mut token = connection.prepare_cached("SELECT token FROM leases WHERE key = ?1")?;
+    let token = token.query_row([key], |row| row.get(0))?;
+    Ok(Some(Lease {
+        key: key.to_owned(),
+        token: count(token)?,
+    }))
+}
+
+/// Gives a lease back, unless it is lost.
+pub(super) fn give_back(connection: &Connection, lease: &Lease) -> Result<(), LedgerError> {
+    let sql = "UPDATE leases SET until = ?3, token = token + 1 WHERE key = ?1 AND token = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.execute(params![lease.key, big(lease.token), FREE])?;
+    Ok(())
 }
 
 /// Refuses a write whose lease is somebody else's by now.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use jiff::Timestamp;
 use model::DeliveryId;
 
 use super::make::{at, attempt, delivery_id, event, lined, stop};
 use super::stand::Stand;
 use crate::{
-    DeliveryFilter, DeliveryState, EndpointState, Health, Lease, Ledger, LedgerError, Next, Stop, StopKind,
+    DeliveryFilter, DeliveryState, EndpointState, Health, Ledger, LedgerError, Next, Note, Stop, StopKind,
+    Turn, turn_key,
 };
 
 async fn due(ledger: &dyn Ledger, endpoint: &str) -> Vec<DeliveryId> {
@@ -35,9 +38,22 @@ async fn end(ledger: &dyn Ledger, number: u32, tries: u32, next: Next) {
     ledger.settle(None, attempts).await.unwrap();
 }
 
-async fn lease(ledger: &dyn Ledger) -> Lease {
-    let lease = ledger.lease("Deliver/bolt", "me", at(1), at(30)).await.unwrap();
-    lease.expect("nobody has it")
+async fn turn(ledger: &dyn Ledger) -> Turn {
+    let turn = ledger.begin_turn("bolt", "me", at(1), at(30)).await.unwrap();
+    turn.expect("nobody has it")
+}
+
+/// A turn at bolt that finds out this.
+async fn note(ledger: &dyn Ledger, note: Note) -> Option<Timestamp> {
+    let Turn { lease, .. } = turn(ledger).await;
+    ledger.end_turn(&lease, "bolt", Some(note)).await.unwrap()
+}
+
+fn well(health: Health) -> Note {
+    Note {
+        health,
+        ..Note::default()
+    }
 }
 
 fn unwell() -> Health {
@@ -82,11 +98,7 @@ pub(super) async fn how_an_endpoint_stands_is_told_as_noted_last(stand: &Stand) 
         .await
         .unwrap();
     assert_eq!((before.endpoint.as_str(), before.stop), ("acme", None));
-    let mine = lease(&*ledger).await;
-    ledger
-        .note_health(&mine, "bolt", &unwell(), None, vec![])
-        .await
-        .unwrap();
+    note(&*ledger, well(unwell())).await;
     let states = [
         EndpointState {
             endpoint: "acme".into(),
@@ -112,10 +124,12 @@ pub(super) async fn how_an_endpoint_stands_is_told_as_noted_last(stand: &Stand) 
         reason: "it answered 410 Gone".into(),
         at: at(7),
     };
-    ledger
-        .note_health(&mine, "bolt", &unwell(), Some(&late), vec![])
-        .await
-        .unwrap();
+    let disabled = |health: Health| Note {
+        health,
+        stop: Some(late.clone()),
+        ..Note::default()
+    };
+    assert_eq!(note(&*ledger, disabled(unwell())).await, None);
     let told = ledger.endpoint_states(Some("bolt")).await.unwrap();
     assert_eq!(
         (told[0].stop.clone(), told[0].health),
@@ -123,10 +137,7 @@ pub(super) async fn how_an_endpoint_stands_is_told_as_noted_last(stand: &Stand) 
     );
     let before = ledger.stop_endpoint("bolt", None).await.unwrap();
     assert_eq!(before, told[0]);
-    ledger
-        .note_health(&mine, "bolt", &Health::default(), Some(&late), vec![])
-        .await
-        .unwrap();
+    note(&*ledger, disabled(Health::default())).await;
     let told = ledger.endpoint_states(Some("bolt")).await.unwrap();
     assert_eq!(
         (told[0].stop.clone(), told[0].health),
@@ -134,26 +145,106 @@ pub(super) async fn how_an_endpoint_stands_is_told_as_noted_last(stand: &Stand) 
     );
 }
 
-pub(super) async fn health_is_noted_whole_or_not_at_all(stand: &Stand) {
+pub(super) async fn a_turn_ends_whole_or_not_at_all(stand: &Stand) {
     let ledger = stand.open().await;
-    let lost = lease(&*ledger).await;
+    let told = || Note {
+        events: vec![event(1, &["bolt"])],
+        ..well(unwell())
+    };
+    let lost = turn(&*ledger).await.lease;
     ledger.release(&lost).await.unwrap();
-    let told = ledger
-        .note_health(&lost, "bolt", &unwell(), None, vec![event(1, &["bolt"])])
-        .await;
-    assert!(matches!(told, Err(LedgerError::LeaseLost(_))), "{told:?}");
+    let ended = ledger.end_turn(&lost, "bolt", Some(told())).await;
+    assert!(matches!(ended, Err(LedgerError::LeaseLost(_))), "{ended:?}");
     assert_eq!(ledger.endpoint_states(None).await.unwrap(), []);
     assert_eq!(due(&*ledger, "bolt").await, []);
 
-    let mine = lease(&*ledger).await;
     for _ in 0..2 {
-        // The same event twice is one.
-        ledger
-            .note_health(&mine, "bolt", &unwell(), None, vec![event(1, &["bolt"])])
-            .await
-            .unwrap();
+        // The same event twice is one. The endpoint rests.
+        assert_eq!(note(&*ledger, told()).await, Some(at(40)));
     }
     assert_eq!(due(&*ledger, "bolt").await, ids(&[1]));
+}
+
+pub(super) async fn a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_left(stand: &Stand) {
+    let (one, other) = (stand.open().await, stand.open().await);
+    let first = turn(&*one).await;
+    assert_eq!(first.state, EndpointState::new("bolt"));
+    assert_eq!(first.lease.key, turn_key("bolt"));
+    assert_eq!(
+        other.begin_turn("bolt", "other", at(29), at(60)).await.unwrap(),
+        None
+    );
+    other.accept(vec![event(1, &["bolt"])]).await.unwrap();
+    // What was accepted before the lease was free is in the answer, whoever accepted it.
+    let again = one.end_turn(
+        &first.lease,
+        "bolt",
+        Some(well(Health {
+            failures: 1,
+            ..Health::default()
+        })),
+    );
+    assert_eq!(again.await.unwrap(), Some(at(1)));
+    let second = other
+        .begin_turn("bolt", "other", at(2), at(60))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(second.state.health.failures, 1);
+    // The first one's time is over for good.
+    let late = one.end_turn(&first.lease, "bolt", None).await;
+    assert!(matches!(late, Err(LedgerError::LeaseLost(_))), "{late:?}");
+    let settled = one.settle(Some(&first.lease), vec![]).await;
+    assert!(matches!(settled, Err(LedgerError::LeaseLost(_))), "{settled:?}");
+    end(&*other, 1, 1, Next::Delivered).await;
+    assert_eq!(other.end_turn(&second.lease, "bolt", None).await.unwrap(), None);
+}
+
+/// Turns at many endpoints at once get each their own answers, however they are grouped.
+pub(super) async fn turns_at_many_endpoints_do_not_mix(stand: &Stand) {
+    const ENDPOINTS: u32 = 40;
+    let ledger = stand.open().await;
+    let name = |number: u32| format!("e{number}");
+    // The endpoint of each number gets so many events modulo five; that of every seventh is stopped.
+    for number in 0..ENDPOINTS {
+        for of in 0..number % 5 {
+            let event = event(1 + number * 10 + of, &[&name(number)]);
+            ledger.accept(vec![event]).await.unwrap();
+        }
+        if number % 7 == 0 {
+            ledger
+                .stop_endpoint(&name(number), Some(&stop("by hand", 9)))
+                .await
+                .unwrap();
+        }
+    }
+    let turns = (0..ENDPOINTS).map(|number| {
+        let (ledger, name) = (ledger.clone(), name(number));
+        tokio::spawn(async move {
+            let turn = ledger
+                .begin_turn(&name, "me", at(1), at(30))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(turn.state.endpoint, name);
+            let look = ledger.look(&name, at(9_999), 3).await.unwrap();
+            let next = ledger.end_turn(&turn.lease, &name, None).await.unwrap();
+            (turn.state.stop.is_some(), look, next)
+        })
+    });
+    for (number, turn) in (0..).zip(join_all(turns).await) {
+        let (stopped, look, next) = turn.unwrap();
+        assert_eq!(
+            (stopped, look.stopped),
+            (number % 7 == 0, number % 7 == 0),
+            "{number}"
+        );
+        let owed = if stopped { 0 } else { number % 5 };
+        let due: Vec<DeliveryId> = look.due.iter().map(|due| due.delivery).collect();
+        let first = (0..owed.min(3)).map(|of| delivery_id(1 + number * 10 + of, &name(number)));
+        assert_eq!(due, first.collect::<Vec<_>>(), "{number}");
+        assert_eq!(next.is_some(), owed > 0, "{number}: {next:?}");
+    }
 }
 
 pub(super) async fn an_endpoint_that_rests_is_due_later(stand: &Stand) {
@@ -162,11 +253,7 @@ pub(super) async fn an_endpoint_that_rests_is_due_later(stand: &Stand) {
         .accept(vec![event(1, &["bolt"]), event(2, &["acme"])])
         .await
         .unwrap();
-    let mine = lease(&*ledger).await;
-    ledger
-        .note_health(&mine, "bolt", &unwell(), None, vec![])
-        .await
-        .unwrap();
+    note(&*ledger, well(unwell())).await;
     let told = [("acme".to_owned(), at(2)), ("bolt".to_owned(), at(40))];
     assert_eq!(ledger.endpoints_due().await.unwrap(), told);
     assert_eq!(ledger.endpoint_due("bolt").await.unwrap(), Some(at(40)));

@@ -271,8 +271,13 @@ pass_on! { Deliveries {
 
 pass_on! { Endpoints {
     stop_endpoint(endpoint: &str, stop: Option<&Stop>) -> EndpointState;
-    note_health(lease: &Lease, endpoint: &str, health: &Health, stop: Option<&Stop>, events: Vec<NewEvent>) -> ();
     endpoint_states(endpoint: Option<&str>) -> Vec<EndpointState>;
+} }
+
+pass_on! { Turns {
+    begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Turn>;
+    look(endpoint: &str, now: Timestamp, limit: usize) -> Look;
+    end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>;
 } }
 
 pass_on! { Replays {

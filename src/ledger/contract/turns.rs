@@ -1,0 +1,67 @@
+//! Turns: whoever sends to an endpoint has a *turn* at it. They begin it, look for what is due, and end it.
+//!
+//! Very many endpoints may have a little to be sent at the same moment, so what a turn asks is asked for all of them
+//! together: each call is grouped with whatever else is asked at that moment.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Due, EndpointState, Health, Lease, LedgerError, NewEvent, Stop};
+
+/// A turn that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The right to send to the endpoint; its key is that of [`turn_key`].
+    pub lease: Lease,
+    /// How the endpoint stands; like new when nothing was ever noted of it.
+    pub state: EndpointState,
+}
+
+/// What there is to be sent to an endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// What is due, as [`Deliveries::due`](super::Deliveries::due) tells it.
+    pub due: Vec<Due>,
+    /// Whether the endpoint is stopped; then nothing is due.
+    pub stopped: bool,
+}
+
+/// What a turn has found out about an endpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Note {
+    /// How it has answered.
+    pub health: Health,
+    /// Why nothing more is to be sent to it; unless it is stopped already.
+    pub stop: Option<Stop>,
+    /// Events that tell of it.
+    pub events: Vec<NewEvent>,
+}
+
+/// The key of the lease that a turn at an endpoint holds.
+pub fn turn_key(endpoint: &str) -> String {
+    format!("deliver:{endpoint}")
+}
+
+/// Who sends to which endpoint.
+#[async_trait]
+pub trait Turns: Send + Sync {
+    /// Begins a turn at an endpoint until `until`; nothing while somebody else has one.
+    async fn begin_turn(
+        &self,
+        endpoint: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Turn>, LedgerError>;
+    /// What is due at an endpoint, at most `limit`, and whether it is stopped.
+    async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError>;
+    /// Ends a turn: takes down what it has found out, if there is anything, and gives the lease back; answers when
+    /// the endpoint is to be looked at again, as [`Deliveries::endpoint_due`](super::Deliveries::endpoint_due) does. Who begins the
+    /// next turn sees all that; what was accepted before the lease was free is in the answer. All or nothing.
+    async fn end_turn(
+        &self,
+        lease: &Lease,
+        endpoint: &str,
+        note: Option<Note>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
+}

@@ -1,0 +1,95 @@
+//! Turns at endpoints.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{SqliteLedger, accept, deliveries, endpoints, leases};
+use crate::stored::{big, micros};
+use crate::{EndpointState, Lease, LedgerError, Look, Note, Turn, Turns, turn_key};
+
+#[async_trait]
+impl Turns for SqliteLedger {
+    async fn begin_turn(
+        &self,
+        endpoint: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Turn>, LedgerError> {
+        let (endpoint, holder) = (endpoint.to_owned(), holder.to_owned());
+        self.write(1, move |connection| {
+            let lease = leases::take(connection, &turn_key(&endpoint), &holder, now, until)?;
+            let Some(lease) = lease else { return Ok(None) };
+            let state = endpoints::states(connection, Some(&endpoint))?.pop();
+            Ok(Some(Turn {
+                lease,
+                state: state.unwrap_or_else(|| EndpointState::new(&endpoint)),
+            }))
+        })
+        .await
+    }
+
+    async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError> {
+        let endpoint = endpoint.to_owned();
+        self.read(move |connection| {
+            let due = deliveries::due(connection, &endpoint, now, limit)?;
+            // Where something is due it is not stopped.
+            let stopped = due.is_empty() && is_stopped(connection, &endpoint)?;
+            Ok(Look { due, stopped })
+        })
+        .await
+    }
+
+    async fn end_turn(
+        &self,
+        lease: &Lease,
+        endpoint: &str,
+        note: Option<Note>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let (lease, endpoint) = (lease.clone(), endpoint.to_owned());
+        let rows = 1 + note.as_ref().map_or(0, |note| 1 + note.events.len());
+        self.write(rows, move |connection| {
+            leases::fence(connection, Some(&lease))?;
+            if let Some(note) = &note {
+                accept::accept(connection, &note.events)?;
+                keep(connection, &endpoint, note)?;
+            }
+            leases::give_back(connection, &lease)?;
+            deliveries::endpoint_due(connection, &endpoint)
+        })
+        .await
+    }
+}
+
+fn is_stopped(connection: &Connection, endpoint: &str) -> Result<bool, LedgerError> {
+    let sql = "SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL";
+    Ok(connection.prepare_cached(sql)?.exists([endpoint])?)
+}
+
+fn keep(connection: &Connection, endpoint: &str, note: &Note) -> Result<(), LedgerError> {
+    let Note { health, stop, .. } = note;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO endpoint_states (endpoint, stop, reason, stopped_at, failures, failed, failing_since, \
+         opened, rest_until, sent_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (endpoint) DO UPDATE SET \
+         reason = iif(stop IS NULL, excluded.reason, reason), \
+         stopped_at = iif(stop IS NULL, excluded.stopped_at, stopped_at), \
+         stop = ifnull(stop, excluded.stop), failures = excluded.failures, failed = excluded.failed, \
+         failing_since = excluded.failing_since, opened = excluded.opened, \
+         rest_until = excluded.rest_until, sent_at = excluded.sent_at",
+    )?;
+    statement.execute(params![
+        endpoint,
+        stop.as_ref().map(|stop| stop.kind.word()),
+        stop.as_ref().map_or("", |stop| &stop.reason),
+        stop.as_ref().map(|stop| micros(stop.at)),
+        big(health.failures),
+        big(health.failed),
+        health.failing_since.map(micros),
+        big(health.opened),
+        health.rest_until.map(micros),
+        health.sent_at.map(micros),
+    ])?;
+    Ok(())
+}
