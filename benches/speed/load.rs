@@ -11,12 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::KEY;
 
 /// Connections that post, each with one request at a time.
 const CONNECTIONS: usize = 64;
+/// Connections that may wait to be taken by the sink; the system's own limit is this, too.
+const BACKLOG: u32 = 4096;
 /// Bytes of a note in each event.
 const NOTE_BYTES: usize = 500;
 /// Bytes that are read at a time.
@@ -123,7 +125,11 @@ pub(crate) fn sink(arrived: &Arc<Arrived>) -> String {
     let arrived = Arc::clone(arrived);
     std::thread::spawn(move || {
         thread_runtime().block_on(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            // Ten thousand endpoints open their connections at once, to this one address.
+            let socket = TcpSocket::new_v4().expect("a socket");
+            let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            socket.bind(any).expect("a free port");
+            let listener = socket.listen(BACKLOG).expect("it listens");
             tell.send(listener.local_addr().expect("an address"))
                 .expect("somebody waits");
             while let Ok((peer, _)) = listener.accept().await {

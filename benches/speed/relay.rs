@@ -66,10 +66,10 @@ pub(crate) fn measure(folder: &Path, table: &mut String) {
         "load us/ev",
         "hub MiB"
     );
-    // `RUNS=SQLite/1/1` takes only those rows that begin so.
+    // `RUNS=SQLite/1/1/` takes only those rows that begin so.
     let wanted = std::env::var("RUNS").unwrap_or_default();
     let wanted = |name: &str, (endpoints, fan_out, _): (usize, usize, usize)| {
-        format!("{name}/{endpoints}/{fan_out}").starts_with(&wanted)
+        format!("{name}/{endpoints}/{fan_out}/").starts_with(&wanted)
     };
     let on_sqlite = RUNS.into_iter().filter(|run| wanted("SQLite", *run));
     for (number, run_of) in on_sqlite.enumerate() {

@@ -2,7 +2,8 @@
 //!
 //! The contract ([`Ledger`]) is batch-shaped and named by purpose: events with their *deliveries* and *attempts*
 //! ([`Deliveries`]), *records* with links, history, and what sync owes ([`Records`]), their *conflicts* ([`Conflicts`]),
-//! where they went ([`Journeys`]), what persons did with them ([`Journal`]), who may work on what ([`Leases`]), and the rest ([`Upkeep`]). [`open()`] gives
+//! where they went ([`Journeys`]), what persons did with them ([`Journal`]), who may work on what ([`Leases`]) and who sends to
+//! which endpoint ([`Turns`]), and the rest ([`Upkeep`]). [`open()`] gives
 //! a store that keeps it.
 //!
 //! Promised: every answer to a write means on disk; writes that wait at the same moment share a transaction and one

@@ -154,9 +154,15 @@ impl Deliverer {
         if kept().contains(digest) {
             return Ok(());
         }
-        self.ledger.keep_terms(&endpoint.terms).await?;
-        kept().insert(digest.clone());
-        Ok(())
+        self.asking(async {
+            // Many endpoints have the same terms.
+            if !kept().contains(digest) {
+                self.ledger.keep_terms(&endpoint.terms).await?;
+                kept().insert(digest.clone());
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// What sends to an endpoint.

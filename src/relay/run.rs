@@ -453,7 +453,12 @@ impl<'a> Run<'a> {
 
     /// The time to look again has come: leave when nothing happened since the last one.
     fn look_or_leave(&mut self) {
-        let busy = self.worked || self.look_owed || self.looking.is_some() || !self.waiting.is_empty();
+        if self.looking.is_some() {
+            // Where very many look, a look takes longer than the time between two. What it brings comes first; to owe
+            // another one already would go on for ever.
+            return;
+        }
+        let busy = self.worked || self.look_owed || !self.waiting.is_empty();
         self.worked = false;
         if busy || !self.nothing_in_flight() {
             self.look_owed = true;
@@ -464,6 +469,8 @@ impl<'a> Run<'a> {
 
     async fn end(self) -> Result<Option<Timestamp>, LedgerError> {
         let (on, name) = (self.on, &self.endpoint.name);
+        // Nobody goes on with what is being asked, so it must not keep its place before the ledger.
+        drop((self.looking, self.renewing));
         // Who hands over from now on finds nobody, and asks for a job.
         drop(self.open);
         let now = (on.clock)();

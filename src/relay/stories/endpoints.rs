@@ -8,7 +8,7 @@ use ledger::{DeliveryFilter, StopKind};
 use model::EventType;
 
 use super::stage::{Answer, Sink, Stage, endpoint, limits, random};
-use crate::{Dispatch, EndpointSettings, Order, SecretWatch, Switch};
+use crate::{Dispatch, EndpointSettings, Order, SecretWatch, Subscription, Switch};
 
 /// An endpoint that an operator hears of the others' state by.
 fn operators(sink: &Sink) -> EndpointSettings {
@@ -450,6 +450,39 @@ fn dispatch(stage: &Stage) -> (Arc<Dispatch>, Asked) {
     let noted = asked.clone();
     let later = Arc::new(move |endpoint: &str, at| noted.lock().unwrap().push((endpoint.to_owned(), at)));
     (Arc::new(Dispatch::new(stage.deliverer.clone(), later)), asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_endpoints_have_something_to_send_who_posts_finds_a_place() {
+    const ENDPOINTS: usize = 1_500;
+    const POSTS: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let to = |number: usize| EndpointSettings {
+        subscriptions: vec![Subscription::from(if number == 0 { "*" } else { "deal.won" })],
+        ..endpoint(&format!("e{number}"), "borealis", &sink)
+    };
+    let endpoints: Vec<EndpointSettings> = (0..ENDPOINTS).map(to).collect();
+    // Room for less than half of them.
+    let settings = ledger::Settings {
+        writes_waiting_max: 600,
+        ..ledger::Settings::default()
+    };
+    let stage = Stage::with(folder.path(), settings, &endpoints, limits()).await;
+    let (dispatch, asked) = dispatch(&stage);
+    stage.post("m1", "deal.won").await.unwrap();
+    endpoints
+        .iter()
+        .for_each(|endpoint| dispatch.look(&endpoint.name));
+    for number in 0..POSTS {
+        stage.post(&format!("n{number}"), "deal.lost").await.unwrap();
+        dispatch.nudge("e0");
+    }
+    sink.arrived(ENDPOINTS + POSTS).await;
+    dispatch.stop().await;
+    assert_eq!(sink.count(), ENDPOINTS + POSTS);
+    // Nobody was sent away by the ledger, to come back after a while.
+    assert_eq!(*asked.lock().unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
