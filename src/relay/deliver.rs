@@ -21,9 +21,9 @@ use crate::pace::Pace;
 use crate::run::Run;
 use crate::settings::RelaySettings;
 
-/// Endpoints that ask the ledger something at the same time; far fewer than the writes that may wait for it
-/// ([`ledger::Settings::writes_waiting_max`]).
-const ASKING_MAX: usize = 512;
+/// Endpoints that ask the ledger something at the same time; half of the writes that may wait for it
+/// ([`ledger::Settings::writes_waiting_max`]), so that many share a commit and there is room for others.
+const ASKING_MAX: usize = 2_048;
 
 /// Sends deliveries. Share it by `Arc`.
 pub struct Deliverer {

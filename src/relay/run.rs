@@ -93,7 +93,10 @@ pub(crate) struct Run<'a> {
     /// Attempts cannot be written down at present.
     unwritten: Arc<AtomicBool>,
     look_owed: bool,
+    /// Something was sent since the last time to look.
     worked: bool,
+    /// And before that time, since the one before.
+    worked_before: bool,
     closing: Option<Closing>,
 }
 
@@ -133,6 +136,7 @@ impl<'a> Run<'a> {
             unwritten: Arc::default(),
             look_owed: true,
             worked: false,
+            worked_before: false,
             closing: None,
         }
     }
@@ -451,20 +455,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The time to look again has come: leave when nothing happened since the last one.
+    /// The time to look again has come: leave when nothing happened since the last time. Whoever has only just begun to
+    /// work looked then, and leaves soon.
     fn look_or_leave(&mut self) {
         if self.looking.is_some() {
             // Where very many look, a look takes longer than the time between two. What it brings comes first; to owe
             // another one already would go on for ever.
             return;
         }
-        let busy = self.worked || self.look_owed || !self.waiting.is_empty();
-        self.worked = false;
-        if busy || !self.nothing_in_flight() {
+        let worked_before = std::mem::replace(&mut self.worked_before, self.worked);
+        let busy = self.look_owed || !self.waiting.is_empty() || !self.nothing_in_flight();
+        if busy || (self.worked && worked_before) {
             self.look_owed = true;
-        } else if self.open.close() {
+        } else if !self.worked && self.open.close() {
+            // What others accepted meanwhile is told when the turn ends.
             self.closing = Some(Closing::Quiet);
         }
+        self.worked = false;
     }
 
     async fn end(self) -> Result<Option<Timestamp>, LedgerError> {

@@ -226,18 +226,8 @@ pub(crate) fn limits() -> RelayLimits {
 impl Stage {
     /// Opens the ledger in a folder; the partner `acme` posts.
     pub(crate) async fn open(folder: &Path, endpoints: &[EndpointSettings], limits: RelayLimits) -> Stage {
-        Stage::with(folder, ledger::Settings::default(), endpoints, limits).await
-    }
-
-    /// The same, with settings of the ledger.
-    pub(crate) async fn with(
-        folder: &Path,
-        settings: ledger::Settings,
-        endpoints: &[EndpointSettings],
-        limits: RelayLimits,
-    ) -> Stage {
         let address = format!("sqlite:{}", folder.join("ledger.db").display());
-        let ledger = ledger::open(&address, settings).await.unwrap();
+        let ledger = ledger::open(&address, ledger::Settings::default()).await.unwrap();
         let guard = Guard::allowing(["127.0.0.0/8".parse().unwrap()]);
         let partners =
             ["acme", "borealis", "ceres"].map(|name| Partner::new(name, &[SECRET.into()]).unwrap());
