@@ -12,7 +12,8 @@
 //! with its own trace.
 //!
 //! An event may name the record that it is about by our own id. That is believed when its partner was told of the record by
-//! us: else whoever got hold of an id could write over what they are not to know.
+//! us: else whoever got hold of an id could write over what they are not to know. An id that is no record of ours is the
+//! sender's own, whatever it looks like: a partner may run a hub like this one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,7 +46,7 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 const DOUBLED_MAX: u32 = 6;
 /// An event from which no object can be cut.
 pub(crate) const UNREADABLE: &str = "unreadable";
-/// An event that names a record by our own id of which its partner was not told, or that is not there.
+/// An event that names a record of ours of which its partner was not told.
 const UNTOLD: &str = "untold";
 /// Something was left out of what was absorbed.
 const FIELD: &str = "field";
@@ -381,8 +382,8 @@ impl Engine {
         Ok(self.ledger.settle(Some(place.lease), attempts).await?)
     }
 
-    /// The records that events name by our own ids, of objects that are not linked yet. A partner names what it was told
-    /// of, by its id of now or by one that it had before it was merged; whoever speaks for us names what is there.
+    /// The records of ours that events name, of objects that are not linked yet. A partner names what it was told of, by its
+    /// id of now or by one that it had before it was merged; whoever speaks for us names what is there.
     async fn named_records(
         &self,
         place: Place<'_>,
@@ -404,6 +405,8 @@ impl Engine {
         let known = self.ledger.records(&ids).await?;
         let standing = standing_for(&*self.ledger, known.iter()).await?;
         let known: BTreeSet<RecordId> = known.iter().map(|record| record.id).collect();
+        let named = named.into_iter().filter(|(_, record)| known.contains(record));
+        let named: Vec<(&Said, RecordId)> = named.collect();
         let told = |said: &Said, record: RecordId| (record.to_string(), said.by.partner.clone());
         let mut asked = BTreeSet::new();
         for (said, record) in &named {
@@ -419,7 +422,7 @@ impl Engine {
                 || is_told(record)
                 || stands.is_some_and(|stands| is_told(stands.id));
             let sync = self.plan.sync_for(place.connection, place.object, record.kind);
-            let to = match known.contains(&record) && sync.is_some() && may {
+            let to = match sync.is_some() && may {
                 true => &mut all.adopt,
                 false => &mut all.untold,
             };
@@ -429,7 +432,7 @@ impl Engine {
     }
 }
 
-/// What a person reads of an event that names a record that its partner may not. Whether there is one it does not say.
+/// What a person reads of an event that names a record that its partner may not.
 fn refused(place: Place<'_>, said: Said, record: RecordId) -> Dead {
     let Place {
         connection, object, ..
