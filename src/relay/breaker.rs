@@ -49,7 +49,7 @@ pub enum Sign {
 
 /// What a sign changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Effect {
     Nothing,
     /// It rests from now on.
     Opened,
@@ -89,7 +89,7 @@ impl Breaker {
     }
 
     /// Takes in what a try that ended `now` says.
-    pub(crate) fn note(&mut self, sign: Sign, now: Timestamp) -> Turn {
+    pub(crate) fn note(&mut self, sign: Sign, now: Timestamp) -> Effect {
         match sign {
             Sign::Arrived => {
                 (self.health.failed, self.health.failing_since) = (0, None);
@@ -98,7 +98,7 @@ impl Breaker {
             Sign::Refused => {
                 self.did_not_arrive(now);
                 match self.is_there() {
-                    Turn::Nothing if self.failed_too_long(now) => Turn::TooLong,
+                    Effect::Nothing if self.failed_too_long(now) => Effect::TooLong,
                     turn => turn,
                 }
             }
@@ -106,7 +106,7 @@ impl Breaker {
                 self.did_not_arrive(now);
                 self.health.failures = self.health.failures.saturating_add(1);
                 if self.failed_too_long(now) {
-                    Turn::TooLong
+                    Effect::TooLong
                 } else {
                     self.fails(now)
                 }
@@ -119,22 +119,22 @@ impl Breaker {
         self.health.failing_since = self.health.failing_since.or(Some(now));
     }
 
-    fn is_there(&mut self) -> Turn {
+    fn is_there(&mut self) -> Effect {
         self.health.failures = 0;
         if self.health.opened == 0 {
-            return Turn::Nothing;
+            return Effect::Nothing;
         }
         (self.health.opened, self.health.rest_until) = (0, None);
-        Turn::Closed
+        Effect::Closed
     }
 
-    fn fails(&mut self, now: Timestamp) -> Turn {
+    fn fails(&mut self, now: Timestamp) -> Effect {
         let turn = match self.health.opened {
-            0 if self.health.failures < self.settings.failures_max => return Turn::Nothing,
-            0 => Turn::Opened,
+            0 if self.health.failures < self.settings.failures_max => return Effect::Nothing,
+            0 => Effect::Opened,
             // It was sent before the breaker opened, and says nothing new.
-            _ if self.rests_until(now).is_some() => return Turn::Nothing,
-            _ => Turn::Reopened,
+            _ if self.rests_until(now).is_some() => return Effect::Nothing,
+            _ => Effect::Reopened,
         };
         let times = self.health.opened.min(20);
         let rest_ms = self.settings.rest_ms.saturating_mul(1 << times).min(REST_MS_MAX);
@@ -180,24 +180,24 @@ mod tests {
             Sign::Failed,
             Sign::Failed,
         ] {
-            assert_eq!(breaker.note(sign, at(0)), Turn::Nothing);
+            assert_eq!(breaker.note(sign, at(0)), Effect::Nothing);
         }
         assert!(!breaker.probes());
-        assert_eq!(breaker.note(Sign::Failed, at(0)), Turn::Opened);
+        assert_eq!(breaker.note(Sign::Failed, at(0)), Effect::Opened);
         assert_eq!(breaker.rests_until(at(29)), Some(at(30)));
         assert_eq!(
             breaker.note(Sign::Failed, at(5)),
-            Turn::Nothing,
+            Effect::Nothing,
             "it was in flight"
         );
         let mut now = 30;
         for rest in [60, 120, 240, 480, 600, 600] {
             assert_eq!((breaker.rests_until(at(now)), breaker.probes()), (None, true));
-            assert_eq!(breaker.note(Sign::Failed, at(now)), Turn::Reopened);
+            assert_eq!(breaker.note(Sign::Failed, at(now)), Effect::Reopened);
             assert_eq!(breaker.rests_until(at(now)), Some(at(now + rest)));
             now += rest;
         }
-        assert_eq!(breaker.note(Sign::Arrived, at(now)), Turn::Closed);
+        assert_eq!(breaker.note(Sign::Arrived, at(now)), Effect::Closed);
         assert_eq!(breaker.health, Health::default());
     }
 
@@ -205,13 +205,13 @@ mod tests {
     fn who_refuses_is_there_but_nothing_arrives() {
         let mut breaker = breaker(3);
         for _ in 0..100 {
-            assert_eq!(breaker.note(Sign::Refused, at(1)), Turn::Nothing);
+            assert_eq!(breaker.note(Sign::Refused, at(1)), Effect::Nothing);
         }
         assert_eq!((breaker.health.failures, breaker.health.failed), (0, 100));
         for _ in 0..3 {
             breaker.note(Sign::Failed, at(1));
         }
-        assert_eq!(breaker.note(Sign::Refused, at(40)), Turn::Closed);
+        assert_eq!(breaker.note(Sign::Refused, at(40)), Effect::Closed);
         assert_eq!(breaker.health.failing_since, Some(at(1)));
     }
 
@@ -221,24 +221,28 @@ mod tests {
         for sign in [Sign::Failed, Sign::Refused] {
             let mut often = breaker(u32::MAX);
             for _ in 0..99 {
-                assert_eq!(often.note(sign, at(FIVE_DAYS_S - 1)), Turn::Nothing);
+                assert_eq!(often.note(sign, at(FIVE_DAYS_S - 1)), Effect::Nothing);
             }
             let mut breaker = breaker(u32::MAX);
             for n in 1..DISABLE_TRIES_MIN {
                 assert_eq!(
                     breaker.note(sign, at(i64::from(n) * FIVE_DAYS_S)),
-                    Turn::Nothing,
+                    Effect::Nothing,
                     "{n}"
                 );
             }
-            assert_eq!(breaker.note(sign, at(40 * FIVE_DAYS_S)), Turn::TooLong);
-            assert_eq!(breaker.note(Sign::Arrived, at(41 * FIVE_DAYS_S)), Turn::Nothing);
+            assert_eq!(breaker.note(sign, at(40 * FIVE_DAYS_S)), Effect::TooLong);
+            assert_eq!(breaker.note(Sign::Arrived, at(41 * FIVE_DAYS_S)), Effect::Nothing);
             assert_eq!(breaker.health, Health::default());
             breaker.settings.disable_after_ms = 0;
             for _ in 0..50 {
                 breaker.note(sign, at(0));
             }
-            assert_eq!(breaker.note(sign, at(400 * FIVE_DAYS_S)), Turn::Nothing, "never");
+            assert_eq!(
+                breaker.note(sign, at(400 * FIVE_DAYS_S)),
+                Effect::Nothing,
+                "never"
+            );
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::Endpoint;
 use crate::attempt::{Tried, try_once};
-use crate::breaker::{Breaker, Turn};
+use crate::breaker::{Breaker, Effect};
 use crate::deliver::Deliverer;
 use crate::endpoint::Order;
 use crate::folding;
@@ -334,23 +334,23 @@ impl<'a> Run<'a> {
         if tried.gone {
             self.disable("it answered 410 Gone".to_owned(), now);
         } else if let Some(sign) = tried.sign {
-            let turn = self.breaker.note(sign, now);
-            self.turned(turn, &tried.attempt, now);
+            let effect = self.breaker.note(sign, now);
+            self.took_effect(effect, &tried.attempt, now);
         }
         self.done.push(tried.attempt);
     }
 
-    fn turned(&mut self, turn: Turn, attempt: &Attempt, now: Timestamp) {
+    fn took_effect(&mut self, effect: Effect, attempt: &Attempt, now: Timestamp) {
         // What the endpoint said goes to nobody else.
         let answer = || match attempt.status {
             Some(status) => format!("it answered {status}"),
             None => attempt.error.clone(),
         };
-        match turn {
-            Turn::Nothing | Turn::Reopened => {}
-            Turn::Opened => self.tell(&EventType::ENDPOINT_FAILING, &answer(), now),
-            Turn::Closed => self.tell(&EventType::ENDPOINT_RECOVERED, "it answers again", now),
-            Turn::TooLong => {
+        match effect {
+            Effect::Nothing | Effect::Reopened => {}
+            Effect::Opened => self.tell(&EventType::ENDPOINT_FAILING, &answer(), now),
+            Effect::Closed => self.tell(&EventType::ENDPOINT_RECOVERED, "it answers again", now),
+            Effect::TooLong => {
                 let health = &self.breaker.health;
                 let since = health.failing_since.map(|at| at.to_string()).unwrap_or_default();
                 let reason = format!(

@@ -13,7 +13,7 @@ use crate::contract::type_or_group;
 use crate::stored::{about, count, first_id, limit, micros, moment, next};
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
-    Lease, LedgerError, NewDelivery, NewEvent, Refusal,
+    Lease, LedgerError, NewDelivery, NewEvent, Refusal, Turns,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -45,25 +45,14 @@ FROM first LEFT JOIN endpoint_states s ON s.endpoint = first.endpoint
 WHERE s.stop IS NULL
 GROUP BY first.endpoint ORDER BY at, first.endpoint";
 
-const ENDPOINT_DUE: &str = "\
-SELECT greatest(min(at), (SELECT rest_until FROM endpoint_states WHERE endpoint = $1)) FROM (
-    (SELECT next_at AS at FROM deliveries WHERE state = 'due' AND fresh AND endpoint = $1 ORDER BY seq LIMIT 1)
-    UNION ALL
-    SELECT min(next_at) FROM deliveries WHERE state = 'due' AND NOT fresh AND endpoint = $1) AS first
-WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
-HAVING min(at) IS NOT NULL";
-
-const DUE: &str = "\
-WITH ready AS (
-    (SELECT id, seq FROM deliveries
-     WHERE state = 'due' AND fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3)
-    UNION ALL
-    (SELECT id, seq FROM deliveries
-     WHERE state = 'due' AND NOT fresh AND endpoint = $1 AND next_at <= $2 ORDER BY seq LIMIT $3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for
-FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
-WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = $1 AND stop IS NOT NULL)
-ORDER BY ready.seq, ready.id LIMIT $3";
+/// When each endpoint is due, where it is, behind its place among those that are asked about.
+pub(super) const NEXT_DUE: &str = "\
+SELECT a.n, greatest(least(
+           (SELECT next_at FROM deliveries d WHERE state = 'due' AND fresh AND d.endpoint = a.endpoint ORDER BY seq LIMIT 1),
+           (SELECT min(next_at) FROM deliveries d WHERE state = 'due' AND NOT fresh AND d.endpoint = a.endpoint)),
+       s.rest_until)
+FROM unnest($1::text[]) WITH ORDINALITY AS a (endpoint, n) LEFT JOIN endpoint_states s ON s.endpoint = a.endpoint
+WHERE s.stop IS NULL AND EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'due' AND d.endpoint = a.endpoint)";
 
 /// What a filter asks, by the values of [`Asked`]; those that are null ask nothing.
 macro_rules! filtered {
@@ -129,11 +118,7 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
-        let rows = self
-            .database
-            .query(DUE, &[&text(endpoint), &micros(now), &limit(at_most)])
-            .await?;
-        all(&rows, rows::due)
+        Ok(self.look(endpoint, now, at_most).await?.due)
     }
 
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
@@ -146,8 +131,11 @@ impl Deliveries for PostgresLedger {
     }
 
     async fn endpoint_due(&self, endpoint: &str) -> Result<Option<Timestamp>, LedgerError> {
-        let rows = self.database.query(ENDPOINT_DUE, &[&text(endpoint)]).await?;
-        rows.first().map(|row| moment(row.try_get(0)?)).transpose()
+        let rows = self
+            .database
+            .query(NEXT_DUE, &[&[text(endpoint)].as_slice()])
+            .await?;
+        rows.first().map(|row| moment(row.try_get(1)?)).transpose()
     }
 
     async fn list_deliveries(

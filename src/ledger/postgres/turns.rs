@@ -10,6 +10,7 @@ use super::PostgresLedger;
 use super::accept::accept;
 use super::batcher::Batch;
 use super::database::{Failure, finish};
+use super::deliveries::NEXT_DUE;
 use super::endpoints::state;
 use super::leases::{FREE, held_for_good};
 use super::rows::{self, column, place, text};
@@ -59,15 +60,6 @@ ON CONFLICT (endpoint) DO UPDATE SET
     sent_at = excluded.sent_at";
 
 const GIVE_BACK: &str = "UPDATE leases SET until = $2, token = token + 1 WHERE key = ANY($1)";
-
-/// When each endpoint is due, where it is.
-const ENDPOINTS_DUE: &str = "\
-SELECT a.n, greatest(least(
-           (SELECT next_at FROM deliveries d WHERE state = 'due' AND fresh AND d.endpoint = a.endpoint ORDER BY seq LIMIT 1),
-           (SELECT min(next_at) FROM deliveries d WHERE state = 'due' AND NOT fresh AND d.endpoint = a.endpoint)),
-       s.rest_until)
-FROM unnest($1::text[]) WITH ORDINALITY AS a (endpoint, n) LEFT JOIN endpoint_states s ON s.endpoint = a.endpoint
-WHERE s.stop IS NULL AND EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'due' AND d.endpoint = a.endpoint)";
 
 #[async_trait]
 impl Turns for PostgresLedger {
@@ -254,7 +246,7 @@ impl Batch for Ending {
         let keys = column(&ours, |(_, (lease, ..))| text(&lease.key));
         transaction.execute(&statement, &[&keys, &FREE]).await?;
         // Behind it: whoever accepts something from now on, elsewhere, finds the lease free when this is committed.
-        let statement = transaction.prepare_cached(ENDPOINTS_DUE).await?;
+        let statement = transaction.prepare_cached(NEXT_DUE).await?;
         let endpoints = column(&ours, |(_, (_, endpoint, _))| text(endpoint));
         for row in &transaction.query(&statement, &[&endpoints]).await? {
             let (n, _) = ours[place(row, 0, ours.len())?];
