@@ -672,7 +672,7 @@ pass_on! { Endpoints {
 } }
 
 pass_on! { Turns {
-    begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Turn>, own;
+    begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp, limit: usize) -> Option<Turn>, own;
     look(endpoint: &str, now: Timestamp, limit: usize) -> Look, own;
     end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>, own;
 } }

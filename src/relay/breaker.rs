@@ -99,7 +99,7 @@ impl Breaker {
                 self.did_not_arrive(now);
                 match self.is_there() {
                     Effect::Nothing if self.failed_too_long(now) => Effect::TooLong,
-                    turn => turn,
+                    effect => effect,
                 }
             }
             Sign::Failed => {

@@ -24,6 +24,8 @@ use crate::settings::RelaySettings;
 /// Endpoints that ask the ledger something at the same time; half of the writes that may wait for it
 /// ([`ledger::Settings::writes_waiting_max`]), so that many share a commit and there is room for others.
 const ASKING_MAX: usize = 2_048;
+/// Deliveries that a turn brings along when it begins. Whoever is owed more looks for it, beside those who write.
+const FIRST_MAX: usize = 16;
 
 /// Sends deliveries. Share it by `Arc`.
 pub struct Deliverer {
@@ -111,15 +113,15 @@ impl Deliverer {
         };
         self.keep_terms(endpoint).await?;
         let until = later(now, self.settings.limits.lease_ms);
-        let turn = self.ledger.begin_turn(&endpoint.name, &self.holder, now, until);
-        let Some(Turn { lease, state }) = self.asking(turn).await? else {
+        // What may be folded is folded before it is looked at.
+        let first_max = if endpoint.folds_some() { 0 } else { FIRST_MAX };
+        let turn = self
+            .ledger
+            .begin_turn(&endpoint.name, &self.holder, now, until, first_max);
+        let Some(Turn { lease, state, due }) = self.asking(turn).await? else {
             return Ok(Some(until));
         };
-        let breaker = Breaker::new(endpoint.breaker, state.health);
-        let left_alone = match state.stop {
-            Some(_) => Some(Timestamp::MAX),
-            None => breaker.rests_until(now),
-        };
+        let left_alone = state.left_alone_until(now);
         self.keep_resting(&endpoint.name, left_alone);
         if left_alone.is_some() {
             drop(open);
@@ -128,7 +130,9 @@ impl Deliverer {
                 .await;
         }
         let pace = self.pace(endpoint, state.health.sent_at);
-        let run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
+        let breaker = Breaker::new(endpoint.breaker, state.health);
+        let mut run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
+        run.looked(due, first_max);
         let ended = Box::pin(run.run(stop)).await;
         if ended.is_err()
             && let Err(error) = self.ledger.release(&lease).await

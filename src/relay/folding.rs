@@ -19,9 +19,14 @@ pub const FOLDED: HeaderName = HeaderName::from_static("webhook-folded");
 const ROUNDS_MAX: usize = 16;
 
 impl Endpoint {
+    /// Whether updates of some type may be folded.
+    pub(crate) fn folds_some(&self) -> bool {
+        self.order == Order::Record && self.subscriptions.iter().any(|one| one.fold)
+    }
+
     /// Whether updates of this type are folded: when all subscriptions that mean it say so.
     pub(crate) fn folds(&self, event_type: &str) -> bool {
-        if self.order != Order::Record || !self.subscriptions.iter().any(|one| one.fold) {
+        if !self.folds_some() {
             return false;
         }
         let Ok(event_type) = EventType::parse(event_type) else {

@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
             renewing: None,
             renewal_failed: false,
             unwritten: Arc::default(),
-            look_owed: true,
+            look_owed: false,
             worked: false,
             worked_before: false,
             closing: None,
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
             tokio::select! {
                 Some(tried) = self.sending.next(), if !self.sending.is_empty() => self.tried(tried),
                 settled = ready(&mut self.settling) => self.settled(settled)?,
-                looked = ready(&mut self.looking) => self.looked(looked),
+                looked = ready(&mut self.looking) => self.has_looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = ready(&mut self.holding), if open => {}
                 () = self.open.changed(), if open => self.take_over(),
@@ -413,7 +413,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn looked(&mut self, looked: Looked) {
+    /// Takes over what was due; what is as much as was asked for is not all.
+    pub(crate) fn looked(&mut self, due: Vec<Due>, limit: usize) {
+        self.look_owed |= due.len() >= limit;
+        let issued = self.open.issued();
+        for due in due {
+            let delivery = due.delivery;
+            if self.take(due) && self.seen.insert(delivery) {
+                self.seen_until.push_back((issued, delivery));
+            }
+        }
+    }
+
+    fn has_looked(&mut self, looked: Looked) {
         let (look, limit) = match looked {
             Ok(looked) => looked,
             Err(error) => {
@@ -423,14 +435,7 @@ impl<'a> Run<'a> {
                 return;
             }
         };
-        self.look_owed |= look.due.len() >= limit;
-        let issued = self.open.issued();
-        for due in look.due {
-            let delivery = due.delivery;
-            if self.take(due) && self.seen.insert(delivery) {
-                self.seen_until.push_back((issued, delivery));
-            }
-        }
+        self.looked(look.due, limit);
         // The look may have begun before these were written, so only now can no look bring them again.
         for delivery in self.settled_while_looking.drain(..) {
             self.taken.remove(&delivery);

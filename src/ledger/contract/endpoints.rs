@@ -78,6 +78,14 @@ impl EndpointState {
             ..EndpointState::default()
         }
     }
+
+    /// Until when nothing may be sent to it; for ever while it is stopped.
+    pub fn left_alone_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.stop {
+            Some(_) => Some(Timestamp::MAX),
+            None => self.health.rest_until.filter(|until| *until > now),
+        }
+    }
 }
 
 /// How endpoints stand.

@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use super::{Due, EndpointState, Health, Lease, LedgerError, NewEvent, Stop};
 
 /// A turn that has begun.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
     /// The right to send to the endpoint; its key is that of [`turn_key`].
     pub lease: Lease,
     /// How the endpoint stands; like new when nothing was ever noted of it.
     pub state: EndpointState,
+    /// What is due, as [`Turns::look`] tells it; nothing while the endpoint rests.
+    pub due: Vec<Due>,
 }
 
 /// What there is to be sent to an endpoint.
@@ -45,13 +47,15 @@ pub fn turn_key(endpoint: &str) -> String {
 /// Who sends to which endpoint.
 #[async_trait]
 pub trait Turns: Send + Sync {
-    /// Begins a turn at an endpoint until `until`; nothing while somebody else has one.
+    /// Begins a turn at an endpoint until `until`, and looks for at most `limit` that is due, which is most often all there
+    /// is; nothing while somebody else has one.
     async fn begin_turn(
         &self,
         endpoint: &str,
         holder: &str,
         now: Timestamp,
         until: Timestamp,
+        limit: usize,
     ) -> Result<Option<Turn>, LedgerError>;
     /// What is due at an endpoint, at most `limit`, and whether it is stopped.
     async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError>;

@@ -69,12 +69,14 @@ impl Turns for PostgresLedger {
         holder: &str,
         now: Timestamp,
         until: Timestamp,
+        limit: usize,
     ) -> Result<Option<Turn>, LedgerError> {
         let asked = Begin {
             endpoint: endpoint.to_owned(),
             holder: holder.to_owned(),
             now,
             until,
+            limit,
         };
         self.beginning.ask(asked).await
     }
@@ -99,6 +101,7 @@ pub(super) struct Begin {
     holder: String,
     now: Timestamp,
     until: Timestamp,
+    limit: usize,
 }
 
 /// The batcher of turns that begin.
@@ -111,8 +114,8 @@ impl Batch for Beginning {
     /// Whoever took it and does not know finds it taken, until its time is over.
     const REPEATABLE: bool = true;
 
-    fn rows(_: &Begin) -> usize {
-        1
+    fn rows(asked: &Begin) -> usize {
+        1 + asked.limit
     }
 
     async fn run(
@@ -149,16 +152,31 @@ impl Batch for Beginning {
             let state = state(row)?;
             states.insert(state.endpoint.clone(), state);
         }
-        let answers = requests.iter().map(|asked| {
+        let (mut looking, mut looks_of) = (Vec::new(), Vec::new());
+        let mut answers: Vec<Result<Option<Turn>, LedgerError>> = Vec::with_capacity(requests.len());
+        for (n, asked) in requests.iter().enumerate() {
             let lease = turns.remove(&turn_key(&asked.endpoint));
-            Ok(lease.map(|lease| Turn {
+            let turn = lease.map(|lease| Turn {
                 lease,
                 state: states
                     .remove(&asked.endpoint)
                     .unwrap_or_else(|| EndpointState::new(&asked.endpoint)),
-            }))
-        });
-        Ok(answers.collect())
+                due: Vec::new(),
+            });
+            if let Some(turn) = &turn
+                && turn.state.left_alone_until(asked.now).is_none()
+            {
+                looking.push((asked.endpoint.clone(), asked.now, asked.limit));
+                looks_of.push(n);
+            }
+            answers.push(Ok(turn));
+        }
+        for (n, look) in looks_of.into_iter().zip(looks(client, &looking).await?) {
+            if let Ok(Some(turn)) = &mut answers[n] {
+                turn.due = look.due;
+            }
+        }
+        Ok(answers)
     }
 }
 
@@ -179,27 +197,36 @@ impl Batch for Looking {
         client: &mut Client,
         requests: &[Self::Request],
     ) -> Result<Vec<Result<Look, LedgerError>>, Failure> {
-        let statement = client.prepare_cached(LOOK).await?;
-        let found = client
-            .query(
-                &statement,
-                &[
-                    &column(requests, |(endpoint, ..)| text(endpoint)),
-                    &column(requests, |(_, now, _)| micros(*now)),
-                    &column(requests, |(.., at_most)| limit(*at_most)),
-                ],
-            )
-            .await?;
-        let mut looks: Vec<Look> = requests.iter().map(|_| Look::default()).collect();
-        for row in &found {
-            let look = &mut looks[place(row, ASKED, requests.len())?];
-            look.stopped = row.try_get(ASKED + 1)?;
-            if row.try_get::<_, Option<uuid::Uuid>>(0)?.is_some() {
-                look.due.push(rows::due(row)?);
-            }
-        }
+        let looks = looks(client, requests).await?;
         Ok(looks.into_iter().map(Ok).collect())
     }
+}
+
+/// What each who asks finds, in the same order.
+async fn looks(client: &Client, asked: &[(String, Timestamp, usize)]) -> Result<Vec<Look>, Failure> {
+    let mut looks: Vec<Look> = asked.iter().map(|_| Look::default()).collect();
+    if asked.is_empty() {
+        return Ok(looks);
+    }
+    let statement = client.prepare_cached(LOOK).await?;
+    let found = client
+        .query(
+            &statement,
+            &[
+                &column(asked, |(endpoint, ..)| text(endpoint)),
+                &column(asked, |(_, now, _)| micros(*now)),
+                &column(asked, |(.., at_most)| limit(*at_most)),
+            ],
+        )
+        .await?;
+    for row in &found {
+        let look = &mut looks[place(row, ASKED, asked.len())?];
+        look.stopped = row.try_get(ASKED + 1)?;
+        if row.try_get::<_, Option<uuid::Uuid>>(0)?.is_some() {
+            look.due.push(rows::due(row)?);
+        }
+    }
+    Ok(looks)
 }
 
 /// The batcher of turns that end.

@@ -16,16 +16,19 @@ impl Turns for SqliteLedger {
         holder: &str,
         now: Timestamp,
         until: Timestamp,
+        limit: usize,
     ) -> Result<Option<Turn>, LedgerError> {
         let (endpoint, holder) = (endpoint.to_owned(), holder.to_owned());
         self.write(1, move |connection| {
             let lease = leases::take(connection, &turn_key(&endpoint), &holder, now, until)?;
             let Some(lease) = lease else { return Ok(None) };
             let state = endpoints::states(connection, Some(&endpoint))?.pop();
-            Ok(Some(Turn {
-                lease,
-                state: state.unwrap_or_else(|| EndpointState::new(&endpoint)),
-            }))
+            let state = state.unwrap_or_else(|| EndpointState::new(&endpoint));
+            let due = match state.left_alone_until(now) {
+                Some(_) => Vec::new(),
+                None => deliveries::due(connection, &endpoint, now, limit)?,
+            };
+            Ok(Some(Turn { lease, state, due }))
         })
         .await
     }

@@ -39,7 +39,7 @@ async fn end(ledger: &dyn Ledger, number: u32, tries: u32, next: Next) {
 }
 
 async fn turn(ledger: &dyn Ledger) -> Turn {
-    let turn = ledger.begin_turn("bolt", "me", at(1), at(30)).await.unwrap();
+    let turn = ledger.begin_turn("bolt", "me", at(1), at(30), 3).await.unwrap();
     turn.expect("nobody has it")
 }
 
@@ -171,7 +171,10 @@ pub(super) async fn a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_lef
     assert_eq!(first.state, EndpointState::new("bolt"));
     assert_eq!(first.lease.key, turn_key("bolt"));
     assert_eq!(
-        other.begin_turn("bolt", "other", at(29), at(60)).await.unwrap(),
+        other
+            .begin_turn("bolt", "other", at(29), at(60), 3)
+            .await
+            .unwrap(),
         None
     );
     other.accept(vec![event(1, &["bolt"])]).await.unwrap();
@@ -186,7 +189,7 @@ pub(super) async fn a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_lef
     );
     assert_eq!(again.await.unwrap(), Some(at(1)));
     let second = other
-        .begin_turn("bolt", "other", at(2), at(60))
+        .begin_turn("bolt", "other", at(2), at(60), 3)
         .await
         .unwrap()
         .unwrap();
@@ -222,12 +225,13 @@ pub(super) async fn turns_at_many_endpoints_do_not_mix(stand: &Stand) {
         let (ledger, name) = (ledger.clone(), name(number));
         tokio::spawn(async move {
             let turn = ledger
-                .begin_turn(&name, "me", at(1), at(30))
+                .begin_turn(&name, "me", at(9_999), at(10_030), 3)
                 .await
                 .unwrap()
                 .unwrap();
             assert_eq!(turn.state.endpoint, name);
             let look = ledger.look(&name, at(9_999), 3).await.unwrap();
+            assert_eq!(turn.due, look.due, "{name}");
             let next = ledger.end_turn(&turn.lease, &name, None).await.unwrap();
             (turn.state.stop.is_some(), look, next)
         })
@@ -259,6 +263,15 @@ pub(super) async fn an_endpoint_that_rests_is_due_later(stand: &Stand) {
     assert_eq!(ledger.endpoint_due("bolt").await.unwrap(), Some(at(40)));
     assert_eq!(ledger.endpoint_due("acme").await.unwrap(), Some(at(2)));
     assert_eq!(ledger.endpoint_due("zeta").await.unwrap(), None);
+    for (second, owed) in [(39, 0), (40, 1)] {
+        let turn = ledger
+            .begin_turn("bolt", "me", at(second), at(60), 9)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(turn.due.len(), owed, "{second}");
+        ledger.release(&turn.lease).await.unwrap();
+    }
 }
 
 pub(super) async fn of_a_line_one_is_due_at_a_time(stand: &Stand) {
