@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{DeliveryId, EventId};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::rows::{self, all, extend};
 use super::{SqliteLedger, accept, leases};
@@ -14,7 +14,7 @@ use crate::stored::{
 };
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
-    Lease, LedgerError, NewDelivery, NewEvent, REFUSALS_MAX, Refusal,
+    Lease, LedgerError, NewDelivery, NewEvent, REFUSALS_MAX, Refusal, Turns,
 };
 
 /// The first of what is fresh is the earliest accepted; the first of what was tried has the earliest moment. Endpoints
@@ -54,17 +54,31 @@ SELECT max(min(at), ifnull((SELECT rest_until FROM endpoint_states WHERE endpoin
     SELECT min(next_at) FROM deliveries WHERE state = 'due' AND fresh = 0 AND endpoint = ?1)
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)";
 
-const DUE: &str = "\
-WITH ready AS (
-    SELECT * FROM (SELECT id, seq FROM deliveries
-                   WHERE state = 'due' AND fresh = 1 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3)
-    UNION ALL
-    SELECT * FROM (SELECT id, seq FROM deliveries
-                   WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 ORDER BY seq LIMIT ?3))
-SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for
-FROM ready JOIN deliveries d ON d.id = ready.id JOIN events e ON e.seq = ready.seq
-WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)
-ORDER BY ready.seq, ready.id LIMIT ?3";
+macro_rules! ready {
+    ($from:literal) => {
+        concat!(
+            "SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, \
+             d.sequence, d.stands_for, d.seq FROM ",
+            $from
+        )
+    };
+}
+
+/// What is due and was never tried, in the order of acceptance. Apart from [`DUE_AGAIN`], because SQLite makes a table of
+/// its own to bring two lists together, or one into another order, and that costs more than most looks.
+const DUE_FRESH: &str = ready!(
+    "deliveries d JOIN events e ON e.seq = d.seq \
+     WHERE d.state = 'due' AND d.fresh = 1 AND d.endpoint = ?1 AND d.next_at <= ?2 ORDER BY d.seq LIMIT ?3"
+);
+/// Whether anything is due that was tried.
+const IS_DUE_AGAIN: &str = "\
+SELECT 1 FROM deliveries WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 LIMIT 1";
+/// What is due and was tried, in the same order. Bodies are read of those alone that are wanted.
+const DUE_AGAIN: &str = ready!(
+    "(SELECT id FROM deliveries WHERE state = 'due' AND fresh = 0 AND endpoint = ?1 AND next_at <= ?2 \
+      ORDER BY seq LIMIT ?3) AS again \
+     CROSS JOIN deliveries d ON d.id = again.id CROSS JOIN events e ON e.seq = d.seq"
+);
 
 #[async_trait]
 impl Deliveries for SqliteLedger {
@@ -75,9 +89,7 @@ impl Deliveries for SqliteLedger {
     }
 
     async fn due(&self, endpoint: &str, now: Timestamp, at_most: usize) -> Result<Vec<Due>, LedgerError> {
-        let endpoint = endpoint.to_owned();
-        self.read(move |connection| due(connection, &endpoint, now, at_most))
-            .await
+        Ok(self.look(endpoint, now, at_most).await?.due)
     }
 
     async fn settle(&self, lease: Option<&Lease>, attempts: Vec<Attempt>) -> Result<(), LedgerError> {
@@ -229,15 +241,30 @@ pub(super) fn endpoints_due(connection: &Connection) -> Result<Vec<(String, Time
     })
 }
 
-/// Due deliveries of an endpoint.
+/// What is due at an endpoint that is not stopped.
 pub(super) fn due(
     connection: &Connection,
     endpoint: &str,
     now: Timestamp,
     at_most: usize,
 ) -> Result<Vec<Due>, LedgerError> {
-    let values = params![endpoint, micros(now), limit(at_most)];
-    all(connection, DUE, values, rows::due)
+    let read = |sql: &str| {
+        let row = |row: &Row<'_>| Ok((row.get::<_, i64>(12)?, rows::due(row)?));
+        all(
+            connection,
+            sql,
+            params![endpoint, micros(now), limit(at_most)],
+            row,
+        )
+    };
+    let mut due = read(DUE_FRESH)?;
+    let mut again = connection.prepare_cached(IS_DUE_AGAIN)?;
+    if again.exists(params![endpoint, micros(now)])? {
+        due.extend(read(DUE_AGAIN)?);
+        due.sort_by_key(|(place, _)| *place);
+        due.truncate(at_most);
+    }
+    Ok(due.into_iter().map(|(_, due)| due).collect())
 }
 
 /// When an endpoint is due.

@@ -36,9 +36,11 @@ impl Turns for SqliteLedger {
     async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError> {
         let endpoint = endpoint.to_owned();
         self.read(move |connection| {
-            let due = deliveries::due(connection, &endpoint, now, limit)?;
-            // Where something is due it is not stopped.
-            let stopped = due.is_empty() && is_stopped(connection, &endpoint)?;
+            let stopped = is_stopped(connection, &endpoint)?;
+            let due = match stopped {
+                true => Vec::new(),
+                false => deliveries::due(connection, &endpoint, now, limit)?,
+            };
             Ok(Look { due, stopped })
         })
         .await
