@@ -173,6 +173,20 @@ pub struct LeftOut {
     pub field: String,
     /// Why, with what would help.
     pub why: String,
+    /// The text that stands there instead, where the connection names one for such a case.
+    pub instead: Option<String>,
+}
+
+impl Write {
+    /// Takes out of the values what was left out of writing them, and puts in what was written instead.
+    pub fn leave_out(&mut self, left_out: &[LeftOut]) {
+        for left in left_out {
+            match &left.instead {
+                None => self.values.remove(&left.field),
+                Some(text) => self.values.insert(left.field.clone(), Json::String(text.clone())),
+            };
+        }
+    }
 }
 
 impl Connection {

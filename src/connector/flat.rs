@@ -15,6 +15,9 @@ use crate::lookup::Found;
 use crate::manifest::{Child, Flat, Object};
 use crate::names::scalar;
 
+/// By fields of a new object, the texts that stand there where the lookup leaves out the ones that are meant.
+pub(crate) type Instead = BTreeMap<String, String>;
+
 /// The fields to ask for on the wire, so that these fields can be told.
 pub(crate) fn expanded(object: &Object, fields: &[String]) -> Vec<String> {
     let mut wire: Vec<String> = Vec::new();
@@ -111,26 +114,34 @@ pub(crate) fn needs_rows(object: &Object, values: &Map<String, Json>) -> bool {
 }
 
 /// The texts that must be looked up before these values can be written, by lookup.
-pub(crate) fn wanted(object: &Object, values: &Map<String, Json>) -> Vec<(String, String)> {
-    values
-        .iter()
-        .filter_map(|(name, value)| {
-            let lookup = object.flat.get(name)?.lookup.as_ref()?;
-            let text = value.as_str().filter(|t| !t.is_empty())?;
-            Some((lookup.clone(), text.to_owned()))
-        })
-        .collect()
+pub(crate) fn wanted(
+    object: &Object,
+    values: &Map<String, Json>,
+    instead: &Instead,
+) -> Vec<(String, String)> {
+    let texts = values.iter().flat_map(|(name, value)| {
+        let text = value.as_str().filter(|text| !text.is_empty());
+        let texts = text
+            .into_iter()
+            .chain(text.and(instead.get(name).map(String::as_str)));
+        let lookup = object.flat.get(name).and_then(|flat| flat.lookup.as_ref());
+        lookup
+            .into_iter()
+            .flat_map(move |lookup| texts.clone().map(|text| (lookup.clone(), text.to_owned())))
+    });
+    texts.collect()
 }
 
-/// The values as the system wants them, and the fields that are left out; `row` is the object as it is, `found` what was
-/// looked up.
+/// The values as the system wants them, and the fields that are left out; `row` is the object as it is, `found_of` tells what
+/// was looked up.
 pub(crate) fn wired(
     object: &Object,
     class_key: Option<&str>,
     suffix: &str,
     values: &Map<String, Json>,
     row: Option<&Json>,
-    found: &dyn Fn(&str, &str) -> Found,
+    found_of: &dyn Fn(&str, &str) -> Found,
+    instead: &Instead,
 ) -> Result<(Map<String, Json>, Vec<LeftOut>), RecordError> {
     let mut wire = Map::new();
     let mut left_out = Vec::new();
@@ -141,35 +152,58 @@ pub(crate) fn wired(
             wire.insert(name.clone(), encoded(object, class_key, name, name, value)?);
             continue;
         };
-        let mut leave = |why: String| {
+        let mut leave = |why: String, instead: Option<&String>| {
             left_out.push(LeftOut {
                 field: name.clone(),
                 why,
+                instead: instead.cloned(),
             });
         };
         let blank = value.is_null() || value.as_str() == Some("");
         if blank && flat.required && flat.child.is_none() {
-            leave("the system has always one: give it another one there".to_owned());
+            leave(
+                "the system has always one: give it another one there".to_owned(),
+                None,
+            );
             continue;
         }
         if let (Some(keep), Some(row)) = (&flat.keep, row)
             && keep.one(row, &|_| None) == Ok(Json::Bool(true))
         {
-            leave(format!(
-                "what stands there stays until it is changed there: {}",
-                shown(row, &flat.field)
-            ));
+            let held = shown(row, &flat.field);
+            leave(
+                format!("what stands there stays until it is changed there: {held}"),
+                None,
+            );
             continue;
         }
         let value = match (&flat.lookup, value.as_str()) {
             (Some(_), _) if blank => Json::Null,
-            (Some(lookup), Some(text)) => match found(lookup, text) {
+            (Some(lookup), Some(text)) => match found_of(lookup, text) {
                 Found::Id(id) => id,
                 found @ (Found::Nothing | Found::Several(_))
                     if object.lookups.get(lookup).is_some_and(|l| l.leave_out) =>
                 {
-                    leave(nobody(object, lookup, text, &found).1);
-                    continue;
+                    let why = nobody(object, lookup, text, &found).1;
+                    match instead.get(name).map(|other| (other, found_of(lookup, other))) {
+                        None => {
+                            leave(why, None);
+                            continue;
+                        }
+                        Some((other, Found::Id(id))) => {
+                            let why = format!("{why}; `{other}` is there instead, as the connection says");
+                            leave(why, Some(other));
+                            id
+                        }
+                        Some((other, found)) => {
+                            let nor = nobody(object, lookup, other, &found).1;
+                            leave(
+                                format!("{why}; and who is to be there instead is not: {nor}"),
+                                None,
+                            );
+                            continue;
+                        }
+                    }
                 }
                 found => return Err(missing(object, lookup, name, text, &found)),
             },

@@ -12,6 +12,7 @@ use crate::call::{BACKOFF_BASE_MS, Repeat};
 use crate::connection::{Connection, LeftOut, Outcome, Write};
 use crate::failure::{Class, Failure, RecordClass};
 use crate::flat;
+use crate::flat::Instead;
 use crate::lookup::Texts;
 use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
@@ -245,7 +246,11 @@ impl Connection {
             .iter()
             .zip(&*outcomes)
             .filter(|(_, outcome)| outcome.is_none());
-        let wanted = open.flat_map(|(item, _)| flat::wanted(work.kind, &item.values));
+        let instead = self.instead(work)?;
+        let none = Instead::new();
+        // What is there keeps whom it has.
+        let instead_in = |item: &Item| if item.id.is_none() { &instead } else { &none };
+        let wanted = open.flat_map(|(item, _)| flat::wanted(work.kind, &item.values, instead_in(item)));
         let wanted = wanted.collect();
         let texts = self.look_up(work, wanted).await?;
         let rpc = self.caller.manifest().rpc.as_ref();
@@ -282,6 +287,7 @@ impl Connection {
                 &values,
                 item.row.as_ref(),
                 &found,
+                instead_in(item),
             ) {
                 Ok((wire, left_out)) => {
                     item.wire = wire;
@@ -293,9 +299,23 @@ impl Connection {
                 Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
             }
         }
-        for (LeftOut { field, why }, records) in told {
+        for (LeftOut { field, why, .. }, records) in told {
             let (connection, object) = (self.name(), work.object);
             tracing::warn!(connection, object, field, why, records, "a field is left out");
+        }
+        Ok(texts)
+    }
+
+    /// The texts of this connection for what a lookup leaves out of a new object.
+    fn instead(&self, work: &Work<'_>) -> Result<Instead, Failure> {
+        let mut texts = Instead::new();
+        for (field, flat) in &work.kind.flat {
+            if let Some(template) = &flat.instead {
+                let text = self.caller.render(template, &work.names)?;
+                if !text.is_empty() {
+                    texts.insert(field.clone(), text);
+                }
+            }
         }
         Ok(texts)
     }
@@ -309,8 +329,9 @@ impl Connection {
         items: &mut [Item],
         outcomes: &mut Outcomes,
     ) -> Result<(), Failure> {
+        let instead = self.instead(work)?;
         let remembered = |item: &Item| -> Vec<(String, String)> {
-            let wanted = flat::wanted(work.kind, &item.values).into_iter();
+            let wanted = flat::wanted(work.kind, &item.values, &instead).into_iter();
             wanted.filter(|wanted| texts.is_remembered(wanted)).collect()
         };
         let mut before = BTreeMap::new();
@@ -506,6 +527,7 @@ fn without_create_only(write: &WriteKind, values: &mut Map<String, Json>) -> Vec
     let left_out = left_out.into_iter().map(|field| LeftOut {
         field,
         why: why.to_owned(),
+        instead: None,
     });
     left_out.collect()
 }

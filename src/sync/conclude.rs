@@ -47,10 +47,10 @@ impl Engine {
             } => {
                 report.counts.written += 1;
                 report.counts.created_there += u64::from(created);
-                // What was not written is not agreed on: the system's own value of it is no change of theirs.
+                // What was not written is not agreed on: the system's own value of it is no change of theirs, and neither is
+                // what stands there instead.
                 let mut owed = owed;
-                let is_left_out = |field: &String| left_out.iter().any(|left| left.field == *field);
-                owed.write.values.retain(|field, _| !is_left_out(field));
+                owed.write.leave_out(&left_out);
                 let link = self.agreed(place, &owed, (id, version, modified), refs);
                 // A system that answers for an object that another one was merged into says so itself.
                 let merged = owed

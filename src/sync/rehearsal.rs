@@ -219,9 +219,11 @@ impl Engine {
             };
             let held = owed.link.as_ref().and_then(|link| link.wire.as_ref());
             let before = |field: &str| held.and_then(|held| crate::wire::get(held, field)).cloned();
-            let values = owed.write.values.iter();
-            let values = values.filter(|(field, _)| left_out.iter().all(|left| left.field != **field));
-            let values = values
+            let mut write = owed.write.clone();
+            write.leave_out(left_out);
+            let values = write
+                .values
+                .iter()
                 .map(|(field, after)| (field.clone(), before(field).unwrap_or(Json::Null), after.clone()));
             let sample = Sample {
                 way: Way::Out,

@@ -136,15 +136,70 @@ fn an_owner_follows_both_ways_and_who_left_is_nobodys_owner() {
     until(&stage, "Ada's deal in Salesforce", || owner_here() == ada.0);
 }
 
+/// Changes the configuration.
+fn configure(stage: &Stage, from: &str, to: &str) {
+    let path = stage.folder.path("interconnect.yaml");
+    let text = std::fs::read_to_string(path).expect("it was written");
+    assert!(text.contains(from), "{text}");
+    stage.folder.write("interconnect.yaml", &text.replace(from, to));
+}
+
+#[test]
+fn what_is_new_and_nobodys_goes_to_whom_the_connection_names() {
+    let stage = Stage::new("sqlite:hub.db");
+    configure(
+        &stage,
+        "login_url:",
+        "fallback_owner: Admin@Sandbox.example, login_url:",
+    );
+    let ada = person(&stage, "admin@sandbox.example");
+    let stranger = json!({"email": "stranger@sandbox.example"});
+    let stranger = stage.put("hubspot", "owners", &[stranger]).remove(0);
+    let deal = json!({"dealname": "Robots", "amount": "1", "dealstage": "appointmentscheduled", "hubspot_owner_id": stranger});
+    let there = stage.put("hubspot", "deals", &[deal]).remove(0);
+    let here = || only(&stage, "salesforce", "Opportunity");
+    until(&stage, "the deal in Salesforce", || here()["Id"].is_string());
+    assert_eq!(here()["OwnerId"], ada.0);
+    let listed = stage
+        .folder
+        .run(&["record", "list", "deal", "--json"], &stage.env);
+    let listed = json_of(&listed);
+    let record = listed["data"][0]["id"].as_str().expect("a record");
+    let journey = stage
+        .folder
+        .run(&["record", "journey", record, "--json"], &stage.env);
+    let why = "`stranger@sandbox.example`, add it there or correct the value; `admin@sandbox.example` is there instead";
+    assert!(json_of(&journey).to_string().contains(why), "{journey:?}");
+
+    // It goes nowhere else, and nobody goes on trying; the next change leaves it where it is.
+    let owner_there = || only(&stage, "hubspot", "deals")["properties"]["hubspot_owner_id"].clone();
+    for _ in 0..2 {
+        the_second_is_over();
+        run(&stage);
+    }
+    the_second_is_over();
+    let idle = run(&stage);
+    assert_eq!(idle["total"]["written"], Json::Null, "{idle:#}");
+    stage.edit("hubspot", "deals", &there, &json!({"amount": "2"}));
+    until(&stage, "the amount in Salesforce", || {
+        here()["Amount"].as_f64() == Some(2.0)
+    });
+    assert_eq!(
+        (here()["OwnerId"].clone(), owner_there()),
+        (json!(ada.0), json!(stranger))
+    );
+
+    // Until somebody takes it.
+    let rita = person(&stage, "rep@sandbox.example");
+    let id = here()["Id"].as_str().expect("an id").to_owned();
+    stage.edit("salesforce", "Opportunity", &id, &json!({"OwnerId": rita.0}));
+    until(&stage, "Rita's deal in HubSpot", || owner_there() == rita.1);
+}
+
 #[test]
 fn a_lead_that_a_queue_has_is_nobodys_and_stays_there() {
     let stage = Stage::new("sqlite:hub.db");
-    let path = stage.folder.path("interconnect.yaml");
-    let text = std::fs::read_to_string(path).expect("it was written");
-    stage.folder.write(
-        "interconnect.yaml",
-        &text.replace("record: partner", "record: lead"),
-    );
+    configure(&stage, "record: partner", "record: lead");
     let (ada, rita) = (
         person(&stage, "admin@sandbox.example"),
         person(&stage, "rep@sandbox.example"),

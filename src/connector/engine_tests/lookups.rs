@@ -136,6 +136,7 @@ async fn nobody_is_made_owner_who_left_or_is_not_there_and_the_rest_is_written()
     let why = |email: &str| LeftOut {
         field: "owner_email".to_owned(),
         why: format!("the system has no owner with the e-mail `{email}`, add it there or correct the value"),
+        instead: None,
     };
     assert_eq!(
         left_out,

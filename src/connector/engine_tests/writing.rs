@@ -548,7 +548,8 @@ async fn what_the_system_does_not_know_refuses_its_record_or_is_left_out_as_the_
                 left_out,
                 &[LeftOut {
                     field: "region".to_owned(),
-                    why: why.to_owned()
+                    why: why.to_owned(),
+                    instead: None
                 }]
             );
             let wire = |at: usize| server.got()[at].json()[0]["values"].clone();

@@ -110,6 +110,8 @@ pub(crate) struct Flat {
     pub(crate) required: bool,
     /// Tells of an object as it is whether what stands there is to stay.
     pub(crate) keep: Option<Program>,
+    /// The text that a new object gets where the lookup leaves out the one that is meant; empty for none.
+    pub(crate) instead: Option<Template>,
 }
 
 /// How a text becomes the id of another object, and an id its text.
@@ -404,7 +406,7 @@ fn child(node: &Node, source: &Source, report: &mut Report) -> Option<Child> {
     })
 }
 
-fn flat(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Flat> {
+fn flat(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Flat> {
     let mut fields = Fields::open(node, "a flattened field", reader.source, report)?;
     let child = fields.optional_text("child", report).map(str::to_owned);
     let field = fields.text("field", report).map(str::to_owned);
@@ -412,6 +414,8 @@ fn flat(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Flat> {
     let lookup = fields.optional_text("lookup", report).map(str::to_owned);
     let required = fields.optional_bool("required", report).unwrap_or(false);
     let keep = reader.optional_program("keep", &mut fields, &[], report);
+    let instead = fields.optional("instead");
+    let instead = instead.and_then(|node| reader.template(node, &["config"], report));
     fields.finish(report);
     let field = field?;
     Some(Flat {
@@ -421,6 +425,7 @@ fn flat(reader: &Reader<'_>, node: &Node, report: &mut Report) -> Option<Flat> {
         lookup,
         required,
         keep,
+        instead,
     })
 }
 
