@@ -61,6 +61,8 @@ fn main() {
     if wanted("agreement") {
         agreement::whole_way(folder, &mut table);
         agreement::few_changes(folder, &mut table);
+    }
+    if wanted("passing") {
         agreement::memory(folder, &mut table);
     }
     println!("\n{table}");

@@ -22,13 +22,19 @@ const LEDGERS: [usize; 3] = [10_000, 100_000, 1_000_000];
 /// Records of a commit that fills a ledger.
 const PAGE: usize = 1_000;
 /// How many records pass through a hub whose memory is looked at.
-const PASSING: [usize; 2] = [10_000, 100_000];
+const PASSING: [usize; 3] = [10_000, 100_000, 1_000_000];
+/// Leads that go the whole way: no other kind has more fields that both systems have, 18 of them.
+const LEADS: usize = 10_000;
 /// How often its memory is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Both systems, or the source alone.
+/// What of which systems is kept in agreement.
+const BOTH_LEADS: &str = "[{ connection: crm, record: lead }, { connection: marketing, record: lead }]";
 const BOTH: &str = "[{ connection: crm, record: partner }, { connection: marketing, record: partner }]";
 const SOURCE: &str = "[{ connection: crm, record: partner }]";
+
+/// An object, what its rows hold, and how many there are.
+type Rows<'a> = (&'a str, fn(usize) -> Json, usize);
 
 /// Two emulated systems, and a hub's configuration for them.
 struct Stage {
@@ -48,8 +54,17 @@ struct Ran {
 }
 
 impl Stage {
-    fn new(folder: &Path, name: &str, records: usize, syncs: &str) -> Stage {
-        let (process, said) = sandbox(&[]);
+    /// Both systems, and so many rows of an object of the source.
+    fn new(folder: &Path, name: &str, syncs: &str, (object, row, records): Rows) -> Stage {
+        let mut stage = Stage::start(folder, name, syncs, &[]);
+        stage.fill(object, row, records);
+        // Each row has a millisecond of its own, so rows that are made faster lie in the future.
+        std::thread::sleep(Duration::from_millis(records as u64));
+        stage
+    }
+
+    fn start(folder: &Path, name: &str, syncs: &str, sandbox_arguments: &[&str]) -> Stage {
+        let (process, said) = sandbox(sandbox_arguments);
         let url = |system: &str| said[system]["url"].as_str().expect("a url").to_owned();
         let ledger = folder.join(format!("{name}.db"));
         let config = folder.join(format!("{name}.yaml"));
@@ -66,29 +81,28 @@ syncs: {syncs}
             url("hubspot"),
         );
         std::fs::write(&config, text).expect("written");
-        let mut stage = Stage {
+        Stage {
             _sandbox: process,
             said,
             config,
             ledger,
             ids: Vec::new(),
-        };
+        }
+    }
+
+    fn fill(&mut self, object: &str, row: fn(usize) -> Json, records: usize) {
         for from in (0..records).step_by(ROWS) {
-            let rows: Vec<Json> = (from..records.min(from + ROWS)).map(account).collect();
-            let url = format!("{}/_sandbox/rows/Account", stage.url("salesforce"));
+            let rows: Vec<Json> = (from..records.min(from + ROWS)).map(row).collect();
+            let url = format!("{}/_sandbox/rows/{object}", self.url("salesforce"));
             let mut answer = ureq::post(&url)
                 .send(Json::Array(rows).to_string())
                 .expect("it takes rows");
             let text = answer.body_mut().read_to_string().expect("text");
             let made: Json = serde_json::from_str(&text).expect("JSON");
             let ids = made["ids"].as_array().expect("ids").iter();
-            stage
-                .ids
+            self.ids
                 .extend(ids.map(|id| id.as_str().expect("an id").to_owned()));
         }
-        // Each row has a millisecond of its own, so rows that are made faster lie in the future.
-        std::thread::sleep(std::time::Duration::from_millis(records as u64));
-        stage
     }
 
     fn url(&self, system: &str) -> &str {
@@ -173,6 +187,18 @@ fn account(number: usize) -> Json {
     })
 }
 
+/// A row with every field that both mappings of leads have, but for the owner, who would be a user there.
+fn lead(number: usize) -> Json {
+    json!({
+        "Status": "Working - Contacted", "FirstName": "Ada", "LastName": format!("Park {number}"),
+        "Email": format!("ada@lead-{number}.example"), "Phone": format!("+4930{:07}", 1_000_000 + number),
+        "Title": "Head of Power", "Company": format!("Lead {number}"), "Website": format!("https://lead-{number}.example"),
+        "Industry": "Energy", "Street": format!("Hauptstraße {number}"), "City": "Berlin", "State": "BE",
+        "PostalCode": format!("{:05}", 10_000 + number % 80_000), "Country": "Germany", "LeadSource": "Web",
+        "Description": format!("Wants number {number} solved in all of the north, and soon."),
+    })
+}
+
 /// Fills a ledger with linked records that no system of the stage has.
 fn fill(path: &Path, records: usize) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -239,7 +265,7 @@ fn a_page(page: usize) -> SyncCommit {
 
 /// The whole way of many records, and of few changes among them.
 pub(crate) fn whole_way(folder: &Path, table: &mut String) {
-    let stage = Stage::new(folder, "agree", RECORDS, BOTH);
+    let stage = Stage::new(folder, "agree", BOTH, ("Account", account, RECORDS));
     stage.calls("salesforce");
     stage.calls("hubspot");
     let mut measure = |what: &str, ran: &Ran, records: usize| {
@@ -279,12 +305,25 @@ pub(crate) fn whole_way(folder: &Path, table: &mut String) {
         &stage.run(&["--full"]),
         2 * RECORDS,
     );
+    let stage = Stage::new(folder, "leads", BOTH_LEADS, ("Lead", lead, LEADS));
+    let ran = stage.run(&[]);
+    assert_eq!(ran.total["written"].as_u64(), Some(LEADS as u64), "{}", ran.total);
+    row(
+        table,
+        "10,000 leads of 18 fields, pulled to pushed: records a CPU second of the hub",
+        format!("{:.0}", LEADS as f64 / ran.cpu),
+    );
 }
 
 /// Few changes, whatever the size of the ledger.
 pub(crate) fn few_changes(folder: &Path, table: &mut String) {
     for records in LEDGERS {
-        let stage = Stage::new(folder, &format!("ledger-{records}"), 1_000, BOTH);
+        let stage = Stage::new(
+            folder,
+            &format!("ledger-{records}"),
+            BOTH,
+            ("Account", account, 1_000),
+        );
         stage.run(&[]);
         fill(&stage.ledger, records);
         let mut rounds: Vec<(f64, f64)> = Vec::new();
@@ -306,7 +345,14 @@ pub(crate) fn few_changes(folder: &Path, table: &mut String) {
 /// The memory of a hub while records pass.
 pub(crate) fn memory(folder: &Path, table: &mut String) {
     for records in PASSING {
-        let stage = Stage::new(folder, &format!("passing-{records}"), records, SOURCE);
+        // They are old, for else the last of a million would lie a quarter of an hour in the future.
+        let mut stage = Stage::start(
+            folder,
+            &format!("passing-{records}"),
+            SOURCE,
+            &["--clock-behind-s", "7200"],
+        );
+        stage.fill("Account", account, records);
         let ran = stage.run(&[]);
         assert_eq!(
             ran.total["created"].as_u64(),

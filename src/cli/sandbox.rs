@@ -1,9 +1,10 @@
 //! `interconnect sandbox`: emulated systems and partners to try things against.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use clap::Args;
-use sandbox::{PartnerSettings, Sandbox, Settings};
+use sandbox::{PartnerSettings, Sandbox, Settings, SystemClock};
 use serde_json::{Map, Value as Json, json};
 
 use super::serve::stop_signal;
@@ -30,6 +31,9 @@ pub(crate) struct SandboxArgs {
     /// Salesforce replaces a refresh token with every use.
     #[arg(long)]
     rotate_refresh_tokens: bool,
+    /// How many seconds the systems' clocks are behind: so old is what is made now, for whoever reads it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    clock_behind_s: u32,
     /// Draws all ids: the same seed gives the same ids.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -47,6 +51,7 @@ pub(crate) async fn run(args: &SandboxArgs, out: &Out) -> Exit {
         hubspot: at(args.hubspot_port),
         partners: partners.collect(),
         seed: args.seed,
+        clock: Arc::new(SystemClock::behind_ms(i64::from(args.clock_behind_s) * 1_000)),
         salesforce_rotates_tokens: args.rotate_refresh_tokens,
         ..Settings::default()
     };

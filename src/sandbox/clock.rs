@@ -9,15 +9,25 @@ pub trait Clock: Send + Sync + 'static {
     fn now_ms(&self) -> i64;
 }
 
-/// The machine's own clock.
+/// The machine's own clock, or one that goes behind it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+pub struct SystemClock {
+    behind_ms: i64,
+}
+
+impl SystemClock {
+    /// A clock that is `ms` milliseconds behind the machine's own, so that what is made now is that old elsewhere.
+    #[must_use]
+    pub fn behind_ms(ms: i64) -> Self {
+        Self { behind_ms: ms }
+    }
+}
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        now.saturating_sub(self.behind_ms)
     }
 }
 

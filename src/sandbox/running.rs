@@ -84,7 +84,7 @@ impl Default for Settings {
             hubspot: loopback(),
             partners: Vec::new(),
             seed: 1,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::default()),
             salesforce_token_life_ms: SALESFORCE_TOKEN_LIFE_MS,
             salesforce_rotates_tokens: false,
             hubspot_token_life_ms: HUBSPOT_TOKEN_LIFE_MS,

@@ -17,7 +17,7 @@ use super::{check, ids};
 use crate::faults::FaultBook;
 
 /// Rows one object may hold, deleted ones included.
-pub const ROWS_MAX: usize = 200_000;
+pub const ROWS_MAX: usize = 1_000_000;
 
 /// A row: one value per field of its object, in the object's order.
 pub(crate) type Row = Vec<Value>;
