@@ -132,7 +132,7 @@ impl Deliverer {
         let pace = self.pace(endpoint, state.health.sent_at);
         let breaker = Breaker::new(endpoint.breaker, state.health);
         let mut run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
-        run.looked(due, first_max);
+        run.found(due, first_max);
         let ended = Box::pin(run.run(stop)).await;
         if ended.is_err()
             && let Err(error) = self.ledger.release(&lease).await

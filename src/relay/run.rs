@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
             tokio::select! {
                 Some(tried) = self.sending.next(), if !self.sending.is_empty() => self.tried(tried),
                 settled = ready(&mut self.settling) => self.settled(settled)?,
-                looked = ready(&mut self.looking) => self.has_looked(looked),
+                looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = ready(&mut self.holding), if open => {}
                 () = self.open.changed(), if open => self.take_over(),
@@ -414,7 +414,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes over what was due; what is as much as was asked for is not all.
-    pub(crate) fn looked(&mut self, due: Vec<Due>, limit: usize) {
+    pub(crate) fn found(&mut self, due: Vec<Due>, limit: usize) {
         self.look_owed |= due.len() >= limit;
         let issued = self.open.issued();
         for due in due {
@@ -425,7 +425,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn has_looked(&mut self, looked: Looked) {
+    fn looked(&mut self, looked: Looked) {
         let (look, limit) = match looked {
             Ok(looked) => looked,
             Err(error) => {
@@ -435,7 +435,7 @@ impl<'a> Run<'a> {
                 return;
             }
         };
-        self.looked(look.due, limit);
+        self.found(look.due, limit);
         // The look may have begun before these were written, so only now can no look bring them again.
         for delivery in self.settled_while_looking.drain(..) {
             self.taken.remove(&delivery);
