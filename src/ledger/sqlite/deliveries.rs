@@ -54,6 +54,7 @@ SELECT max(min(at), ifnull((SELECT rest_until FROM endpoint_states WHERE endpoin
     SELECT min(next_at) FROM deliveries WHERE state = 'due' AND fresh = 0 AND endpoint = ?1)
 WHERE NOT EXISTS (SELECT 1 FROM endpoint_states WHERE endpoint = ?1 AND stop IS NOT NULL)";
 
+/// Reads what is due from some deliveries, with their places behind it.
 macro_rules! ready {
     ($from:literal) => {
         concat!(
