@@ -114,7 +114,10 @@ impl Deliverer {
         self.keep_terms(endpoint).await?;
         let until = later(now, self.settings.limits.lease_ms);
         // What may be folded is folded before it is looked at.
-        let first_max = if endpoint.folds_some() { 0 } else { FIRST_MAX };
+        let first_max = match endpoint.folds_some() {
+            true => 0,
+            false => self.batch_max().min(FIRST_MAX),
+        };
         let turn = self
             .ledger
             .begin_turn(&endpoint.name, &self.holder, now, until, first_max);
@@ -149,6 +152,18 @@ impl Deliverer {
         // It is never closed.
         let _place = self.asking.acquire().await;
         call.await
+    }
+
+    /// How many deliveries may wait for an endpoint, with as many as are sent to now.
+    pub(crate) fn waiting_max(&self) -> usize {
+        let share = self.settings.limits.waiting_max / self.handover.open_count().max(1);
+        // Whoever reads one and finds one does not know whether that is all, and reads again.
+        share.max(2)
+    }
+
+    /// How many deliveries are read at once for an endpoint.
+    pub(crate) fn batch_max(&self) -> usize {
+        self.waiting_max().min(self.settings.limits.batch_max)
     }
 
     /// Keeps by what an endpoint is told things, before it is told anything.

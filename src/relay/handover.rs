@@ -117,6 +117,11 @@ impl Handover {
         })
     }
 
+    /// How many endpoints are being sent to.
+    pub(crate) fn open_count(&self) -> usize {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn slot(&self, endpoint: &str) -> Option<Arc<Slot>> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.get(endpoint).cloned()

@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
         self.take_over();
         self.look_owed = false;
         // What is taken is still due in the ledger's eyes, and older than what is new.
-        let limit = self.taken.len() + self.on.settings.limits.batch_max;
+        let limit = self.taken.len() + self.on.batch_max();
         let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
         let in_flight: Vec<DeliveryId> = self.taken.iter().copied().collect();
         self.looking = Some(Box::pin(on.asking(async move {
@@ -309,8 +309,12 @@ impl<'a> Run<'a> {
         if news.halted && self.closing.is_none() {
             self.closing = Some(Closing::Halted);
         }
+        let waiting_max = self.on.waiting_max();
         for due in news.handed {
-            if !self.seen.contains(&due.delivery) {
+            if self.waiting.len() >= waiting_max {
+                // It is read when there is room.
+                self.look_owed = true;
+            } else if !self.seen.contains(&due.delivery) {
                 self.take(due);
             }
         }

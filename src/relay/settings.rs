@@ -83,6 +83,9 @@ pub struct RelayLimits {
     pub tolerance_ms: u64,
     /// Deliveries that are read from the ledger at once, for an endpoint.
     pub batch_max: usize,
+    /// Deliveries that may wait in memory, for all endpoints together: where many are sent to, fewer wait for each, and the
+    /// rest is read when there is room. Two may wait for each in any case.
+    pub waiting_max: usize,
     /// For how long the right to send to an endpoint is taken; it is renewed at a third of it.
     pub lease_ms: u64,
     /// While an endpoint is sent to, the ledger is looked at again at least this often, for what other nodes accepted;
@@ -99,6 +102,7 @@ impl Default for RelayLimits {
         RelayLimits {
             tolerance_ms: standard::TOLERANCE_MS,
             batch_max: 128,
+            waiting_max: 65_536,
             lease_ms: 30_000,
             look_ms: 200,
             run_ms_max: 30_000,
@@ -162,6 +166,7 @@ impl RelaySettings {
         }
         for (field, value) in [
             ("batch_max", limits.batch_max as u64),
+            ("waiting_max", limits.waiting_max as u64),
             ("look_ms", limits.look_ms),
             ("run_ms_max", limits.run_ms_max),
             ("refusals_waiting_max", limits.refusals_waiting_max as u64),

@@ -244,3 +244,57 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
     assert_eq!(sink.count(), 3);
     assert_eq!(stage.states("b").await, [(Delivered, 1); 3]);
 }
+
+#[tokio::test]
+async fn what_is_handed_over_beyond_what_may_wait_is_read_when_there_is_room() {
+    const MORE: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut limits = limits();
+    // Nothing is read because of the time.
+    limits.look_ms = 1_000_000;
+    limits.run_ms_max = 1_000_000;
+    limits.waiting_max = 4;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.in_flight_max = 2;
+    let stage = Stage::open(folder.path(), &[to], limits).await;
+    let releases = [0; 2].map(|_| Arc::new(Notify::new()));
+    for (number, release) in releases.iter().enumerate() {
+        sink.answer_next(Answer::Held(release.clone()));
+        stage.post(&format!("held-{number}"), "deal.won").await.unwrap();
+    }
+    let stop = Arc::new(Notify::new());
+    let (deliverer, stopped) = (stage.deliverer.clone(), stop.clone());
+    let run = tokio::spawn(async move { deliverer.deliver("b", stopped.notified()).await });
+    sink.arrived(2).await;
+    for number in 0..MORE {
+        stage.post(&format!("m{number}"), "deal.won").await.unwrap();
+    }
+    assert_eq!(sink.count(), 2);
+    releases.iter().for_each(|release| release.notify_one());
+    sink.arrived(2 + MORE).await;
+    stop.notify_one();
+    assert_eq!(run.await.unwrap().unwrap(), None);
+    assert_eq!(sink.count(), 2 + MORE, "each once");
+    assert_eq!(stage.states("b").await, [(Delivered, 1); 2 + MORE]);
+}
+
+#[tokio::test]
+async fn where_many_are_sent_to_fewer_wait_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limits = limits();
+    (limits.waiting_max, limits.batch_max) = (40, 8);
+    let stage = Stage::open(folder.path(), &[], limits).await;
+    let mut open = Vec::new();
+    for (endpoints, waiting, batch) in [(0, 40, 8), (1, 40, 8), (2, 20, 8), (10, 4, 4), (30, 2, 2)] {
+        while open.len() < endpoints {
+            open.extend(stage.handover.open(&format!("e{}", open.len()), true));
+        }
+        let deliverer = &stage.deliverer;
+        assert_eq!(
+            (deliverer.waiting_max(), deliverer.batch_max()),
+            (waiting, batch),
+            "{endpoints}"
+        );
+    }
+}
