@@ -63,7 +63,7 @@ pub struct OAuth2Client {
 pub struct EndpointConfig {
     /// Its name, unique in the file.
     pub name: String,
-    /// Where it is.
+    /// Where it is; empty when nothing is sent to it, because its partner pulls what it is to be told.
     pub url: String,
     /// What we sign with; several while one is being rotated, and each message carries a signature of every one.
     pub secrets: Vec<SecretRef>,
@@ -106,6 +106,19 @@ struct Shared<'a> {
 
 /// Milliseconds after which an endpoint is disabled, at most: a year.
 const DISABLE_AFTER_MS_MAX: i64 = 31_536_000_000;
+
+/// What an endpoint says about sending.
+const SENDING: [&str; 9] = [
+    "headers",
+    "auth",
+    "tls",
+    "in_flight_max",
+    "rate_per_s",
+    "order",
+    "breaker",
+    "timeout_ms",
+    "retry_ms",
+];
 
 pub(super) fn partners(
     fields: &mut Fields<'_>,
@@ -206,7 +219,13 @@ fn endpoint(
         }
         names.push(name.to_owned());
     }
-    let url = fields.text("url", report);
+    let url = match fields.key_place("pull_key") {
+        Some(_) if fields.key_place("url").is_none() => {
+            only_pulled(&mut fields, report);
+            Some("")
+        }
+        _ => fields.text("url", report),
+    };
     let secrets = match fields.required("secret", report) {
         Some(Node {
             value: diagnostic::Value::List(nodes),
@@ -223,7 +242,7 @@ fn endpoint(
         .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
         .collect();
     let auth = auth(&mut fields, report);
-    let tls = tls::tls(&mut fields, url, report);
+    let tls = tls::tls(&mut fields, url.filter(|url| !url.is_empty()), report);
     let pull_key = secret::optional(&mut fields, "pull_key", report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
     let shape = subscriptions::shape(&mut fields, report);
@@ -268,6 +287,21 @@ fn endpoint(
         timeout_ms: timeout_ms.unsigned_abs(),
         retry_ms,
     })
+}
+
+/// Without an address nothing is said about sending.
+fn only_pulled(fields: &mut Fields<'_>, report: &mut Report) {
+    for key in SENDING {
+        if let Some(place) = fields.key_place(key) {
+            report.error(
+                "IC0155",
+                fields.source(),
+                place,
+                format!("`{key}` is about sending, and nothing is sent to an endpoint without `url`"),
+                format!("add `url`, or take `{key}` away: what is pulled is in the order of acceptance"),
+            );
+        }
+    }
 }
 
 fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {

@@ -4,9 +4,8 @@
 //! that goes with it. So the real engine can be asked what it would do, and memory does not grow with what it would do.
 //!
 //! Rows are taken over when they are written: a record as soon as it or a link of it is, pushes and parked things of an
-//! object, and what is due at an inlet, all at once, when they are first asked for. Leases, runs, events and deliveries are the overlay's own: it takes
-//! no work away from anybody. Sealed values alone go through to the ledger below: a renewed token that is lost locks an
-//! account.
+//! object, and what is due at an inlet, all at once, when first asked for. Leases, runs, events and deliveries are its own:
+//! it takes no work from anybody. Sealed values alone go through: a renewed token that is lost locks an account.
 //! Not promised: one moment. What changes below while an overlay is used may be seen or not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -688,6 +687,7 @@ pass_on! { Replays {
 
 pass_on! { Feeds {
     feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed, own;
+    settle_pulled(deliveries: Vec<DeliveryId>) -> (), own;
     feed_end() -> EventPlace, own;
 } }
 

@@ -116,6 +116,9 @@ async fn send(
     mut headers: HeaderMap,
     body: Bytes,
 ) -> Result<Reply, String> {
+    let Some(target) = &endpoint.target else {
+        return Err("it has no address".to_owned());
+    };
     let mut shown = None;
     if let Some(authorize) = &endpoint.authorize {
         let (number, value) = authorize.authorization(None).await?;
@@ -124,7 +127,7 @@ async fn send(
     }
     let answer = on
         .sender(endpoint)
-        .post(&endpoint.target, headers, body, endpoint.deadline_ms)
+        .post(target, headers, body, endpoint.deadline_ms)
         .await;
     if let (Some((authorize, number)), Ok(Reply { status: 401, .. })) = (shown, &answer) {
         // The next try has another one; if there is none, it says why.

@@ -103,6 +103,10 @@ impl Deliverer {
             );
             return Ok(None);
         };
+        if endpoint.target.is_none() {
+            // What it is owed waits until it is pulled.
+            return Ok(None);
+        }
         let now = (self.clock)();
         // Strict order is the ledger's order, so there nothing may overtake on a shorter way.
         let takes = endpoint.in_flight_max > 1 && endpoint.order == Order::None;

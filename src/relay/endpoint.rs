@@ -56,7 +56,7 @@ pub struct EndpointSettings {
     pub name: String,
     /// The partner that owns it; what they say is not sent back to it.
     pub partner: String,
-    /// Where it is.
+    /// Where it is; empty when nothing is sent to it, because its partner pulls what it is to be told.
     pub url: String,
     /// Which events it gets: those that fit one of them.
     pub subscriptions: Vec<Subscription>,
@@ -114,7 +114,8 @@ impl Default for EndpointSettings {
 pub struct Endpoint {
     pub(crate) name: String,
     pub(crate) partner: String,
-    pub(crate) target: Target,
+    /// Where to send; nothing is sent when there is none.
+    pub(crate) target: Option<Target>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) shape: Shape,
     pub(crate) secrets: Vec<Secret>,
@@ -157,7 +158,12 @@ impl Endpoint {
         findings.range("deadline_ms", settings.deadline_ms, DEADLINE_MS);
         let secrets = findings.signing(&settings.secrets);
         let headers = findings.headers(&settings.headers);
-        let target = Target::parse(&settings.url, guard).map_err(|bad| findings.add("url", bad));
+        let target = match settings.url.as_str() {
+            "" => Ok(None),
+            url => Target::parse(url, guard)
+                .map(Some)
+                .map_err(|bad| findings.add("url", bad)),
+        };
         let schedule = Schedule::new(settings.retry_ms.clone()).map_err(|bad| findings.add("retry_ms", bad));
         match (target, schedule) {
             (Ok(target), Ok(schedule)) if findings.0.is_empty() => Ok(Endpoint {
@@ -193,9 +199,9 @@ impl Endpoint {
         &self.partner
     }
 
-    /// Host and port that it is at, for a person; the rest of its address may hold a token.
+    /// Host and port that it is at, for a person; the rest of its address may hold a token. Empty when nothing is sent.
     pub fn host(&self) -> &str {
-        self.target.host()
+        self.target.as_ref().map_or("", Target::host)
     }
 
     /// Which events it gets.

@@ -4,14 +4,15 @@
 //! made as what is sent is: projected by the endpoint's policy as it is now, signed, under the same `webhook-id`; so a
 //! receiver of webhooks can take it as it is. Not in it: the headers by which we show an endpoint who we are.
 //! Pulling changes nothing but what the partner knows, which is noted ([`note_pulled`]): what is owed is sent all the same,
-//! and who pulls keeps the place where they are.
+//! and who pulls keeps the place where they are. Where nothing is sent, because the endpoint has no address, what was pulled
+//! has arrived: it may be pulled again as long as it is kept, and what was not is kept until it is.
 //! An endpoint that a person paused tells nothing in this way either; one that was disabled because it failed does.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{About, EventPlace, Ledger, LedgerError, StopKind};
+use ledger::{About, Attempt, EventPlace, Ledger, LedgerError, Next, StopKind};
 use model::{DeliveryId, EventId};
 
 use crate::attempt::message;
@@ -47,6 +48,8 @@ pub struct PulledPart {
     pub place: EventPlace,
     /// Whether there is more already.
     pub more: bool,
+    /// What cannot be told, each with the reason.
+    pub unreadable: Vec<(DeliveryId, String)>,
 }
 
 /// Why nothing was pulled.
@@ -82,6 +85,7 @@ pub async fn pull(
     }
     let feed = ledger.feed(&endpoint.name, after, limit).await?;
     let mut data = Vec::with_capacity(feed.told.len());
+    let mut unreadable = Vec::new();
     for due in &feed.told {
         match message(settings, endpoint, due, now) {
             Ok((headers, body)) => data.push(Pulled {
@@ -100,6 +104,7 @@ pub async fn pull(
             // Sending it ends in the same way, and its delivery tells so.
             Err(reason) => {
                 tracing::warn!(event = %due.event, endpoint = endpoint.name, reason, "an event cannot be pulled");
+                unreadable.push((due.delivery, reason));
             }
         }
     }
@@ -107,10 +112,11 @@ pub async fn pull(
         data,
         place: feed.place,
         more: feed.more,
+        unreadable,
     })
 }
 
-/// Notes that the partner itself read a part of its feed, before it gets it.
+/// Notes that the partner itself read a part of its feed, before it gets it; where nothing is sent, it has arrived by that.
 pub async fn note_pulled(
     ledger: &dyn Ledger,
     settings: &RelaySettings,
@@ -123,9 +129,30 @@ pub async fn note_pulled(
         .iter()
         .filter_map(|one| Some((one.delivery, one.told.clone()?)));
     let told: Vec<(DeliveryId, About)> = told.collect();
-    let Some(endpoint) = settings.endpoint(endpoint).filter(|_| !told.is_empty()) else {
+    let Some(endpoint) = settings.endpoint(endpoint) else {
         return Ok(());
     };
-    ledger.keep_terms(&endpoint.terms).await?;
-    ledger.note_pulled(told, now).await
+    if !told.is_empty() {
+        ledger.keep_terms(&endpoint.terms).await?;
+        ledger.note_pulled(told, now).await?;
+    }
+    if endpoint.target.is_none() {
+        let arrived = part.data.iter().map(|one| one.delivery);
+        ledger.settle_pulled(arrived.collect()).await?;
+        let dead = part.unreadable.iter().map(|(delivery, reason)| Attempt {
+            delivery: *delivery,
+            number: 1,
+            at: now,
+            duration_ms: 0,
+            status: None,
+            error: reason.clone(),
+            next: Next::Dead,
+            told: None,
+        });
+        let dead: Vec<Attempt> = dead.collect();
+        if !dead.is_empty() {
+            ledger.settle(None, dead).await?;
+        }
+    }
+    Ok(())
 }

@@ -54,6 +54,7 @@ partners:
       - {{ name: crm, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", pull_key: \"${{env:PULL_KEY}}\", events: [deal.*] }}
       - {{ name: broken, url: \"{url}/broken\", secret: \"${{env:NORTHWIND}}\", events: [deal.*],
           shape: {{ program: '{{deal: (.data.deal.amount.amount + 1)}}' }} }}
+      - {{ name: reader, secret: \"${{env:NORTHWIND}}\", pull_key: \"${{env:PULL_KEY}}\", events: [deal.*] }}
       - {{ name: ended, url: \"{url}/ended\", secret: \"${{env:NORTHWIND}}\", events: [deal.*],
           share: {{ preset: everything, until: 2026-01-01T00:00:00Z }} }}
 ",
@@ -77,6 +78,37 @@ fn post(hub: &Hub, id: &str, event: &Json) {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let (status, answer) = exchange("POST", &format!("{}/hooks/acme", hub.url), Some(&body), &headers);
     assert_eq!(status, 202, "{answer}");
+}
+
+#[test]
+fn what_is_only_pulled_waits_until_it_is() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind"]);
+    let (hub, secrets) = stage(&folder, &sandbox);
+    post(&hub, "msg_1", &deal(HIDDEN[2]));
+    let sent = eventually("what northwind is sent", || {
+        let got = received(&sandbox, "northwind");
+        expect(!got.is_empty(), "nothing").map(|()| got)
+    });
+    let state = || {
+        let all = get(&format!("{}/v1/deliveries?endpoint=reader", hub.url));
+        all["data"][0]["state"].clone()
+    };
+    let pull = |key: &str| {
+        let feed = format!("{}/v1/endpoints/reader/events", hub.url);
+        let bearer = format!("Bearer {key}");
+        exchange("GET", &feed, None, &[("authorization", bearer.as_str())])
+    };
+    // Whoever looks on this machine is an operator, and takes nothing away.
+    assert_eq!(pull("another").0, 200);
+    assert_eq!(state(), "due");
+    for _ in 0..2 {
+        let (status, page) = pull(&secrets[2].1);
+        assert_eq!(status, 200, "{page}");
+        let page: Json = serde_json::from_str(&page).expect("JSON");
+        assert_eq!(page["data"][0]["body"], sent[0]["body"], "{page}");
+        assert_eq!(state(), "delivered");
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::DeliveryId;
+use uuid::Uuid;
 
 use super::PostgresLedger;
 use super::rows::{self, text};
@@ -39,6 +41,11 @@ SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.
 FROM events e JOIN deliveries d ON d.seq = e.seq AND d.endpoint = $1
 WHERE e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4";
 
+/// By id, so that whoever settles some of them meanwhile locks alike.
+const ARRIVE: &str = "\
+UPDATE deliveries SET state = 'delivered', fresh = false, last_error = ''
+WHERE id IN (SELECT id FROM deliveries WHERE id = ANY($1) AND state IN ('due', 'held') ORDER BY id FOR UPDATE)";
+
 #[async_trait]
 impl Feeds for PostgresLedger {
     async fn feed(&self, endpoint: &str, after: EventPlace, at_most: usize) -> Result<Feed, LedgerError> {
@@ -55,6 +62,12 @@ impl Feeds for PostgresLedger {
         let found = found.iter().map(|row| Ok((rows::due(row)?, row.try_get(12)?)));
         let found = found.collect::<Result<Vec<_>, LedgerError>>()?;
         Ok(part(found, at_most, until, end))
+    }
+
+    async fn settle_pulled(&self, deliveries: Vec<DeliveryId>) -> Result<(), LedgerError> {
+        let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.uuid()).collect();
+        self.database.write(ARRIVE, &[&ids]).await?;
+        Ok(())
     }
 
     async fn feed_end(&self) -> Result<EventPlace, LedgerError> {

@@ -1,6 +1,7 @@
 //! Feeds. There is one writer, so the order of `seq` is the order of commit.
 
 use async_trait::async_trait;
+use model::DeliveryId;
 use rusqlite::{Connection, params};
 
 use super::SqliteLedger;
@@ -13,6 +14,9 @@ const FEED: &str = "\
 SELECT d.id, e.id, e.event_type, e.source, e.body, e.received_at, d.attempts, e.trace, d.line, e.hops, d.sequence, d.stands_for, e.seq
 FROM events e JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?1
 WHERE e.seq > ?2 AND e.seq <= ?3 ORDER BY e.seq LIMIT ?4";
+
+const ARRIVE: &str = "\
+UPDATE deliveries SET state = 'delivered', fresh = 0, last_error = '' WHERE id = ?1 AND state IN ('due', 'held')";
 
 #[async_trait]
 impl Feeds for SqliteLedger {
@@ -28,6 +32,17 @@ impl Feeds for SqliteLedger {
                 |row| Ok((rows::due(row)?, row.get(12)?)),
             )?;
             Ok(part(found, at_most, until, end))
+        })
+        .await
+    }
+
+    async fn settle_pulled(&self, deliveries: Vec<DeliveryId>) -> Result<(), LedgerError> {
+        self.write(deliveries.len(), move |connection| {
+            let mut arrive = connection.prepare_cached(ARRIVE)?;
+            for delivery in &deliveries {
+                arrive.execute([delivery.uuid().as_bytes()])?;
+            }
+            Ok(())
         })
         .await
     }

@@ -2,9 +2,9 @@
 
 use model::EventId;
 
-use super::make::{at, attempt, event, event_id};
+use super::make::{at, attempt, delivery_id, event, event_id};
 use super::stand::Stand;
-use crate::{EventPlace, Feed, Ledger, Next};
+use crate::{DeliveryFilter, EventPlace, Feed, Ledger, Next};
 
 async fn accept(ledger: &dyn Ledger, endpoint: &str, numbers: &[u32]) {
     let events = numbers.iter().map(|number| event(*number, &[endpoint])).collect();
@@ -52,6 +52,31 @@ pub(super) async fn a_feed_is_read_in_the_order_of_acceptance_whatever_became_of
     accept(&*ledger, "bolt", &[2]).await;
     let (news, _) = feed(&*ledger, told.place, 9).await;
     assert_eq!(news, ids(&[2]));
+}
+
+pub(super) async fn what_was_pulled_has_arrived_unless_it_ended_before(stand: &Stand) {
+    let ledger = stand.open().await;
+    accept(&*ledger, "bolt", &[1, 2, 3, 4]).await;
+    let ends = vec![
+        attempt(1, "bolt", 1, 10, Next::Dead),
+        attempt(2, "bolt", 1, 10, Next::Retry(at(90))),
+    ];
+    ledger.settle(None, ends).await.unwrap();
+    let pulled = [1, 2, 3, 9].map(|number| delivery_id(number, "bolt"));
+    for _ in 0..2 {
+        ledger.settle_pulled(pulled.to_vec()).await.unwrap();
+        let all = ledger
+            .list_deliveries(&DeliveryFilter::default(), None, 9)
+            .await
+            .unwrap();
+        let mut stand: Vec<_> = all.iter().map(|one| (one.event, one.state.word())).collect();
+        stand.sort_by_key(|(event, _)| ids(&[1, 2, 3, 4]).iter().position(|id| id == event));
+        let words: Vec<&str> = stand.iter().map(|(_, word)| *word).collect();
+        assert_eq!(words, ["dead", "delivered", "delivered", "due"]);
+        let due = ledger.due("bolt", at(999), 9).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.event).collect::<Vec<_>>(), ids(&[4]));
+    }
+    ledger.settle_pulled(Vec::new()).await.unwrap();
 }
 
 pub(super) async fn what_was_removed_does_not_come_again_under_its_number(stand: &Stand) {

@@ -1,10 +1,11 @@
 //! What is pulled is what is sent.
 
+use ledger::DeliveryState::{Delivered, Due};
 use ledger::EventPlace;
 use policy::{Rules, SharingPolicy};
 
 use super::stage::{Sink, Stage, endpoint, limits};
-use crate::{NotPulled, PulledPart, Switch, pull};
+use crate::{NotPulled, PulledPart, Switch, note_pulled, pull};
 
 async fn pulled(stage: &Stage, name: &str, after: EventPlace) -> Result<PulledPart, NotPulled> {
     pull(
@@ -91,4 +92,46 @@ async fn what_is_paused_tells_nothing_and_nobody_pulls_what_is_not_there() {
     );
     let unknown = pulled(&stage, "c", EventPlace::default()).await;
     assert!(matches!(unknown, Err(NotPulled::Unknown(_))), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn where_nothing_is_sent_what_was_pulled_has_arrived() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.url = String::new();
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    for message in ["m1", "m2"] {
+        stage.post(message, "deal.won").await.unwrap();
+    }
+    assert_eq!(stage.deliver("b").await, None);
+    assert_eq!(
+        (sink.count(), stage.states("b").await),
+        (0, vec![(Due, 0), (Due, 0)])
+    );
+
+    let part = pulled(&stage, "b", EventPlace::default()).await.unwrap();
+    assert_eq!(part.data.len(), 2);
+    // An operator who looks takes nothing away.
+    assert_eq!(stage.states("b").await, [(Due, 0), (Due, 0)]);
+    stage.post("m3", "deal.won").await.unwrap();
+    let noted = note_pulled(&*stage.ledger, &stage.settings, "b", &part, stage.clock.now());
+    noted.await.unwrap();
+    let states = stage.states("b").await;
+    let arrived = states.iter().filter(|stands| **stands == (Delivered, 0));
+    assert_eq!((arrived.count(), states.contains(&(Due, 0))), (2, true));
+    // Whoever lost the answer asks again.
+    assert_eq!(
+        pulled(&stage, "b", EventPlace::default())
+            .await
+            .unwrap()
+            .data
+            .len(),
+        3
+    );
+    let rest = pulled(&stage, "b", part.place).await.unwrap();
+    note_pulled(&*stage.ledger, &stage.settings, "b", &rest, stage.clock.now())
+        .await
+        .unwrap();
+    assert_eq!(stage.states("b").await, [(Delivered, 0); 3]);
 }

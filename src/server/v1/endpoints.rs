@@ -18,6 +18,7 @@ use crate::{ErrorStatus, Problem};
 pub(crate) struct EndpointView {
     name: String,
     partner: String,
+    /// Host and port; empty where nothing is sent, because the partner pulls.
     host: String,
     /// The patterns of all its subscriptions.
     events: Vec<String>,

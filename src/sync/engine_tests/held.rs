@@ -298,6 +298,7 @@ pass_on! { Disclosures {
 
 pass_on! { Feeds {
     feed(endpoint: &str, after: EventPlace, limit: usize) -> Feed;
+    settle_pulled(deliveries: Vec<DeliveryId>) -> ();
     feed_end() -> EventPlace;
 } }
 
