@@ -5,6 +5,7 @@
 //! Every path in it leads from the folder that it lies in; what the environment says leads from where the process runs.
 //! The annotated file that ships is the default: [`DEFAULT`].
 
+mod custom;
 mod inlets;
 mod limits;
 mod partners;
@@ -265,6 +266,106 @@ mod tests {
           |
           = help: numbers, amounts, days and moments have an order; write `most_recent` or an owner for others
         ");
+    }
+
+    #[test]
+    fn custom_fields_are_fields_in_all_that_is_said_of_their_kind() {
+        let text = "\
+records:
+  deal:
+    match: [ [ custom.contract, partner ] ]
+    policies: { custom.seats: max, custom.contract: manual }
+    custom: { seats: { type: integer }, renewal: { type: date, doc: when it is due }, contract: { type: text, chars_max: 40 } }
+";
+        let mut report = Report::new();
+        let config = Config::read(&Source::new("interconnect.yaml", text), &mut report).unwrap();
+        assert!(!report.has_errors(), "{}", report.render(false));
+        let rules = &config.records[&model::Kind::Deal];
+        assert_eq!(rules.policies["custom.seats"], model::merge::Policy::Max);
+        assert_eq!(
+            rules.matching.as_ref().unwrap()[0].fields,
+            ["custom.contract", "partner"]
+        );
+        let field = |path| {
+            model::Kind::Deal
+                .field(path)
+                .map(|field| (field.field_type, field.doc))
+        };
+        assert_eq!(
+            field("custom.renewal"),
+            Some((model::FieldType::Date, "when it is due"))
+        );
+        assert_eq!(
+            field("custom.contract"),
+            Some((model::FieldType::Text { chars_max: 40 }, ""))
+        );
+    }
+
+    #[test]
+    fn a_custom_field_that_cannot_be_is_a_finding() {
+        let text = "\
+records:
+  lead:
+    custom:
+      a: { type: choice }
+      b: { type: date, of: [x] }
+      c: { type: choices, of: [x], chars_max: 4 }
+      D: { type: bool }
+      e: { type: number }
+      f: { doc: what }
+";
+        assert_snapshot!(findings(text), @r"
+        error[IC0156]: `a` has no words to choose from
+         --> interconnect.yaml:4:10
+          |
+        4 |       a: { type: choice }
+          |          ^^
+          |
+          = help: name them: `of: [north, south]`
+
+        error[IC0156]: `b` is not chosen from words
+         --> interconnect.yaml:5:24
+          |
+        5 |       b: { type: date, of: [x] }
+          |                        ^^
+          |
+          = help: remove `of`, or write `type: choice`, or `choices` where several may be chosen
+
+        error[IC0156]: `c` is no text
+         --> interconnect.yaml:6:36
+          |
+        6 |       c: { type: choices, of: [x], chars_max: 4 }
+          |                                    ^^^^^^^^^
+          |
+          = help: remove `chars_max`, or write `type: text`
+
+        error[IC0156]: `D` cannot be the name of a custom field: small letters, digits and underscores, a letter first, at most 60
+         --> interconnect.yaml:7:7
+          |
+        7 |       D: { type: bool }
+          |       ^
+          |
+          = help: give it another name; mappings call it `custom.<name>`
+
+        error[IC0004]: `number` is not a known value of `type`
+         --> interconnect.yaml:8:18
+          |
+        8 |       e: { type: number }
+          |                  ^^^^^^
+          |
+          = help: known are: text, choice, choices, set, integer, decimal, money, bool, date, datetime, email, phone, url, domain, country, subdivision
+
+        error[IC0003]: a custom field lacks `type`
+         --> interconnect.yaml:9:10
+          |
+        9 |       f: { doc: what }
+          |          ^^
+          |
+          = help: add `type: …`
+        ");
+        for name in ["a", "b", "c", "D", "e", "f"] {
+            assert_eq!(model::Kind::Lead.field(&format!("custom.{name}")), None, "{name}");
+        }
     }
 
     #[test]

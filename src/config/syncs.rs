@@ -9,6 +9,7 @@ use model::{Confidence, Kind, MatchRule};
 use relay::Subscription;
 use sync::{Deletes, STOP_PER_MS, StopLimits};
 
+use super::custom;
 use super::inlets;
 use super::partners::is_name;
 use super::secret::{self, SecretRef};
@@ -306,6 +307,7 @@ pub(super) fn records(
         let Some(mut inner) = Fields::open(node, "rules of records", source, report) else {
             continue;
         };
+        custom::declare(kind, &mut inner, report);
         let matching = inner
             .optional("match")
             .is_some()

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use crate::EventType;
+use crate::custom::{self, CUSTOM};
 
 /// The kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -353,8 +354,14 @@ impl Kind {
         }
     }
 
-    /// Every field that records of this kind can hold, in the order they are shown.
+    /// Every field that records of this kind can hold, in the order they are shown; those that are declared come last.
     pub fn fields(self) -> impl Iterator<Item = &'static Field> {
+        let own = custom::declared(self).iter().copied();
+        self.built_in().chain(own)
+    }
+
+    /// The fields that records of this kind have everywhere.
+    fn built_in(self) -> impl Iterator<Item = &'static Field> {
         let groups = match self {
             Kind::Partner => PARTNER,
             Kind::Lead => LEAD,
@@ -367,14 +374,20 @@ impl Kind {
     pub fn field(self, path: &str) -> Option<&'static Field> {
         static BY_PATH: LazyLock<[Vec<&'static Field>; 3]> = LazyLock::new(|| {
             Kind::ALL.map(|kind| {
-                let mut fields: Vec<&'static Field> = kind.fields().collect();
+                let mut fields: Vec<&'static Field> = kind.built_in().collect();
                 fields.sort_unstable_by_key(|field| field.path);
                 fields
             })
         });
         let by_path = &BY_PATH[self as usize];
-        let at = by_path.binary_search_by(|field| field.path.cmp(path)).ok()?;
-        Some(by_path[at])
+        match by_path.binary_search_by(|field| field.path.cmp(path)) {
+            Ok(at) => Some(by_path[at]),
+            Err(_) if path.starts_with(CUSTOM) => custom::declared(self)
+                .iter()
+                .find(|field| field.path == path)
+                .copied(),
+            Err(_) => None,
+        }
     }
 
     /// The events that a new record of this kind, and a changed one, cause.
@@ -419,7 +432,7 @@ mod tests {
     fn paths_are_unique_and_well_formed() {
         for kind in Kind::ALL {
             let mut seen = std::collections::BTreeSet::new();
-            for field in kind.fields() {
+            for field in kind.built_in() {
                 assert!(seen.insert(field.path), "{kind}: {} stands twice", field.path);
                 assert!(
                     field

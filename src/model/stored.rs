@@ -14,6 +14,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+use crate::custom::CUSTOM;
 use crate::money::decimal;
 use crate::{Currency, FieldType, Fields, Kind, Money, Provenance, Value};
 
@@ -26,6 +27,9 @@ pub const PROVENANCE_VERSION: u8 = 3;
 /// The version that names every path, also of the first who said some.
 const PROVENANCE_NAMED: u8 = 2;
 
+/// What to do about a value of a custom field that is declared as something else now.
+const RETYPED: &str = "; declare the field as what it was, and what it is to be under another name";
+
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -33,7 +37,7 @@ pub enum Unreadable {
     #[error("a stored row is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
     /// A value does not fit its field.
-    #[error("the stored value of `{path}` does not fit its field: {value}")]
+    #[error("the stored value of `{path}` does not fit its field: {value}{}", if path.starts_with(CUSTOM) { RETYPED } else { "" })]
     Value {
         /// The field.
         path: &'static str,

@@ -12,6 +12,7 @@ mod chaos;
 mod check;
 mod clients;
 mod conflicts;
+mod custom;
 mod deletes;
 mod demo;
 mod drift;

@@ -129,6 +129,7 @@ const LEAD_SOURCES: [&str; 6] = [
     "Partner",
     "Other",
 ];
+const OWNERSHIPS: [&str; 4] = ["Public", "Private", "Subsidiary", "Other"];
 const ACCOUNT_TYPES: [&str; 7] = [
     "Prospect",
     "Customer - Direct",
@@ -267,6 +268,11 @@ fn account() -> Definition {
         Field::picklist("Rating", &RATINGS).labelled("Account Rating"),
         Field::text("Site", 80).labelled("Account Site"),
         Field::picklist("AccountSource", &LEAD_SOURCES),
+        Field::text("Sic", 20).labelled("SIC Code"),
+        Field::text("SicDesc", 80).labelled("SIC Description"),
+        Field::text("NaicsCode", 8).labelled("NAICS Code"),
+        Field::text("TickerSymbol", 20),
+        Field::picklist("Ownership", &OWNERSHIPS),
         Field::picklist("Partner_Type__c", &PARTNER_TYPES).restricted(),
     ]);
     writable("Account", "Accounts", "001", fields)

@@ -1,0 +1,165 @@
+//! *Custom fields*: what a customer keeps of its records beside the fields that every record can hold.
+//!
+//! They stand under `custom.` and are *declared* by the configuration, before anything is mapped, stored or shown; from
+//! then on they are fields of their kind like any other. What is declared is known to the whole process and stays so: a
+//! field is a `&'static` wherever it occurs, so its memory is never given back. A process declares what one configuration
+//! says, once.
+//!
+//! A value whose field is declared no more is left out when its record is read, as that of any unknown field; one that
+//! does not fit what is declared now is refused, see [`Unreadable::Value`](crate::stored::Unreadable::Value).
+
+use std::sync::{PoisonError, RwLock};
+
+use crate::{Field, FieldType, Kind};
+
+/// The group that custom fields stand in.
+pub const CUSTOM: &str = "custom";
+/// How many custom fields a kind may have.
+pub const CUSTOM_FIELDS_MAX: usize = 200;
+/// Characters of a custom field's name.
+pub const CUSTOM_NAME_CHARS_MAX: usize = 60;
+
+/// By kind, in the order of their declaration.
+static DECLARED: RwLock<[&'static [&'static Field]; Kind::ALL.len()]> = RwLock::new([&[]; Kind::ALL.len()]);
+
+/// Why a custom field is not declared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDeclared {
+    /// Its name cannot be part of a path.
+    #[error(
+        "`{0}` cannot be the name of a custom field: small letters, digits and underscores, a letter first, at most {CUSTOM_NAME_CHARS_MAX}"
+    )]
+    Name(String),
+    /// More than [`CUSTOM_FIELDS_MAX`].
+    #[error("a {0} can have {CUSTOM_FIELDS_MAX} custom fields at most")]
+    TooMany(Kind),
+    /// This process knows another field of that name.
+    #[error("`{0}` is declared already, as another field")]
+    Otherwise(&'static str),
+}
+
+/// The custom fields of a kind, in the order of their declaration.
+pub(crate) fn declared(kind: Kind) -> &'static [&'static Field] {
+    DECLARED.read().unwrap_or_else(PoisonError::into_inner)[kind as usize]
+}
+
+impl Kind {
+    /// Declares the custom field `custom.<name>` of this kind. The same again is the same field.
+    pub fn declare(
+        self,
+        name: &str,
+        field_type: FieldType,
+        doc: &str,
+    ) -> Result<&'static Field, NotDeclared> {
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.len() <= CUSTOM_NAME_CHARS_MAX
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !is_name {
+            return Err(NotDeclared::Name(name.to_owned()));
+        }
+        let path = format!("{CUSTOM}.{name}");
+        let mut declared = DECLARED.write().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut declared[self as usize];
+        if let Some(field) = known.iter().find(|field| field.path == path) {
+            return match field.field_type == field_type && field.doc == doc {
+                true => Ok(field),
+                false => Err(NotDeclared::Otherwise(field.path)),
+            };
+        }
+        if known.len() >= CUSTOM_FIELDS_MAX {
+            return Err(NotDeclared::TooMany(self));
+        }
+        let field: &'static Field = Box::leak(Box::new(Field {
+            path: path.leak(),
+            field_type,
+            required: false,
+            doc: doc.to_owned().leak(),
+        }));
+        *known = [known, &[field][..]].concat().leak();
+        Ok(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stored::{Unreadable, decode_fields, encode_fields};
+    use crate::{Fields, Value};
+
+    #[test]
+    fn a_declared_field_is_a_field_of_its_kind_alone() {
+        assert_eq!(Kind::Deal.field("custom.seats"), None);
+        let seats = Kind::Deal
+            .declare("seats", FieldType::Integer, "how many")
+            .unwrap();
+        assert_eq!((seats.path, seats.required), ("custom.seats", false));
+        assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
+        assert_eq!(Kind::Deal.fields().last(), Some(seats));
+        assert_eq!(Kind::Lead.field("custom.seats"), None);
+        // The same again is the same one; another is refused, and changes nothing.
+        assert_eq!(
+            Kind::Deal.declare("seats", FieldType::Integer, "how many"),
+            Ok(seats)
+        );
+        let otherwise = Kind::Deal.declare("seats", FieldType::Bool, "how many");
+        assert_eq!(otherwise, Err(NotDeclared::Otherwise("custom.seats")));
+        assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
+        // A kind of its own has its own of that name.
+        assert!(
+            Kind::Lead
+                .declare("seats", FieldType::Bool, "whether it sits")
+                .is_ok()
+        );
+        assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
+    }
+
+    #[test]
+    fn names_that_are_no_part_of_a_path_and_one_field_too_many_are_refused() {
+        let long = "a".repeat(CUSTOM_NAME_CHARS_MAX + 1);
+        for name in ["", "Region", "1st", "a.b", "größe", "a-b", long.as_str()] {
+            let refused = Kind::Partner.declare(name, FieldType::Bool, "");
+            assert_eq!(refused, Err(NotDeclared::Name(name.to_owned())));
+        }
+        for n in Kind::Partner
+            .fields()
+            .filter(|field| field.path.starts_with(CUSTOM))
+            .count()..CUSTOM_FIELDS_MAX
+        {
+            Kind::Partner
+                .declare(&format!("n{n}"), FieldType::Bool, "")
+                .unwrap();
+        }
+        let refused = Kind::Partner.declare("one_more", FieldType::Bool, "");
+        assert_eq!(refused, Err(NotDeclared::TooMany(Kind::Partner)));
+    }
+
+    #[test]
+    fn a_record_keeps_it_and_what_it_is_not_is_refused() {
+        let field = Kind::Lead.declare("region", FieldType::Set, "where").unwrap();
+        let mut fields = Fields::new();
+        fields.set(field.path, Value::Set(["north".to_owned()].into()));
+        fields.set("status", Value::text("open"));
+        let text = encode_fields(&fields);
+        assert_eq!(decode_fields(Kind::Lead, &text).unwrap(), fields);
+        // Not declared for a deal: it is left out there.
+        let of_deal = decode_fields(
+            Kind::Deal,
+            r#"{"v":1,"f":{"custom.region":["north"],"name":"a"}}"#,
+        );
+        assert_eq!(of_deal.unwrap().len(), 1);
+        let text = text.replace(r#"["north"]"#, "7");
+        let refused = decode_fields(Kind::Lead, &text);
+        assert!(
+            matches!(
+                refused,
+                Err(Unreadable::Value {
+                    path: "custom.region",
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+    }
+}
