@@ -18,7 +18,7 @@ use crate::hub;
 pub(crate) enum EventCommand {
     /// Events that were taken, newest first, and what became of them.
     #[command(
-        after_help = "Example:\n  interconnect event list --source northwind --type 'deal.*' --since 2h"
+        after_help = "Example:\n  interconnect event list --source northwind --type 'deal.*' --since 2h\n  interconnect event list --trace 01a21c6b74557386aebac4a66039d29b"
     )]
     List(kept::ListArgs),
     /// One event as it arrived: headers with secrets masked, what it was verified by, its body, its deliveries.

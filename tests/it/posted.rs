@@ -237,6 +237,26 @@ fn what_a_partner_tells_of_a_lead_reaches_every_system() {
         (&event["trace"], &json!("acme")),
         "{event}"
     );
+    // From the trace in the history to what acme said, and to what was said because of it.
+    let trace = title["trace"].as_str().expect("a trace");
+    let of_it = stage.run(&["event", "list", "--trace", trace]);
+    let over_api = get(&format!("{}/v1/events?trace={trace}", hub.url));
+    for of_it in [of_it, over_api] {
+        let said = of_it["data"].as_array().expect("events").iter();
+        let said: Vec<(&str, &str)> = said
+            .map(|event| {
+                (
+                    event["event_type"].as_str().unwrap_or_default(),
+                    event["source"].as_str().unwrap_or_default(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            said,
+            [("lead.updated", "interconnect"), ("lead.updated", "acme")],
+            "{of_it}"
+        );
+    }
 
     // Northwind hears of it, acme does not hear its own words, unless it asks for them by name; what others say it hears.
     eventually("northwind heard of it", || {

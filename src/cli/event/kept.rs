@@ -23,6 +23,9 @@ pub(crate) struct ListArgs {
     /// Received since so long: 30m, 2h, 1d.
     #[arg(long, value_name = "SPAN")]
     since: Option<String>,
+    /// Of one journey, as `record show --history` and `record journey` name it; with --since it is found sooner.
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -52,10 +55,11 @@ pub(crate) async fn list(
         source: args.source.clone(),
         event_type: args.event_type.clone(),
         since,
+        trace: args.trace.clone(),
     };
     let rows = ledger.list_events(&filter, None, usize::from(args.limit)).await?;
     let json = |row: &EventRow| {
-        json!({"id": row.id.to_string(), "type": row.event_type, "source": row.source,
+        json!({"id": row.id.to_string(), "event_type": row.event_type, "source": row.source,
             "received_at": row.received_at.to_string(), "trace": row.trace,
             "waiting": row.waiting, "delivered": row.delivered, "dead": row.dead, "folded": row.folded})
     };
@@ -113,7 +117,7 @@ pub(crate) async fn show(id: &str, ledger: &dyn Ledger, out: &Out) -> Result<Exi
             "last_status": one.last_status, "last_error": one.last_error})
     };
     let document = json!({
-        "id": id, "type": event.event_type, "source": event.source, "received_at": event.received_at.to_string(),
+        "id": id, "event_type": event.event_type, "source": event.source, "received_at": event.received_at.to_string(),
         "trace": event.trace, "arrival": arrival, "body": body,
         "deliveries": deliveries.iter().map(delivery).collect::<Vec<_>>(),
     });

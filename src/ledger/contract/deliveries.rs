@@ -245,6 +245,8 @@ pub struct EventFilter {
     pub event_type: Option<String>,
     /// Received at or after, by its id, which begins with the moment.
     pub since: Option<Timestamp>,
+    /// Of this journey only. No index knows traces: without `since`, all events that are kept are looked through.
+    pub trace: Option<String>,
 }
 
 /// An event as it is listed, with what became of it.

@@ -232,14 +232,17 @@ impl Deliveries for PostgresLedger {
              count(d.id) FILTER (WHERE d.state = 'dead'), count(d.id) FILTER (WHERE d.state = 'folded') \
              FROM (SELECT * FROM events WHERE ($1::text IS NULL OR source = $1) \
              AND ($2::text IS NULL OR event_type = $2) AND ($3::text IS NULL OR starts_with(event_type, $3)) \
-             AND ($4::uuid IS NULL OR id >= $4) AND ($5::uuid IS NULL OR id < $5) ORDER BY id DESC LIMIT $6) e \
+             AND ($4::text IS NULL OR trace = $4) \
+             AND ($5::uuid IS NULL OR id >= $5) AND ($6::uuid IS NULL OR id < $6) ORDER BY id DESC LIMIT $7) e \
              LEFT JOIN deliveries d ON d.seq = e.seq \
              GROUP BY e.id, e.event_type, e.source, e.received_at, e.trace ORDER BY e.id DESC";
         let (event_type, group) = type_or_group(filter.event_type.as_deref());
         let source = filter.source.as_deref().map(text);
         let (since, after) = (filter.since.map(first_id), after.map(|id| id.uuid()));
         let at_most = limit(at_most);
-        let values: [&(dyn ToSql + Sync); 6] = [&source, &event_type, &group, &since, &after, &at_most];
+        let trace = filter.trace.as_deref().map(text);
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&source, &event_type, &group, &trace, &since, &after, &at_most];
         all(&self.database.query(sql, &values).await?, rows::event)
     }
 

@@ -415,6 +415,9 @@ fn asked(filter: &EventFilter, after: Option<EventId>, at_most: usize) -> (Strin
         let condition = format!("substr(e.event_type, 1, {}) =", group.chars().count());
         also(&condition, Value::Text(group.to_owned()));
     }
+    if let Some(trace) = &filter.trace {
+        also("e.trace =", Value::Text(trace.clone()));
+    }
     let blob = |uuid: uuid::Uuid| Value::Blob(uuid.as_bytes().to_vec());
     if let Some(since) = filter.since {
         also("e.id >=", blob(first_id(since)));

@@ -247,6 +247,7 @@ pub(super) async fn how_an_event_arrived_is_kept_and_events_are_listed(stand: &S
         source: source.map(str::to_owned),
         event_type: event_type.map(str::to_owned),
         since: since.map(at),
+        trace: None,
     };
     for (filter, expected) in [
         (filter(Some("northwind"), None, None), 1),
@@ -258,6 +259,15 @@ pub(super) async fn how_an_event_arrived_is_kept_and_events_are_listed(stand: &S
     ] {
         assert_eq!(list(&filter, None, 9).await.len(), expected, "{filter:?}");
     }
+    let traced = |trace: &str| EventFilter {
+        trace: Some(trace.to_owned()),
+        ..EventFilter::default()
+    };
+    assert_eq!(
+        list(&traced(&other.trace), None, 9).await,
+        [other.received_at.as_second()]
+    );
+    assert_eq!(list(&traced("another"), None, 9).await, [0; 0]);
 }
 
 pub(super) async fn an_event_reads_back_with_its_deliveries(stand: &Stand) {

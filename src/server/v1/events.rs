@@ -89,6 +89,8 @@ pub(crate) struct EventQuery {
     /// A type, or a group, `deal.*`.
     event_type: Option<String>,
     since: Option<Timestamp>,
+    /// What came with one trace, as histories and journeys name it.
+    trace: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -107,6 +109,7 @@ pub(crate) async fn list(
         source: asked.source,
         event_type: asked.event_type,
         since: asked.since,
+        trace: asked.trace,
     };
     let rows = hub
         .ledger
