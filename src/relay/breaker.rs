@@ -73,11 +73,6 @@ impl Breaker {
         Breaker { settings, health }
     }
 
-    /// Until when nothing may be sent, if that is still to come.
-    pub(crate) fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.health.rest_until.filter(|until| *until > now)
-    }
-
     /// Whether one send alone may be in flight.
     pub(crate) fn probes(&self) -> bool {
         self.health.opened > 0
@@ -133,7 +128,7 @@ impl Breaker {
             0 if self.health.failures < self.settings.failures_max => return Effect::Nothing,
             0 => Effect::Opened,
             // It was sent before the breaker opened, and says nothing new.
-            _ if self.rests_until(now).is_some() => return Effect::Nothing,
+            _ if self.health.rests_until(now).is_some() => return Effect::Nothing,
             _ => Effect::Reopened,
         };
         let times = self.health.opened.min(20);
@@ -184,7 +179,7 @@ mod tests {
         }
         assert!(!breaker.probes());
         assert_eq!(breaker.note(Sign::Failed, at(0)), Effect::Opened);
-        assert_eq!(breaker.rests_until(at(29)), Some(at(30)));
+        assert_eq!(breaker.health.rests_until(at(29)), Some(at(30)));
         assert_eq!(
             breaker.note(Sign::Failed, at(5)),
             Effect::Nothing,
@@ -192,9 +187,12 @@ mod tests {
         );
         let mut now = 30;
         for rest in [60, 120, 240, 480, 600, 600] {
-            assert_eq!((breaker.rests_until(at(now)), breaker.probes()), (None, true));
+            assert_eq!(
+                (breaker.health.rests_until(at(now)), breaker.probes()),
+                (None, true)
+            );
             assert_eq!(breaker.note(Sign::Failed, at(now)), Effect::Reopened);
-            assert_eq!(breaker.rests_until(at(now)), Some(at(now + rest)));
+            assert_eq!(breaker.health.rests_until(at(now)), Some(at(now + rest)));
             now += rest;
         }
         assert_eq!(breaker.note(Sign::Arrived, at(now)), Effect::Closed);
@@ -251,7 +249,10 @@ mod tests {
         let mut breaker = breaker(3);
         breaker.rest(at(60));
         breaker.rest(at(30));
-        assert_eq!(breaker.rests_until(at(59)), Some(at(60)));
-        assert_eq!((breaker.rests_until(at(60)), breaker.probes()), (None, false));
+        assert_eq!(breaker.health.rests_until(at(59)), Some(at(60)));
+        assert_eq!(
+            (breaker.health.rests_until(at(60)), breaker.probes()),
+            (None, false)
+        );
     }
 }

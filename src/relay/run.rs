@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
         if !ours && !self.renewal_failed {
             self.begin_renewing();
         }
-        if self.closing.is_none() && self.breaker.rests_until(now).is_some() {
+        if self.closing.is_none() && self.breaker.health.rests_until(now).is_some() {
             self.closing = Some(Closing::Resting);
         }
         let batch_max = self.on.settings.limits.batch_max;

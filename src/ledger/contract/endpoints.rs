@@ -59,6 +59,13 @@ pub struct Health {
     pub sent_at: Option<Timestamp>,
 }
 
+impl Health {
+    /// Until when nothing may be sent, if that is still to come.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.rest_until.filter(|until| *until > now)
+    }
+}
+
 /// How an endpoint stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointState {
@@ -83,7 +90,7 @@ impl EndpointState {
     pub fn left_alone_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.stop {
             Some(_) => Some(Timestamp::MAX),
-            None => self.health.rest_until.filter(|until| *until > now),
+            None => self.health.rests_until(now),
         }
     }
 }
