@@ -491,6 +491,32 @@ partners:
     }
 
     #[test]
+    fn what_is_only_pulled_has_nothing_to_fold_whatever_the_order() {
+        let text = "\
+partners:
+  acme:
+    endpoints:
+      - name: reader
+        secret: '${env:PATH}'
+        pull_key: '${env:PATH}'
+        share: everything
+        events: [{ types: [deal.updated], fold: true }]
+";
+        assert_snapshot!(findings(text), @r"
+        error[IC0155]: `fold` is about sending, and nothing is sent to an endpoint without `url`
+         --> interconnect.yaml:8:9
+          |
+        8 |         events: [{ types: [deal.updated], fold: true }]
+          |         ^^^^^^
+          |
+          = help: add `url`, or take `fold` away: what is pulled is in the order of acceptance
+        ");
+        let ordered = findings(&format!("{text}        order: record\n"));
+        assert_eq!(ordered.matches("error[IC0155]").count(), 2, "{ordered}");
+        assert_eq!(ordered.matches("error[").count(), 2, "{ordered}");
+    }
+
+    #[test]
     fn the_environment_has_the_last_word() {
         let mut config = Config::read(&Source::new("empty.yaml", ""), &mut Report::new()).unwrap();
         let set = |name: &str| match name {

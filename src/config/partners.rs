@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use diagnostic::{Fields, Node, Report};
+use diagnostic::{Fields, Node, Place, Report, Source};
 use event::Shape;
 use jiff::Timestamp;
 use policy::SharingPolicy;
@@ -199,7 +199,7 @@ pub(super) fn is_name(name: &str) -> bool {
 
 fn endpoint(
     node: &Node,
-    source: &diagnostic::Source,
+    source: &Source,
     names: &mut Vec<String>,
     (known, shared): (subscriptions::Names<'_>, &Shared<'_>),
     report: &mut Report,
@@ -261,7 +261,10 @@ fn endpoint(
     let order = fields
         .optional_choice("order", &orders, report)
         .unwrap_or_default();
-    subscriptions::folds_in_order(&mut fields, &subscriptions, order, report);
+    match url {
+        Some("") => folds_nothing(&mut fields, &subscriptions, report),
+        _ => subscriptions::folds_in_order(&mut fields, &subscriptions, order, report),
+    }
     let breaker = breaker(&mut fields, report);
     let timeout_ms = fields
         .optional_integer("timeout_ms", signed(DEADLINE_MS), report)
@@ -293,15 +296,28 @@ fn endpoint(
 fn only_pulled(fields: &mut Fields<'_>, report: &mut Report) {
     for key in SENDING {
         if let Some(place) = fields.key_place(key) {
-            report.error(
-                "IC0155",
-                fields.source(),
-                place,
-                format!("`{key}` is about sending, and nothing is sent to an endpoint without `url`"),
-                format!("add `url`, or take `{key}` away: what is pulled is in the order of acceptance"),
-            );
+            about_sending(key, place, fields.source(), report);
         }
     }
+}
+
+/// Whoever pulls gets every event, so there is nothing to fold, whatever the order.
+fn folds_nothing(fields: &mut Fields<'_>, subscriptions: &[Subscription], report: &mut Report) {
+    if subscriptions.iter().any(|one| one.fold)
+        && let Some(place) = fields.key_place("events")
+    {
+        about_sending("fold", place, fields.source(), report);
+    }
+}
+
+fn about_sending(key: &str, place: Place, source: &Source, report: &mut Report) {
+    report.error(
+        "IC0155",
+        source,
+        place,
+        format!("`{key}` is about sending, and nothing is sent to an endpoint without `url`"),
+        format!("add `url`, or take `{key}` away: what is pulled is in the order of acceptance"),
+    );
 }
 
 fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
