@@ -187,6 +187,7 @@ impl Hub {
         let clock: relay::Clock = Arc::new(Timestamp::now);
         let replayer = Replayer::new(
             ledger.clone(),
+            relay.only_pulled(),
             look.clone(),
             clock.clone(),
             random.clone(),
@@ -618,6 +619,11 @@ pub(crate) async fn open(path: &Path, out: &Out) -> Result<Hub, Exit> {
 /// Opens only the ledger of a configuration, for commands that look.
 pub(crate) async fn open_ledger(path: &Path, out: &Out) -> Result<Arc<dyn Ledger>, Exit> {
     let (config, _) = load(path, out)?;
+    ledger_of(&config, out).await
+}
+
+/// Opens the ledger of a configuration that was read.
+pub(crate) async fn ledger_of(config: &Config, out: &Out) -> Result<Arc<dyn Ledger>, Exit> {
     ledger::open(&config.ledger, ledger::Settings::default())
         .await
         .map_err(|error| {

@@ -117,6 +117,13 @@ pub(crate) fn pull_keys(config: &Config) -> Result<BTreeMap<String, String>, Mis
     keys.map(|(name, key)| Ok((name, key.look_up()?))).collect()
 }
 
+/// The names of endpoints to which nothing is sent, because their partners pull what they are to be told.
+pub(crate) fn only_pulled(config: &Config) -> Vec<String> {
+    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    let only_pulled = endpoints.filter(|endpoint| endpoint.url.is_empty());
+    only_pulled.map(|endpoint| endpoint.name.clone()).collect()
+}
+
 fn nobodys_secret() -> String {
     format!(
         "{}{}",

@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Delivery, DeliveryFilter, DeliveryState};
 use model::DeliveryId;
+use relay::{NotAgain, sendable};
 use serde_json::{Value as Json, json};
 
 use super::out::table;
 use super::progress::Progress;
 use super::{Common, Exit, Out};
 use crate::config::span_ms;
-use crate::hub;
+use crate::{hub, partners};
 
 /// What to do with deliveries.
 #[derive(Subcommand)]
@@ -100,10 +101,15 @@ impl Which {
 }
 
 pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -> Exit {
-    let ledger = match hub::open_ledger(&common.config, out).await {
+    let config = match hub::load(&common.config, out) {
+        Ok((config, _)) => config,
+        Err(exit) => return exit,
+    };
+    let ledger = match hub::ledger_of(&config, out).await {
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };
+    let only_pulled = partners::only_pulled(&config);
     let now = Timestamp::now();
     let done = match command {
         DeliveryCommand::List { which, limit } => match which.filter(now) {
@@ -121,11 +127,14 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
                 Ok(filter) if filter == DeliveryFilter::default() => {
                     return usage(out, "say which: ids, or --endpoint, --state, --since");
                 }
-                Ok(filter) => retry(&*ledger, &filter, *dry_run, now, out).await,
+                Ok(filter) => match sendable(&*ledger, &only_pulled, &filter).await {
+                    Ok(filter) => retry(&*ledger, &filter, *dry_run, now, out).await,
+                    Err(refused) => not_again(refused, out),
+                },
                 Err(error) => return usage(out, &error),
             }
         }
-        DeliveryCommand::Replay(args) => Box::pin(replay::begin(&ledger, args, now, out)).await,
+        DeliveryCommand::Replay(args) => Box::pin(replay::begin(&ledger, only_pulled, args, now, out)).await,
         DeliveryCommand::Replays => replay::list(&*ledger, out).await,
         DeliveryCommand::Cancel { id } => replay::cancel(&ledger, id, out).await,
         DeliveryCommand::Show { id } => match parse(std::slice::from_ref(id)) {
@@ -148,6 +157,13 @@ fn before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 fn usage(out: &Out, error: &str) -> Exit {
     out.fails(error);
     Exit::Usage
+}
+
+fn not_again(refused: NotAgain, out: &Out) -> Result<Exit, ledger::LedgerError> {
+    match refused {
+        NotAgain::OnlyPulled(_) => Ok(usage(out, &refused.to_string())),
+        NotAgain::Ledger(error) => Err(error),
+    }
 }
 
 fn parse(ids: &[String]) -> Result<Vec<DeliveryId>, String> {

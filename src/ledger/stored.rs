@@ -179,6 +179,8 @@ struct StoredWanted {
     ids: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    not_to: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +202,7 @@ pub(crate) fn wanted_text(wanted: &Wanted) -> String {
         v: WANTED_VERSION,
         ids: filter.ids.iter().map(ToString::to_string).collect(),
         endpoint: filter.endpoint.clone(),
+        not_to: filter.not_to.clone(),
         state: filter.state.map(|state| state.word().to_owned()),
         since: filter.since.map(micros),
         until: filter.until.map(micros),
@@ -225,6 +228,7 @@ pub(crate) fn wanted(text: &str) -> Result<Wanted, LedgerError> {
         filter: DeliveryFilter {
             ids: ids.collect::<Result<_, _>>()?,
             endpoint: stored.endpoint,
+            not_to: stored.not_to,
             state: state.transpose()?,
             since: moment_if(stored.since)?,
             until: moment_if(stored.until)?,

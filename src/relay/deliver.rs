@@ -103,7 +103,7 @@ impl Deliverer {
             );
             return Ok(None);
         };
-        if endpoint.target.is_none() {
+        if endpoint.is_only_pulled() {
             // What it is owed waits until it is pulled.
             return Ok(None);
         }

@@ -194,6 +194,11 @@ impl Endpoint {
         &self.name
     }
 
+    /// Whether nothing is sent to it, because its partner pulls what it is to be told.
+    pub fn is_only_pulled(&self) -> bool {
+        self.target.is_none()
+    }
+
     /// The partner that owns it.
     pub fn partner(&self) -> &str {
         &self.partner

@@ -12,6 +12,7 @@
 //! Not promised: exactly once (a receiver that counts must know the ids); order without [`Order::Record`], beyond that
 //! first tries begin in the order of acceptance where `in_flight_max` is 1.
 
+mod again;
 mod arrival;
 mod attempt;
 pub mod breaker;
@@ -47,6 +48,7 @@ mod subscription;
 mod switch;
 mod whom;
 
+pub use again::{NotAgain, sendable};
 pub use arrival::Arrival;
 pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;

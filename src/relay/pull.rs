@@ -136,7 +136,7 @@ pub async fn note_pulled(
         ledger.keep_terms(&endpoint.terms).await?;
         ledger.note_pulled(told, now).await?;
     }
-    if endpoint.target.is_none() {
+    if endpoint.is_only_pulled() {
         let arrived = part.data.iter().map(|one| one.delivery);
         ledger.settle_pulled(arrived.collect()).await?;
         let dead = part.unreadable.iter().map(|(delivery, reason)| Attempt {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use ledger::{DeliveryFilter, Ledger, LedgerError, Replay, ReplayState, ReplayStep, Wanted};
 use model::{ReplayId, uuid_from};
 
+use crate::again::{NotAgain, sendable};
 use crate::handed::{Clock, Nudge, Random, later};
 
 /// Deliveries that a replay makes due at a time.
@@ -24,6 +25,7 @@ const LEASE: &str = "replay";
 /// Begins, continues and ends replays.
 pub struct Replayer {
     ledger: Arc<dyn Ledger>,
+    only_pulled: Vec<String>,
     look: Nudge,
     clock: Clock,
     random: Random,
@@ -40,9 +42,10 @@ impl fmt::Debug for Replayer {
 }
 
 impl Replayer {
-    /// A replayer. `look` is called for endpoints at which something became due; `holder` names this process.
+    /// A replayer that leaves out what endpoints are owed that are `only_pulled`. `look` is called for endpoints at which something became due; `holder` names this process.
     pub fn new(
         ledger: Arc<dyn Ledger>,
+        only_pulled: Vec<String>,
         look: Nudge,
         clock: Clock,
         random: Random,
@@ -51,6 +54,7 @@ impl Replayer {
     ) -> Replayer {
         Replayer {
             ledger,
+            only_pulled,
             look,
             clock,
             random,
@@ -60,15 +64,16 @@ impl Replayer {
     }
 
     /// How many deliveries are meant at present.
-    pub async fn count(&self, wanted: &Wanted) -> Result<u64, LedgerError> {
-        self.ledger.count_wanted(&until(wanted, (self.clock)())).await
+    pub async fn count(&self, wanted: &Wanted) -> Result<u64, NotAgain> {
+        let wanted = self.meant(wanted, (self.clock)()).await?;
+        Ok(self.ledger.count_wanted(&wanted).await?)
     }
 
     /// Notes a replay of what is meant at present; it begins with the next round of a hub on this ledger.
-    pub async fn begin(&self, wanted: &Wanted) -> Result<Replay, LedgerError> {
+    pub async fn begin(&self, wanted: &Wanted) -> Result<Replay, NotAgain> {
         let now = (self.clock)();
         // What comes from now on was never tried, and what fails from now on is not meant.
-        let wanted = until(wanted, now);
+        let wanted = self.meant(wanted, now).await?;
         let total = self.ledger.count_wanted(&wanted).await?;
         // Ids are of the order of receipt, so what came earlier need not be passed over one by one.
         let place = wanted.filter.since.map(|since| uuid_from(since, [0; 10]).into());
@@ -127,15 +132,16 @@ impl Replayer {
         self.ledger.release(&lease).await?;
         stepped.map(|()| worked)
     }
-}
 
-/// What is meant of that which was received before a moment.
-fn until(wanted: &Wanted, now: Timestamp) -> Wanted {
-    Wanted {
-        filter: DeliveryFilter {
-            until: Some(wanted.filter.until.map_or(now, |until| until.min(now))),
-            ..wanted.filter.clone()
-        },
-        ..wanted.clone()
+    /// What is meant of that which was received before a moment, and is sent.
+    async fn meant(&self, wanted: &Wanted, now: Timestamp) -> Result<Wanted, NotAgain> {
+        let filter = sendable(&*self.ledger, &self.only_pulled, &wanted.filter).await?;
+        Ok(Wanted {
+            filter: DeliveryFilter {
+                until: Some(filter.until.map_or(now, |until| until.min(now))),
+                ..filter
+            },
+            arrived: wanted.arrived,
+        })
     }
 }

@@ -255,6 +255,12 @@ impl RelaySettings {
         self.endpoints.iter()
     }
 
+    /// The names of those to which nothing is sent; see [`Endpoint::is_only_pulled`].
+    pub fn only_pulled(&self) -> Vec<String> {
+        let only_pulled = self.endpoints().filter(|endpoint| endpoint.is_only_pulled());
+        only_pulled.map(|endpoint| endpoint.name.clone()).collect()
+    }
+
     /// The endpoints that an event which is kept would be for, if it came now.
     pub fn addressed(&self, event_type: &EventType, event: &NewEvent) -> Vec<&Arc<Endpoint>> {
         let arrival = Arrival::kept(&event.arrival);

@@ -109,6 +109,16 @@ fn what_is_only_pulled_waits_until_it_is() {
         assert_eq!(page["data"][0]["body"], sent[0]["body"], "{page}");
         assert_eq!(state(), "delivered");
     }
+    // What it has had it asks for again; sent to it would be nothing.
+    for again in [
+        ["retry", "--endpoint", "reader"],
+        ["replay", "--endpoint", "reader"],
+    ] {
+        let arguments = [&["delivery"], &again[..]].concat();
+        let (code, _, stderr) = said(&folder.run(&arguments, &secrets));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("no `url`"), "{stderr}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::super::out::table;
 use super::super::progress::Progress;
 use super::super::{Exit, Out};
-use super::{Which, usage};
+use super::{Which, not_again, usage};
 use crate::world::RealWorld;
 
 /// Replays that are listed.
@@ -67,10 +67,11 @@ impl ReplayArgs {
     }
 }
 
-fn replayer(ledger: &Arc<dyn Ledger>) -> Replayer {
+fn replayer(ledger: &Arc<dyn Ledger>, only_pulled: Vec<String>) -> Replayer {
     // The hub does the work; here replays are only noted.
     Replayer::new(
         ledger.clone(),
+        only_pulled,
         Arc::new(|_: &str| {}),
         Arc::new(Timestamp::now),
         Arc::new(RealWorld::bytes::<10>),
@@ -81,6 +82,7 @@ fn replayer(ledger: &Arc<dyn Ledger>) -> Replayer {
 
 pub(super) async fn begin(
     ledger: &Arc<dyn Ledger>,
+    only_pulled: Vec<String>,
     args: &ReplayArgs,
     now: Timestamp,
     out: &Out,
@@ -89,15 +91,21 @@ pub(super) async fn begin(
         Ok(wanted) => wanted,
         Err(error) => return Ok(usage(out, &error)),
     };
-    let replayer = replayer(ledger);
+    let replayer = replayer(ledger, only_pulled);
     if args.dry_run {
-        let total = replayer.count(&wanted).await?;
+        let total = match replayer.count(&wanted).await {
+            Ok(total) => total,
+            Err(refused) => return not_again(refused, out),
+        };
         out.data(json!({"total": total, "dry_run": true}), || {
             format!("{total} deliveries would be sent again")
         });
         return Ok(Exit::Ok);
     }
-    let replay = replayer.begin(&wanted).await?;
+    let replay = match replayer.begin(&wanted).await {
+        Ok(replay) => replay,
+        Err(refused) => return not_again(refused, out),
+    };
     out.note(&format!(
         "{} deliveries are sent again by {}",
         replay.total, replay.id
@@ -156,7 +164,7 @@ pub(super) async fn cancel(ledger: &Arc<dyn Ledger>, id: &str, out: &Out) -> Res
             &format!("`{id}` is not the id of a replay; they look like rpl_…"),
         ));
     };
-    let cancelled = replayer(ledger).cancel(replay).await?;
+    let cancelled = replayer(ledger, Vec::new()).cancel(replay).await?;
     match ledger.replay(replay).await? {
         None => Ok(out.fail(&format!(
             "there is no replay `{id}`; see `interconnect delivery replays`"

@@ -209,6 +209,8 @@ pub struct DeliveryFilter {
     pub ids: Vec<DeliveryId>,
     /// This endpoint only.
     pub endpoint: Option<String>,
+    /// To none of these endpoints.
+    pub not_to: Vec<String>,
     /// This state only.
     pub state: Option<DeliveryState>,
     /// Received at or after.

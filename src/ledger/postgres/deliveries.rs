@@ -62,7 +62,7 @@ macro_rules! filtered {
             " ($1::uuid[] IS NULL OR d.id = ANY($1)) AND ($2::text IS NULL OR d.endpoint = $2) \
              AND ($3::text IS NULL OR d.state = $3) AND ($4::bigint IS NULL OR e.received_at >= $4) \
              AND ($5::bigint IS NULL OR e.received_at < $5) AND ($6::text IS NULL OR e.event_type = $6) \
-             AND ($7::text IS NULL OR starts_with(e.event_type, $7))",
+             AND ($7::text IS NULL OR starts_with(e.event_type, $7)) AND d.endpoint <> ALL($8::text[])",
             $after
         )
     };
@@ -78,6 +78,7 @@ pub(super) struct Asked<'a> {
     until: Option<i64>,
     event_type: Option<&'a str>,
     group: Option<&'a str>,
+    not_to: Vec<std::borrow::Cow<'a, str>>,
 }
 
 impl Asked<'_> {
@@ -92,6 +93,7 @@ impl Asked<'_> {
             until: filter.until.map(micros),
             event_type,
             group,
+            not_to: filter.not_to.iter().map(|name| text(name)).collect(),
         }
     }
 
@@ -105,6 +107,7 @@ impl Asked<'_> {
             &self.until,
             &self.event_type,
             &self.group,
+            &self.not_to,
         ];
         values.extend(more);
         values
@@ -147,7 +150,7 @@ impl Deliveries for PostgresLedger {
         let sql = filtered!(
             "SELECT d.id, e.id, e.event_type, e.source, d.endpoint, d.state, d.attempts, e.received_at, d.next_at, \
              d.last_status, d.last_error, d.sequence, d.stands_for, d.folded_into FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
-            " AND ($8::uuid IS NULL OR d.id < $8) ORDER BY d.id DESC LIMIT $9"
+            " AND ($9::uuid IS NULL OR d.id < $9) ORDER BY d.id DESC LIMIT $10"
         );
         let asked = Asked::new(filter);
         let after = after.map(|id| id.uuid());
@@ -177,7 +180,7 @@ impl Deliveries for PostgresLedger {
 
     async fn retry(&self, filter: &DeliveryFilter, at: Timestamp) -> Result<u64, LedgerError> {
         let sql = filtered!(
-            "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $8 \
+            "WITH again AS (UPDATE deliveries SET state = 'due', fresh = false, attempts = 0, next_at = $9 \
              WHERE id IN (SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq \
              WHERE d.state IN ('due', 'dead') AND",
             " ORDER BY d.id FOR UPDATE OF d) RETURNING 1) SELECT count(*) FROM again"

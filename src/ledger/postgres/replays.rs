@@ -51,7 +51,7 @@ impl Replays for PostgresLedger {
     async fn count_wanted(&self, wanted: &Wanted) -> Result<u64, LedgerError> {
         let sql = filtered!(
             "SELECT count(*) FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
-            " AND (d.state = 'dead' OR (d.state = 'due' AND NOT d.fresh) OR (d.state = 'delivered' AND $8))"
+            " AND (d.state = 'dead' OR (d.state = 'due' AND NOT d.fresh) OR (d.state = 'delivered' AND $9))"
         );
         let asked = Asked::new(&wanted.filter);
         let values = asked.values(&[&wanted.arrived]);
@@ -151,8 +151,8 @@ impl PostgresLedger {
     async fn next(&self, replay: &Replay, at_most: usize) -> Result<Vec<DeliveryId>, LedgerError> {
         let sql = filtered!(
             "SELECT d.id FROM deliveries d JOIN events e ON e.seq = d.seq WHERE",
-            " AND (d.state = 'dead' OR (d.state = 'due' AND NOT d.fresh) OR (d.state = 'delivered' AND $8)) \
-             AND ($9::uuid IS NULL OR d.id > $9) ORDER BY d.id LIMIT $10"
+            " AND (d.state = 'dead' OR (d.state = 'due' AND NOT d.fresh) OR (d.state = 'delivered' AND $9)) \
+             AND ($10::uuid IS NULL OR d.id > $10) ORDER BY d.id LIMIT $11"
         );
         let asked = Asked::new(&replay.wanted.filter);
         let place = replay.place.map(|place| place.uuid());

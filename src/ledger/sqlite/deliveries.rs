@@ -10,7 +10,8 @@ use super::rows::{self, all, extend};
 use super::{SqliteLedger, accept, leases};
 use crate::contract::type_or_group;
 use crate::stored::{
-    about, big, count, delivery_columns, first_id, limit, micros, moment, moment_if, next, next_columns,
+    about, big, count, delivery_columns, first_id, limit, micros, moment, moment_if, names_text, next,
+    next_columns,
 };
 use crate::{
     Accepted, Attempt, Deliveries, Delivery, DeliveryFilter, Due, EndpointSequence, EventFilter, EventRow,
@@ -446,6 +447,13 @@ pub(super) fn condition(filter: &DeliveryFilter) -> (String, Vec<Value>) {
             .collect();
         values.push(Value::Text(serde_json::Value::from(ids).to_string()));
         holds.push_str(" AND d.id IN (SELECT unhex(value) FROM json_each(?1))");
+    }
+    if !filter.not_to.is_empty() {
+        values.push(Value::Text(names_text(&filter.not_to)));
+        let place = values.len();
+        holds.push_str(&format!(
+            " AND d.endpoint NOT IN (SELECT value FROM json_each(?{place}))"
+        ));
     }
     let mut also = |holds: &mut String, condition: &str, value: Value| {
         values.push(value);

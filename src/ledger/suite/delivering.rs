@@ -249,6 +249,11 @@ pub(super) async fn deliveries_are_retried_by_what_is_asked(stand: &Stand) {
         ledger.attempts(second.delivery).await.unwrap(),
         [dead[2].clone(), second]
     );
+    let not_to_bolt = DeliveryFilter {
+        not_to: vec!["bolt".into()],
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(ledger.retry(&not_to_bolt, at(0)).await.unwrap(), 1);
     assert_eq!(ledger.retry(&DeliveryFilter::default(), at(0)).await.unwrap(), 3);
 }
 
@@ -282,6 +287,13 @@ pub(super) async fn deliveries_are_listed_newest_first(stand: &Stand) {
         ..of_bolt
     };
     assert_eq!(list(due, None, 9).await, numbers(&[3]));
+    for (not_to, listed) in [(vec!["bolt"], vec![4]), (vec!["zeta", "acme"], vec![3, 2, 1])] {
+        let filter = DeliveryFilter {
+            not_to: not_to.into_iter().map(str::to_owned).collect(),
+            ..any.clone()
+        };
+        assert_eq!(list(filter, None, 9).await, numbers(&listed));
+    }
     let by_id = DeliveryFilter {
         ids: (0..2_000).map(|n| delivery_id(n, "bolt")).collect(),
         ..any

@@ -207,6 +207,7 @@ pub(super) async fn replays_are_counted_and_listed(stand: &Stand) {
     let one = Wanted {
         filter: DeliveryFilter {
             ids: ids(&[3]),
+            not_to: vec!["acme".into()],
             state: Some(DeliveryState::Delivered),
             event_type: Some("deal.won".into()),
             ..DeliveryFilter::default()
@@ -228,6 +229,14 @@ pub(super) async fn replays_are_counted_and_listed(stand: &Stand) {
         arrived: true,
     };
     assert_eq!(ledger.count_wanted(&none).await.unwrap(), 0);
+    let not_to_bolt = Wanted {
+        filter: DeliveryFilter {
+            not_to: vec!["bolt".into()],
+            ..DeliveryFilter::default()
+        },
+        arrived: true,
+    };
+    assert_eq!(ledger.count_wanted(&not_to_bolt).await.unwrap(), 1);
     assert_eq!(
         ledger.replays(None, 9).await.unwrap(),
         [two[1].clone(), two[0].clone()]

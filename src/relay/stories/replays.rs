@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use ledger::DeliveryState::Delivered;
-use ledger::{DeliveryFilter, ReplayState, Wanted};
+use ledger::DeliveryState::{Delivered, Due};
+use ledger::{DeliveryFilter, EventPlace, ReplayState, Wanted};
 
 use super::stage::{Answer, Sink, Stage, endpoint, limits, random};
-use crate::Replayer;
+use crate::{NotAgain, Replayer, note_pulled, pull, sendable};
 
 /// A replayer, and the endpoints that it asked to be looked at.
 fn replayer(stage: &Stage) -> (Replayer, Arc<Mutex<Vec<String>>>) {
@@ -15,6 +15,7 @@ fn replayer(stage: &Stage) -> (Replayer, Arc<Mutex<Vec<String>>>) {
     let look = Arc::new(move |endpoint: &str| noted.lock().unwrap().push(endpoint.to_owned()));
     let replayer = Replayer::new(
         stage.ledger.clone(),
+        stage.settings.only_pulled(),
         look,
         stage.clock.clock(),
         random(9),
@@ -140,4 +141,61 @@ async fn dead_letters_come_back_and_a_cancelled_replay_stops_between_two_bites()
         stage.deliver("b").await;
     }
     assert_eq!(arrived(&stage.states("b").await), 450);
+}
+
+#[tokio::test]
+async fn what_is_only_pulled_is_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let (to, mut reader) = (endpoint("b", "borealis", &sink), endpoint("r", "borealis", &sink));
+    reader.url = String::new();
+    let stage = Stage::open(folder.path(), &[to, reader], limits()).await;
+    stage.post("m1", "deal.won").await.unwrap();
+    assert_eq!(stage.deliver("b").await, None);
+    let part = pull(
+        &*stage.ledger,
+        &stage.settings,
+        "r",
+        EventPlace::default(),
+        9,
+        stage.clock.now(),
+    );
+    let part = part.await.unwrap();
+    note_pulled(&*stage.ledger, &stage.settings, "r", &part, stage.clock.now())
+        .await
+        .unwrap();
+    stage.clock.forward_s(1);
+
+    let (replayer, _) = replayer(&stage);
+    let refused = replayer.begin(&at("r", true)).await.unwrap_err();
+    insta::assert_snapshot!(refused, @"nothing is sent to the endpoint `r`, which has no `url`: its partner pulls what it has not had, and what it has had by going back in its feed, with an earlier `cursor` or without one");
+    let by_id = |endpoint: &'static str| async {
+        let ids = stage
+            .deliveries(endpoint)
+            .await
+            .iter()
+            .map(|one| one.id)
+            .collect();
+        let filter = DeliveryFilter {
+            ids,
+            ..DeliveryFilter::default()
+        };
+        sendable(&*stage.ledger, &stage.settings.only_pulled(), &filter).await
+    };
+    assert!(matches!(by_id("r").await, Err(NotAgain::OnlyPulled(_))));
+    assert!(by_id("b").await.is_ok());
+
+    // Who names neither means what is sent.
+    let all = Wanted {
+        filter: DeliveryFilter {
+            state: Some(Delivered),
+            ..DeliveryFilter::default()
+        },
+        arrived: true,
+    };
+    assert_eq!(replayer.count(&all).await.unwrap(), 1);
+    replayer.begin(&all).await.unwrap();
+    assert!(replayer.round().await.unwrap());
+    assert_eq!(stage.states("r").await, [(Delivered, 0)]);
+    assert_eq!(stage.states("b").await, [(Due, 0)]);
 }

@@ -183,6 +183,7 @@ async fn serve(
     let switch = Switch::new(ledger.clone(), settings, handover, nudge.clone(), clock.clone());
     let replayer = Replayer::new(
         ledger.clone(),
+        Vec::new(),
         nudge.clone(),
         clock.clone(),
         random(4),

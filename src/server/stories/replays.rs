@@ -66,3 +66,32 @@ async fn a_replay_is_counted_first_shown_and_cancelled() {
     insta::assert_snapshot!(stage.get("/v1/replays/rpl_1").await.problem(), @"400 bad_request: the id is not that of a replay, `rpl_…`");
     assert_eq!(stage.get("/v1/replays").await.json()["data"][0]["id"], id);
 }
+
+#[tokio::test]
+async fn what_is_only_pulled_is_asked_for_in_its_feed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::open(
+        folder.path(),
+        &[endpoint("r", "borealis", "")],
+        ServerSettings::default(),
+    )
+    .await;
+    stage.post("m1", EVENT).await;
+    for query in ["", "?dry_run=true"] {
+        let body = json!({"endpoint": "r", "arrived": true});
+        let refused = stage.post_json(&format!("/v1/replays{query}"), &body).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refused.problem(), @"409 only_pulled: nothing is sent to the endpoint `r`, which has no `url`: its partner pulls what it has not had, and what it has had by going back in its feed, with an earlier `cursor` or without one");
+        }
+    }
+    let listed = stage.get("/v1/deliveries").await.json();
+    let id = listed["data"][0]["id"].as_str().unwrap();
+    let path = format!("/v1/deliveries/{id}/retry");
+    let refused = stage.post_json(&path, &json!({})).await.problem();
+    assert!(refused.starts_with("409 only_pulled: "), "{refused}");
+    assert_eq!(
+        stage.get("/v1/deliveries").await.json(),
+        listed,
+        "nothing was moved"
+    );
+}

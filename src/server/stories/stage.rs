@@ -216,6 +216,7 @@ impl Stage {
         );
         let replayer = Replayer::new(
             ledger.clone(),
+            relay.only_pulled(),
             Arc::new(|_: &str| {}),
             clock.clone(),
             random(4),

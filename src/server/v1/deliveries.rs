@@ -6,6 +6,7 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use ledger::{Attempt, Delivery, DeliveryFilter, DeliveryState, Next};
 use model::DeliveryId;
+use relay::sendable;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Admin;
@@ -155,6 +156,7 @@ pub(crate) async fn retry(
         ids: vec![delivery.id],
         ..DeliveryFilter::default()
     };
+    let filter = sendable(&*hub.ledger, &hub.relay.only_pulled(), &filter).await?;
     if hub.ledger.retry(&filter, (hub.clock)()).await? == 0 {
         return Err(match delivery.folded_into {
             Some(newer) => Problem::new(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ledger::{DeliveryFilter, DeliveryState, Replay, Wanted};
 use model::{DeliveryId, ReplayId};
+use relay::NotAgain;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Admin;
@@ -115,6 +116,7 @@ fn wanted(asked: ReplayBody) -> Result<Wanted, Problem> {
     let filter = DeliveryFilter {
         ids,
         endpoint: asked.endpoint,
+        not_to: Vec::new(),
         state: state.transpose()?,
         since: asked.since,
         until: asked.until,
@@ -128,6 +130,17 @@ fn wanted(asked: ReplayBody) -> Result<Wanted, Problem> {
     // Who asks for those that arrived means them.
     let arrived = asked.arrived || filter.state == Some(DeliveryState::Delivered);
     Ok(Wanted { filter, arrived })
+}
+
+impl From<NotAgain> for Problem {
+    fn from(refused: NotAgain) -> Problem {
+        match refused {
+            NotAgain::OnlyPulled(_) => {
+                Problem::new(ErrorStatus::CONFLICT, "only_pulled", refused.to_string())
+            }
+            NotAgain::Ledger(error) => error.into(),
+        }
+    }
 }
 
 /// The newest ones.
