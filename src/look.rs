@@ -150,6 +150,7 @@ impl Looker {
         }
         for (endpoint, at) in owed.endpoints {
             let job = match Inlet::parse(&endpoint) {
+                None if self.dispatch.is_only_pulled(&endpoint) => continue,
                 None => Job::Deliver { endpoint },
                 Some(inlet) if self.is_pulled(&inlet) => inlets::pull(inlet),
                 // It waits for a configuration that knows it.

@@ -62,8 +62,17 @@ impl Dispatch {
         }
     }
 
+    /// Whether nothing is ever sent to an endpoint, so that there is nothing to look at.
+    pub fn is_only_pulled(&self, endpoint: &str) -> bool {
+        let endpoint = self.deliverer.settings.endpoint(endpoint);
+        endpoint.is_some_and(|endpoint| endpoint.is_only_pulled())
+    }
+
     /// Looks at an endpoint, in a task of its own; once more when one is at it. Needs a runtime.
     pub fn look(self: &Arc<Dispatch>, endpoint: &str) {
+        if self.is_only_pulled(endpoint) {
+            return;
+        }
         let mut state = self.state();
         if *self.stopping.borrow() {
             return;

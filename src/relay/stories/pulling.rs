@@ -1,11 +1,13 @@
 //! What is pulled is what is sent.
 
+use std::sync::Arc;
+
 use ledger::DeliveryState::{Delivered, Due};
 use ledger::EventPlace;
 use policy::{Rules, SharingPolicy};
 
 use super::stage::{Sink, Stage, endpoint, limits};
-use crate::{NotPulled, PulledPart, Switch, note_pulled, pull};
+use crate::{Dispatch, NotPulled, PulledPart, Switch, note_pulled, pull};
 
 async fn pulled(stage: &Stage, name: &str, after: EventPlace) -> Result<PulledPart, NotPulled> {
     pull(
@@ -72,7 +74,7 @@ async fn what_is_paused_tells_nothing_and_nobody_pulls_what_is_not_there() {
         stage.ledger.clone(),
         stage.settings.clone(),
         stage.handover.clone(),
-        std::sync::Arc::new(|_: &str| {}),
+        Arc::new(|_: &str| {}),
         stage.clock.clock(),
     );
     switch.pause("b", "their contract ended").await.unwrap();
@@ -134,4 +136,24 @@ async fn where_nothing_is_sent_what_was_pulled_has_arrived() {
         .await
         .unwrap();
     assert_eq!(stage.states("b").await, [(Delivered, 0); 3]);
+}
+
+#[tokio::test]
+async fn where_nothing_is_sent_nobody_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let (to, mut reader) = (endpoint("b", "borealis", &sink), endpoint("r", "borealis", &sink));
+    reader.url = String::new();
+    let stage = Stage::open(folder.path(), &[to, reader], limits()).await;
+    let dispatch = Dispatch::new(stage.deliverer.clone(), Arc::new(|_: &str, _| {}));
+    let dispatch = Arc::new(dispatch);
+    for name in ["b", "r"] {
+        dispatch.nudge(name);
+        dispatch.look(name);
+    }
+    assert!(dispatch.runs("b") && !dispatch.runs("r"));
+    assert!(dispatch.is_only_pulled("r") && !dispatch.is_only_pulled("b"));
+    // Whoever is not configured is looked at, and complained about.
+    assert!(!dispatch.is_only_pulled("c"));
+    dispatch.stop().await;
 }
