@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{About, Attempt, EventPlace, Ledger, LedgerError, Next, StopKind};
+use ledger::{
+    About, Attempt, DeliveryFilter, DeliveryState, EventPlace, Ledger, LedgerError, Next, StopKind,
+};
 use model::{DeliveryId, EventId};
 
 use crate::attempt::message;
@@ -139,20 +141,44 @@ pub async fn note_pulled(
     if endpoint.is_only_pulled() {
         let arrived = part.data.iter().map(|one| one.delivery);
         ledger.settle_pulled(arrived.collect()).await?;
-        let dead = part.unreadable.iter().map(|(delivery, reason)| Attempt {
-            delivery: *delivery,
-            number: 1,
+        give_up(ledger, &part.unreadable, now).await?;
+    }
+    Ok(())
+}
+
+/// Ends what cannot be told, as sending it would: once, however often it is pulled.
+async fn give_up(
+    ledger: &dyn Ledger,
+    unreadable: &[(DeliveryId, String)],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let filter = DeliveryFilter {
+        ids: unreadable.iter().map(|(delivery, _)| *delivery).collect(),
+        ..DeliveryFilter::default()
+    };
+    let found = ledger.list_deliveries(&filter, None, unreadable.len()).await?;
+    let owed = found
+        .iter()
+        .filter(|delivery| matches!(delivery.state, DeliveryState::Due | DeliveryState::Held));
+    let dead = owed.filter_map(|delivery| {
+        let (_, reason) = unreadable.iter().find(|(id, _)| *id == delivery.id)?;
+        Some(Attempt {
+            delivery: delivery.id,
+            number: delivery.attempts.saturating_add(1),
             at: now,
             duration_ms: 0,
             status: None,
             error: reason.clone(),
             next: Next::Dead,
             told: None,
-        });
-        let dead: Vec<Attempt> = dead.collect();
-        if !dead.is_empty() {
-            ledger.settle(None, dead).await?;
-        }
+        })
+    });
+    let dead: Vec<Attempt> = dead.collect();
+    if dead.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    ledger.settle(None, dead).await
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ledger::DeliveryState::{Delivered, Due};
-use ledger::EventPlace;
+use ledger::DeliveryState::{Dead, Delivered, Due};
+use ledger::{Attempt, EventPlace, Next};
 use policy::{Rules, SharingPolicy};
 
 use super::stage::{Sink, Stage, endpoint, limits};
@@ -156,4 +156,42 @@ async fn where_nothing_is_sent_nobody_looks() {
     // Whoever is not configured is looked at, and complained about.
     assert!(!dispatch.is_only_pulled("c"));
     dispatch.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_given_up_once_however_often_it_is_pulled() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.url = String::new();
+    to.policy.until = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    for message in ["m1", "m2"] {
+        stage.post(message, "deal.won").await.unwrap();
+        stage.clock.forward_s(1);
+    }
+    // The first was tried while there was somewhere to send it to.
+    let (first, at) = (stage.deliveries("b").await[0].id, stage.clock.now());
+    let tried = Attempt {
+        delivery: first,
+        number: 1,
+        at,
+        duration_ms: 1,
+        status: None,
+        error: "nobody was there".to_owned(),
+        next: Next::Retry(at),
+        told: None,
+    };
+    stage.ledger.settle(None, vec![tried]).await.unwrap();
+
+    for _ in 0..3 {
+        stage.clock.forward_s(1);
+        let part = pulled(&stage, "b", EventPlace::default()).await.unwrap();
+        assert_eq!((part.data.len(), part.unreadable.len()), (0, 2));
+        note_pulled(&*stage.ledger, &stage.settings, "b", &part, stage.clock.now())
+            .await
+            .unwrap();
+        assert_eq!(stage.states("b").await, [(Dead, 2), (Dead, 1)]);
+        assert_eq!(stage.ledger.attempts(first).await.unwrap().len(), 2);
+    }
 }
