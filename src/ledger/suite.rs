@@ -147,7 +147,7 @@ macro_rules! everywhere {
                 a_number_stays_whatever_becomes_of_its_delivery
                 what_was_removed_gives_no_number_back;
             feeds:
-                what_was_pulled_has_arrived_unless_it_ended_before
+                what_was_pulled_has_arrived_whatever_became_of_it_before
                 a_feed_is_read_in_the_order_of_acceptance_whatever_became_of_it
                 what_was_removed_does_not_come_again_under_its_number;
             folds:

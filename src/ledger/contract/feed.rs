@@ -31,7 +31,8 @@ pub trait Feeds: Send + Sync {
     /// Nothing ever turns up before the place that is answered: an event that is being written at this moment, by this
     /// node or by another one, comes after it or in it.
     async fn feed(&self, endpoint: &str, after: EventPlace, limit: usize) -> Result<Feed, LedgerError>;
-    /// Ends those of these deliveries that are still owed: whom they are for has read them, so they have arrived.
+    /// Whom these deliveries are for has read them, so they have arrived, those too that were given up before; those that
+    /// were folded stay so.
     async fn settle_pulled(&self, deliveries: Vec<DeliveryId>) -> Result<(), LedgerError>;
     /// The place after all that is there now.
     async fn feed_end(&self) -> Result<EventPlace, LedgerError>;

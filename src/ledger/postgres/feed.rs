@@ -44,7 +44,7 @@ WHERE e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT $4";
 /// By id, so that whoever settles some of them meanwhile locks alike.
 const ARRIVE: &str = "\
 UPDATE deliveries SET state = 'delivered', fresh = false, last_error = ''
-WHERE id IN (SELECT id FROM deliveries WHERE id = ANY($1) AND state IN ('due', 'held') ORDER BY id FOR UPDATE)";
+WHERE id IN (SELECT id FROM deliveries WHERE id = ANY($1) AND state IN ('due', 'held', 'dead') ORDER BY id FOR UPDATE)";
 
 #[async_trait]
 impl Feeds for PostgresLedger {

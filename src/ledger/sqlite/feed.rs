@@ -16,7 +16,7 @@ FROM events e JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?1
 WHERE e.seq > ?2 AND e.seq <= ?3 ORDER BY e.seq LIMIT ?4";
 
 const ARRIVE: &str = "\
-UPDATE deliveries SET state = 'delivered', fresh = 0, last_error = '' WHERE id = ?1 AND state IN ('due', 'held')";
+UPDATE deliveries SET state = 'delivered', fresh = 0, last_error = '' WHERE id = ?1 AND state IN ('due', 'held', 'dead')";
 
 #[async_trait]
 impl Feeds for SqliteLedger {

@@ -137,6 +137,9 @@ pub(super) async fn what_is_in_flight_or_was_asked_for_is_not_folded(stand: &Sta
     assert_eq!(state(&*ledger, 1).await, DeliveryState::Due);
     assert_eq!(ledger.fold(&lease, &ids(&[2]), &[]).await.unwrap(), 1);
     assert_eq!(state(&*ledger, 2).await, DeliveryState::Folded);
+    // It is told when it is pulled, and says all the same that another one goes instead.
+    ledger.settle_pulled(ids(&[2])).await.unwrap();
+    assert_eq!(state(&*ledger, 2).await, DeliveryState::Folded);
 }
 
 pub(super) async fn what_was_folded_stays_so(stand: &Stand) {
