@@ -165,7 +165,7 @@ impl Hub {
             .leasing(config.limits.object_lease_ms);
         let engine = Arc::new(engine);
         let handover = Arc::new(Handover::default());
-        let random: relay::Random = Arc::new(RealWorld::bytes::<10>);
+        let random: relay::Random = Arc::new(RealWorld::id_bytes);
         let sender = Sender::new(SenderLimits::default(), guard).map_err(setting)?;
         let deliverer = Deliverer::new(
             ledger.clone(),

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
         settings,
         Arc::new(Handover::default()),
         Arc::new(|_: &str| {}),
-        Arc::new(RealWorld::bytes::<10>),
+        Arc::new(RealWorld::id_bytes),
     );
     let now = Timestamp::now();
     let body = json!({"type": args.event_type, "timestamp": now.to_string(), "data": data});

@@ -29,7 +29,8 @@ pub use custom::{CUSTOM, CUSTOM_FIELDS_MAX, CUSTOM_NAME_CHARS_MAX, NotDeclared};
 pub use event::{EVENT_TYPES, EventType, UnknownEventType};
 pub use field::{Field, FieldType, Kind};
 pub use id::{
-    ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, ReplayId, RunId, read_id, uuid_from,
+    ActionId, ConflictId, DeliveryId, EventId, NotARecordId, RecordId, ReplayId, RunId, counted, read_id,
+    uuid_from,
 };
 pub use identity::{Confidence, MatchKey, MatchRule, default_match_rules, match_keys, reference_keys};
 pub use merge::merge;

@@ -207,9 +207,10 @@ impl Deliverer {
         };
     }
 
+    /// A number from the whole range, of the bytes that nobody foresees.
     pub(crate) fn random_number(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = (self.random)();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let [.., a, b, c, d] = (self.random)();
+        u64::from(u32::from_be_bytes([a, b, c, d])) << 32
     }
 
     fn pace(&self, endpoint: &Endpoint, sent_at: Option<Timestamp>) -> Pace {

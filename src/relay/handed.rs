@@ -7,7 +7,8 @@ use jiff::Timestamp;
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Ten random bytes: the random part of an id, and the jitter of a wait. Unpredictable outside of tests.
+/// Ten random bytes: the random part of an id, and with the last four of them the jitter of a wait. Those are unpredictable
+/// outside of tests; the others may be a count, so that ids grow ([`model::counted`]).
 pub type Random = Arc<dyn Fn() -> [u8; 10] + Send + Sync>;
 
 /// Asks for an endpoint to be looked at soon. May be called often; must not block.

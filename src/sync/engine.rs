@@ -22,7 +22,7 @@ pub(crate) const STALE_TRIES_MAX: u32 = 8;
 pub trait World: Send + Sync {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;
-    /// Ten random bytes.
+    /// Ten random bytes, for ids; they may begin with a count, so that ids grow ([`model::counted`]).
     fn random(&self) -> [u8; 10];
 }
 

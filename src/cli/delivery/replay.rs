@@ -74,7 +74,7 @@ fn replayer(ledger: &Arc<dyn Ledger>, only_pulled: Vec<String>) -> Replayer {
         only_pulled,
         Arc::new(|_: &str| {}),
         Arc::new(Timestamp::now),
-        Arc::new(RealWorld::bytes::<10>),
+        Arc::new(RealWorld::id_bytes),
         "command",
         1,
     )
