@@ -42,7 +42,8 @@ impl fmt::Debug for Replayer {
 }
 
 impl Replayer {
-    /// A replayer that leaves out what endpoints are owed that are `only_pulled`. `look` is called for endpoints at which something became due; `holder` names this process.
+    /// A replayer that leaves out what endpoints are owed that are `only_pulled`. `look` is called for endpoints at which
+    /// something became due; `holder` names this process.
     pub fn new(
         ledger: Arc<dyn Ledger>,
         only_pulled: Vec<String>,
