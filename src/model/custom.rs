@@ -2,8 +2,8 @@
 //!
 //! They stand under `custom.` and are *declared* by the configuration, before anything is mapped, stored or shown; from
 //! then on they are fields of their kind like any other. What is declared is known to the whole process and stays so: a
-//! field is a `&'static` wherever it occurs, so its memory is never given back. A process declares what one configuration
-//! says, once.
+//! field is a `&'static` wherever it occurs, so its memory is never given back. Where a process reads two configurations, to
+//! compare them, the later one says what a field is.
 //!
 //! A value whose field is declared no more is left out when its record is read, as that of any unknown field; one that
 //! does not fit what is declared now is refused, see [`Unreadable::Value`](crate::stored::Unreadable::Value).
@@ -33,9 +33,6 @@ pub enum NotDeclared {
     /// More than [`CUSTOM_FIELDS_MAX`].
     #[error("a {0} can have {CUSTOM_FIELDS_MAX} custom fields at most")]
     TooMany(Kind),
-    /// This process knows another field of that name.
-    #[error("`{0}` is declared already, as another field")]
-    Otherwise(&'static str),
 }
 
 /// The custom fields of a kind, in the order of their declaration.
@@ -44,7 +41,8 @@ pub(crate) fn declared(kind: Kind) -> &'static [&'static Field] {
 }
 
 impl Kind {
-    /// Declares the custom field `custom.<name>` of this kind. The same again is the same field.
+    /// Declares the custom field `custom.<name>` of this kind. The same again is the same field; another of its name takes
+    /// its place.
     pub fn declare(
         self,
         name: &str,
@@ -62,13 +60,13 @@ impl Kind {
         let path = format!("{CUSTOM}.{name}");
         let mut declared = DECLARED.write().unwrap_or_else(PoisonError::into_inner);
         let known = &mut declared[self as usize];
-        if let Some(field) = known.iter().find(|field| field.path == path) {
-            return match field.field_type == field_type && field.doc == doc {
-                true => Ok(field),
-                false => Err(NotDeclared::Otherwise(field.path)),
-            };
+        let place = known.iter().position(|field| field.path == path);
+        if let Some(same) = place.map(|at| known[at])
+            && (same.field_type, same.doc) == (field_type, doc)
+        {
+            return Ok(same);
         }
-        if known.len() >= CUSTOM_FIELDS_MAX {
+        if place.is_none() && known.len() >= CUSTOM_FIELDS_MAX {
             return Err(NotDeclared::TooMany(self));
         }
         let field: &'static Field = Box::leak(Box::new(Field {
@@ -77,7 +75,12 @@ impl Kind {
             required: false,
             doc: doc.to_owned().leak(),
         }));
-        *known = [known, &[field][..]].concat().leak();
+        let mut fields = known.to_vec();
+        match place {
+            Some(at) => fields[at] = field,
+            None => fields.push(field),
+        }
+        *known = fields.leak();
         Ok(field)
     }
 }
@@ -98,21 +101,26 @@ mod tests {
         assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
         assert_eq!(Kind::Deal.fields().last(), Some(seats));
         assert_eq!(Kind::Lead.field("custom.seats"), None);
-        // The same again is the same one; another is refused, and changes nothing.
-        assert_eq!(
-            Kind::Deal.declare("seats", FieldType::Integer, "how many"),
-            Ok(seats)
-        );
-        let otherwise = Kind::Deal.declare("seats", FieldType::Bool, "how many");
-        assert_eq!(otherwise, Err(NotDeclared::Otherwise("custom.seats")));
-        assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
+        // The same again is the same one; another takes its place.
+        assert!(std::ptr::eq(
+            Kind::Deal
+                .declare("seats", FieldType::Integer, "how many")
+                .unwrap(),
+            seats
+        ));
+        let otherwise = Kind::Deal
+            .declare("seats", FieldType::Decimal, "how many")
+            .unwrap();
+        assert_eq!(Kind::Deal.field("custom.seats"), Some(otherwise));
+        let of_that_name = Kind::Deal.fields().filter(|field| field.path == "custom.seats");
+        assert_eq!(of_that_name.count(), 1);
         // A kind of its own has its own of that name.
         assert!(
             Kind::Lead
                 .declare("seats", FieldType::Bool, "whether it sits")
                 .is_ok()
         );
-        assert_eq!(Kind::Deal.field("custom.seats"), Some(seats));
+        assert_eq!(Kind::Deal.field("custom.seats"), Some(otherwise));
     }
 
     #[test]
