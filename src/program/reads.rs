@@ -220,6 +220,11 @@ impl<'s> Walk<'s> {
                     self.places(condition, input);
                     input.to_vec()
                 }
+                // How many there are, and nothing of them.
+                ("length", []) => {
+                    self.each(input);
+                    Vec::new()
+                }
                 ("map", [inner]) => {
                     let each = self.each(input);
                     self.taken(inner, &each);
