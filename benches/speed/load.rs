@@ -15,8 +15,12 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::KEY;
 
-/// Connections that post, each with one request at a time.
-const CONNECTIONS: usize = 64;
+/// Connections that post, each with one request at a time; `CONNECTIONS=256 make bench ONLY=relay` shows what more of them
+/// get through, and how long each waits then.
+fn connections() -> usize {
+    let said = std::env::var("CONNECTIONS").ok();
+    said.and_then(|said| said.parse().ok()).unwrap_or(64)
+}
 /// Connections that may wait to be taken by the sink; the system's own limit is this, too.
 const BACKLOG: u32 = 4096;
 /// Bytes of a note in each event.
@@ -78,7 +82,7 @@ pub(crate) fn signed(address: &str, first: usize, count: usize, kinds: usize) ->
 pub(crate) fn post(address: &str, requests: Vec<Vec<u8>>) -> Vec<(String, Instant)> {
     let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
     thread_runtime().block_on(async {
-        let connections = (0..CONNECTIONS).map(|_| {
+        let connections = (0..connections()).map(|_| {
             let (address, requests, next) = (address.to_owned(), requests.clone(), next.clone());
             tokio::spawn(async move {
                 let mut peer = TcpStream::connect(&address).await.expect("it listens");

@@ -1,9 +1,10 @@
 //! The relay: webhooks accepted and delivered, by how many endpoints there are, how many get each event, and what it
 //! stands on.
 //!
-//! The load is closed-loop: 64 connections, each with one request at a time. The sink answers at once. Both are threads of
-//! this process, whose CPU stands beside the hub's; the hub, PostgreSQL and Redis are processes of their own, and all share the machine. Latency is from the
-//! beginning of the post to the arrival at the sink, under full load, where waiting in line is most of it.
+//! The load is closed-loop: 64 connections (or `CONNECTIONS`), each with one request at a time. The sink answers at once.
+//! Both are threads of this process, whose CPU stands beside the hub's; the hub, PostgreSQL and Redis are processes of their
+//! own, and all share the machine. Latency is from the beginning of the post to the arrival at the sink, under full load,
+//! where waiting in line is most of it.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
