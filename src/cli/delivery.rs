@@ -71,7 +71,7 @@ pub(crate) struct Which {
     /// Of this endpoint.
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
-    /// In this state: due, held, delivered or dead.
+    /// In this state: due, held, delivered, dead or folded.
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// Received since so long: 30m, 2h, 1d.

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Hub, eventually, exchange, expect, json_of, said, send};
+use crate::owners::person;
 use crate::partners::acme_secret;
 use crate::plan::Stage;
 
@@ -10,7 +11,8 @@ use crate::plan::Stage;
 const PULL_KEY: &str = "the-key-by-which-northwind-pulls";
 
 /// What a Salesforce account holds beside what ships.
-const SALESFORCE: [&str; 3] = [
+const SALESFORCE: [&str; 4] = [
+    "{ record: custom.owner, object: owner_email }",
     "{ record: custom.heat, object: Rating, lens: [ enum: { hot: Hot, warm: Warm, cold: Cold } ] }",
     "{ record: custom.people, object: NumberOfEmployees }",
     "{ record: custom.revenue, object: AnnualRevenue, lens: [ money: { wire: number, scale: 0, currency: '{connection}' } ] }",
@@ -36,6 +38,7 @@ records:
       heat: { type: choice, of: [hot, warm, cold], doc: how near the next deal is }
       people: { type: integer, doc: how many work there }
       revenue: { type: money }
+      owner: { type: email }
     policies: { custom.heat: { owner: crm } }
 sharing: { heat: { allow: [partner.display_name, partner.custom.heat] } }
 partners:
@@ -49,6 +52,7 @@ partners:
         &stage,
         "hubspot",
         &[
+            "{ record: custom.owner, object: owner_email }",
             "{ record: custom.heat, object: heat }",
             "{ record: custom.people, object: numberofemployees, lens: [ integer: { wire: string } ] }",
             "{ record: custom.revenue, object: annualrevenue, lens: [ money: { wire: string, currency: '{connection}' } ] }",
@@ -73,8 +77,9 @@ fn fields_of_a_customers_own_flow_as_any_other() {
         .extend([("SECRET", acme_secret()), ("PULL_KEY", PULL_KEY.to_owned())]);
     let checked = said(&stage.folder.run(&["check"], &stage.env));
     assert_eq!(checked.0, Some(0), "{checked:?}");
+    let (here, there) = person(&stage, "rep@sandbox.example");
     let account = json!({"Name": "Bergquell", "Rating": "Warm", "NumberOfEmployees": 40, "AnnualRevenue": 2_500_000,
-        "ShippingCity": "Bremen"});
+        "ShippingCity": "Bremen", "OwnerId": here});
     let account = stage.put("salesforce", "Account", &[account]).remove(0);
     let company = || {
         stage
@@ -94,6 +99,7 @@ fn fields_of_a_customers_own_flow_as_any_other() {
     });
     assert_eq!(company()["properties"]["numberofemployees"], "40");
     assert_eq!(company()["properties"]["annualrevenue"], "2500000.00");
+    assert_eq!(company()["properties"]["hubspot_owner_id"], there);
 
     // Back again; the heat is Salesforce's to say.
     let there = company()["id"].as_str().expect("an id").to_owned();

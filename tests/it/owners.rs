@@ -34,7 +34,7 @@ fn id_of(stage: &Stage, system: &str, object: &str, field: &str, value: &str) ->
 }
 
 /// Somebody's ids at both systems, by their e-mail.
-fn person(stage: &Stage, email: &str) -> (String, String) {
+pub(crate) fn person(stage: &Stage, email: &str) -> (String, String) {
     (
         id_of(stage, "salesforce", "User", "Email", email),
         id_of(stage, "hubspot", "owners", "email", email),
