@@ -298,7 +298,8 @@ pub struct SyncCommit {
     pub marks: Vec<PushMark>,
     /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done.
     pub sending: Vec<Push>,
-    /// What became of writes.
+    /// What became of writes. A record that has changed since the version that was written is owed there still: it may be
+    /// that system itself that changed it, and what it said lies under what was written.
     pub pushed: Vec<Pushed>,
     /// Pushes that ended.
     pub ended: Vec<(Push, PushEnd)>,

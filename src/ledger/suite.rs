@@ -90,6 +90,7 @@ macro_rules! everywhere {
             pushes:
                 marking_counts_and_starts_again
                 done_is_done_only_up_to_the_mark_that_was_read
+                what_changed_while_it_was_written_is_owed_still
                 all_that_is_linked_can_be_marked_at_once
                 later_counts_an_attempt_and_waits
                 what_was_sent_is_kept_until_it_is_heard_of

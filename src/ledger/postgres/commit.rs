@@ -20,7 +20,7 @@ use super::rows::{self, column, text};
 use super::{Params, journal, journeys};
 use crate::fold::{Folded, Linking, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
-use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
+use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Pushed, Sought};
 
 /// A commit to be written.
 pub(super) struct Commit(pub(super) Folded);
@@ -50,6 +50,7 @@ impl Work for Commit {
         journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
+        write_marks(&transaction, &overtaken(&transaction, &commit.pushed).await?).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
         let events: Vec<&NewEvent> = commit.events.iter().collect();
         accept(&transaction, &events).await?;
@@ -433,6 +434,32 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
         execute(transaction, sql, values).await?;
     }
     Ok(())
+}
+
+/// What is owed still of what was written: records that have changed meanwhile. It may be the system itself that changed
+/// them, so that what it said lies under what was written over it.
+async fn overtaken(transaction: &Transaction<'_>, pushed: &[Pushed]) -> Result<Vec<PushMark>, Failure> {
+    let taken: Vec<&Pushed> = pushed.iter().filter(|one| one.outcome.is_taken()).collect();
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Who changes one at this moment and has not committed writes its link after ours, and is read again for what we wrote.
+    let sql = "SELECT n.at FROM unnest($1::text[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS n (kind, id, version, at) \
+               JOIN records r ON r.kind = n.kind AND r.id = n.id WHERE r.version > n.version";
+    let statement = transaction.prepare_cached(sql).await?;
+    let values: &Params<'_> = &[
+        &column(&taken, |one| one.record.kind.name()),
+        &column(&taken, |one| one.record.uuid),
+        &column(&taken, |one| big(one.version)),
+    ];
+    let rows = transaction.query(&statement, values).await?;
+    let mut marks = Vec::new();
+    for row in rows {
+        let at: i64 = row.try_get(0)?;
+        let place = usize::try_from(at - 1).unwrap_or(usize::MAX);
+        marks.extend(taken.get(place).map(|one| one.mark()));
+    }
+    Ok(marks)
 }
 
 async fn write_marks(transaction: &Transaction<'_>, marks: &[PushMark]) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Linking, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
-use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
+use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Pushed, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
 pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
@@ -24,6 +24,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
+    write_marks(connection, &overtaken(connection, &commit.pushed)?)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
     accept::accept(connection, &commit.events)?;
     if let Some(action) = &commit.action {
@@ -260,6 +261,25 @@ fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// What is owed still of what was written: records that have changed meanwhile. It may be the system itself that changed
+/// them, so that what it said lies under what was written over it.
+fn overtaken(connection: &Connection, pushed: &[Pushed]) -> Result<Vec<PushMark>, LedgerError> {
+    let mut newer =
+        connection.prepare_cached("SELECT 1 FROM records WHERE kind = ?1 AND id = ?2 AND version > ?3")?;
+    let mut marks = Vec::new();
+    for one in pushed.iter().filter(|one| one.outcome.is_taken()) {
+        let record = one.record;
+        if newer.exists(params![
+            record.kind.name(),
+            record.uuid.as_bytes(),
+            big(one.version)
+        ])? {
+            marks.push(one.mark());
+        }
+    }
+    Ok(marks)
 }
 
 fn write_marks(connection: &Connection, marks: &[PushMark]) -> Result<(), LedgerError> {
