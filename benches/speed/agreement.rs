@@ -334,6 +334,7 @@ fn a_page(page: usize) -> SyncCommit {
                 external_version: None,
                 modified: None,
                 seen_at: at,
+                replaces: None,
                 gone: false,
                 ignored: false,
                 made: false,

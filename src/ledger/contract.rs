@@ -111,6 +111,9 @@ pub struct Link {
     pub modified: Option<Timestamp>,
     /// When the object was last seen.
     pub seen_at: Timestamp,
+    /// [`Link::seen_at`] of the link that was read, and that this one is to replace: it must be that one still. Nothing, for
+    /// one that replaces whatever is there. A link that is read names itself; it is not stored.
+    pub replaces: Option<Timestamp>,
     /// Whether the object is deleted or archived there.
     pub gone: bool,
     /// Whether a person said that the object is to be left alone: it is neither read nor written, and what refers to it
@@ -282,12 +285,14 @@ pub struct SyncCommit {
     /// Records that are new or changed. One may be written several times, each time reading what was written before.
     pub records: Vec<RecordWrite>,
     /// Links to insert or replace, by connection, object and external id. A record has at most one link per
-    /// connection and object: a link that would be a second one replaces the first.
+    /// connection and object: a link that would be a second one replaces the first. Refused as [`LedgerError::Stale`] when
+    /// the link that is there is not the one that it replaces: an object may be read while it is written, and who
+    /// wrote down last what is known of it would not know what the other one learned.
     pub links: Vec<Link>,
     /// Links that are claimed, for records that had none here or that were written through them; else like `links`.
     /// Refused as [`LedgerError::Stale`] when by now the record has another living object there, or the object is
-    /// another record's: one node may meet an object while another creates one for the same record. What the commit
-    /// itself says of the record before, it knows of.
+    /// another record's, or has a living link that was not read: one node may meet an object while another creates one for
+    /// the same record. What the commit itself says of the record before, it knows of.
     pub claims: Vec<Link>,
     /// Links to delete, by connection, object and external id, before others are written.
     pub forgotten: Vec<(String, String, String)>,
@@ -298,8 +303,7 @@ pub struct SyncCommit {
     pub marks: Vec<PushMark>,
     /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done.
     pub sending: Vec<Push>,
-    /// What became of writes. A record that has changed since the version that was written is owed there still: it may be
-    /// that system itself that changed it, and what it said lies under what was written.
+    /// What became of writes.
     pub pushed: Vec<Pushed>,
     /// Pushes that ended.
     pub ended: Vec<(Push, PushEnd)>,

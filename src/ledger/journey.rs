@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{EventId, RecordId, RunId};
 
-use crate::{LedgerError, Push, PushMark};
+use crate::{LedgerError, Push};
 
 /// What became of writing a record to a system, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +27,6 @@ pub struct Pushed {
     pub outcome: PushOutcome,
     /// What the system said, for a person, at most [`PUSHED_DETAIL_CHARS_MAX`] characters; empty when it went well.
     pub detail: String,
-}
-
-impl Pushed {
-    /// That it is owed again.
-    pub(crate) fn mark(&self) -> PushMark {
-        PushMark {
-            connection: self.connection.clone(),
-            object: self.object.clone(),
-            record: self.record,
-            due_at: self.at,
-        }
-    }
 }
 
 /// Characters that are kept of what a system said to a write.
@@ -70,11 +58,6 @@ impl PushOutcome {
         PushOutcome::Refused,
         PushOutcome::Unheard,
     ];
-
-    /// Whether the system has what was written now.
-    pub(crate) fn is_taken(self) -> bool {
-        matches!(self, PushOutcome::Created | PushOutcome::Written)
-    }
 
     /// The outcome's word in rows, API and command line.
     pub fn word(self) -> &'static str {

@@ -18,6 +18,7 @@ mod folds;
 mod journal;
 mod journeys;
 mod leases;
+mod links;
 mod migrate;
 mod records;
 mod replays;

@@ -74,6 +74,7 @@ macro_rules! everywhere {
                 nobody_may_come_under_a_key_meanwhile
                 of_new_records_that_fit_alike_one_is_made
                 a_claimed_link_replaces_no_living_one
+                a_link_replaces_only_the_one_that_was_read
                 of_links_that_are_claimed_at_once_one_is_made
                 a_commit_with_a_lost_lease_writes_nothing
                 a_commit_leaves_out_events_that_are_known;
@@ -90,7 +91,6 @@ macro_rules! everywhere {
             pushes:
                 marking_counts_and_starts_again
                 done_is_done_only_up_to_the_mark_that_was_read
-                what_changed_while_it_was_written_is_owed_still
                 all_that_is_linked_can_be_marked_at_once
                 later_counts_an_attempt_and_waits
                 what_was_sent_is_kept_until_it_is_heard_of

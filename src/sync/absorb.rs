@@ -44,7 +44,7 @@ pub(crate) struct Batch<'a> {
     /// The objects.
     pub(crate) objects: &'a [Object],
     /// Records that objects are known to belong to, whatever the identity rules say.
-    pub(crate) adopt: &'a HashMap<String, RecordId>,
+    pub(crate) adopt: &'a BTreeMap<String, RecordId>,
     /// When they were asked for.
     pub(crate) asked_at: Timestamp,
     /// Whether they were read by their ids, and so are as they were at that moment; a listing may be behind.
@@ -111,10 +111,20 @@ impl Engine {
         for _ in 0..STALE_TRIES_MAX {
             let asked_at = self.world.now();
             let objects = system.by_ids(place.object, &fields, &doubtful).await;
-            let objects = objects.map_err(|failure| SyncError::System {
+            let mut objects = objects.map_err(|failure| SyncError::System {
                 connection: place.connection.to_owned(),
                 failure,
             })?;
+            // What is not answered may only be invisible for a moment, unless it was said to be gone.
+            let said = batch
+                .objects
+                .iter()
+                .filter(|said| is_over(said) && doubtful.contains(&said.id));
+            let gone: Vec<Object> = said
+                .filter(|said| objects.iter().all(|object| object.id != said.id))
+                .cloned()
+                .collect();
+            objects.extend(gone);
             self.keep(place.lease).await?;
             let again = Batch {
                 objects: &objects,

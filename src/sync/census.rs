@@ -8,7 +8,7 @@
 //! When much of a page is not answered, more likely somebody lost a right than deleted it all: then the census stops and
 //! waits for a person.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -286,7 +286,7 @@ impl Engine {
         objects.extend(gone);
         let batch = Batch {
             objects: &objects,
-            adopt: &HashMap::new(),
+            adopt: &BTreeMap::new(),
             asked_at,
             by_id: true,
             cursor: Some((&name(place), standing.write(self.world.now()))),

@@ -1,9 +1,11 @@
 //! Concluding: what a system answered to what was written there, and what that means.
 //!
-//! What it took is what both sides agree on, and the object is *claimed* for its record. Another node may have linked the
-//! record to another object meanwhile: then what was written is *displaced*, and no claim of ours replaces that link.
+//! What it took is what both sides agree on, and the object is *claimed* for its record. Somebody else may have written the
+//! link meanwhile: then what was written is *displaced*, and no claim of ours replaces that link. Another node may have met
+//! another object for the record; or a page told of the object just before it was written, and nobody knows which of the two
+//! it holds now. What was sent stays written down then, as if nobody had heard of it, and the object is read by its id.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use connector::{Outcome, RecordClass, RecordError};
 use jiff::Timestamp;
@@ -30,7 +32,7 @@ impl Engine {
         owed: Owed<'_>,
         outcome: Outcome,
         refs: &Refs,
-        adopt: &mut HashMap<String, RecordId>,
+        adopt: &mut BTreeMap<String, RecordId>,
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
@@ -150,6 +152,8 @@ impl Engine {
             let unresolved = base.unresolved.clone();
             base.as_seen(&unresolved, seen);
         }
+        let held = owed.link.as_ref().filter(|link| link.external_id == external_id);
+        let replaces = held.and_then(|link| link.replaces);
         Link {
             connection: place.connection.to_owned(),
             object: place.object.to_owned(),
@@ -161,6 +165,7 @@ impl Engine {
             // A system that does not tell it has what it had, or something later.
             modified: modified.or_else(|| owed.link.as_ref()?.modified),
             seen_at: self.world.now(),
+            replaces,
             gone: false,
             ignored: false,
             made: owed.link.as_ref().is_none_or(|link| link.made),
@@ -179,12 +184,12 @@ impl Engine {
         for _ in 0..STALE_TRIES_MAX {
             match self.ledger.commit(commit.clone()).await {
                 Err(LedgerError::Stale(records)) => {
-                    let claimed = commit.claims.iter().map(|claim| claim.record);
-                    let claimed: BTreeSet<RecordId> = claimed.filter(|id| records.contains(id)).collect();
-                    if claimed.is_empty() {
+                    let linked = commit.claims.iter().chain(&commit.links).map(|link| link.record);
+                    let linked: BTreeSet<RecordId> = linked.filter(|id| records.contains(id)).collect();
+                    if linked.is_empty() {
                         return Err(LedgerError::Stale(records));
                     }
-                    self.displace(place, &claimed, created, &mut commit, report)
+                    self.displace(place, &linked, created, &mut commit, report)
                         .await?;
                 }
                 ended => return ended,
@@ -202,10 +207,9 @@ impl Engine {
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Result<(), LedgerError> {
-        let (displaced, claims): (Vec<Link>, Vec<Link>) = std::mem::take(&mut commit.claims)
-            .into_iter()
-            .partition(|claim| records.contains(&claim.record));
-        commit.claims = claims;
+        let ours = |link: &mut Link| records.contains(&link.record);
+        let mut displaced: Vec<Link> = commit.claims.extract_if(.., ours).collect();
+        displaced.extend(commit.links.extract_if(.., ours));
         let ids: Vec<String> = displaced.iter().map(|link| link.external_id.clone()).collect();
         let owners = self.ledger.linked(place.connection, place.object, &ids).await?;
         let owners = owners.into_iter().filter(|linked| !linked.link.gone);
@@ -227,7 +231,12 @@ impl Engine {
                     "was written to {external_id} at {}, which is {owner}: make the two records one, or make them differ",
                     place.connection
                 ),
-                _ if created.contains(&record) => {
+                // It was read while it was written.
+                Some(_) => {
+                    self.owed_still(record, commit, report);
+                    continue;
+                }
+                None if created.contains(&record) => {
                     let reason = format!(
                         "was made for {record}, which met another object at {} at the same moment: make the two one there, \
                          or make them differ",
@@ -241,8 +250,8 @@ impl Engine {
                     self.owed_still(record, commit, report);
                     continue;
                 }
-                // Its object became another one while it was written.
-                _ => {
+                // Its object became another one while it was written, or went.
+                None => {
                     self.owed_still(record, commit, report);
                     continue;
                 }

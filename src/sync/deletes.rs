@@ -329,6 +329,8 @@ impl Engine {
             wire: None,
             external_version: None,
             seen_at: self.world.now(),
+            // Whatever was read of it meanwhile.
+            replaces: None,
             ..link
         }
     }

@@ -4,7 +4,7 @@
 //! Hints live in this process only: one that is lost, or that another node has, costs the wait for the cursor and nothing
 //! else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector::{Class, Connection, Hint, Object};
@@ -146,7 +146,7 @@ impl Engine {
         self.keep(place.lease).await?;
         let batch = Batch {
             objects: &objects,
-            adopt: &HashMap::new(),
+            adopt: &BTreeMap::new(),
             asked_at,
             by_id: true,
             cursor: None,

@@ -55,6 +55,7 @@ pub(crate) fn read_link(kept: &Json) -> Result<Link, Unreadable> {
         external_version: kept["external_version"].as_str().map(str::to_owned),
         modified: read_if(kept, "modified")?,
         seen_at: read(kept, "seen_at")?,
+        replaces: None,
         gone: kept["gone"] == true,
         ignored: kept["ignored"] == true,
         made: kept["made"] == true,

@@ -4,7 +4,7 @@
 //! that is unlinked leaves a mark with its record ([`UNLINKED`]), so that neither finds the other again and the record is
 //! not created there a second time; the object is a record of its own at its next change, or is left alone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use ledger::{Action, ConflictState, Link, Parked, RecordWrite, SyncCommit};
 use model::{Record, RecordId, unite};
@@ -22,6 +22,7 @@ pub(crate) const UNLINKED: &str = "#unlinked";
 fn left_behind(link: &Link) -> Link {
     Link {
         external_id: format!("{}{UNLINKED}", link.external_id),
+        replaces: None,
         gone: true,
         ignored: false,
         ..link.clone()
@@ -159,6 +160,7 @@ impl Engine {
             external_version: None,
             modified: None,
             seen_at: self.world.now(),
+            replaces: None,
             gone: false,
             ignored: false,
             made: false,
@@ -236,7 +238,7 @@ impl Engine {
         };
         let (fields, ids) = (self.fields_of(system, place), [at.external_id.clone()]);
         let read = self
-            .absorb_ids(system, place, &fields, &ids, &HashMap::new(), &mut done.report)
+            .absorb_ids(system, place, &fields, &ids, &BTreeMap::new(), &mut done.report)
             .await;
         if let Err(error) = read {
             done.told.push(format!(

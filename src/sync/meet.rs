@@ -62,7 +62,7 @@ impl Engine {
         object: &str,
         kind: Kind,
         seekers: &[Seeker<'_>],
-    ) -> Result<HashMap<String, Met>, LedgerError> {
+    ) -> Result<BTreeMap<String, Met>, LedgerError> {
         let keys: Vec<Vec<(MatchKey, Confidence)>> = seekers
             .iter()
             .map(|seeker| self.plan.rules.sure_keys(kind, seeker.fields))
@@ -112,7 +112,7 @@ impl Engine {
         let mut taken = taken(&links, is_here);
         let living = links.iter().filter(is_here).filter(|link| !link.gone);
         let mut here: HashMap<RecordId, Here> = living.map(|link| (link.record, Here::of(link))).collect();
-        let mut met = HashMap::new();
+        let mut met = BTreeMap::new();
         // Who carries a record's id is that record's before anybody who is only like it.
         let mut in_turn: Vec<_> = seekers.iter().zip(&keys).collect();
         in_turn.sort_by_key(|(seeker, _)| seeker.own.is_none());

@@ -44,6 +44,7 @@ impl Engine {
                 let link = Link {
                     external_id: to.clone(),
                     seen_at: self.world.now(),
+                    replaces: None,
                     gone: false,
                     ..lost.link
                 };

@@ -75,9 +75,9 @@ struct Dead {
 #[derive(Default)]
 struct Named {
     /// The records that objects belong to, by the ids of the objects.
-    adopt: HashMap<String, RecordId>,
+    adopt: BTreeMap<String, RecordId>,
     /// What objects name that their partners may not, by the ids of the objects.
-    untold: HashMap<String, RecordId>,
+    untold: BTreeMap<String, RecordId>,
 }
 
 impl Engine {

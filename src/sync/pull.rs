@@ -1,6 +1,6 @@
 //! Pull: what changed at a connection since its cursor.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use connector::{Connection, Forecast, Lane};
@@ -193,7 +193,7 @@ impl Engine {
                 };
                 let batch = Batch {
                     objects: &page.objects,
-                    adopt: &HashMap::new(),
+                    adopt: &BTreeMap::new(),
                     asked_at,
                     by_id: false,
                     cursor: Some((place.object, cursor)),
@@ -295,7 +295,7 @@ impl Engine {
         let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
         let again = Arc::new(system.in_lane(Lane::Retry));
         let answered = self
-            .absorb_ids(&again, place, fields, &ids, &HashMap::new(), report)
+            .absorb_ids(&again, place, fields, &ids, &BTreeMap::new(), report)
             .await?;
         // What is no more waits for nothing.
         let gone = ids.iter().filter(|id| !answered.contains(*id));
@@ -317,7 +317,7 @@ impl Engine {
         place: Place<'_>,
         fields: &[String],
         ids: &[String],
-        adopt: &HashMap<String, RecordId>,
+        adopt: &BTreeMap<String, RecordId>,
         report: &mut Report,
     ) -> Result<BTreeSet<String>, SyncError> {
         let asked_at = self.world.now();

@@ -1,6 +1,6 @@
 //! Push: what a connection is owed, written as the difference to what it holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,7 +48,7 @@ struct Loaded {
     pushes: Vec<Push>,
     records: BTreeMap<RecordId, Record>,
     /// The links to the object that is written.
-    links: HashMap<RecordId, Link>,
+    links: BTreeMap<RecordId, Link>,
 }
 
 /// What became of looking whether something is there already.
@@ -198,7 +198,7 @@ impl Engine {
             let reads = self.plan.of(place.connection, place.object).any(|sync| sync.pull);
             if reads && !unread.is_empty() && system.reads_by_id(place.object) {
                 let fields = self.fields_of(system, place);
-                self.absorb_ids(system, place, &fields, &unread, &HashMap::new(), report)
+                self.absorb_ids(system, place, &fields, &unread, &BTreeMap::new(), report)
                     .await?;
                 continue;
             }
@@ -287,7 +287,7 @@ impl Engine {
             }
             _ => None,
         });
-        let mut adopt = HashMap::new();
+        let mut adopt = BTreeMap::new();
         let refs = self
             .refs_of(place, out.writes.iter().map(|owed| &owed.record))
             .await?;
@@ -340,12 +340,13 @@ impl Engine {
         Ok(refs)
     }
 
-    /// Pushes with all that they are about.
+    /// Pushes with all that they are about. A record is not older than its link: what a page told between the two would
+    /// else be written over, under the version that the page told.
     async fn load(&self, place: Place<'_>, pushes: Vec<Push>) -> Result<Loaded, LedgerError> {
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
-        let records = self.ledger.records(&ids).await?.into_iter();
         let mut links = self.ledger.links(&ids).await?;
         links.retain(|link| link.connection == place.connection && link.object == place.object);
+        let records = self.ledger.records(&ids).await?.into_iter();
         Ok(Loaded {
             pushes,
             records: records.map(|record| (record.id, record)).collect(),
@@ -414,7 +415,7 @@ impl Engine {
         })?;
         let records = new.into_iter().zip(&keys);
         let adopt = records.filter_map(|(record, key)| Some((found.remove(key)?, record)));
-        let adopt: HashMap<String, RecordId> = adopt.collect();
+        let adopt: BTreeMap<String, RecordId> = adopt.collect();
         let are_there = !adopt.is_empty();
         self.adopt(system, place, adopt, report).await?;
         Ok(are_there)
@@ -561,7 +562,7 @@ impl Engine {
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,
-        adopt: HashMap<String, RecordId>,
+        adopt: BTreeMap<String, RecordId>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
         if adopt.is_empty() {

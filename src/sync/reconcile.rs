@@ -6,7 +6,7 @@
 //! far, and lets go of the object between two slices, so that news is never held up. What the last one found is kept in the
 //! same place ([`reconciled`]), until the next one begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -301,7 +301,7 @@ impl Engine {
             };
             let batch = Batch {
                 objects: &page.objects,
-                adopt: &HashMap::new(),
+                adopt: &BTreeMap::new(),
                 asked_at,
                 by_id: false,
                 cursor: Some((&name, cursor)),

@@ -1,7 +1,7 @@
 //! [`Refs`]: which record an object's id stands for at one connection, and the other way round.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ledger::{Ledger, LedgerError, Link, Linked, PushMark, SyncCommit};
 use model::{Fields, Kind, MatchKey, RecordId, Value};
@@ -78,7 +78,7 @@ impl Refs {
 
     /// Looks up everything that was asked for in vain; says whether anything was found.
     pub(crate) async fn learn(&mut self, ledger: &dyn Ledger, connection: &str) -> Result<bool, LedgerError> {
-        let mut by_object: HashMap<String, Vec<String>> = HashMap::new();
+        let mut by_object: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (object, id) in self.missed.take() {
             by_object.entry(object).or_default().push(id);
         }

@@ -5,7 +5,7 @@
 //! is gone at once ([`MANY_GONE`]). Until it is decided, nothing is made of the object, and no record that it may be is
 //! created where it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -260,7 +260,7 @@ impl Engine {
                     missing: &missing,
                 };
                 let (fields, ids) = (self.fields_of(&system, place), [at.external_id.clone()]);
-                let adopt = HashMap::from([(at.external_id.clone(), id)]);
+                let adopt = BTreeMap::from([(at.external_id.clone(), id)]);
                 self.absorb_ids(&system, place, &fields, &ids, &adopt, &mut report)
                     .await
             }
@@ -352,7 +352,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         mut pushes: Vec<Push>,
-        links: &HashMap<RecordId, Link>,
+        links: &BTreeMap<RecordId, Link>,
         commit: &mut SyncCommit,
     ) -> Result<Vec<Push>, LedgerError> {
         if pushes.iter().all(|push| links.contains_key(&push.record)) {

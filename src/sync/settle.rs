@@ -43,7 +43,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrivals: Vec<Arrival<'_>>,
-        adopt: &HashMap<String, RecordId>,
+        adopt: &BTreeMap<String, RecordId>,
         refs: &mut Refs,
         parked: &BTreeMap<String, String>,
         commit: &mut SyncCommit,
@@ -150,7 +150,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrivals: &[Arrival<'_>],
-        met: &HashMap<String, Met>,
+        met: &BTreeMap<String, Met>,
     ) -> Result<HashMap<RecordId, Unheard>, SyncError> {
         let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
         let linked: Vec<RecordId> = known.map(|known| known.record.id).collect();
@@ -221,10 +221,10 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrivals: &[Arrival<'_>],
-        adopt: &HashMap<String, RecordId>,
-    ) -> Result<HashMap<String, Met>, SyncError> {
+        adopt: &BTreeMap<String, RecordId>,
+    ) -> Result<BTreeMap<String, Met>, SyncError> {
         let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
-        let mut met = HashMap::new();
+        let mut met = BTreeMap::new();
         // What a person says is new is adopted by a record that is not there yet.
         let asked: Vec<RecordId> = adopt.values().copied().collect();
         let mut new: BTreeSet<RecordId> = asked.iter().copied().collect();
@@ -317,6 +317,7 @@ impl Engine {
             external_version: arrival.object.version.clone(),
             modified: arrival.object.modified,
             seen_at: now,
+            replaces: known.and_then(|known| known.link.replaces).filter(|_| !left),
             gone: left,
             ignored: false,
             made,
@@ -481,7 +482,7 @@ impl Engine {
 }
 
 /// The records that arrivals belong to, as far as they are there already.
-fn records_of(arrivals: &[Arrival<'_>], met: &HashMap<String, Met>) -> Vec<RecordId> {
+fn records_of(arrivals: &[Arrival<'_>], met: &BTreeMap<String, Met>) -> Vec<RecordId> {
     let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
     let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
     ids.extend(met.values().filter_map(|met| match met {

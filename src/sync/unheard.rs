@@ -1,6 +1,6 @@
 //! Unheard: what was written there without an answer, when there is nothing to write any more.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connector::Connection;
@@ -31,7 +31,7 @@ impl Engine {
         if system.reads_by_id(place.object) {
             let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
             let fields = self.fields_of(system, place);
-            self.absorb_ids(system, place, &fields, &ids, &HashMap::new(), report)
+            self.absorb_ids(system, place, &fields, &ids, &BTreeMap::new(), report)
                 .await?;
         }
         let mut commit = SyncCommit {

@@ -5,7 +5,7 @@
 //! stays; the other one is left alone there, never deleted. Nothing that is needed to take it all apart again is thrown
 //! away.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{
     Action, ActionFilter, Conflict, ConflictState, LedgerError, Link, ParkedFilter, RecordWrite, SyncCommit,
@@ -429,7 +429,7 @@ impl Engine {
         commit: &mut SyncCommit,
     ) -> Result<(usize, usize), ActionError> {
         let moved = undone.detail["references"].as_array().into_iter().flatten();
-        let mut moved_by_record: HashMap<RecordId, BTreeSet<&str>> = HashMap::new();
+        let mut moved_by_record: BTreeMap<RecordId, BTreeSet<&str>> = BTreeMap::new();
         for reference in moved {
             let id = kept::id(reference, "record").map_err(|why| unreadable(undone, &why))?;
             let path = reference["field"].as_str().unwrap_or_default();

@@ -126,7 +126,7 @@ impl Engine {
     pub(crate) fn unread(
         &self,
         records: &BTreeMap<RecordId, Record>,
-        links: &HashMap<RecordId, Link>,
+        links: &BTreeMap<RecordId, Link>,
         looked: &mut BTreeSet<RecordId>,
     ) -> Vec<String> {
         let mut ids = Vec::new();

@@ -193,6 +193,7 @@ fn a_page(round: u8, page: u64, version: u64) -> SyncCommit {
         external_version: Some(version.to_string()),
         modified: None,
         seen_at: now(),
+        replaces: None,
         gone: false,
         ignored: false,
         made: false,

@@ -17,10 +17,10 @@ use super::database::{Failure, Work, finish};
 use super::leases::held;
 use super::records::MATCHING;
 use super::rows::{self, column, text};
-use super::{Params, journal, journeys};
-use crate::fold::{Folded, Linking, Written};
+use super::{Params, journal, journeys, links};
+use crate::fold::{Folded, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
-use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Pushed, Sought};
+use crate::{Cursor, LedgerError, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
 pub(super) struct Commit(pub(super) Folded);
@@ -44,13 +44,12 @@ impl Work for Commit {
         write_history(&transaction, &commit.records).await?;
         write_match_keys(&transaction, &commit.records).await?;
         forget_links(&transaction, &commit.forgotten).await?;
-        write_links(&transaction, &commit.links).await?;
+        links::write(&transaction, &commit.links).await?;
         conflicts::write(&transaction, &commit.conflicts).await?;
         write_sending(&transaction, &commit.sending).await?;
         journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
-        write_marks(&transaction, &overtaken(&transaction, &commit.pushed).await?).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
         let events: Vec<&NewEvent> = commit.events.iter().collect();
         accept(&transaction, &events).await?;
@@ -74,7 +73,8 @@ pub(super) async fn execute(
     Ok(())
 }
 
-async fn ids(
+/// Records that a statement tells of, by kind and id.
+pub(super) async fn ids(
     transaction: &Transaction<'_>,
     sql: &str,
     params: &Params<'_>,
@@ -282,88 +282,6 @@ async fn forget_links(
 }
 
 /// A claim replaces neither another living link of its record nor one that gives its object to another record.
-async fn write_links(transaction: &Transaction<'_>, links: &[Linking]) -> Result<(), Failure> {
-    if links.is_empty() {
-        return Ok(());
-    }
-    let all = || links.iter().map(|one| &one.link);
-    // First all that goes, then all that comes: two records may trade their objects.
-    let sql = "WITH replaced AS (DELETE FROM links l \
-               USING unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[]) \
-               AS n (kind, record, connection, object, external_id, claimed) \
-               WHERE l.kind = n.kind AND l.record = n.record AND l.connection = n.connection \
-               AND l.object = n.object AND l.external_id <> n.external_id \
-               RETURNING l.connection, l.object, l.external_id, l.kind, l.record, \
-               n.claimed AND NOT l.gone AS is_stale), \
-               former AS (INSERT INTO former_objects SELECT connection, object, external_id, kind, record \
-               FROM replaced ORDER BY connection, object, external_id \
-               ON CONFLICT (connection, object, external_id) \
-               DO UPDATE SET kind = excluded.kind, record = excluded.record) \
-               SELECT kind, record FROM replaced WHERE is_stale";
-    let values: &Params<'_> = &[
-        &column(all(), |link| link.record.kind.name()),
-        &column(all(), |link| link.record.uuid),
-        &column(all(), |link| text(&link.connection)),
-        &column(all(), |link| text(&link.object)),
-        &column(all(), |link| text(&link.external_id)),
-        &column(links, |one| one.claimed),
-    ];
-    let mut stale: Vec<RecordId> = ids(transaction, sql, values).await?.into_iter().collect();
-    for claimed in [false, true] {
-        let some = links.iter().filter(|one| one.claimed == claimed);
-        let some: Vec<&Link> = some.map(|one| &one.link).collect();
-        let written = upsert_links(transaction, &some, claimed).await?;
-        let refused = some.iter().map(|link| link.record);
-        stale.extend(refused.filter(|record| !written.contains(record)));
-    }
-    match stale.is_empty() {
-        true => Ok(()),
-        false => Err(LedgerError::Stale(stale).into()),
-    }
-}
-
-/// The records whose links were written.
-async fn upsert_links(
-    transaction: &Transaction<'_>,
-    links: &[&Link],
-    claimed: bool,
-) -> Result<HashSet<RecordId>, Failure> {
-    if links.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let sql = format!(
-        "INSERT INTO links (kind, record, connection, object, external_id, base, wire, external_version, \
-         seen_at, gone, modified, ignored, made) \
-         SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], \
-         $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::boolean[], \
-         $13::boolean[]) AS n (kind, record, connection, object, external_id) \
-         ORDER BY n.connection, n.object, n.external_id \
-         ON CONFLICT (connection, object, external_id) DO UPDATE SET kind = excluded.kind, \
-         record = excluded.record, base = excluded.base, wire = excluded.wire, \
-         external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
-         modified = excluded.modified, ignored = excluded.ignored, made = excluded.made \
-         WHERE NOT {claimed} OR links.gone OR (links.kind, links.record) = (excluded.kind, excluded.record) \
-         RETURNING kind, record"
-    );
-    let links = || links.iter().copied();
-    let values: &Params<'_> = &[
-        &column(links(), |link| link.record.kind.name()),
-        &column(links(), |link| link.record.uuid),
-        &column(links(), |link| text(&link.connection)),
-        &column(links(), |link| text(&link.object)),
-        &column(links(), |link| text(&link.external_id)),
-        &column(links(), |link| link.base.as_ref().map(encode_fields)),
-        &column(links(), |link| link.wire.as_ref().map(json_text)),
-        &column(links(), |link| link.external_version.as_deref().map(text)),
-        &column(links(), |link| micros(link.seen_at)),
-        &column(links(), |link| link.gone),
-        &column(links(), |link| link.modified.map(micros)),
-        &column(links(), |link| link.ignored),
-        &column(links(), |link| link.made),
-    ];
-    ids(transaction, &sql, values).await
-}
-
 async fn write_sending(transaction: &Transaction<'_>, sending: &[Push]) -> Result<(), Failure> {
     if sending.is_empty() {
         return Ok(());
@@ -434,32 +352,6 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
         execute(transaction, sql, values).await?;
     }
     Ok(())
-}
-
-/// What is owed still of what was written: records that have changed meanwhile. It may be the system itself that changed
-/// them, so that what it said lies under what was written over it.
-async fn overtaken(transaction: &Transaction<'_>, pushed: &[Pushed]) -> Result<Vec<PushMark>, Failure> {
-    let taken: Vec<&Pushed> = pushed.iter().filter(|one| one.outcome.is_taken()).collect();
-    if taken.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Who changes one at this moment and has not committed writes its link after ours, and is read again for what we wrote.
-    let sql = "SELECT n.at FROM unnest($1::text[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS n (kind, id, version, at) \
-               JOIN records r ON r.kind = n.kind AND r.id = n.id WHERE r.version > n.version";
-    let statement = transaction.prepare_cached(sql).await?;
-    let values: &Params<'_> = &[
-        &column(&taken, |one| one.record.kind.name()),
-        &column(&taken, |one| one.record.uuid),
-        &column(&taken, |one| big(one.version)),
-    ];
-    let rows = transaction.query(&statement, values).await?;
-    let mut marks = Vec::new();
-    for row in rows {
-        let at: i64 = row.try_get(0)?;
-        let place = usize::try_from(at - 1).unwrap_or(usize::MAX);
-        marks.extend(taken.get(place).map(|one| one.mark()));
-    }
-    Ok(marks)
 }
 
 async fn write_marks(transaction: &Transaction<'_>, marks: &[PushMark]) -> Result<(), Failure> {

@@ -61,6 +61,7 @@ pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
     let record = id(row, 3)?;
     let base: Option<&str> = row.try_get(5)?;
     let wire: Option<&str> = row.try_get(6)?;
+    let seen_at = moment(row.try_get(8)?)?;
     Ok(Link {
         connection: row.try_get(0)?,
         object: row.try_get(1)?,
@@ -71,7 +72,8 @@ pub(super) fn link(row: &Row) -> Result<Link, LedgerError> {
             .transpose()?,
         wire: wire.map(crate::stored::json).transpose()?,
         external_version: row.try_get(7)?,
-        seen_at: moment(row.try_get(8)?)?,
+        seen_at,
+        replaces: Some(seen_at),
         gone: row.try_get(9)?,
         modified: moment_if(row.try_get(10)?)?,
         ignored: row.try_get(11)?,

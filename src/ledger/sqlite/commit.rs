@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Linking, Written};
 use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
-use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Pushed, Sought};
+use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
 pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), LedgerError> {
@@ -24,7 +24,6 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
-    write_marks(connection, &overtaken(connection, &commit.pushed)?)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
     accept::accept(connection, &commit.events)?;
     if let Some(action) = &commit.action {
@@ -162,7 +161,8 @@ fn write_links(connection: &Connection, links: &[Linking]) -> Result<(), LedgerE
          record = excluded.record, base = excluded.base, wire = excluded.wire, \
          external_version = excluded.external_version, seen_at = excluded.seen_at, gone = excluded.gone, \
          modified = excluded.modified, ignored = excluded.ignored, made = excluded.made \
-         WHERE NOT ?14 OR links.gone OR (links.kind = excluded.kind AND links.record = excluded.record)",
+         WHERE CASE WHEN ?15 IS NULL THEN NOT ?14 OR links.gone ELSE links.seen_at = ?15 AND \
+         (NOT ?14 OR (links.kind = excluded.kind AND links.record = excluded.record)) END",
     )?;
     let mut stale = Vec::new();
     // First all that goes, then all that comes: two records may trade their objects.
@@ -199,7 +199,8 @@ fn write_links(connection: &Connection, links: &[Linking]) -> Result<(), LedgerE
             link.modified.map(micros),
             link.ignored,
             link.made,
-            claimed
+            claimed,
+            link.replaces.map(micros)
         ])?;
         if written == 0 {
             stale.push(link.record);
@@ -261,25 +262,6 @@ fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// What is owed still of what was written: records that have changed meanwhile. It may be the system itself that changed
-/// them, so that what it said lies under what was written over it.
-fn overtaken(connection: &Connection, pushed: &[Pushed]) -> Result<Vec<PushMark>, LedgerError> {
-    let mut newer =
-        connection.prepare_cached("SELECT 1 FROM records WHERE kind = ?1 AND id = ?2 AND version > ?3")?;
-    let mut marks = Vec::new();
-    for one in pushed.iter().filter(|one| one.outcome.is_taken()) {
-        let record = one.record;
-        if newer.exists(params![
-            record.kind.name(),
-            record.uuid.as_bytes(),
-            big(one.version)
-        ])? {
-            marks.push(one.mark());
-        }
-    }
-    Ok(marks)
 }
 
 fn write_marks(connection: &Connection, marks: &[PushMark]) -> Result<(), LedgerError> {

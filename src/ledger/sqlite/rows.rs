@@ -117,6 +117,7 @@ pub(super) const LINK_COLUMNS_COUNT: usize = 13;
 /// A link from the first columns of a row.
 pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
     let record = id(row, 3)?;
+    let seen_at = moment(row.get(8)?)?;
     Ok(Link {
         connection: row.get(0)?,
         object: row.get(1)?,
@@ -127,7 +128,8 @@ pub(super) fn link(row: &Row<'_>) -> Result<Link, LedgerError> {
             .transpose()?,
         wire: text_if(row, 6)?.map(crate::stored::json).transpose()?,
         external_version: row.get(7)?,
-        seen_at: moment(row.get(8)?)?,
+        seen_at,
+        replaces: Some(seen_at),
         gone: row.get(9)?,
         modified: moment_if(row.get(10)?)?,
         ignored: row.get(11)?,

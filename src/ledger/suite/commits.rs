@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use model::{Kind, MatchKey, RecordId};
 use serde_json::json;
 
-use super::make::{at, conflict, deal, event, link, mark, parked, record, write};
+use super::make::{as_read, at, conflict, deal, event, link, mark, parked, record, write};
 use super::records::commit_records;
 use super::stand::Stand;
 use crate::{Cursor, Ledger, LedgerError, Link, RecordWrite, Sought, SyncCommit};
@@ -115,12 +115,15 @@ pub(super) async fn a_claimed_link_replaces_no_living_one(stand: &Stand) {
     commit_records(&*ledger, (1..=3).map(|number| write(deal(number), 1)).collect()).await;
     let claim = async |claim: Link| ledger.commit(claiming(Vec::new(), vec![claim])).await;
     claim(link("sf", "a", deal(1))).await.unwrap();
-    // The same again, and elsewhere.
-    claim(link("sf", "a", deal(1))).await.unwrap();
+    // The same again when it was read, and elsewhere.
+    claim(as_read(&link("sf", "a", deal(1)))).await.unwrap();
     claim(link("hs", "a", deal(1))).await.unwrap();
-    // A second object of the record, and the object of another record.
+    // The same when it was not read, a second object of the record, and the object of another record.
+    assert_eq!(refused(&*ledger, link("sf", "a", deal(1))).await, [deal(1)]);
     assert_eq!(refused(&*ledger, link("sf", "b", deal(1))).await, [deal(1)]);
     assert_eq!(refused(&*ledger, link("sf", "a", deal(2))).await, [deal(2)]);
+    let as_another = as_read(&link("sf", "a", deal(2)));
+    assert_eq!(refused(&*ledger, as_another).await, [deal(2)]);
     // What is gone may be replaced, by record and by object.
     let gone = |id: &str, number| Link {
         gone: true,
@@ -152,6 +155,53 @@ pub(super) async fn a_claimed_link_replaces_no_living_one(stand: &Stand) {
         .collect();
     at_sf.sort();
     assert_eq!(at_sf, [(deal(1), "c#moved"), (deal(2), "x"), (deal(3), "c")]);
+}
+
+pub(super) async fn a_link_replaces_only_the_one_that_was_read(stand: &Stand) {
+    let ledger = stand.open().await;
+    commit_records(&*ledger, (1..=2).map(|number| write(deal(number), 1)).collect()).await;
+    let read = async |record: u32| ledger.links(&[deal(record)]).await.unwrap().remove(0);
+    let links = async |links: Vec<Link>| ledger.commit(claiming(links, Vec::new())).await;
+    links(vec![link("sf", "a", deal(1)), link("sf", "b", deal(2))])
+        .await
+        .unwrap();
+    let (before, other) = (read(1).await, read(2).await);
+    let seen = |second: i64, link: &Link| Link {
+        seen_at: at(second),
+        ..link.clone()
+    };
+    // Two have read it: the second one to write does not know what the first one wrote, whether it claims it or not.
+    links(vec![seen(6, &before)]).await.unwrap();
+    for claims in [false, true] {
+        let both = vec![seen(7, &before), seen(7, &other)];
+        let commit = match claims {
+            true => claiming(Vec::new(), both),
+            false => claiming(both, Vec::new()),
+        };
+        let refused = ledger.commit(commit).await;
+        assert!(matches!(refused, Err(LedgerError::Stale(ids)) if ids == [deal(1)]));
+        assert_eq!((read(1).await.seen_at, read(2).await.seen_at), (at(6), at(5)));
+    }
+    // Who reads it again may; so may who says what it is, whatever it was.
+    links(vec![seen(7, &read(1).await)]).await.unwrap();
+    links(vec![link("sf", "a", deal(1))]).await.unwrap();
+    // One that went meanwhile is another one, for who claims it.
+    let before = read(1).await;
+    let gone = Link {
+        gone: true,
+        ..seen(8, &before)
+    };
+    links(vec![gone]).await.unwrap();
+    assert_eq!(refused(&*ledger, before).await, [deal(1)]);
+    // Objects may be traded.
+    let trade = |id: &str, link: &Link| Link {
+        external_id: id.to_owned(),
+        ..link.clone()
+    };
+    let (one, other) = (read(1).await, read(2).await);
+    links(vec![trade("b", &one), trade("a", &other)]).await.unwrap();
+    assert_eq!(read(1).await.external_id, "b");
+    assert_eq!(read(2).await.external_id, "a");
 }
 
 async fn one_is_claimed(ledgers: &[std::sync::Arc<dyn Ledger>]) {

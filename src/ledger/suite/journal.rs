@@ -3,7 +3,7 @@
 use model::{ActionId, Kind, RecordId};
 use serde_json::json;
 
-use super::make::{at, deal, link, parked, record_id, write};
+use super::make::{as_read, at, deal, link, parked, record_id, write};
 use super::stand::Stand;
 use crate::{Action, ActionFilter, LedgerError, Link, Parked, ParkedFilter, RecordWrite, SyncCommit};
 
@@ -154,11 +154,11 @@ pub(super) async fn a_link_that_is_forgotten_is_nobodys(stand: &Stand) {
     ledger.commit(commit).await.unwrap();
     assert_eq!(
         ledger.links(&[deal(1)]).await.unwrap(),
-        [link("hs", "1", deal(1))]
+        [as_read(&link("hs", "1", deal(1)))]
     );
     assert_eq!(
         ledger.links(&[deal(2)]).await.unwrap(),
-        [link("sf", "2", deal(2))]
+        [as_read(&link("sf", "2", deal(2)))]
     );
 }
 
@@ -181,7 +181,7 @@ pub(super) async fn what_is_ignored_is_not_asked_for_nor_owed(stand: &Stand) {
     ledger.commit(commit).await.unwrap();
     assert_eq!(ledger.linked_ids("sf", "deals", None, 9).await.unwrap(), ["1"]);
     assert_eq!(ledger.mark_linked("sf", "deals", at(1)).await.unwrap(), 1);
-    assert_eq!(ledger.links(&[deal(2)]).await.unwrap(), [ignored]);
+    assert_eq!(ledger.links(&[deal(2)]).await.unwrap(), [as_read(&ignored)]);
     assert_eq!(
         ledger.parked(&ParkedFilter::default(), 9).await.unwrap(),
         [undecided]

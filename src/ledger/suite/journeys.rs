@@ -4,13 +4,7 @@ use super::make::{at, deal, event, event_id, mark, run_id};
 use super::stand::Stand;
 use crate::{Ledger, PushOutcome, Pushed, SyncCommit};
 
-pub(super) fn pushed(
-    record: u32,
-    connection: &str,
-    version: u64,
-    second: i64,
-    outcome: PushOutcome,
-) -> Pushed {
+fn pushed(record: u32, connection: &str, version: u64, second: i64, outcome: PushOutcome) -> Pushed {
     Pushed {
         record: deal(record),
         version,

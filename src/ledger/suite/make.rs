@@ -168,9 +168,18 @@ pub(super) fn link(connection: &str, external_id: &str, record: RecordId) -> Lin
         external_version: Some("etag".into()),
         modified: None,
         seen_at: at(5),
+        replaces: None,
         gone: false,
         ignored: false,
         made: false,
+    }
+}
+
+/// A link as it is read back.
+pub(super) fn as_read(link: &Link) -> Link {
+    Link {
+        replaces: Some(link.seen_at),
+        ..link.clone()
     }
 }
 

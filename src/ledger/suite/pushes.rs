@@ -1,9 +1,8 @@
 //! Promises about pushes that are owed.
 
-use super::journeys::pushed;
 use super::make::{at, deal, link, mark, write};
 use super::stand::Stand;
-use crate::{Ledger, Link, Push, PushEnd, PushMark, PushOutcome, Sent, SyncCommit};
+use crate::{Ledger, Link, Push, PushEnd, PushMark, Sent, SyncCommit};
 
 async fn commit(ledger: &dyn Ledger, ended: Vec<(Push, PushEnd)>, marks: Vec<PushMark>) {
     let commit = SyncCommit {
@@ -68,36 +67,6 @@ pub(super) async fn done_is_done_only_up_to_the_mark_that_was_read(stand: &Stand
     )
     .await;
     assert_eq!(due(&*ledger, 1).await.len(), 1);
-}
-
-pub(super) async fn what_changed_while_it_was_written_is_owed_still(stand: &Stand) {
-    let ledger = stand.open().await;
-    for version in [1, 2] {
-        let changed = SyncCommit {
-            records: vec![write(deal(1), version)],
-            ..SyncCommit::default()
-        };
-        ledger.commit(changed).await.unwrap();
-    }
-    for (outcome, version, owed) in [
-        (PushOutcome::Written, 1, true),
-        (PushOutcome::Created, 1, true),
-        (PushOutcome::Written, 2, false),
-        (PushOutcome::Refused, 1, false),
-    ] {
-        commit(&*ledger, vec![], vec![mark("hs", deal(1), 1)]).await;
-        let push = due(&*ledger, 1).await.remove(0);
-        let written = SyncCommit {
-            ended: vec![(push, PushEnd::Done)],
-            pushed: vec![pushed(1, "hs", version, 5, outcome)],
-            ..SyncCommit::default()
-        };
-        ledger.commit(written).await.unwrap();
-        let left = due(&*ledger, 5).await;
-        assert_eq!(left.len(), usize::from(owed), "{outcome:?} {version}");
-        let done = left.into_iter().map(|push| (push, PushEnd::Done)).collect();
-        commit(&*ledger, done, vec![]).await;
-    }
 }
 
 pub(super) async fn later_counts_an_attempt_and_waits(stand: &Stand) {

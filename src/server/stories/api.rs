@@ -49,6 +49,7 @@ pub(crate) async fn keep_deals(stage: &Stage, count: u8) -> Vec<RecordId> {
             external_version: None,
             modified: None,
             seen_at: at,
+            replaces: None,
             gone: false,
             ignored: false,
             made: false,
