@@ -1,9 +1,10 @@
-//! [`Held`]: a ledger that passes everything on, that a test can stop where it asks for links, and that says when nobody
-//! asks it anything.
+//! [`Held`]: a ledger that passes everything on, that a test can stop where it asks for links or commits, and that says
+//! when nobody asks it anything.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,9 +12,18 @@ use ledger::*;
 use model::{ConflictId, DeliveryId, EventId, Kind, MatchKey, Record, RecordId, ReplayId};
 use tokio::sync::{Notify, Semaphore};
 
-/// The ledger and the gate before [`Records::links`].
+/// A call that can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Links,
+    Commit,
+}
+
+/// The ledger, and a gate before one kind of call. Everybody else may go on before a call, which is carried out at once
+/// then: nothing depends on how fast the store's threads are.
 pub(crate) struct Held {
     ledger: Arc<dyn Ledger>,
+    held: std::sync::Mutex<Option<Call>>,
     gate: Semaphore,
     asked: Notify,
     busy: AtomicUsize,
@@ -30,11 +40,23 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// Carries a call out while nothing else happens.
+fn at_once<C: Future>(call: C) -> C::Output {
+    let mut call = std::pin::pin!(tokio::task::unconstrained(call));
+    loop {
+        match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+}
+
 impl Held {
     pub(crate) fn over(ledger: Arc<dyn Ledger>) -> Held {
         Held {
             ledger,
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            held: std::sync::Mutex::default(),
+            gate: Semaphore::new(0),
             asked: Notify::new(),
             busy: AtomicUsize::new(0),
             forgetful: false,
@@ -63,23 +85,32 @@ impl Held {
         self.busy.load(Ordering::SeqCst) > 0
     }
 
-    fn busy(&self) -> Busy<'_> {
+    async fn busy(&self) -> Busy<'_> {
         self.busy.fetch_add(1, Ordering::SeqCst);
-        Busy(&self.busy)
+        let busy = Busy(&self.busy);
+        tokio::task::yield_now().await;
+        busy
     }
 
-    /// Whoever asks for links waits from now on.
-    pub(crate) fn hold_links(&self) {
-        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    /// The next one of these calls waits.
+    pub(crate) fn hold(&self, call: Call) {
+        *self.held.lock().unwrap() = Some(call);
     }
 
-    /// Waits until somebody has asked.
-    pub(crate) async fn links_asked(&self) {
+    /// Waits until somebody calls what is held.
+    pub(crate) async fn called(&self) {
         self.asked.notified().await;
     }
 
     pub(crate) fn go_on(&self) {
-        self.gate.add_permits(Semaphore::MAX_PERMITS);
+        self.gate.add_permits(1);
+    }
+
+    async fn pass(&self, call: Call) {
+        if self.held.lock().unwrap().take_if(|held| *held == call).is_some() {
+            self.asked.notify_one();
+            self.gate.acquire().await.unwrap().forget();
+        }
     }
 }
 
@@ -89,8 +120,8 @@ macro_rules! pass_on {
         #[async_trait]
         impl $contract for Held {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, LedgerError> {
-                let _busy = self.busy();
-                self.ledger.$name($($argument),*).await
+                let _busy = self.busy().await;
+                at_once(self.ledger.$name($($argument),*))
             })*
         }
     };
@@ -114,8 +145,8 @@ impl Records for Held {
         object: &str,
         external_ids: &[String],
     ) -> Result<Vec<Linked>, LedgerError> {
-        let _busy = self.busy();
-        let mut linked = self.ledger.linked(connection, object, external_ids).await?;
+        let _busy = self.busy().await;
+        let mut linked = at_once(self.ledger.linked(connection, object, external_ids))?;
         for known in linked.iter_mut().filter(|_| self.forgetful) {
             (known.link.base, known.link.wire) = (None, None);
         }
@@ -123,15 +154,14 @@ impl Records for Held {
     }
 
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.records(ids).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.records(ids))
     }
 
     async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError> {
-        self.asked.notify_one();
-        let _passed = self.gate.acquire().await;
-        let _busy = self.busy();
-        let mut links = self.ledger.links(ids).await?;
+        self.pass(Call::Links).await;
+        let _busy = self.busy().await;
+        let mut links = at_once(self.ledger.links(ids))?;
         for link in links.iter_mut().filter(|_| self.careless) {
             link.made = false;
         }
@@ -144,8 +174,8 @@ impl Records for Held {
         object: &str,
         external_ids: &[String],
     ) -> Result<Vec<(String, RecordId)>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.former(connection, object, external_ids).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.former(connection, object, external_ids))
     }
 
     async fn linked_ids(
@@ -155,8 +185,8 @@ impl Records for Held {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.linked_ids(connection, object, after, limit).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.linked_ids(connection, object, after, limit))
     }
 
     async fn matching(
@@ -164,8 +194,8 @@ impl Records for Held {
         kind: Kind,
         keys: &[MatchKey],
     ) -> Result<Vec<(MatchKey, RecordId)>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.matching(kind, keys).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.matching(kind, keys))
     }
 
     async fn list_records(
@@ -174,18 +204,19 @@ impl Records for Held {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Record>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.list_records(kind, after, limit).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.list_records(kind, after, limit))
     }
 
     async fn history(&self, id: RecordId) -> Result<Vec<Change>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.history(id).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.history(id))
     }
 
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
-        let _busy = self.busy();
-        self.ledger.commit(commit).await
+        self.pass(Call::Commit).await;
+        let _busy = self.busy().await;
+        at_once(self.ledger.commit(commit))
     }
 
     async fn mark_linked(
@@ -194,8 +225,8 @@ impl Records for Held {
         object: &str,
         due_at: Timestamp,
     ) -> Result<u64, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.mark_linked(connection, object, due_at).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.mark_linked(connection, object, due_at))
     }
 
     async fn pushes(
@@ -205,8 +236,8 @@ impl Records for Held {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Push>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.pushes(connection, object, now, limit).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.pushes(connection, object, now, limit))
     }
 
     async fn all_pushes(
@@ -216,8 +247,8 @@ impl Records for Held {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Push>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.all_pushes(connection, object, after, limit).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.all_pushes(connection, object, after, limit))
     }
 
     async fn sent(
@@ -226,18 +257,18 @@ impl Records for Held {
         object: &str,
         records: &[RecordId],
     ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.sent(connection, object, records).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.sent(connection, object, records))
     }
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.cursor(connection, object).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.cursor(connection, object))
     }
 
     async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError> {
-        let _busy = self.busy();
-        self.ledger.parked(filter, limit).await
+        let _busy = self.busy().await;
+        at_once(self.ledger.parked(filter, limit))
     }
 }
 

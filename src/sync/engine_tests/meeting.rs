@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::held::Held;
+use super::held::{Call, Held};
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
 use crate::Depth;
@@ -76,9 +76,9 @@ async fn a_link_that_another_node_makes_meanwhile_is_no_other_objects() {
     let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
     there.called("POST", 1).await;
     // The object is there and has no link yet: the other node has looked that up, and is to look at its record.
-    held.hold_links();
+    held.hold(Call::Links);
     let pulling = tokio::spawn(async move { puller.pull("there", "things", Depth::Changed).await });
-    held.links_asked().await;
+    held.called().await;
     there.answer();
     assert_eq!(pushing.await.unwrap().unwrap().counts.created_there, 1);
     held.go_on();

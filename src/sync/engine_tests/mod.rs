@@ -2,6 +2,7 @@
 
 mod actions;
 mod census;
+mod crossing;
 mod deleting;
 mod dispute;
 mod duplicates;

@@ -1,4 +1,5 @@
-//! [`Shelf`]: a system with one kind of object, `things`, whose creations can be held back after they took effect.
+//! [`Shelf`]: a system with one kind of object, `things`, whose creations can be held back after they took effect, and whose
+//! changes before they do.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -121,6 +122,8 @@ pub(crate) struct Shelf {
     held: Arc<Mutex<Held>>,
     /// Permits for answers to creations.
     answers: Arc<Semaphore>,
+    /// Permits for changes.
+    changes: Arc<Semaphore>,
 }
 
 impl Shelf {
@@ -148,6 +151,7 @@ impl Shelf {
                 mistakes: None,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            changes: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         let router = Router::new()
             .route("/me", get(|| async { Answer(json!({"account": "1"})) }))
@@ -290,6 +294,15 @@ impl Shelf {
         self.answers.add_permits(1);
     }
 
+    /// Changes of ours are on their way, and take no effect until [`Shelf::let_changes`].
+    pub(crate) fn hold_changes(&self) {
+        self.changes.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn let_changes(&self) {
+        self.changes.add_permits(Semaphore::MAX_PERMITS);
+    }
+
     /// Waits until a call was received so often.
     pub(crate) async fn called(&self, call: &str, times: usize) {
         while self.calls().iter().filter(|c| *c == call).count() < times {
@@ -354,7 +367,7 @@ async fn list(
     let named = asked.ids.is_some() || asked.key.is_some();
     let passed_over = !named && std::mem::take(&mut held.passes_over);
     let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
-        (Some(ids), _) => ids.split(',').any(|id| row["id"] == id),
+        (Some(ids), _) => ids.split(',').any(|id| row["id"] == id) && row["deleted"] != true,
         (_, Some(key)) => row[field] == key.as_str() && row["deleted"] != true,
         // Who asks for everything is shown it.
         _ => (!held.silent || asked.since.as_deref() == Some("0")) && !passed_over,
@@ -418,8 +431,9 @@ async fn change(
     Path(id): Path<String>,
     Answer(values): Answer<Json>,
 ) -> Result<Answer<Json>, Refused> {
+    shelf.lock().calls.push("PATCH".to_owned());
+    drop(shelf.changes.acquire().await.unwrap());
     let mut held = shelf.lock();
-    held.calls.push("PATCH".to_owned());
     let row = held
         .living(&id)
         .ok_or_else(|| says(StatusCode::NOT_FOUND, "no such thing"))?;

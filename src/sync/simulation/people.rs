@@ -178,6 +178,19 @@ impl Run {
         self.hints.push((NAMES[at], THINGS, id, "update"));
     }
 
+    /// What a person of a system said is there no more, for the hub wrote over it before it had read it.
+    pub(super) fn overwritten(&mut self, at: usize, id: &str, field: &str) {
+        let row = &self.systems[at].rows[id].values;
+        let name = ["domain", "mark"]
+            .into_iter()
+            .find_map(|name| row.get(name)?.as_str());
+        let name = name.unwrap_or_default().to_owned();
+        self.truth.overwritten((NAMES[at], id), &name, field);
+        self.tell(&format!(
+            "what was said of {id} ({name}) in {field} is written over"
+        ));
+    }
+
     pub(super) fn delete(&mut self) {
         let Some((at, domain, id)) = self.some_row() else {
             return;

@@ -2,7 +2,8 @@
 //!
 //! Reading by id and writing see the rows as they are; reading what changed sees the index, in which a row appears some
 //! time after it was written. Its time of change has whole seconds, by a clock of its own. A row is only updated by who
-//! knows its latest edition.
+//! knows its latest edition; a *blind* system does not look, so that what a person edits is *overwritten* when the hub has
+//! not read it yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,10 +138,16 @@ pub(crate) struct Row {
     changed_ms: i64,
     /// Counts what was done to it.
     edition: u64,
+    /// The edition in which a person last gave a field its value.
+    edited: BTreeMap<String, u64>,
 }
 
 pub(crate) struct System {
     pub(crate) name: &'static str,
+    /// Whether it lets everybody update a row, whatever they know of it.
+    blind: bool,
+    /// What people edited and the hub wrote over without knowing it: rows and fields.
+    pub(crate) overwritten: Vec<(String, String)>,
     pub(crate) rows: BTreeMap<String, Row>,
     index: BTreeMap<String, Row>,
     /// What is on its way into the index: when it is there.
@@ -153,9 +160,11 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub(crate) fn new(name: &'static str, chance: &mut Chance) -> System {
+    pub(crate) fn new(name: &'static str, blind: bool, chance: &mut Chance) -> System {
         System {
             name,
+            blind,
+            overwritten: Vec::new(),
             rows: BTreeMap::new(),
             index: BTreeMap::new(),
             coming: Vec::new(),
@@ -212,6 +221,7 @@ impl System {
             deleted: false,
             changed_ms: 0,
             edition: 0,
+            edited: BTreeMap::new(),
         };
         self.put(&id, row, now_ms, chance);
         id
@@ -220,6 +230,7 @@ impl System {
     pub(crate) fn edit(&mut self, id: &str, field: &str, value: Json, now_ms: i64, chance: &mut Chance) {
         let mut row = self.rows[id].clone();
         row.values.insert(field.to_owned(), value);
+        row.edited.insert(field.to_owned(), row.edition + 1);
         self.put(id, row, now_ms, chance);
     }
 
@@ -410,12 +421,17 @@ impl System {
                 let Some(row) = self.rows.get(&id).filter(|row| !row.deleted) else {
                     return json!({"ok": false, "code": "GONE", "message": "it was deleted"});
                 };
-                if one["version"]
+                let known = one["version"]
                     .as_str()
-                    .is_some_and(|version| version != row.edition.to_string())
-                {
+                    .map(|version| version.parse::<u64>().unwrap());
+                if !self.blind && known.is_some_and(|known| known != row.edition) {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
                 }
+                let unseen = values
+                    .keys()
+                    .filter(|field| row.edited.get(*field).copied() > known.or(Some(u64::MAX)));
+                self.overwritten
+                    .extend(unseen.map(|field| (id.clone(), field.clone())));
                 let mut row = row.clone();
                 row.values.extend(values.clone());
                 self.put(&id, row, now_ms, chance);

@@ -17,6 +17,8 @@ struct Deeds {
     /// Where it was edited, and when it last got a value there that it had nowhere, in milliseconds: none is given twice, but
     /// for a blank, which may be no change at all, or take the last one back.
     edited: BTreeMap<&'static str, Option<i64>>,
+    /// Fields of rows whose last value was written over by a hub that may never have seen it.
+    overwritten: BTreeSet<(&'static str, String, String)>,
 }
 
 /// How far two moments are apart when nobody can doubt which was the later one: clocks are askew and cut off seconds.
@@ -34,8 +36,9 @@ pub(crate) struct Truth {
     spreads: bool,
     /// What makes no sense elsewhere, by the system whose people said it.
     senseless: BTreeSet<(&'static str, String)>,
-    /// What everybody agreed on when everything was last at rest, by domain and field.
-    agreed: BTreeMap<(String, &'static str), Json>,
+    /// What everybody agreed on when everything was last at rest, by domain and field; of what made no sense anywhere,
+    /// whatever had made sense before.
+    agreed: BTreeMap<(String, &'static str), Vec<Json>>,
 }
 
 impl Truth {
@@ -60,6 +63,8 @@ impl Truth {
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         let new_at = deeds.edited.entry(system).or_default();
         *new_at = (!value.is_null() && makes_sense(field, &value)).then_some(now_ms);
+        let place = (system, id.to_owned(), field.to_owned());
+        deeds.overwritten.remove(&place);
         deeds
             .edits
             .entry(field)
@@ -67,6 +72,18 @@ impl Truth {
             .entry((system, id.to_owned()))
             .or_default()
             .push(value);
+    }
+
+    /// What a person last said in a field of a row is there no more.
+    pub(crate) fn overwritten(&mut self, (system, id): (&'static str, &str), domain: &str, field: &str) {
+        // Long ago, and known since everything was at rest.
+        let Some(deeds) = self.deeds.get_mut(domain) else {
+            return;
+        };
+        deeds
+            .overwritten
+            .insert((system, id.to_owned(), field.to_owned()));
+        deeds.edited.entry(system).and_modify(|new_at| *new_at = None);
     }
 
     pub(crate) fn deleted(&mut self, system: &'static str, domain: &str, now_ms: i64) {
@@ -221,7 +238,7 @@ impl Truth {
         let edits = self.deeds.get(mark).and_then(|deeds| deeds.edits.get("partner"));
         let last = edits.into_iter().flatten().filter_map(|(_, said)| said.last());
         let agreed = self.agreed.get(&(mark.to_owned(), "partner"));
-        let last = last.chain(agreed.filter(|_| edits.is_none()));
+        let last = last.chain(agreed.into_iter().flatten().filter(|_| edits.is_none()));
         let said: BTreeSet<&str> = last.filter_map(Json::as_str).collect();
         let fitting: Vec<&&str> = domains.iter().filter(fits).collect();
         let told = fitting.iter().find(|domain| said.contains(**domain));
@@ -279,21 +296,20 @@ impl Truth {
                 "{domain} {field}: {system} has {value}, which makes sense to nobody there"
             ));
         }
-        // What makes no sense to others stays where it is, or gives way to what does.
-        let mut sensible = values.values().filter(|value| makes_sense(field, value));
-        let value = sensible.next()?.clone();
-        if sensible.any(|other| *other != value) {
-            return Some(format!("{domain} {field}: {values:?}"));
-        }
         let key = (domain.to_owned(), field);
         let edits = self.deeds.get(domain).and_then(|deeds| deeds.edits.get(field));
+        let overwritten = self.deeds.get(domain).map(|deeds| &deeds.overwritten);
         let deleted = self.deleted.get(domain);
         let mut allowed: Vec<Json> = Vec::new();
         let mut seen = false;
         for ((system, id), values) in edits.into_iter().flatten() {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
-            let last = values.last().filter(|value| makes_sense(field, value));
+            let place = (*system, id.clone(), field.to_owned());
+            let is_there = !overwritten.is_some_and(|overwritten| overwritten.contains(&place));
+            let last = values
+                .last()
+                .filter(|value| is_there && makes_sense(field, value));
             match last.filter(|_| !deleted.is_some_and(|deleted| deleted.contains_key(system))) {
                 // What came before may never have been seen, or in part.
                 None => allowed.extend(values.iter().filter(|value| makes_sense(field, value)).cloned()),
@@ -304,10 +320,20 @@ impl Truth {
             }
         }
         if !seen {
-            allowed.push(self.agreed.get(&key).cloned().unwrap_or(Json::Null));
+            let agreed = self.agreed.get(&key).cloned();
+            allowed.extend(agreed.unwrap_or_else(|| vec![Json::Null]));
         }
-        self.agreed.insert(key, value.clone());
-        (!allowed.contains(&value))
+        // What makes no sense to others stays where it is, or gives way to what does.
+        let mut sensible = values.values().filter(|value| makes_sense(field, value));
+        let Some(value) = sensible.next() else {
+            self.agreed.insert(key, allowed);
+            return None;
+        };
+        if sensible.any(|other| other != value) {
+            return Some(format!("{domain} {field}: {values:?}"));
+        }
+        self.agreed.insert(key, vec![value.clone()]);
+        (!allowed.contains(value))
             .then(|| format!("{domain} {field}: everybody has {value}, people said {allowed:?}"))
     }
 }

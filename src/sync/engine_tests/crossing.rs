@@ -1,0 +1,140 @@
+//! What is read of an object while it is written.
+
+use std::sync::Arc;
+
+use ledger::Ledger;
+use serde_json::{Value as Json, json};
+
+use super::held::{Call, Held};
+use super::shelf::{Key, Shelf};
+use super::stage::Stage;
+use crate::{Deletes, Depth};
+
+/// Two systems with one partner that both know, and its id at each.
+async fn known() -> (Stage, [Shelf; 2], [String; 2]) {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    let id = here.put(json!({"name": "Northwind"}));
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    engine.push("there", "things").await.unwrap();
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    (stage, [here, there], [id, made])
+}
+
+/// The notes at both systems when there is nothing to do any more, and who said what they were in the record's history.
+async fn notes(stage: &Stage, systems: &[Shelf; 2]) -> (Vec<Json>, Vec<(String, Json)>) {
+    let engine = stage.node("later", Arc::clone(&stage.ledger));
+    for _ in 0..2 {
+        for connection in ["there", "here"] {
+            engine.push(connection, "things").await.unwrap();
+            engine.pull(connection, "things", Depth::All).await.unwrap();
+        }
+        stage.pass_hours(1);
+    }
+    let notes = systems.iter().map(|system| system.rows()[0]["note"].clone());
+    let record = stage.partners().await.remove(0);
+    let history = stage.ledger.history(record.id).await.unwrap().into_iter();
+    let said = history.filter(|change| change.path == "description");
+    (
+        notes.collect(),
+        said.map(|change| (change.connection, change.after)).collect(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_before_it_was_written_over_is_written_again() {
+    let (stage, [here, there], [id, made]) = known().await;
+    here.edit(&id, "note", json!("ours"));
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    there.hold_changes();
+    let pushing = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.push("there", "things").await }
+    });
+    there.called("PATCH", 1).await;
+    // A person changes it last, and is read, before the write of what was there before takes effect.
+    for note in ["their", "theirs"] {
+        there.edit(&made, "note", json!(note));
+    }
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    there.let_changes();
+    pushing.await.unwrap().unwrap();
+    let (notes, said) = notes(&stage, &[here, there]).await;
+    assert_eq!(notes, [json!("theirs"), json!("theirs")]);
+    let last = ("there".to_owned(), json!("theirs"));
+    assert_eq!(said, [("here".to_owned(), json!("ours")), last]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_while_a_push_is_prepared_is_not_written_over() {
+    let (stage, [here, there], [id, made]) = known().await;
+    here.edit(&id, "note", json!("ours"));
+    let puller = stage.node("first", Arc::clone(&stage.ledger));
+    puller.pull("here", "things", Depth::Changed).await.unwrap();
+    let held = Arc::new(Held::over(Arc::clone(&stage.ledger)));
+    let pusher = stage.node("second", Arc::clone(&held) as Arc<dyn Ledger>);
+    held.hold(Call::Links);
+    let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
+    held.called().await;
+    for note in ["their", "theirs"] {
+        there.edit(&made, "note", json!(note));
+    }
+    puller.pull("there", "things", Depth::Changed).await.unwrap();
+    held.go_on();
+    pushing.await.unwrap().unwrap();
+    assert_eq!(there.rows()[0]["note"], json!("theirs"));
+    let (notes, _) = notes(&stage, &[here, there]).await;
+    assert_eq!(notes, [json!("theirs"), json!("theirs")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
+    let (stage, [here, there], [id, made]) = known().await;
+    here.edit(&id, "note", json!("ours"));
+    let pusher = stage.node("first", Arc::clone(&stage.ledger));
+    pusher.pull("here", "things", Depth::Changed).await.unwrap();
+    there.hold_changes();
+    let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
+    there.called("PATCH", 1).await;
+    // The page is read before the write, and looks up what is known of the object before the write is concluded.
+    for note in ["their", "theirs"] {
+        there.edit(&made, "note", json!(note));
+    }
+    let held = Arc::new(Held::over(Arc::clone(&stage.ledger)));
+    let puller = stage.node("second", Arc::clone(&held) as Arc<dyn Ledger>);
+    held.hold(Call::Commit);
+    let pulling = tokio::spawn(async move { puller.pull("there", "things", Depth::Changed).await });
+    held.called().await;
+    there.let_changes();
+    pushing.await.unwrap().unwrap();
+    held.go_on();
+    pulling.await.unwrap().unwrap();
+    // What a person said a moment before is written over, at a system that heeds no versions; what is there now counts.
+    let (notes, said) = notes(&stage, &[here, there]).await;
+    assert_eq!(notes, [json!("ours"), json!("ours")]);
+    assert_eq!(said, [("here".to_owned(), json!("ours"))]);
+}
+
+/// Its last change and its end are told with one time, and who asks for it by its id is told nothing.
+#[tokio::test]
+async fn what_went_in_the_second_in_which_it_was_changed_is_gone() {
+    let (mut stage, [here, there], [_, made]) = known().await;
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    stage.deletes = [("here", counts), ("there", counts)].into();
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    there.edit(&made, "note", json!("theirs"));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    there.meddle(&made, "deleted", json!(true));
+    let report = engine.pull("there", "things", Depth::Changed).await.unwrap();
+    assert_eq!((report.counts.gone, report.counts.deleted), (1, 1));
+    engine.push("here", "things").await.unwrap();
+    assert_eq!(here.rows()[0]["deleted"], json!(true));
+}
