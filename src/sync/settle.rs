@@ -66,6 +66,7 @@ impl Engine {
         refs.learn_records(&*self.ledger, place.connection, all).await?;
         let unheard = self.unheard(place, &ready, &met).await?;
         let mut waiting = self.waiting(&records_of(&ready, &met)).await?;
+        let mut made_unheard = Vec::new();
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
@@ -73,6 +74,10 @@ impl Engine {
                 (Some(known), _) => known.record.clone(),
                 (None, Some(Met::Known(record))) => {
                     report.counts.met += 1;
+                    let named = adopt.get(&arrival.object.id).copied();
+                    if named.or_else(|| self.carried(place, arrival.object)) == Some(record.id) {
+                        made_unheard.push(record.id);
+                    }
                     // A coarse value (one stage for two of ours) is read as what the record says, where it can be.
                     arrival.forward = forward(&arrival, Some(&record.fields), refs);
                     *record
@@ -142,7 +147,8 @@ impl Engine {
                 report,
             );
         }
-        Ok(())
+        // It may stand for one that is gone, which others still name.
+        Ok(self.owe_referring(place, &made_unheard, commit, report).await?)
     }
 
     /// What was written there without being heard of, by record, as far as it may come back with these objects.

@@ -74,6 +74,20 @@ fields:
   - { record: domain, object: domain }
 ";
 
+/// Things that name another thing are its deals.
+const DEALS: &str = "
+apiVersion: interconnect/v1
+kind: Mapping
+system: shelf
+object: things
+record: deal
+when: partner
+fields:
+  - { record: name, object: name }
+  - { record: stage, object: stage }
+  - { record: partner, object: partner, lens: [ reference: { object: things } ] }
+";
+
 /// Rows of a page of changes, as in the manifest.
 const PAGE: usize = 100;
 
@@ -219,6 +233,10 @@ impl Shelf {
 
     pub(crate) fn mapping() -> &'static str {
         MAPPING
+    }
+
+    pub(crate) fn mapping_of_deals() -> &'static str {
+        DEALS
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {

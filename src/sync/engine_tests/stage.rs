@@ -90,6 +90,8 @@ pub(crate) struct Stage {
     pub(crate) stop: StopLimits,
     /// What deletions mean, by connection; nothing at those that are not named.
     pub(crate) deletes: BTreeMap<&'static str, Deletes>,
+    /// Whether things may be deals of others.
+    pub(crate) deals: bool,
     /// Connections whose things are posted.
     pub(crate) posted: Vec<&'static str>,
     /// What was announced.
@@ -111,6 +113,7 @@ impl Stage {
             policies: Policies::default(),
             stop: StopLimits::default(),
             deletes: BTreeMap::new(),
+            deals: false,
             posted: Vec::new(),
             announced: Arc::default(),
             matching: BTreeMap::new(),
@@ -138,17 +141,23 @@ impl Stage {
         };
         let mut connections = BTreeMap::new();
         for (connection, shelf) in &self.shelves {
-            plan.syncs.push(Sync {
-                connection: (*connection).to_owned(),
-                mapping: mapping(),
-                currency: None,
-                country: None,
-                pull: true,
-                push: true,
-                create: true,
-                deletes: self.deletes.get(connection).copied().unwrap_or_default(),
-                stop: self.stop,
-            });
+            let deals = self.deals.then(|| compiled(Shelf::mapping_of_deals()));
+            plan.syncs.extend(
+                deals
+                    .into_iter()
+                    .chain([compiled(Shelf::mapping())])
+                    .map(|mapping| Sync {
+                        connection: (*connection).to_owned(),
+                        mapping,
+                        currency: None,
+                        country: None,
+                        pull: true,
+                        push: true,
+                        create: true,
+                        deletes: self.deletes.get(connection).copied().unwrap_or_default(),
+                        stop: self.stop,
+                    }),
+            );
             connections.insert(
                 (*connection).to_owned(),
                 Arc::new(self.connect(connection, shelf)),
@@ -157,7 +166,7 @@ impl Stage {
         for connection in &self.posted {
             plan.syncs.push(Sync {
                 connection: (*connection).to_owned(),
-                mapping: mapping(),
+                mapping: compiled(Shelf::mapping()),
                 currency: None,
                 country: None,
                 pull: true,
@@ -236,12 +245,9 @@ impl Stage {
     }
 }
 
-fn mapping() -> Arc<Mapping> {
+fn compiled(mapping: &str) -> Arc<Mapping> {
     let mut report = diagnostic::Report::new();
-    let mapping = Mapping::compile(
-        &diagnostic::Source::new("partner.yaml", Shelf::mapping()),
-        &mut report,
-    );
+    let mapping = Mapping::compile(&diagnostic::Source::new("mapping.yaml", mapping), &mut report);
     assert!(report.is_empty(), "{}", report.render(false));
     Arc::new(mapping.unwrap())
 }

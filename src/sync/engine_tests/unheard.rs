@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::Depth;
+use crate::{Deletes, Depth};
 
 #[tokio::test]
 async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() {
@@ -104,4 +104,52 @@ async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
         (names(&here), names(&there)),
         (vec![json!("Northwind Ltd")], vec![json!("Northwind Ltd")])
     );
+}
+
+/// Its deal names the one that was deleted, and is owed the new one, whoever finds out that there is one.
+#[tokio::test]
+async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deals = true;
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    stage.deletes = [("here", counts), ("there", counts)].into();
+    let first = stage.node("first", stage.ledger.clone());
+    let partner = here.put(json!({"name": "Northwind"}));
+    here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partner}));
+    for connection in ["there", "here"] {
+        first.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    for _ in 0..3 {
+        first.push("there", "things").await.unwrap();
+        stage.pass_hours(1);
+    }
+    let named = |thing: usize, field: &str| there.rows()[thing][field].clone();
+    assert_eq!((there.rows().len(), named(1, "partner")), (2, named(0, "id")));
+
+    // It is deleted here, and so there, and then it is back.
+    here.edit(&partner, "deleted", json!(true));
+    first.pull("here", "things", Depth::Changed).await.unwrap();
+    first.push("there", "things").await.unwrap();
+    assert_eq!(named(0, "deleted"), json!(true));
+    here.edit(&partner, "deleted", json!(false));
+    first.pull("here", "things", Depth::Changed).await.unwrap();
+    there.hold_answers();
+    let push = tokio::spawn(async move { first.push("there", "things").await });
+    there.called("POST", 3).await;
+    push.abort();
+    assert!(push.await.unwrap_err().is_cancelled());
+    there.answer();
+
+    stage.pass_hours(1);
+    let second = stage.node("second", stage.ledger.clone());
+    for _ in 0..2 {
+        second.push("there", "things").await.unwrap();
+        stage.pass_hours(1);
+    }
+    assert_eq!(named(2, "name"), json!("Northwind"));
+    assert_eq!(named(1, "partner"), named(2, "id"));
 }
