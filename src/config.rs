@@ -313,6 +313,8 @@ records:
       D: { type: bool }
       e: { type: number }
       f: { doc: what }
+      g: { type: choice, of: [] }
+      h: { type: choices, of: [x, y, x] }
 ";
         assert_snapshot!(findings(text), @r"
         error[IC0156]: `a` has no words to choose from
@@ -362,8 +364,24 @@ records:
           |          ^^
           |
           = help: add `type: …`
+
+        error[IC0156]: `g` has no words to choose from
+          --> interconnect.yaml:10:26
+           |
+        10 |       g: { type: choice, of: [] }
+           |                          ^^
+           |
+           = help: name them: `of: [north, south]`
+
+        error[IC0156]: `h` names `x` twice
+          --> interconnect.yaml:11:27
+           |
+        11 |       h: { type: choices, of: [x, y, x] }
+           |                           ^^
+           |
+           = help: name each word once
         ");
-        for name in ["a", "b", "c", "D", "e", "f"] {
+        for name in ["a", "b", "c", "D", "e", "f", "g", "h"] {
             assert_eq!(model::Kind::Lead.field(&format!("custom.{name}")), None, "{name}");
         }
     }

@@ -48,48 +48,30 @@ pub(super) fn declare(kind: Kind, rules: &mut Fields<'_>, report: &mut Report) {
         let words = words(&mut field, report);
         let chars_max = field.optional_integer("chars_max", 1..=CHARS_MAX, report);
         let doc = field.optional_text("doc", report).unwrap_or_default();
-        let chars = field.key_place("chars_max").filter(|_| chars_max.is_some());
-        let of = field.key_place("of").filter(|_| !words.is_empty());
-        let whole = field.place();
+        let said = Said {
+            whole: field.place(),
+            of: field.key_place("of"),
+            chars: field.key_place("chars_max"),
+        };
         let is_read = field.complete();
         field.finish(report);
         let mut refuse = |place: Place, message: String, hint: &str| {
             report.error("IC0156", source, place, message, hint);
         };
-        let field_type = match (of_type, of, chars) {
-            (None, _, _) => continue,
-            (Some(Type::Choice | Type::Choices), None, _) => {
-                refuse(
-                    whole,
-                    format!("`{name}` has no words to choose from"),
-                    "name them: `of: [north, south]`",
-                );
-                continue;
-            }
-            (Some(Type::Text | Type::Plain(_)), Some(of), _) => {
-                refuse(
-                    of,
-                    format!("`{name}` is not chosen from words"),
-                    "remove `of`, or write `type: choice`, or `choices` where several may be chosen",
-                );
-                continue;
-            }
-            (Some(Type::Choice | Type::Choices | Type::Plain(_)), _, Some(chars)) => {
-                refuse(
-                    chars,
-                    format!("`{name}` is no text"),
-                    "remove `chars_max`, or write `type: text`",
-                );
-                continue;
-            }
-            (Some(Type::Choice), Some(_), None) => FieldType::Choice(words),
-            (Some(Type::Choices), Some(_), None) => FieldType::Choices(words),
-            (Some(Type::Text), None, _) => FieldType::Text {
+        let Some(of_type) = of_type else { continue };
+        if let Some((place, is_wrong, hint)) = said.misfit(of_type, words) {
+            refuse(place, format!("`{name}` {is_wrong}"), hint);
+            continue;
+        }
+        let field_type = match of_type {
+            Type::Choice => FieldType::Choice(words),
+            Type::Choices => FieldType::Choices(words),
+            Type::Text => FieldType::Text {
                 chars_max: chars_max
                     .and_then(|chars| usize::try_from(chars).ok())
                     .unwrap_or(CHARS_USUAL),
             },
-            (Some(Type::Plain(field_type)), None, None) => field_type,
+            Type::Plain(field_type) => field_type,
         };
         if is_read && let Err(not) = kind.declare(name, field_type, doc) {
             refuse(
@@ -97,6 +79,45 @@ pub(super) fn declare(kind: Kind, rules: &mut Fields<'_>, report: &mut Report) {
                 not.to_string(),
                 "give it another name; mappings call it `custom.<name>`",
             );
+        }
+    }
+}
+
+/// Where a field says what.
+struct Said {
+    whole: Place,
+    of: Option<Place>,
+    chars: Option<Place>,
+}
+
+impl Said {
+    /// What does not fit the field's type: where it stands, what is wrong and what helps.
+    fn misfit(&self, of_type: Type, words: &[&str]) -> Option<(Place, String, &'static str)> {
+        let chooses = matches!(of_type, Type::Choice | Type::Choices);
+        let mut twice = words
+            .iter()
+            .enumerate()
+            .filter(|(at, word)| words[..*at].contains(word));
+        match (chooses, self.of, self.chars, twice.next()) {
+            (true, of, _, _) if words.is_empty() => Some((
+                of.unwrap_or(self.whole),
+                "has no words to choose from".to_owned(),
+                "name them: `of: [north, south]`",
+            )),
+            (false, Some(of), _, _) => Some((
+                of,
+                "is not chosen from words".to_owned(),
+                "remove `of`, or write `type: choice`, or `choices` where several may be chosen",
+            )),
+            (_, Some(of), _, Some((_, word))) => {
+                Some((of, format!("names `{word}` twice"), "name each word once"))
+            }
+            (_, _, Some(chars), _) if !matches!(of_type, Type::Text) => Some((
+                chars,
+                "is no text".to_owned(),
+                "remove `chars_max`, or write `type: text`",
+            )),
+            _ => None,
         }
     }
 }
