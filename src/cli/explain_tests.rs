@@ -34,6 +34,10 @@ objects:
         id_order: text
         request: { method: GET, path: /deals, query: { from: "{{ window.from }}", after: "{{ last_id }}" } }
         records: .data[]
+      by_ids:
+        batch: 100
+        request: { method: GET, path: /deals, query: { ids: "{{ ids | join(',') }}" } }
+        records: .data[]
     write:
       key: external_id
       batch: 1

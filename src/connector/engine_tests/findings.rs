@@ -647,13 +647,21 @@ mistakes! {
        |
        = help: known are: volatile
 
-    error[IC0211]: a census asks for objects by their ids, and the manifest does not say how
+    error[IC0213]: a census asks for objects by their ids, and the manifest does not say how
       --> connector.yaml:39:7
        |
     39 |       census: { every: 1d, only: computed }
        |       ^^^^^^
        |
        = help: add `by_ids`
+
+    error[IC0213]: what is read while it is written is read again by its id, and the manifest does not say how
+      --> connector.yaml:40:5
+       |
+    40 |     write:
+       |     ^^^^^
+       |
+       = help: add `by_ids` beside `changes`
     "##;
     a_body_that_is_not_signed: "signed: [body]" => r#"signed: ["{{ request.url }}"]"#,
     r##"

@@ -98,6 +98,6 @@ fn a_job_that_reads_begins_with_counting() {
         .collect();
     assert_eq!(
         told,
-        [("IC0211", Some("add `count: { request, value }` beside `changes`"))]
+        [("IC0213", Some("add `count: { request, value }` beside `changes`"))]
     );
 }

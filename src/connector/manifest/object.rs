@@ -303,6 +303,15 @@ fn one(reader: &mut Reader<'_>, node: &Node, report: &mut Report) -> Option<Obje
         association(reader, node, report)
     });
     let write = fields.optional("write").map(|n| read_write(reader, n, report));
+    if let (Some(place), Some(_), false) = (fields.key_place("write"), &reads.changes, reads.says_by_ids) {
+        report.error(
+            "IC0213",
+            reader.source,
+            place,
+            "what is read while it is written is read again by its id, and the manifest does not say how",
+            "add `by_ids` beside `changes`",
+        );
+    }
     fields.finish(report);
     Some(Object {
         vars,

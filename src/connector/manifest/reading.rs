@@ -176,6 +176,8 @@ pub(crate) struct ByIds {
 pub(super) struct Reads {
     pub(super) changes: Option<Changes>,
     pub(super) by_ids: Option<ByIds>,
+    /// Whether the manifest says how to read by ids, rightly or not.
+    pub(super) says_by_ids: bool,
     pub(super) census: Option<Census>,
     pub(super) count: Option<Part>,
 }
@@ -226,7 +228,7 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
     if changes.as_ref().is_some_and(|changes| changes.bulk().is_some()) && fields.key_place("count").is_none()
     {
         report.error(
-            "IC0211",
+            "IC0213",
             reader.source,
             fields.key_place("changes").unwrap_or(node.place),
             "reading by a job begins with counting, and the manifest does not say how",
@@ -235,17 +237,19 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
     }
     if let (Some(_), None) = (&census, fields.key_place("by_ids")) {
         report.error(
-            "IC0211",
+            "IC0213",
             reader.source,
             fields.key_place("census").unwrap_or(node.place),
             "a census asks for objects by their ids, and the manifest does not say how",
             "add `by_ids`",
         );
     }
+    let says_by_ids = fields.key_place("by_ids").is_some();
     fields.finish(report);
     Reads {
         changes,
         by_ids,
+        says_by_ids,
         census,
         count,
     }
