@@ -107,7 +107,8 @@ pub struct Link {
     pub wire: Option<Json>,
     /// The system's own version of the object, if it has one.
     pub external_version: Option<String>,
-    /// When the object had last changed, as its system told with what was last seen; nothing while it did not.
+    /// When the object had last changed, as its system told with what was last seen; nothing while it did not. No earlier
+    /// than that, when it did not tell it with what we wrote.
     pub modified: Option<Timestamp>,
     /// When the object was last seen.
     pub seen_at: Timestamp,

@@ -17,9 +17,13 @@ use crate::engine::STALE_TRIES_MAX;
 use crate::push::Owed;
 use crate::refs::Refs;
 use crate::review::DUPLICATE;
-use crate::settle::DUPLICATE_RETRY_MS;
+use crate::settle::{DUPLICATE_RETRY_MS, agreed_on};
 use crate::wire::overlay;
 use crate::{Engine, Report};
+
+/// How far a system's clock may be ahead of ours, where it does not tell when it took what we wrote. What a listing tells
+/// with an earlier time of change may be older than that, and is read by its id.
+const AHEAD_MS: i64 = 10_000;
 
 impl Engine {
     #[expect(
@@ -159,11 +163,10 @@ impl Engine {
             object: place.object.to_owned(),
             external_id,
             record: owed.record.id,
-            base: Some(base.fields),
+            base: Some(agreed_on(base, seen)),
             wire: Some(wire),
             external_version: version,
-            // A system that does not tell it has what it had, or something later.
-            modified: modified.or_else(|| owed.link.as_ref()?.modified),
+            modified: modified.or_else(|| held.map(|link| link.modified.max(Some(self.in_ms(AHEAD_MS))))?),
             seen_at: self.world.now(),
             replaces,
             gone: false,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use ledger::{Link, Linked, Parked, PushMark, RecordWrite, SyncCommit};
+use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit};
 use mapping::{Context, Forward};
 use model::merge::{Merged, Policies, Theirs};
 use model::{Fields, Kind, Record, RecordId, stored};
@@ -318,7 +318,10 @@ impl Engine {
             object: place.object.to_owned(),
             external_id: format!("{}{superseded}", arrival.object.id),
             record: record.id,
-            base: Some(agreed_on(arrival.forward, arrival.known.as_ref())),
+            base: Some(agreed_on(
+                arrival.forward,
+                arrival.known.as_ref().and_then(|known| known.link.base.as_ref()),
+            )),
             wire: Some(arrival.wire.clone()),
             external_version: arrival.object.version.clone(),
             modified: arrival.object.modified,
@@ -502,10 +505,10 @@ pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
     arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
 }
 
-/// What both sides agree on once an object is merged: what it says, and where that makes no sense what they last agreed on.
-fn agreed_on(forward: Forward, known: Option<&Linked>) -> Fields {
+/// What both sides agree on once an object is merged or written: what it says, and where that makes no sense what they last
+/// agreed on.
+pub(crate) fn agreed_on(forward: Forward, seen: Option<&Fields>) -> Fields {
     let mut agreed = forward.fields;
-    let seen = known.and_then(|known| known.link.base.as_ref());
     for issue in &forward.issues {
         if let Some(value) = seen.and_then(|seen| seen.get(issue.path))
             && agreed.get(issue.path).is_none()

@@ -120,6 +120,29 @@ async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
     assert_eq!(said, [("here".to_owned(), json!("ours"))]);
 }
 
+/// Two writes, of which a listing still tells the first one, at a system that does not tell when it took them.
+#[tokio::test]
+async fn what_a_listing_tells_that_is_behind_is_no_change_of_theirs() {
+    let (stage, [here, there], [id, _]) = known().await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    for note in ["first", "second"] {
+        here.edit(&id, "note", json!(note));
+        engine.pull("here", "things", Depth::Changed).await.unwrap();
+        engine.push("there", "things").await.unwrap();
+        if note == "first" {
+            there.fall_behind();
+        }
+    }
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    there.catch_up();
+    let (notes, said) = notes(&stage, &[here, there]).await;
+    assert_eq!(notes, [json!("second"), json!("second")]);
+    assert!(
+        said.iter().all(|(connection, _)| connection == "here"),
+        "{said:?}"
+    );
+}
+
 /// Its last change and its end are told with one time, and who asks for it by its id is told nothing.
 #[tokio::test]
 async fn what_went_in_the_second_in_which_it_was_changed_is_gone() {

@@ -19,11 +19,21 @@ pub(crate) enum Call {
     Commit,
 }
 
+/// How a commit fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// Nothing is written.
+    Unwritten,
+    /// It is written, and nobody hears of it.
+    Unheard,
+}
+
 /// The ledger, and a gate before one kind of call. Everybody else may go on before a call, which is carried out at once
 /// then: nothing depends on how fast the store's threads are.
 pub(crate) struct Held {
     ledger: Arc<dyn Ledger>,
     held: std::sync::Mutex<Option<Call>>,
+    failing: std::sync::Mutex<Option<Failing>>,
     gate: Semaphore,
     asked: Notify,
     busy: AtomicUsize,
@@ -56,6 +66,7 @@ impl Held {
         Held {
             ledger,
             held: std::sync::Mutex::default(),
+            failing: std::sync::Mutex::default(),
             gate: Semaphore::new(0),
             asked: Notify::new(),
             busy: AtomicUsize::new(0),
@@ -104,6 +115,11 @@ impl Held {
 
     pub(crate) fn go_on(&self) {
         self.gate.add_permits(1);
+    }
+
+    /// How the next commit fails, if it does.
+    pub(crate) fn fail(&self, how: Option<Failing>) {
+        *self.failing.lock().unwrap() = how;
     }
 
     async fn pass(&self, call: Call) {
@@ -216,7 +232,14 @@ impl Records for Held {
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError> {
         self.pass(Call::Commit).await;
         let _busy = self.busy().await;
-        at_once(self.ledger.commit(commit))
+        let failing = self.failing.lock().unwrap().take();
+        if failing != Some(Failing::Unwritten) {
+            at_once(self.ledger.commit(commit))?;
+        }
+        match failing {
+            None => Ok(()),
+            Some(_) => Err(LedgerError::Store("the line went dead".to_owned())),
+        }
     }
 
     async fn mark_linked(

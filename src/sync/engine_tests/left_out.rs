@@ -80,7 +80,12 @@ async fn what_made_no_sense_and_is_cleared_then_is_cleared_everywhere() {
     let agreed = json!("northwind.example");
     assert_eq!(both_ways().await, (agreed.clone(), agreed.clone()));
     here.edit(&id, "domain", json!("ask them"));
+    assert_eq!(both_ways().await, (json!("ask them"), agreed.clone()));
+    // What is written there meanwhile says nothing about it.
+    let other = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    there.edit(&other, "note", json!("call back"));
     assert_eq!(both_ways().await, (json!("ask them"), agreed));
+    assert_eq!(here.rows()[0]["note"], json!("call back"));
     here.edit(&id, "domain", json!(null));
     assert_eq!(both_ways().await, (json!(null), json!(null)));
 }

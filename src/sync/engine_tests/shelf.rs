@@ -122,6 +122,8 @@ struct Held {
     computed: Option<&'static str>,
     visible: usize,
     listed: usize,
+    /// What a listing shows that is behind.
+    behind: Option<Vec<Json>>,
     used: Option<u64>,
     unheard: bool,
     /// The row that the next creation is taken for.
@@ -160,6 +162,7 @@ impl Shelf {
                 computed: None,
                 visible: usize::MAX,
                 listed: usize::MAX,
+                behind: None,
                 used: None,
                 unheard: false,
                 mistakes: None,
@@ -224,6 +227,16 @@ impl Shelf {
     /// How many rows a listing shows, in the order of their making; asked by their ids all are told.
     pub(crate) fn list_only(&self, rows: usize) {
         self.lock().listed = rows;
+    }
+
+    /// From now on a listing shows every row as it is now; asked by their ids they are told as they are then.
+    pub(crate) fn fall_behind(&self) {
+        let mut held = self.lock();
+        held.behind = Some(held.rows.clone());
+    }
+
+    pub(crate) fn catch_up(&self) {
+        self.lock().behind = None;
     }
 
     /// How many rows may be seen, in the order of their making.
@@ -390,8 +403,11 @@ async fn list(
         // Who asks for everything is shown it.
         _ => (!held.silent || asked.since.as_deref() == Some("0")) && !passed_over,
     };
-    let rows: Vec<Json> = held
-        .rows
+    let rows = match &held.behind {
+        Some(behind) if !named => behind,
+        _ => &held.rows,
+    };
+    let rows: Vec<Json> = rows
         .iter()
         .take(if named {
             held.visible
@@ -458,6 +474,9 @@ async fn change(
     for (name, value) in values.as_object().unwrap() {
         row[name] = value.clone();
     }
+    // It does not tell when that was.
+    let changed: jiff::Timestamp = row["changed"].as_str().unwrap().parse().unwrap();
+    row["changed"] = json!((changed + jiff::SignedDuration::from_millis(1)).to_string());
     Ok(Answer(row.clone()))
 }
 

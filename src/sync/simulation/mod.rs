@@ -1,14 +1,15 @@
 //! Systems kept in agreement through everything that goes wrong, by seed.
 //!
-//! The engine, the connector with its manifest, the mapping and the ledger are the real ones; the *systems*, the *network*
-//! and the *clock* are simulated ([`system`], [`network`]). A *run* ([`run`]) lets people edit and the hub work, one step
-//! at a time, each drawn from the seed: requests are answered late, twice refused, lost before or after they took effect,
-//! several answers are worked on at once, tokens run out, rows are locked, the index is late and clocks are askew, hints come
-//! twice and in any order, deals are made for partners that nobody else knows yet, a partner is made at two systems at once,
-//! people write what makes no sense elsewhere, and one of the hub's two processes is killed ([`people`]). In every other run a
-//! deletion at one system is one at all of them; in every third a person decides about notes that two sides changed; and in
-//! some of the others one system heeds no versions, so that who writes there last wins. Then everything comes to rest, and the
-//! run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
+//! The engine, the connector with its manifest, the mapping and the ledger are the real ones; the *systems*, the
+//! *network* and the *clock* are simulated ([`system`], [`network`]). A *run* ([`run`]) lets people edit and the hub
+//! work, one step at a time, each drawn from the seed: requests are answered late, twice refused, lost before or after
+//! they took effect, several answers are worked on at once, commits fail before or after they are written, tokens run
+//! out, rows are locked, the index is late and clocks are askew, hints come twice and in any order, deals are made for
+//! partners that nobody else knows yet, a partner is made at two systems at once, people write what makes no sense
+//! elsewhere, and one of the hub's two processes is killed ([`people`]). In every other run a deletion at one system is
+//! one at all of them; in every third a person decides about notes that two sides changed; and in some of the others a
+//! system heeds no versions, so that who writes there last wins, or does not tell them to who writes. Then everything
+//! comes to rest, and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
 //!
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
 

@@ -255,6 +255,7 @@ impl Run {
 
     /// A person decides one of the conflicts that wait, and takes what one of the two has.
     pub(super) async fn decide(&mut self) {
+        self.ledger.fail(None);
         let mut open = self.conflicts().await;
         if open.is_empty() {
             return;

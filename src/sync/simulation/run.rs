@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::network::{Chance, End, Network};
-use super::system::{OBJECTS, Passes, System, said};
+use super::system::{Manners, OBJECTS, Passes, System, said};
 use super::truth::Truth;
-use crate::engine_tests::held::Held;
+use crate::engine_tests::held::{Failing, Held};
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
 /// Processes of the hub.
@@ -96,10 +96,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) async fn new(seed: u64, flaw: Flaw) -> Run {
         let mut chance = Chance::of(seed);
-        let blind = blind(seed);
-        let systems = NAMES
-            .map(|name| System::new(name, blind == Some(name), &mut chance))
-            .into();
+        let systems = NAMES.map(|name| System::new(name, manners(seed, name), &mut chance));
         let store = ledger::open("sqlite::memory:", ledger::Settings::default())
             .await
             .unwrap();
@@ -120,7 +117,7 @@ impl Run {
             nodes: nodes.collect(),
             lives: NODES as u64,
             network,
-            systems,
+            systems: systems.into(),
             ledger,
             flaw,
             jobs: BTreeMap::new(),
@@ -224,6 +221,14 @@ impl Run {
                 self.settle().await;
             }
             96..98 => self.kill().await,
+            98 => {
+                let how = match self.chance.percent(50) {
+                    true => Failing::Unwritten,
+                    false => Failing::Unheard,
+                };
+                self.ledger.fail(Some(how));
+                self.tell(&format!("the ledger's next commit is {how:?}"));
+            }
             _ => {
                 let at = self.chance.below(NAMES.len());
                 self.systems[at].expire_tokens();
@@ -423,6 +428,7 @@ impl Run {
 
     /// Works until nothing is written for longer than the slowest pass takes.
     async fn rest(&mut self) -> Result<(), String> {
+        self.ledger.fail(None);
         self.tell("nothing goes wrong any more");
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
@@ -474,9 +480,15 @@ fn spreads(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
-/// The system, if any, that writes over what people did there meanwhile, in the run of a seed.
-fn blind(seed: u64) -> Option<&'static str> {
-    (!by_hand(seed) && seed % 5 < 2).then_some(NAMES[0])
+/// How a system treats who writes there, in the run of a seed. Where people decide about notes, all have good manners: what
+/// they are to decide about must not be written over.
+fn manners(seed: u64, name: &'static str) -> Manners {
+    match (seed % 5, seed % 7) {
+        _ if by_hand(seed) => Manners::Good,
+        (0 | 1, _) if name == NAMES[0] => Manners::Blind,
+        (_, 0 | 1) if name == NAMES[1] => Manners::Mute,
+        _ => Manners::Good,
+    }
 }
 
 /// Whether people decide about notes that two sides changed, in the run of a seed.

@@ -3,7 +3,7 @@
 //! Reading by id and writing see the rows as they are; reading what changed sees the index, in which a row appears some
 //! time after it was written. Its time of change has whole seconds, by a clock of its own. A row is only updated by who
 //! knows its latest edition; a *blind* system does not look, so that what a person edits is *overwritten* when the hub has
-//! not read it yet.
+//! not read it yet, and a *mute* one does not even tell its writer the edition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,12 +140,24 @@ pub(crate) struct Row {
     edition: u64,
     /// The edition in which a person last gave a field its value.
     edited: BTreeMap<String, u64>,
+    /// The edition that the hub last wrote.
+    ours: u64,
+}
+
+/// How a system treats who writes there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Only who knows the latest edition of a row updates it, and is told the new one.
+    Good,
+    /// Everybody updates it, whatever they know of it.
+    Blind,
+    /// Nor are they told what it is then, or when that was.
+    Mute,
 }
 
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    /// Whether it lets everybody update a row, whatever they know of it.
-    blind: bool,
+    manners: Manners,
     /// What people edited and the hub wrote over without knowing it: rows and fields.
     pub(crate) overwritten: Vec<(String, String)>,
     pub(crate) rows: BTreeMap<String, Row>,
@@ -160,10 +172,10 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub(crate) fn new(name: &'static str, blind: bool, chance: &mut Chance) -> System {
+    pub(crate) fn new(name: &'static str, manners: Manners, chance: &mut Chance) -> System {
         System {
             name,
-            blind,
+            manners,
             overwritten: Vec::new(),
             rows: BTreeMap::new(),
             index: BTreeMap::new(),
@@ -222,6 +234,7 @@ impl System {
             changed_ms: 0,
             edition: 0,
             edited: BTreeMap::new(),
+            ours: 0,
         };
         self.put(&id, row, now_ms, chance);
         id
@@ -424,7 +437,8 @@ impl System {
                 let known = one["version"]
                     .as_str()
                     .map(|version| version.parse::<u64>().unwrap());
-                if !self.blind && known.is_some_and(|known| known != row.edition) {
+                let known = known.or((self.manners == Manners::Mute).then_some(row.ours));
+                if self.manners == Manners::Good && known.is_some_and(|known| known != row.edition) {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
                 }
                 let unseen = values
@@ -434,6 +448,7 @@ impl System {
                     .extend(unseen.map(|field| (id.clone(), field.clone())));
                 let mut row = row.clone();
                 row.values.extend(values.clone());
+                row.ours = row.edition + 1;
                 self.put(&id, row, now_ms, chance);
                 (id, false)
             }
@@ -444,6 +459,9 @@ impl System {
             }
         };
         self.written += 1;
+        if self.manners == Manners::Mute {
+            return json!({"ok": true, "id": id, "created": created});
+        }
         let row = shown(&id, &self.rows[&id]);
         json!({"ok": true, "id": id, "created": created, "changed": row["changed"], "edition": row["edition"]})
     }
