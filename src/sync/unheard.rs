@@ -27,7 +27,6 @@ impl Engine {
         if unheard.is_empty() {
             return Ok(());
         }
-        let now = self.world.now();
         if system.reads_by_id(place.object) {
             let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
             let fields = self.fields_of(system, place);
@@ -39,17 +38,25 @@ impl Engine {
             ..SyncCommit::default()
         };
         for (push, _) in unheard {
-            let last = push.sent.iter().map(|sent| sent.at).max().unwrap_or(now);
-            let over = last
-                .checked_add(SignedDuration::from_millis(UNHEARD_MS))
-                .unwrap_or(Timestamp::MAX);
-            if over <= now {
-                commit.ended.push((push, PushEnd::Done));
-            } else {
-                report.look_again(over);
-                commit.ended.push((push, PushEnd::Later(over)));
-            }
+            self.heard(push, &mut commit, report);
         }
         Ok(self.ledger.commit(commit).await?)
+    }
+
+    /// Ends a push; what was sent before for it and not heard of is remembered for as long as it may arrive.
+    pub(crate) fn heard(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+        let last = push.sent.iter().map(|sent| sent.at).max();
+        let over = last.map(|last| {
+            last.checked_add(SignedDuration::from_millis(UNHEARD_MS))
+                .unwrap_or(Timestamp::MAX)
+        });
+        let end = match over.filter(|over| *over > self.world.now()) {
+            Some(over) => {
+                report.look_again(over);
+                PushEnd::Later(over)
+            }
+            None => PushEnd::Done,
+        };
+        commit.ended.push((push, end));
     }
 }

@@ -8,8 +8,9 @@ use super::shelf::{Key, Shelf};
 use super::stage::Stage;
 use crate::{Deletes, Depth};
 
-#[tokio::test]
-async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() {
+/// A note that the first node wrote before it died, and that people take back before anybody hears of it; they change what
+/// else they like.
+async fn taken_back(besides: &str, value: Json) {
     let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
     let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
     let engine = stage.node("second", stage.ledger.clone());
@@ -43,6 +44,7 @@ async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() 
 
     // Until the second one comes, people have taken it back: as far as it knows there is nothing to write.
     here.edit(&id, "note", Json::Null);
+    here.edit(&id, besides, value);
     engine.pull("here", "things", Depth::Changed).await.unwrap();
     for _ in 0..2 {
         for connection in ["there", "here"] {
@@ -64,6 +66,17 @@ async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() 
             .unwrap(),
         []
     );
+}
+
+#[tokio::test]
+async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() {
+    taken_back("note", Json::Null).await;
+}
+
+/// What is written in its place says nothing about it, at a system that heeds no versions.
+#[tokio::test]
+async fn what_was_taken_back_is_no_change_of_theirs_when_something_else_is_written() {
+    taken_back("name", json!("Northwind Traders")).await;
 }
 
 #[tokio::test]

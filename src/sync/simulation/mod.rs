@@ -7,9 +7,9 @@
 //! out, rows are locked, the index is late and clocks are askew, hints come twice and in any order, deals are made for
 //! partners that nobody else knows yet, a partner is made at two systems at once, people write what makes no sense
 //! elsewhere, and one of the hub's two processes is killed ([`people`]). In every other run a deletion at one system is
-//! one at all of them; in every third a person decides about notes that two sides changed; and in some of the others a
-//! system heeds no versions, so that who writes there last wins, or does not tell them to who writes. Then everything
-//! comes to rest, and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
+//! one at all of them; in every third a person decides about notes that two sides changed; and in some a system heeds
+//! no versions, so that who writes there last wins, or does not tell them to who writes. Then everything comes to rest,
+//! and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
 //!
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
 

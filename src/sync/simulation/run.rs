@@ -179,7 +179,36 @@ impl Run {
                 parked.connection, parked.object, parked.key, parked.reason
             )
         }));
+        wrong.extend(self.histories(&wrong).await);
         Err(self.told(&wrong))
+    }
+
+    /// What became of the partners and deals that something is wrong with.
+    async fn histories(&self, wrong: &[String]) -> Vec<String> {
+        let mut told = Vec::new();
+        for (kind, named_by) in [(Kind::Partner, "domain"), (Kind::Deal, "description")] {
+            for record in self.ledger.list_records(kind, None, 1_000).await.unwrap() {
+                let name = record.fields.text(named_by).unwrap_or_default();
+                if !wrong.iter().any(|wrong| wrong.starts_with(&format!("{name} "))) {
+                    continue;
+                }
+                let history = self.ledger.history(record.id).await.unwrap();
+                told.extend(history.iter().map(|change| {
+                    format!(
+                        "({name}, version {}: {} is {} by {} {}, {}, changed {}, committed {})",
+                        change.version,
+                        change.path,
+                        change.after,
+                        change.connection,
+                        change.external_id,
+                        change.reason,
+                        change.changed_at,
+                        change.committed_at
+                    )
+                }));
+            }
+        }
+        told
     }
 
     fn told(&self, wrong: &[String]) -> String {
@@ -480,11 +509,9 @@ fn spreads(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
-/// How a system treats who writes there, in the run of a seed. Where people decide about notes, all have good manners: what
-/// they are to decide about must not be written over.
+/// How a system treats who writes there, in the run of a seed.
 fn manners(seed: u64, name: &'static str) -> Manners {
     match (seed % 5, seed % 7) {
-        _ if by_hand(seed) => Manners::Good,
         (0 | 1, _) if name == NAMES[0] => Manners::Blind,
         (_, 0 | 1) if name == NAMES[1] => Manners::Mute,
         _ => Manners::Good,
