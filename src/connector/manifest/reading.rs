@@ -192,7 +192,8 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
     let changes = fields
         .optional("changes")
         .and_then(|n| read_changes(reader, n, report));
-    let by_ids = fields.optional("by_ids").and_then(|n| {
+    let said_by_ids = fields.optional("by_ids");
+    let by_ids = said_by_ids.and_then(|n| {
         let mut fields = Fields::open(n, "reading by id", reader.source, report)?;
         let batch = batch(&mut fields, report);
         let request = reader.call("request", &mut fields, &["fields", "ids"], report);
@@ -235,7 +236,7 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
             "add `count: { request, value }` beside `changes`",
         );
     }
-    if let (Some(_), None) = (&census, fields.key_place("by_ids")) {
+    if let (Some(_), None) = (&census, said_by_ids) {
         report.error(
             "IC0213",
             reader.source,
@@ -244,12 +245,11 @@ pub(super) fn read_reads(reader: &mut Reader<'_>, object: &mut Fields<'_>, repor
             "add `by_ids`",
         );
     }
-    let says_by_ids = fields.key_place("by_ids").is_some();
     fields.finish(report);
     Reads {
         changes,
         by_ids,
-        says_by_ids,
+        says_by_ids: said_by_ids.is_some(),
         census,
         count,
     }
