@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use outbound::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE};
+use jiff::fmt::rfc2822;
+use outbound::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SET_COOKIE};
 use outbound::{Method, Request, Url};
 use serde_json::{Map, Value as Json, json};
 
@@ -63,6 +64,16 @@ impl Reply {
             }
         }
         names.with("headers", headers).with("status", self.status)
+    }
+
+    /// When the system gave this answer by its own clock, to the second (RFC 9110, section 6.6.1); nothing where it does not
+    /// say, or where the answer was kept somewhere on the way.
+    pub(crate) fn told_at(&self) -> Option<Timestamp> {
+        if self.headers.contains_key(AGE) {
+            return None;
+        }
+        let date = self.headers.get(DATE)?.to_str().ok()?;
+        rfc2822::DateTimeParser::new().parse_timestamp(date).ok()
     }
 }
 

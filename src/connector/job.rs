@@ -4,6 +4,7 @@
 //! Here is what jobs that read ([`crate::read_job`]) and others have in common: how far one is, and how long we wait
 //! between two questions about it.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::call::Repeat;
@@ -27,6 +28,14 @@ pub(crate) enum Stage {
     Failed(Failure),
 }
 
+/// A job that was made.
+pub(crate) struct Made {
+    /// The system's id of it.
+    pub(crate) id: String,
+    /// When, by the system's clock, if it says so.
+    pub(crate) told_at: Option<Timestamp>,
+}
+
 /// How long to wait before the next question when so many were asked: longer with each.
 pub(crate) fn wait_ms(poll_ms: u64, polls: u64) -> u64 {
     let doubled = poll_ms.saturating_mul(1 << polls.min(16));
@@ -34,14 +43,18 @@ pub(crate) fn wait_ms(poll_ms: u64, polls: u64) -> u64 {
 }
 
 impl Connection {
-    /// Makes a job, and says the system's id of it.
-    pub(crate) async fn make(&self, job: &Job, names: &Names) -> Result<String, Failure> {
+    /// Makes a job.
+    pub(crate) async fn make(&self, job: &Job, names: &Names) -> Result<Made, Failure> {
         // A second job instead of one whose answer was lost costs the system something, and nobody else.
         let call = self.caller.call(&job.create.request, names.clone(), Repeat::Safe);
         let reply = call.await?;
         let names = reply.names(names.clone());
         let id = job.create.value.one(&reply.body, &|name| names.get(name))?;
-        scalar(&id).ok_or_else(|| Failure::protocol("the system does not say the id of the job"))
+        let id = scalar(&id).ok_or_else(|| Failure::protocol("the system does not say the id of the job"))?;
+        Ok(Made {
+            id,
+            told_at: reply.told_at(),
+        })
     }
 
     /// Asks how far a job is; `names` has its id.

@@ -138,6 +138,10 @@ impl Connection {
             .caller
             .call_at(&changes.request, names.clone(), Repeat::Safe, to)
             .await?;
+        // Where our clock is ahead of the system's, theirs counts.
+        round.began = reply
+            .told_at()
+            .map_or(round.began, |told_at| round.began.min(told_at));
         let names = reply.names(names);
         let get = |name: &str| names.get(name);
         let rows = changes.records.run(&reply.body, &get)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::call::Repeat;
@@ -70,7 +71,13 @@ impl Connection {
                 Err(failure) if failure.class == Class::TooLarge && plan.halve(&mut cursor) => continue,
                 Err(failure) => return Err(failure),
             };
-            plan.advance(&mut cursor, rows.last_id, rows.done);
+            match rows.told_at.filter(|told_at| Plan::is_ahead(&cursor, *told_at)) {
+                Some(told_at) => {
+                    tracing::warn!(connection = self.name(), %told_at, "our clock is ahead of the system's: theirs counts");
+                    plan.begin_again(&mut cursor, told_at);
+                }
+                None => plan.advance(&mut cursor, rows.last_id, rows.done),
+            }
             windows += 1;
             let more = Plan::more(&cursor);
             if !rows.objects.is_empty() || !more || windows == WINDOWS_MAX {
@@ -128,7 +135,7 @@ impl Connection {
             .caller
             .call(&changes.request, names.clone(), Repeat::Safe)
             .await?;
-        let names = reply.names(names);
+        let (told_at, names) = (reply.told_at(), reply.names(names));
         let get = |name: &str| names.get(name);
         let said_done = match &changes.done {
             Some(done) => Some(done.one(&reply.body, &get)? == Json::Bool(true)),
@@ -152,6 +159,7 @@ impl Connection {
         Ok(PageRows {
             last_id: ids.pop(),
             done,
+            told_at,
             objects: self.objects(object, fields, rows).await?,
         })
     }
@@ -364,6 +372,8 @@ struct PageRows {
     objects: Vec<Object>,
     last_id: Option<String>,
     done: bool,
+    /// When, by the system's clock.
+    told_at: Option<Timestamp>,
 }
 
 fn page(objects: Vec<Object>, cursor: &Cursor, more: bool) -> Page {

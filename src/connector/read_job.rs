@@ -125,11 +125,13 @@ impl Connection {
         if !self.is_large(bulk, object).await? {
             return Ok(Step::Windows(None));
         }
-        let began = self.caller.clock.now();
+        let now = self.caller.clock.now();
         let names = names.with("fields", asked(kind, fields));
+        let made = self.make(&bulk.job, &names).await?;
         let cursor = Cursor {
-            job: self.make(&bulk.job, &names).await?,
-            began,
+            job: made.id,
+            // Where our clock is ahead of the system's, theirs counts.
+            began: made.told_at.map_or(now, |told_at| now.min(told_at)),
             fields: fields.to_vec(),
             at: At::Polls(0),
         };

@@ -10,6 +10,9 @@
 //! commits late); the authoritative pass reads the same span again when everything is visible.
 //! A *round* is one walk through what is due; its end is fixed when it begins, so that a round ends although rows move.
 //!
+//! The present is the system's, as its answers tell it, where it comes later than ours: a window that ends in its future
+//! would be taken for read.
+//!
 //! Promised, if the system shows each change within the authoritative lag: the last state of every object is read at
 //! least once. Not promised: that it is read only once.
 
@@ -18,6 +21,9 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::{earlier, later};
 use crate::manifest::{Mode, Pass};
+
+/// How far our clock may be ahead of a system's: a second that theirs cuts off, and what machines that keep time differ by.
+const AHEAD_FREE_MS: u64 = 3_000;
 
 /// How reading is cut into windows; from the manifest, with what the settings override.
 #[derive(Clone, Debug)]
@@ -134,6 +140,19 @@ impl Plan {
         if let (Some(window), Some(&pass)) = (round.window.take(), round.left.first()) {
             cursor.passes[pass].to = Some(window.to);
         }
+        self.settle(cursor);
+    }
+
+    /// Whether a round began later than its system gave an answer to it, by that system's clock: ours is ahead, and what is
+    /// written there from now on would lie in windows that were read.
+    pub(crate) fn is_ahead(cursor: &Cursor, told_at: Timestamp) -> bool {
+        let round = cursor.round.as_ref();
+        round.is_some_and(|round| round.now > later(told_at, AHEAD_FREE_MS))
+    }
+
+    /// Begins the round again, as at this moment; what was read of its open window is read once more.
+    pub(crate) fn begin_again(&self, cursor: &mut Cursor, now: Timestamp) {
+        cursor.round = Some(self.begin(cursor, now));
         self.settle(cursor);
     }
 

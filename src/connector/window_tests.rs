@@ -85,16 +85,17 @@ impl Model {
     }
 }
 
-/// Reads one page, storing the cursor in between as a process that restarts after every page would.
+/// Reads one page, storing the cursor in between as a process that restarts after every page would. `ours` is the present
+/// by our clock, `now` by the system's.
 fn step(
     plan: &Plan,
     stored: &mut Option<Json>,
     model: &Model,
-    now: Timestamp,
+    (ours, now): (Timestamp, Timestamp),
     seen: &mut BTreeMap<u32, u32>,
 ) -> bool {
     let mut cursor = Cursor::read(stored.as_ref()).unwrap();
-    let more = match plan.next(&mut cursor, now) {
+    let more = match plan.next(&mut cursor, ours) {
         None => false,
         Some(next) => {
             let page = model.page(&next, now, 2);
@@ -103,7 +104,11 @@ fn step(
                 *newest = (*newest).max(*state);
             }
             let last = page.last().map(|(id, _)| id.to_string());
-            plan.advance(&mut cursor, last, page.len() < 2);
+            let told_at = floor(now, 1_000);
+            match Plan::is_ahead(&cursor, told_at) {
+                true => plan.begin_again(&mut cursor, told_at),
+                false => plan.advance(&mut cursor, last, page.len() < 2),
+            }
             Plan::more(&cursor)
         }
     };
@@ -130,15 +135,46 @@ proptest! {
         for (wait, id, delay) in changes {
             now = later(now, wait);
             model.change(id, now, delay, precision_ms);
-            step(&plan, &mut stored, &model, now, &mut seen);
+            step(&plan, &mut stored, &model, (now, now), &mut seen);
         }
         // Then nothing moves: a few rounds, each of which must end.
         for _ in 0..6 {
             now = later(now, 1_000 + every_ms);
             let mut pages = 0;
-            while step(&plan, &mut stored, &model, now, &mut seen) {
+            while step(&plan, &mut stored, &model, (now, now), &mut seen) {
                 pages += 1;
                 prop_assert!(pages < 2_000, "a round does not end");
+            }
+        }
+        for (id, row) in &model.rows {
+            prop_assert_eq!(seen.get(id), Some(&row.state), "row {}", id);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_loses_nothing(
+        changes in prop::collection::vec((0u64..9_000, 1u32..9, 0u64..900, 0u64..400, 0u32..4), 1..80),
+        every_ms in 0u64..2_000,
+        max_window_ms in 50u64..50_000,
+    ) {
+        let plan = plan(200, AHEAD_FREE_MS + 2_000, every_ms, max_window_ms, 100);
+        let (mut model, mut stored, mut seen) = (Model::default(), None, BTreeMap::new());
+        let mut now = at(0);
+        let mut ours = now;
+        for (wait, id, delay, ahead, scale) in changes {
+            now = later(now, wait);
+            model.change(id, now, delay, 100);
+            // By up to 400 milliseconds, 40 seconds, or weeks.
+            ours = later(now, ahead * 100u64.pow(scale));
+            step(&plan, &mut stored, &model, (ours, now), &mut seen);
+        }
+        let ahead_ms = crate::clock::between(now, ours);
+        for _ in 0..12 {
+            now = later(now, 1_000 + every_ms);
+            let mut pages = 0;
+            while step(&plan, &mut stored, &model, (later(now, ahead_ms), now), &mut seen) {
+                pages += 1;
+                prop_assert!(pages < 5_000, "a round does not end");
             }
         }
         for (id, row) in &model.rows {
@@ -154,7 +190,7 @@ proptest! {
         (1..9).for_each(|id| model.change(id, now, 0, 1));
         now = later(now, 10_000);
         let mut pages = 0;
-        while step(&plan, &mut stored, &model, now, &mut seen) {
+        while step(&plan, &mut stored, &model, (now, now), &mut seen) {
             pages += 1;
             prop_assert!(pages < 1_000, "a round does not end");
             now = later(now, 7);

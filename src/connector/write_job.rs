@@ -195,7 +195,7 @@ impl Connection {
             return Ok(());
         }
         let csv = table::written(ats.iter().map(|at| &rows.cells[at]));
-        let id = self.make(&bulk.job, &said(work, rows)).await?;
+        let id = self.make(&bulk.job, &said(work, rows)).await?.id;
         let names = said(work, rows).with("job", id.clone());
         let upload = names.clone().with("rows", csv);
         // Until it is handed over, a job does nothing: whatever happens to this call, nothing is written.

@@ -22,6 +22,8 @@ pub(super) struct Org {
     pub(super) unwell: bool,
     /// Why no job is made.
     pub(super) refuses: Option<&'static str>,
+    /// When it says that it made a job.
+    pub(super) made_at: Option<&'static str>,
     jobs: u32,
     asked: u32,
 }
@@ -76,7 +78,11 @@ impl Org {
                 Some(message) => refuse(400, "API_ERROR", message),
                 None => {
                     self.jobs += 1;
-                    json(json!({"id": format!("750x{}", self.jobs), "state": "UploadComplete"}))
+                    let made = json!({"id": format!("750x{}", self.jobs), "state": "UploadComplete"});
+                    match self.made_at {
+                        Some(date) => Say::Header(200, "date", date, made.to_string()),
+                        None => json(made),
+                    }
                 }
             },
             ("DELETE", _) => Say::Json(204, String::new()),

@@ -127,6 +127,23 @@ async fn a_large_object_is_read_by_one_job_and_windows_go_on_from_its_beginning(
     );
 }
 
+/// A job that our clock takes for a later one than it is does not hide what was written since.
+#[tokio::test]
+async fn windows_go_on_from_when_the_system_says_that_it_made_the_job() {
+    let mut org = org();
+    org.made_at = Some("Mon, 23 Nov 2026 09:57:00 GMT");
+    let server = org.serve().await;
+    read_all(&server, &Arc::new(ManualClock::default()), false).await;
+    let said = told(&server);
+    let first = said.iter().find(|line| line.starts_with("GET /queryAll"));
+    assert!(
+        first
+            .unwrap()
+            .contains("SystemModstamp+%3E%3D+2026-11-23T09%3A47%3A00Z"),
+        "{first:?}"
+    );
+}
+
 #[tokio::test]
 async fn the_waits_between_questions_grow_to_their_bound() {
     let mut org = org();

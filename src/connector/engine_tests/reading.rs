@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::testing::{Got, ManualClock, Say, Server, hubspot, ok, salesforce};
@@ -62,6 +63,35 @@ async fn a_window_is_read_page_by_page_and_goes_on_after_a_restart() {
     let first = server.got()[0].json();
     assert_eq!(first["filterGroups"][0]["filters"][0]["value"], "0");
     assert_eq!(first["sorts"][0]["propertyName"], "hs_object_id");
+}
+
+/// What is written while our clock is ahead of the system's is not taken for read.
+#[tokio::test]
+async fn windows_end_by_the_clock_of_the_system_where_ours_is_ahead() {
+    let server = Server::start(|got| match search(got, 2, 200) {
+        Say::Json(status, body) => Say::Header(status, "date", "Mon, 23 Nov 2026 09:58:00 GMT", body),
+        other => other,
+    })
+    .await;
+    let connection = hubspot(&server, &Arc::new(ManualClock::default()));
+    let mut cursor = None;
+    while ids_of(&connection, &mut cursor).await.1 {}
+    // By ours it is ten o'clock. The authoritative pass, then again by their clock, then the fast one.
+    let ends: Vec<String> = server
+        .got()
+        .iter()
+        .map(|got| got.json()["filterGroups"][0]["filters"][1]["value"].clone())
+        .map(|end| Timestamp::from_millisecond(end.as_str().unwrap().parse().unwrap()).unwrap())
+        .map(|end| end.to_string())
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            "2026-11-23T09:00:00Z",
+            "2026-11-23T08:58:00Z",
+            "2026-11-23T09:57:45Z"
+        ]
+    );
 }
 
 #[tokio::test]
