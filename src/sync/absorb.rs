@@ -193,7 +193,9 @@ impl Engine {
             .into_iter()
             .map(|l| (l.link.external_id.clone(), l))
             .collect();
-        self.follow_merges(place, batch.objects, &mut linked, &mut commit, report);
+        let moved = self.follow_merges(place, batch.objects, &mut linked, &mut commit, report);
+        // What was written before this was heard of names the one that is no more.
+        self.owe_referring(place, &moved, &mut commit, report).await?;
         let parked = self.parked_of(place, &ids).await?;
         report.counts.read += batch.objects.len() as u64;
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use connector::{MergedInto, Object};
 use ledger::{Link, Linked, Parked, SyncCommit};
+use model::RecordId;
 
 use crate::absorb::{Place, inbound};
 use crate::review::MERGED;
@@ -24,7 +25,7 @@ pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
 }
 
 impl Engine {
-    /// Moves links along the merges that objects tell of.
+    /// Moves links along the merges that objects tell of; gives the records whose links were moved.
     pub(crate) fn follow_merges(
         &self,
         place: Place<'_>,
@@ -32,7 +33,8 @@ impl Engine {
         linked: &mut HashMap<String, Linked>,
         commit: &mut SyncCommit,
         report: &mut Report,
-    ) {
+    ) -> Vec<RecordId> {
+        let mut moved = Vec::new();
         let merges = objects.iter().flat_map(|object| &object.merged);
         for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
             let Some(lost) = linked.remove(from).filter(|lost| !lost.link.ignored) else {
@@ -63,6 +65,7 @@ impl Engine {
                     }
                 }
                 let record = lost.record;
+                moved.push(record.id);
                 linked.insert(to.clone(), Linked { link, record });
                 continue;
             };
@@ -85,5 +88,6 @@ impl Engine {
                 ..lost.link
             });
         }
+        moved
     }
 }

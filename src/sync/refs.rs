@@ -22,18 +22,18 @@ impl Engine {
         Ok(found.into_iter().collect())
     }
 
-    /// What refers to records whose objects are made anew is owed there: it names those that are gone.
+    /// What refers to records that have another object now is owed there: it may name the one that is gone.
     pub(crate) async fn owe_referring(
         &self,
         place: Place<'_>,
-        made_again: &[RecordId],
+        of: &[RecordId],
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Result<(), LedgerError> {
-        if made_again.is_empty() {
+        if of.is_empty() {
             return Ok(());
         }
-        for record in self.referring(made_again).await? {
+        for record in self.referring(of).await? {
             let mut syncs = self.plan.syncs.iter().filter(|sync| sync.push);
             let sync = syncs.find(|sync| sync.connection == place.connection && sync.kind() == record.kind);
             let Some(sync) = sync else { continue };

@@ -88,3 +88,35 @@ async fn two_records_for_one_object_wait_for_a_person() {
         parked.reason
     );
 }
+
+/// What was written there before the merge was heard of names an object that is no more.
+#[tokio::test]
+async fn what_refers_to_the_one_that_is_no_more_is_written_again() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deals = true;
+    let engine = stage.node("first", stage.ledger.clone());
+    let [first, other] = ["Northwind", "Contoso"].map(|name| here.put(json!({"name": name})));
+    let deal = here.put(json!({"name": "Rollout", "stage": "prospect", "partner": first}));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    for _ in 0..2 {
+        engine.push("there", "things").await.unwrap();
+        stage.pass_hours(1);
+    }
+    let named = || there.rows()[2]["partner"].clone();
+    assert_eq!(named(), json!("T1"));
+
+    let kept = there.put(json!({"name": "Contoso"}));
+    there.edit("T2", "deleted", json!(true));
+    there.edit("T2", "into", json!(kept));
+    here.edit(&deal, "partner", json!(other));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(named(), json!("T2"));
+
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(named(), json!(kept));
+}
