@@ -1,7 +1,8 @@
 //! [`Network`]: a clock that moves when it is told to, and requests that wait until somebody says what becomes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -64,8 +65,8 @@ impl Parked {
 #[derive(Default)]
 struct State {
     now_ms: i64,
-    /// The last moment that was told, in microseconds: no two are the same.
-    told_us: i64,
+    /// The moments that were told, in microseconds: no two are the same.
+    told_us: BTreeSet<i64>,
     number: u64,
     parked: BTreeMap<u64, Parked>,
     sleepers: Vec<(i64, oneshot::Sender<()>)>,
@@ -122,11 +123,15 @@ impl Network {
         state.number
     }
 
-    fn moment(&self) -> Timestamp {
+    /// The present by a clock that is so far ahead, or behind.
+    fn moment(&self, ahead_ms: i64) -> Timestamp {
         let began: Timestamp = BEGINNING.parse().unwrap();
         let mut state = self.state();
-        state.told_us = (state.told_us + 1).max(state.now_ms * 1_000);
-        began + SignedDuration::from_micros(state.told_us)
+        let mut us = (state.now_ms + ahead_ms) * 1_000;
+        while !state.told_us.insert(us) {
+            us += 1;
+        }
+        began + SignedDuration::from_micros(us)
     }
 }
 
@@ -134,6 +139,14 @@ impl Network {
 pub(crate) struct End {
     pub(crate) life: u64,
     pub(crate) network: Arc<Network>,
+    /// How far the clock of its machine is ahead, in milliseconds.
+    pub(crate) ahead_ms: Arc<AtomicI64>,
+}
+
+impl End {
+    fn moment(&self) -> Timestamp {
+        self.network.moment(self.ahead_ms.load(Ordering::Relaxed))
+    }
 }
 
 impl Exchange for End {
@@ -163,7 +176,7 @@ impl Exchange for End {
 #[async_trait]
 impl Clock for End {
     fn now(&self) -> Timestamp {
-        self.network.moment()
+        self.moment()
     }
 
     async fn sleep(&self, ms: u64) {
@@ -183,7 +196,7 @@ impl Clock for End {
 
 impl World for End {
     fn now(&self) -> Timestamp {
-        self.network.moment()
+        self.moment()
     }
 
     fn random(&self) -> [u8; 10] {

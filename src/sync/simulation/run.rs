@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use connector::{Connection, Connector, Hint, Secrets, Settings};
 use ledger::{Ledger, ParkedFilter, Records};
@@ -13,8 +14,8 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::network::{Chance, End, Network};
-use super::system::{Manners, OBJECTS, Passes, System, said};
-use super::truth::Truth;
+use super::system::{Manners, OBJECTS, Passes, System, Writers, said};
+use super::truth::{OWNED, Truth};
 use crate::engine_tests::held::{Failing, Held};
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
@@ -39,6 +40,10 @@ const ROUND_MS: i64 = 20_000;
 const IDLE_YIELDS: usize = 12;
 /// Decisions after which nothing may be left to a person.
 const DECISIONS_MAX: usize = 60;
+/// How far the clock of a hub's machine is wrong at first, and how far it steps at most: usually, and now and then.
+const WRONG_MS: i64 = 2_000;
+const STEP_MS: i64 = 5_000;
+const LEAP_MS: i64 = 120_000;
 /// Lines of a story that are told; all when a single seed is run.
 const STORY_MAX: usize = 200;
 
@@ -70,6 +75,8 @@ type Job = JoinHandle<Result<Report, SyncError>>;
 /// A process of the hub, in one of its lives.
 pub(super) struct Node {
     life: u64,
+    /// How far the clock of its machine is ahead, in milliseconds; whichever life it lives.
+    ahead_ms: Arc<AtomicI64>,
     pub(super) engine: Arc<Engine>,
 }
 
@@ -106,15 +113,19 @@ impl Run {
             _ => Held::over(store),
         });
         let network = Arc::new(Network::default());
-        let lives = 0..NODES as u64;
-        let nodes = lives.map(|life| Node {
-            life,
-            engine: engine(&network, &ledger, (flaw, seed), life),
-        });
+        let mut nodes = Vec::new();
+        for life in 0..NODES as u64 {
+            let ahead_ms = Arc::new(AtomicI64::new(chance.ms(2 * WRONG_MS) - WRONG_MS));
+            nodes.push(Node {
+                life,
+                engine: engine(&network, &ledger, (flaw, seed), life, &ahead_ms),
+                ahead_ms,
+            });
+        }
         Run {
             seed,
             chance,
-            nodes: nodes.collect(),
+            nodes,
             lives: NODES as u64,
             network,
             systems: systems.into(),
@@ -122,7 +133,7 @@ impl Run {
             flaw,
             jobs: BTreeMap::new(),
             hints: Vec::new(),
-            truth: Truth::new(spreads(seed)),
+            truth: Truth::new(spreads(seed), owner(seed)),
             story: Vec::new(),
             partners: 0,
             deals: 0,
@@ -189,7 +200,12 @@ impl Run {
         for (kind, named_by) in [(Kind::Partner, "domain"), (Kind::Deal, "description")] {
             for record in self.ledger.list_records(kind, None, 1_000).await.unwrap() {
                 let name = record.fields.text(named_by).unwrap_or_default();
-                if !wrong.iter().any(|wrong| wrong.starts_with(&format!("{name} "))) {
+                let is_it = |wrong: &String| {
+                    wrong
+                        .strip_prefix(name)
+                        .is_some_and(|rest| rest.starts_with([' ', ',']))
+                };
+                if name.is_empty() || !wrong.iter().any(is_it) {
                     continue;
                 }
                 let history = self.ledger.history(record.id).await.unwrap();
@@ -244,7 +260,8 @@ impl Run {
             80 => self.delete(),
             83 if by_hand(self.seed) => self.decide().await,
             81..84 => self.hint(),
-            84..96 => {
+            84 => self.step_clock(),
+            85..96 => {
                 let ms = self.chance.ms(15_000);
                 self.network.pass(ms);
                 self.settle().await;
@@ -264,6 +281,15 @@ impl Run {
                 self.tell(&format!("{}'s tokens run out", NAMES[at]));
             }
         }
+    }
+
+    /// The clock of a hub's machine is put forward or back.
+    fn step_clock(&mut self) {
+        let number = self.chance.below(NODES);
+        let most = if self.chance.percent(25) { LEAP_MS } else { STEP_MS };
+        let ahead = self.chance.ms(2 * most) - most;
+        self.nodes[number].ahead_ms.store(ahead, Ordering::Relaxed);
+        self.tell(&format!("the clock of node {number} is {ahead} ms ahead now"));
     }
 
     /// Lets everybody run until nobody can.
@@ -425,9 +451,17 @@ impl Run {
         self.settle().await;
         let life = self.lives;
         self.lives += 1;
+        let ahead_ms = Arc::clone(&self.nodes[number].ahead_ms);
         self.nodes[number] = Node {
             life,
-            engine: engine(&self.network, &self.ledger, (self.flaw, self.seed), life),
+            engine: engine(
+                &self.network,
+                &self.ledger,
+                (self.flaw, self.seed),
+                life,
+                &ahead_ms,
+            ),
+            ahead_ms,
         };
         // The leases of the dead run out.
         self.network.pass(61_000);
@@ -458,6 +492,9 @@ impl Run {
     /// Works until nothing is written for longer than the slowest pass takes.
     async fn rest(&mut self) -> Result<(), String> {
         self.ledger.fail(None);
+        for node in &self.nodes {
+            node.ahead_ms.store(0, Ordering::Relaxed);
+        }
         self.tell("nothing goes wrong any more");
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
@@ -511,11 +548,21 @@ fn spreads(seed: u64) -> bool {
 
 /// How a system treats who writes there, in the run of a seed.
 fn manners(seed: u64, name: &'static str) -> Manners {
-    match (seed % 5, seed % 7) {
-        (0 | 1, _) if name == NAMES[0] => Manners::Blind,
-        (_, 0 | 1) if name == NAMES[1] => Manners::Mute,
-        _ => Manners::Good,
+    let writers = match (seed % 5, seed % 7) {
+        (0 | 1, _) if name == NAMES[0] => Writers::Unheeded,
+        (_, 0 | 1) if name == NAMES[1] => Writers::Untold,
+        _ => Writers::Heeded,
+    };
+    Manners {
+        writers,
+        silent: seed % 11 < 3 && name == NAMES[2],
+        secretive: seed % 13 < 3 && name == NAMES[0],
     }
+}
+
+/// Which connection has the last word about a partner's industry, in the run of a seed.
+pub(super) fn owner(seed: u64) -> Option<&'static str> {
+    (seed % 4 == 1).then_some(NAMES[1])
 }
 
 /// Whether people decide about notes that two sides changed, in the run of a seed.
@@ -523,7 +570,13 @@ pub(super) fn by_hand(seed: u64) -> bool {
     seed.is_multiple_of(3)
 }
 
-fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64), life: u64) -> Arc<Engine> {
+fn engine(
+    network: &Arc<Network>,
+    ledger: &Arc<Held>,
+    (flaw, seed): (Flaw, u64),
+    life: u64,
+    ahead_ms: &Arc<AtomicI64>,
+) -> Arc<Engine> {
     let passes = match flaw {
         Flaw::OnePass => Passes::OnlyFast,
         _ => Passes::Both,
@@ -531,16 +584,19 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
     let end = Arc::new(End {
         life,
         network: Arc::clone(network),
+        ahead_ms: Arc::clone(ahead_ms),
     });
     let mut report = diagnostic::Report::new();
-    let manifest = diagnostic::Source::new("connector.yaml", System::manifest(passes));
-    let connector = Connector::compile(&manifest, &mut report);
+    let connectors = NAMES.map(|name| {
+        let text = System::manifest(passes, manners(seed, name));
+        let manifest = diagnostic::Source::new("connector.yaml", text);
+        Connector::compile(&manifest, &mut report).map(Arc::new)
+    });
     let mappings = System::mappings().map(|text| {
         let source = diagnostic::Source::new("mapping.yaml", text);
         Mapping::compile(&source, &mut report).map(Arc::new)
     });
     assert!(report.is_empty(), "{}", report.render(false));
-    let connector = Arc::new(connector.unwrap());
     let mut plan = Plan {
         syncs: Vec::new(),
         rules: Rules::default(),
@@ -551,8 +607,16 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
             plan.rules.policies.insert(kind, policies);
         }
     }
+    if let Some(owner) = owner(seed) {
+        let policies = plan.rules.policies.entry(Kind::Partner).or_default();
+        let owner = Policy::Owner {
+            connection: owner.to_owned(),
+            unless_blank: false,
+        };
+        policies.0.insert(OWNED, owner);
+    }
     let mut connections = BTreeMap::new();
-    for name in NAMES {
+    for (name, connector) in NAMES.into_iter().zip(connectors) {
         plan.syncs.extend(mappings.iter().flatten().map(|mapping| Sync {
             connection: name.to_owned(),
             mapping: Arc::clone(mapping),
@@ -572,7 +636,7 @@ fn engine(network: &Arc<Network>, ledger: &Arc<Held>, (flaw, seed): (Flaw, u64),
             .into_iter()
             .collect();
         let connection = Connection::open(
-            Arc::clone(&connector),
+            connector.unwrap(),
             Settings::new(name, config, secrets),
             Client::within(Arc::clone(&end) as Arc<dyn outbound::Exchange>),
             Arc::clone(&end) as Arc<dyn connector::Clock>,

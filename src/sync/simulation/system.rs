@@ -3,12 +3,13 @@
 //! Reading by id and writing see the rows as they are; reading what changed sees the index, in which a row appears some
 //! time after it was written. Its time of change has whole seconds, by a clock of its own. A row is only updated by who
 //! knows its latest edition; a *blind* system does not look, so that what a person edits is *overwritten* when the hub has
-//! not read it yet, and a *mute* one does not even tell its writer the edition.
+//! not read it yet, and a *mute* one does not even tell its writer the edition. A *silent* one keeps no trace of what was
+//! deleted, and a *secretive* one does not show the key by which the hub knows what it made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use outbound::header::HeaderMap;
+use outbound::header::{DATE, HeaderMap, HeaderValue};
 use outbound::{Request, Response};
 use serde_json::{Map, Value as Json, json};
 
@@ -118,6 +119,9 @@ fields:
   - { record: description, object: mark }
 ";
 
+/// How often all that is linked at a silent system is asked for by its id.
+const CENSUS: &str = "      census: { every: 1m }\n    write:";
+
 /// The passes of reading that a system needs whose index is up to a minute late, and what is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passes {
@@ -146,13 +150,23 @@ pub(crate) struct Row {
 
 /// How a system treats who writes there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manners {
+pub(crate) enum Writers {
     /// Only who knows the latest edition of a row updates it, and is told the new one.
-    Good,
-    /// Everybody updates it, whatever they know of it.
-    Blind,
-    /// Nor are they told what it is then, or when that was.
-    Mute,
+    Heeded,
+    /// Everybody updates it, whatever they know of it: it is blind.
+    Unheeded,
+    /// Nor are they told what it is then, or when that was: it is mute.
+    Untold,
+}
+
+/// How a system treats the hub.
+#[derive(Clone, Copy)]
+pub(crate) struct Manners {
+    pub(crate) writers: Writers,
+    /// Whether what changed does not tell what was deleted.
+    pub(crate) silent: bool,
+    /// Whether partners do not show our key.
+    pub(crate) secretive: bool,
 }
 
 pub(crate) struct System {
@@ -187,14 +201,18 @@ impl System {
         }
     }
 
-    pub(crate) fn manifest(passes: Passes) -> String {
+    pub(crate) fn manifest(passes: Passes, manners: Manners) -> String {
         let passes = match passes {
             Passes::Both => {
                 "[ { mode: best_effort, lag: 4s }, { mode: authoritative, lag: 1m, every: 30s } ]"
             }
             Passes::OnlyFast => "[ { mode: authoritative, lag: 4s } ]",
         };
-        MANIFEST.replace("PASSES", passes)
+        let manifest = MANIFEST.replace("PASSES", passes);
+        match manners.silent {
+            true => manifest.replace("    write:", CENSUS),
+            false => manifest,
+        }
     }
 
     pub(crate) fn mappings() -> [&'static str; 2] {
@@ -301,7 +319,7 @@ impl System {
         (id, self.rows[id].values["domain"].as_str().unwrap())
     }
 
-    /// Carries a request out. `faulty` lets one row of a batch be locked.
+    /// Carries a request out, and says when. `faulty` lets one row of a batch be locked.
     pub(crate) fn answer(
         &mut self,
         request: &Request,
@@ -309,6 +327,12 @@ impl System {
         faulty: bool,
         chance: &mut Chance,
     ) -> Response {
+        let mut answer = self.carry_out(request, now_ms, faulty, chance);
+        answer.headers.insert(DATE, date(now_ms + self.skew_ms));
+        answer
+    }
+
+    fn carry_out(&mut self, request: &Request, now_ms: i64, faulty: bool, chance: &mut Chance) -> Response {
         let asked: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
         let path = request.url.path();
         if path == "/token" {
@@ -336,7 +360,7 @@ impl System {
             "changes" => said(200, &json!({"rows": self.changes(object, &asked, now_ms)})),
             "ids" => {
                 let ids = asked["ids"].split(',');
-                let rows = ids.filter_map(|id| Some(shown(id, self.rows.get(id)?)));
+                let rows = ids.filter_map(|id| Some(self.shown(id, self.rows.get(id)?)));
                 let rows: Vec<Json> = rows.filter(|row| row["deleted"] == false).collect();
                 said(200, &json!({"rows": rows}))
             }
@@ -392,8 +416,10 @@ impl System {
             .index
             .iter()
             .filter(|(_, row)| row.object == object)
+            // It says of a merge where the row went.
+            .filter(|(_, row)| !row.deleted || !self.manners.silent || row.values.contains_key("into"))
             .filter(|(id, row)| (from..to).contains(&row.changed_ms) && id.as_str() > last);
-        found.take(limit).map(|(id, row)| shown(id, row)).collect()
+        found.take(limit).map(|(id, row)| self.shown(id, row)).collect()
     }
 
     /// What the hub deletes.
@@ -437,8 +463,9 @@ impl System {
                 let known = one["version"]
                     .as_str()
                     .map(|version| version.parse::<u64>().unwrap());
-                let known = known.or((self.manners == Manners::Mute).then_some(row.ours));
-                if self.manners == Manners::Good && known.is_some_and(|known| known != row.edition) {
+                let known = known.or((self.manners.writers == Writers::Untold).then_some(row.ours));
+                if self.manners.writers == Writers::Heeded && known.is_some_and(|known| known != row.edition)
+                {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
                 }
                 let unseen = values
@@ -459,31 +486,41 @@ impl System {
             }
         };
         self.written += 1;
-        if self.manners == Manners::Mute {
+        if self.manners.writers == Writers::Untold {
             return json!({"ok": true, "id": id, "created": created});
         }
-        let row = shown(&id, &self.rows[&id]);
+        let row = self.shown(&id, &self.rows[&id]);
         json!({"ok": true, "id": id, "created": created, "changed": row["changed"], "edition": row["edition"]})
     }
+
+    fn shown(&self, id: &str, row: &Row) -> Json {
+        let mut shown = Json::Object(row.values.clone());
+        shown["id"] = json!(id);
+        shown["deleted"] = json!(row.deleted);
+        shown["edition"] = json!(row.edition.to_string());
+        let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
+        shown["changed"] = json!(changed.to_string());
+        let fields = FIELDS.iter().find(|(object, _)| *object == row.object).unwrap();
+        for field in fields.1 {
+            shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
+        }
+        if self.manners.secretive && row.object == THINGS {
+            shown["key"] = Json::Null;
+        }
+        shown
+    }
+}
+
+/// The present as a header tells it, by a system's clock.
+fn date(now_ms: i64) -> HeaderValue {
+    let now = jiff::Timestamp::from_millisecond(beginning_ms() + now_ms).unwrap();
+    let told = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    HeaderValue::from_str(&told.unwrap()).unwrap()
 }
 
 fn beginning_ms() -> i64 {
     let beginning: jiff::Timestamp = super::network::BEGINNING.parse().unwrap();
     beginning.as_millisecond()
-}
-
-fn shown(id: &str, row: &Row) -> Json {
-    let mut shown = Json::Object(row.values.clone());
-    shown["id"] = json!(id);
-    shown["deleted"] = json!(row.deleted);
-    shown["edition"] = json!(row.edition.to_string());
-    let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
-    shown["changed"] = json!(changed.to_string());
-    let fields = FIELDS.iter().find(|(object, _)| *object == row.object).unwrap();
-    for field in fields.1 {
-        shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
-    }
-    shown
 }
 
 /// An answer.

@@ -21,6 +21,9 @@ struct Deeds {
     overwritten: BTreeSet<(&'static str, String, String)>,
 }
 
+/// The field of a partner about which one connection may have the last word: as records name it, and as systems do.
+pub(crate) const OWNED: &str = "industry";
+
 /// How far two moments are apart when nobody can doubt which was the later one: clocks are askew and cut off seconds.
 const LATER_MS: i64 = 10_000;
 
@@ -34,6 +37,8 @@ pub(crate) struct Truth {
     outlived: BTreeSet<String>,
     /// Whether a deletion at one system is one at all.
     spreads: bool,
+    /// Who has the last word about what is [`OWNED`].
+    owner: Option<&'static str>,
     /// What makes no sense elsewhere, by the system whose people said it.
     senseless: BTreeSet<(&'static str, String)>,
     /// What everybody agreed on when everything was last at rest, by domain and field; of what made no sense anywhere,
@@ -42,9 +47,10 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn new(spreads: bool) -> Truth {
+    pub(crate) fn new(spreads: bool, owner: Option<&'static str>) -> Truth {
         Truth {
             spreads,
+            owner,
             ..Truth::default()
         }
     }
@@ -105,18 +111,23 @@ impl Truth {
             None => others.iter().all(|count| *count == 1) && theirs.iter().all(|count| *count == 0),
             Some(last) => {
                 let edited = self.deeds.get(domain).map(|deeds| &deeds.edited);
-                let edited = edited
+                let edited: Vec<(&str, Option<i64>)> = edited
                     .into_iter()
                     .flatten()
-                    .filter(|(system, _)| !is_deleted(system));
-                let edited: Vec<Option<i64>> = edited.map(|(_, at)| *at).collect();
+                    .map(|(system, at)| (*system, *at))
+                    .collect();
                 // It is nowhere, or with all those whose people did not delete it; those may have it again.
                 let nowhere = theirs.iter().chain(&others).all(|count| *count == 0);
                 let with_others =
                     others.iter().all(|count| *count == 1) && theirs.iter().all(|count| *count <= 1);
-                let saved = edited.iter().flatten().any(|at| *at > last + LATER_MS);
-                let untouched = edited.is_empty() && !self.outlived.contains(domain);
-                (nowhere && !saved) || (with_others && !untouched)
+                let lasts = |(system, at): &(&str, Option<i64>)| {
+                    !is_deleted(system) && at.is_some_and(|at| at > last + LATER_MS)
+                };
+                // Whoever deleted it may not have known what others said, even if those have deleted it since.
+                let talked_of = |system: &&str| edited.iter().any(|(other, _)| other != system);
+                let touched = deleted.is_some_and(|deleted| deleted.keys().all(talked_of));
+                let saved = edited.iter().any(lasts);
+                (nowhere && !saved) || (with_others && (touched || self.outlived.contains(domain)))
             }
         };
         (!right).then(|| format!("{domain}, deleted at {deleted:?}, is there: {rows:?}"))
@@ -302,14 +313,22 @@ impl Truth {
         let deleted = self.deleted.get(domain);
         let mut allowed: Vec<Json> = Vec::new();
         let mut seen = false;
-        for ((system, id), values) in edits.into_iter().flatten() {
+        // Who has the last word about what everybody knows is not talked over; what others said before that, or when the owner
+        // has it no more, may be taken or not.
+        let owner = self.owner.filter(|_| field == OWNED);
+        let rules = |owner| self.is_agreed(domain) && deleted.is_none() && values.contains_key(owner);
+        let is_ruled = owner.is_some_and(rules);
+        let is_open = owner.is_some() && !is_ruled;
+        let heeded = |system: &str| !is_ruled || owner == Some(system);
+        let edits = edits.into_iter().flatten();
+        for ((system, id), values) in edits.filter(|((system, _), _)| heeded(system)) {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
             let place = (*system, id.clone(), field.to_owned());
             let is_there = !overwritten.is_some_and(|overwritten| overwritten.contains(&place));
             let last = values
                 .last()
-                .filter(|value| is_there && makes_sense(field, value));
+                .filter(|value| is_there && !is_open && makes_sense(field, value));
             match last.filter(|_| !deleted.is_some_and(|deleted| deleted.contains_key(system))) {
                 // What came before may never have been seen, or in part.
                 None => allowed.extend(values.iter().filter(|value| makes_sense(field, value)).cloned()),
