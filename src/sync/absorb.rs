@@ -45,13 +45,23 @@ pub(crate) struct Batch<'a> {
     pub(crate) objects: &'a [Object],
     /// Records that objects are known to belong to, whatever the identity rules say.
     pub(crate) adopt: &'a BTreeMap<String, RecordId>,
-    /// When they were asked for.
-    pub(crate) asked_at: Timestamp,
-    /// Whether they were read by their ids, and so are as they were at that moment; a listing may be behind.
-    pub(crate) by_id: bool,
+    /// As of when they are what they say.
+    pub(crate) as_of: AsOf,
     /// The cursor to store with them, and its name.
     pub(crate) cursor: Option<(&'a str, Cursor)>,
 }
+
+/// As of when objects are what they say.
+pub(crate) enum AsOf {
+    /// They were listed, by an index that may be behind, and asked for at this moment.
+    Listed(Timestamp),
+    /// They were read by their ids. When they were asked for, those that were linked had last been seen at these moments.
+    Read(HashMap<String, Timestamp>),
+}
+
+/// How far the clocks of two processes of the hub may be apart, in milliseconds: what one wrote down so short before another
+/// one asked may have come after that.
+pub(crate) const CLOCKS_APART_MS: i64 = 2_000;
 
 /// What an object is, beside what is known of it.
 enum News {
@@ -109,7 +119,7 @@ impl Engine {
             return Ok(());
         }
         for _ in 0..STALE_TRIES_MAX {
-            let asked_at = self.world.now();
+            let as_of = self.as_known(place, &doubtful).await?;
             let objects = system.by_ids(place.object, &fields, &doubtful).await;
             let mut objects = objects.map_err(|failure| SyncError::System {
                 connection: place.connection.to_owned(),
@@ -129,8 +139,7 @@ impl Engine {
             let again = Batch {
                 objects: &objects,
                 adopt: batch.adopt,
-                asked_at,
-                by_id: true,
+                as_of,
                 cursor: None,
             };
             doubtful = self.absorb_batch(place, &again, report).await?;
@@ -144,6 +153,15 @@ impl Engine {
             }
         }
         Err(SyncError::Ledger(LedgerError::Stale(Vec::new())))
+    }
+
+    /// What is known of objects that are about to be asked for by their ids.
+    pub(crate) async fn as_known(&self, place: Place<'_>, ids: &[String]) -> Result<AsOf, LedgerError> {
+        let linked = self.ledger.linked(place.connection, place.object, ids).await?;
+        let seen = linked
+            .into_iter()
+            .map(|one| (one.link.external_id, one.link.seen_at));
+        Ok(AsOf::Read(seen.collect()))
     }
 
     /// Absorbs a batch; merges again from the start when somebody else changed one of its records meanwhile. Gives the ids
@@ -309,8 +327,8 @@ impl Engine {
             .get(place.connection)
             .is_some_and(|system| system.reads_by_id(place.object));
         // A listing goes by an index that may be behind what was read by id, or what we wrote.
-        let before = match (batch.by_id, object.modified, link.modified) {
-            (false, Some(object), Some(known)) => object.cmp(&known),
+        let before = match (&batch.as_of, object.modified, link.modified) {
+            (AsOf::Listed(_), Some(object), Some(known)) => object.cmp(&known),
             _ => std::cmp::Ordering::Greater,
         };
         let differs = || {
@@ -329,7 +347,14 @@ impl Engine {
             }
         };
         // It was asked for before somebody wrote down what is known of it: either may be the newer one.
-        let crossed = link.seen_at > batch.asked_at;
+        let crossed = match &batch.as_of {
+            AsOf::Listed(asked_at) => {
+                let apart = SignedDuration::from_millis(CLOCKS_APART_MS);
+                // A clock that was put back since tells nothing.
+                link.seen_at.duration_since(*asked_at) > -apart || self.world.now() < *asked_at
+            }
+            AsOf::Read(seen) => seen.get(&object.id) != Some(&link.seen_at),
+        };
         let late = before != std::cmp::Ordering::Greater;
         match (late || crossed) && differs() {
             // A clock may have been put back, too, so that what looks old is new.

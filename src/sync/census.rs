@@ -259,9 +259,9 @@ impl Engine {
             return Ok(None);
         };
         let fields = self.fields_of(system, place);
-        let asked_at = self.world.now();
         // What was only rehearsed to be there is not asked for.
         ids.retain(|id| !system.is_made_up(id));
+        let as_of = self.as_known(place, &ids).await?;
         let objects = system
             .in_lane(Lane::Backfill)
             .by_ids(place.object, &fields, &ids)
@@ -287,8 +287,7 @@ impl Engine {
         let batch = Batch {
             objects: &objects,
             adopt: &BTreeMap::new(),
-            asked_at,
-            by_id: true,
+            as_of,
             cursor: Some((&name(place), standing.write(self.world.now()))),
         };
         self.absorb(system, place, batch, report).await?;

@@ -130,7 +130,7 @@ impl Engine {
             ..place
         };
         let names: Vec<String> = ids.keys().cloned().collect();
-        let asked_at = self.world.now();
+        let as_of = self.as_known(place, &names).await?;
         let objects = system.by_ids(place.object, fields, &names).await;
         let mut objects = objects.map_err(|failure| SyncError::System {
             connection: place.connection.to_owned(),
@@ -147,8 +147,7 @@ impl Engine {
         let batch = Batch {
             objects: &objects,
             adopt: &BTreeMap::new(),
-            asked_at,
-            by_id: true,
+            as_of,
             cursor: None,
         };
         self.absorb(system, place, batch, report).await

@@ -24,7 +24,7 @@ use ledger::{Attempt, Cursor, DeliveryFilter, Due, Inlet, Linked, Next, Parked, 
 use model::{DeliveryId, RecordId};
 use serde_json::{Map, Value as Json};
 
-use crate::absorb::{Batch, Place, inbound};
+use crate::absorb::{AsOf, Batch, Place, inbound};
 use crate::alias::standing_for;
 use crate::announce::SOURCE;
 use crate::engine::SyncError;
@@ -350,8 +350,7 @@ impl Engine {
         let batch = Batch {
             objects: &objects,
             adopt: &adopt,
-            asked_at,
-            by_id: false,
+            as_of: AsOf::Listed(asked_at),
             cursor: None,
         };
         self.absorb(system, place, batch, report).await?;

@@ -7,7 +7,7 @@ use connector::{Connection, Forecast, Lane};
 use ledger::{Cursor, ParkedFilter, SyncCommit};
 use model::{RecordId, RunId};
 
-use crate::absorb::{Batch, Place, inbound};
+use crate::absorb::{AsOf, Batch, Place, inbound};
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
 use crate::{Engine, Report};
@@ -194,8 +194,7 @@ impl Engine {
                 let batch = Batch {
                     objects: &page.objects,
                     adopt: &BTreeMap::new(),
-                    asked_at,
-                    by_id: false,
+                    as_of: AsOf::Listed(asked_at),
                     cursor: Some((place.object, cursor)),
                 };
                 self.absorb(system, place, batch, report).await?;
@@ -320,14 +319,13 @@ impl Engine {
         adopt: &BTreeMap<String, RecordId>,
         report: &mut Report,
     ) -> Result<BTreeSet<String>, SyncError> {
-        let asked_at = self.world.now();
+        let as_of = self.as_known(place, ids).await?;
         let objects = self.read_by_ids(system, place.object, fields, ids).await?;
         self.keep(place.lease).await?;
         let batch = Batch {
             objects: &objects,
             adopt,
-            asked_at,
-            by_id: true,
+            as_of,
             cursor: None,
         };
         self.absorb(system, place, batch, report).await?;

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use ledger::{Cursor, Ledger, LedgerError, Linked, SyncCommit};
 use serde_json::{Value as Json, json};
 
-use crate::absorb::{Batch, Place};
+use crate::absorb::{AsOf, Batch, Place};
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
 use crate::{Depth, Engine, GONE_MAX_PERCENT, Report};
@@ -302,8 +302,7 @@ impl Engine {
             let batch = Batch {
                 objects: &page.objects,
                 adopt: &BTreeMap::new(),
-                asked_at,
-                by_id: false,
+                as_of: AsOf::Listed(asked_at),
                 cursor: Some((&name, cursor)),
             };
             self.absorb(system, place, batch, report).await?;

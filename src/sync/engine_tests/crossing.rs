@@ -4,25 +4,19 @@ use std::sync::Arc;
 
 use ledger::Ledger;
 use serde_json::{Value as Json, json};
+use tokio::task::JoinHandle;
 
 use super::held::{Call, Held};
-use super::shelf::{Key, Shelf};
+use super::shelf::Shelf;
 use super::stage::Stage;
-use crate::{Deletes, Depth};
+use crate::{Deletes, Depth, Engine, Report, SyncError};
 
-/// Two systems with one partner that both know, and its id at each.
-async fn known() -> (Stage, [Shelf; 2], [String; 2]) {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    let engine = stage.node("first", Arc::clone(&stage.ledger));
-    let id = here.put(json!({"name": "Northwind"}));
-    for connection in ["here", "there"] {
-        engine.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    engine.push("there", "things").await.unwrap();
-    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
-    engine.pull("there", "things", Depth::Changed).await.unwrap();
-    (stage, [here, there], [id, made])
+/// A push whose update has arrived there.
+async fn pushing(engine: &Arc<Engine>, there: &Shelf) -> JoinHandle<Result<Report, SyncError>> {
+    let engine = Arc::clone(engine);
+    let push = tokio::spawn(async move { engine.push("there", "things").await });
+    there.called("PATCH", 1).await;
+    push
 }
 
 /// The notes at both systems when there is nothing to do any more, and who said what they were in the record's history.
@@ -47,16 +41,12 @@ async fn notes(stage: &Stage, systems: &[Shelf; 2]) -> (Vec<Json>, Vec<(String, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_before_it_was_written_over_is_written_again() {
-    let (stage, [here, there], [id, made]) = known().await;
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
     here.edit(&id, "note", json!("ours"));
     let engine = stage.node("first", Arc::clone(&stage.ledger));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
     there.hold_changes();
-    let pushing = tokio::spawn({
-        let engine = Arc::clone(&engine);
-        async move { engine.push("there", "things").await }
-    });
-    there.called("PATCH", 1).await;
+    let pushing = pushing(&engine, &there).await;
     // A person changes it last, and is read, before the write of what was there before takes effect.
     for note in ["their", "theirs"] {
         there.edit(&made, "note", json!(note));
@@ -72,7 +62,7 @@ async fn what_was_read_before_it_was_written_over_is_written_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_while_a_push_is_prepared_is_not_written_over() {
-    let (stage, [here, there], [id, made]) = known().await;
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
     here.edit(&id, "note", json!("ours"));
     let puller = stage.node("first", Arc::clone(&stage.ledger));
     puller.pull("here", "things", Depth::Changed).await.unwrap();
@@ -92,15 +82,14 @@ async fn what_is_read_while_a_push_is_prepared_is_not_written_over() {
     assert_eq!(notes, [json!("theirs"), json!("theirs")]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
-    let (stage, [here, there], [id, made]) = known().await;
+/// It is written while a page is absorbed that was read before, by a process whose clock is so much behind from then on.
+async fn written_while_a_page_is_absorbed(behind_ms: i64, for_long: bool) {
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
     here.edit(&id, "note", json!("ours"));
     let pusher = stage.node("first", Arc::clone(&stage.ledger));
     pusher.pull("here", "things", Depth::Changed).await.unwrap();
     there.hold_changes();
-    let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
-    there.called("PATCH", 1).await;
+    let pushing = pushing(&pusher, &there).await;
     // The page is read before the write, and looks up what is known of the object before the write is concluded.
     for note in ["their", "theirs"] {
         there.edit(&made, "note", json!(note));
@@ -110,8 +99,10 @@ async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
     held.hold(Call::Commit);
     let pulling = tokio::spawn(async move { puller.pull("there", "things", Depth::Changed).await });
     held.called().await;
+    stage.pass_ms(-behind_ms);
     there.let_changes();
     pushing.await.unwrap().unwrap();
+    stage.pass_ms(if for_long { 0 } else { behind_ms });
     held.go_on();
     pulling.await.unwrap().unwrap();
     // What a person said a moment before is written over, at a system that heeds no versions; what is there now counts.
@@ -120,10 +111,25 @@ async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
     assert_eq!(said, [("here".to_owned(), json!("ours"))]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
+    written_while_a_page_is_absorbed(0, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_what_a_process_wrote_whose_clock_is_behind() {
+    written_while_a_page_is_absorbed(1_000, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_what_was_written_after_the_clock_was_put_back() {
+    written_while_a_page_is_absorbed(3_600_000, true).await;
+}
+
 /// Two writes, of which a listing still tells the first one, at a system that does not tell when it took them.
 #[tokio::test]
 async fn what_a_listing_tells_that_is_behind_is_no_change_of_theirs() {
-    let (stage, [here, there], [id, _]) = known().await;
+    let (stage, [here, there], [id, _]) = Stage::knowing().await;
     let engine = stage.node("first", Arc::clone(&stage.ledger));
     for note in ["first", "second"] {
         here.edit(&id, "note", json!(note));
@@ -146,7 +152,7 @@ async fn what_a_listing_tells_that_is_behind_is_no_change_of_theirs() {
 /// Its last change and its end are told with one time, and who asks for it by its id is told nothing.
 #[tokio::test]
 async fn what_went_in_the_second_in_which_it_was_changed_is_gone() {
-    let (mut stage, [here, there], [_, made]) = known().await;
+    let (mut stage, [here, there], [_, made]) = Stage::knowing().await;
     let counts = Deletes {
         propagate: true,
         follow: true,

@@ -101,7 +101,8 @@ async fn what_could_not_be_read_is_named_again() {
 
 #[tokio::test]
 async fn what_cannot_be_read_by_its_id_is_left_to_the_cursor() {
-    let (_stage, shelf, engine) = read().await;
+    let (stage, shelf, engine) = read().await;
+    stage.pass_hours(1);
     shelf.edit("T1", "note", json!("news"));
     engine.hint("here", &hint("T1", "update"), "t");
     shelf.refuse_after(0);

@@ -13,8 +13,8 @@ use model::merge::{Policies, Policy};
 use model::{Kind, Record};
 use serde_json::json;
 
-use super::shelf::Shelf;
-use crate::{Deletes, Engine, Plan, Rules, StopLimits, Sync, World};
+use super::shelf::{Key, Shelf};
+use crate::{Deletes, Depth, Engine, Plan, Rules, StopLimits, Sync, World};
 
 /// A system whose things are posted.
 const POSTED: &str = r#"
@@ -125,6 +125,21 @@ impl Stage {
         }
     }
 
+    /// Two systems, `here` and `there`, with one partner that both know, and its id at each.
+    pub(crate) async fn knowing() -> (Stage, [Shelf; 2], [String; 2]) {
+        let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+        let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+        let engine = stage.node("first", Arc::clone(&stage.ledger));
+        let id = here.put(json!({"name": "Northwind"}));
+        for connection in ["here", "there"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+        }
+        engine.push("there", "things").await.unwrap();
+        let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+        (stage, [here, there], [id, made])
+    }
+
     /// From now on, engines follow a policy for a field of partners.
     pub(crate) fn rule(&mut self, path: &'static str, policy: Policy) {
         self.policies.0.insert(path, policy);
@@ -223,7 +238,12 @@ impl Stage {
 
     /// Lets hours pass.
     pub(crate) fn pass_hours(&self, hours: i64) {
-        self.world.pass(hours * 3_600_000);
+        self.pass_ms(hours * 3_600_000);
+    }
+
+    /// Lets milliseconds pass; or puts the clock back.
+    pub(crate) fn pass_ms(&self, ms: i64) {
+        self.world.pass(ms);
     }
 
     /// Where the partner of a name is: connection, external id, and whether it is gone there.

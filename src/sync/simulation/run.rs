@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::network::{Chance, End, Network};
 use super::system::{Manners, OBJECTS, Passes, System, Writers, said};
 use super::truth::{OWNED, Truth};
+use crate::absorb::CLOCKS_APART_MS;
 use crate::engine_tests::held::{Failing, Held};
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
@@ -40,10 +41,9 @@ const ROUND_MS: i64 = 20_000;
 const IDLE_YIELDS: usize = 12;
 /// Decisions after which nothing may be left to a person.
 const DECISIONS_MAX: usize = 60;
-/// How far the clock of a hub's machine is wrong at first, and how far it steps at most: usually, and now and then.
-const WRONG_MS: i64 = 2_000;
-const STEP_MS: i64 = 5_000;
-const LEAP_MS: i64 = 120_000;
+/// How far the clock of a hub's machine is from those of others at most, and how far all of them are wrong together.
+const APART_MS: i64 = CLOCKS_APART_MS / 2;
+const WRONG_MS: i64 = 120_000;
 /// Lines of a story that are told; all when a single seed is run.
 const STORY_MAX: usize = 200;
 
@@ -115,7 +115,7 @@ impl Run {
         let network = Arc::new(Network::default());
         let mut nodes = Vec::new();
         for life in 0..NODES as u64 {
-            let ahead_ms = Arc::new(AtomicI64::new(chance.ms(2 * WRONG_MS) - WRONG_MS));
+            let ahead_ms = Arc::new(AtomicI64::new(chance.ms(2 * APART_MS) - APART_MS));
             nodes.push(Node {
                 life,
                 engine: engine(&network, &ledger, (flaw, seed), life, &ahead_ms),
@@ -260,7 +260,7 @@ impl Run {
             80 => self.delete(),
             83 if by_hand(self.seed) => self.decide().await,
             81..84 => self.hint(),
-            84 => self.step_clock(),
+            84 => self.step_clocks(),
             85..96 => {
                 let ms = self.chance.ms(15_000);
                 self.network.pass(ms);
@@ -283,13 +283,17 @@ impl Run {
         }
     }
 
-    /// The clock of a hub's machine is put forward or back.
-    fn step_clock(&mut self) {
-        let number = self.chance.below(NODES);
-        let most = if self.chance.percent(25) { LEAP_MS } else { STEP_MS };
-        let ahead = self.chance.ms(2 * most) - most;
-        self.nodes[number].ahead_ms.store(ahead, Ordering::Relaxed);
-        self.tell(&format!("the clock of node {number} is {ahead} ms ahead now"));
+    /// The clocks of the hub's machines are put forward or back: by a little, each for itself, or all of them by more.
+    fn step_clocks(&mut self) {
+        let wrong = match self.chance.percent(50) {
+            true => self.chance.ms(2 * WRONG_MS) - WRONG_MS,
+            false => 0,
+        };
+        for number in 0..NODES {
+            let ahead = wrong + self.chance.ms(2 * APART_MS) - APART_MS;
+            self.nodes[number].ahead_ms.store(ahead, Ordering::Relaxed);
+            self.tell(&format!("the clock of node {number} is {ahead} ms ahead now"));
+        }
     }
 
     /// Lets everybody run until nobody can.

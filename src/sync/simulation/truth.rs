@@ -138,6 +138,11 @@ impl Truth {
         self.agreed.contains_key(&(domain.to_owned(), "name"))
     }
 
+    /// Whether a partner was deleted where that counts everywhere. If it is there, it outlived that, or is another one.
+    fn was_ended(&self, domain: &str) -> bool {
+        self.spreads && self.deleted.contains_key(domain)
+    }
+
     /// Domains of all partners, and marks of all deals, that were ever made.
     fn names(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let agreed = self.agreed.keys().map(|(name, _)| name.clone());
@@ -244,7 +249,8 @@ impl Truth {
                     .into_iter()
                     .all(|at| held[at].is_some_and(|(_, _, theirs)| theirs == **domain))
         };
-        let is_nowhere = |domain: &&str| (0..systems.len()).all(|at| !is_at(at, domain));
+        let is_nowhere =
+            |domain: &&str| (0..systems.len()).all(|at| !is_at(at, domain)) || self.was_ended(domain);
         // Two may fit, each where the other is not; then it is what people said last, or what was agreed on.
         let edits = self.deeds.get(mark).and_then(|deeds| deeds.edits.get("partner"));
         let last = edits.into_iter().flatten().filter_map(|(_, said)| said.last());
@@ -255,7 +261,7 @@ impl Truth {
         let told = fitting.iter().find(|domain| said.contains(**domain));
         let domain = match (told, fitting.first()) {
             (Some(domain), _) => domain,
-            // It is of one that is nowhere any more.
+            // It is of one that is nowhere any more, or is another one now.
             (None, _) if domains.iter().any(is_nowhere) => return None,
             (None, Some(domain)) => domain,
             (None, None) => return Some(vec![format!("{mark}: {held:?}")]),
@@ -314,11 +320,11 @@ impl Truth {
         let mut allowed: Vec<Json> = Vec::new();
         let mut seen = false;
         // Who has the last word about what everybody knows is not talked over; what others said before that, or when the owner
-        // has it no more, may be taken or not.
+        // has it no more, may be taken or not, and so may what was said of a partner before its end.
         let owner = self.owner.filter(|_| field == OWNED);
         let rules = |owner| self.is_agreed(domain) && deleted.is_none() && values.contains_key(owner);
         let is_ruled = owner.is_some_and(rules);
-        let is_open = owner.is_some() && !is_ruled;
+        let is_open = (owner.is_some() && !is_ruled) || self.was_ended(domain);
         let heeded = |system: &str| !is_ruled || owner == Some(system);
         let edits = edits.into_iter().flatten();
         for ((system, id), values) in edits.filter(|((system, _), _)| heeded(system)) {
@@ -341,6 +347,9 @@ impl Truth {
         if !seen {
             let agreed = self.agreed.get(&key).cloned();
             allowed.extend(agreed.unwrap_or_else(|| vec![Json::Null]));
+        }
+        if self.was_ended(domain) {
+            allowed.push(Json::Null);
         }
         // What makes no sense to others stays where it is, or gives way to what does.
         let mut sensible = values.values().filter(|value| makes_sense(field, value));
