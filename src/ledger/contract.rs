@@ -120,7 +120,7 @@ pub struct Link {
     /// Whether a person said that the object is to be left alone: it is neither read nor written, and what refers to it
     /// means the record.
     pub ignored: bool,
-    /// Whether we made the object; else it was there when the record met it.
+    /// Whether we made the object, or may have; else it was there when the record met it.
     pub made: bool,
 }
 

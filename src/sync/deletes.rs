@@ -81,7 +81,7 @@ impl Deletion {
 }
 
 /// Whether somebody else deleted a record, and not a person who made it one with another.
-fn is_deleted(record: &Record) -> bool {
+pub(crate) fn is_deleted(record: &Record) -> bool {
     record.deleted_at.is_some() && record.merged_into.is_none()
 }
 
@@ -228,14 +228,14 @@ impl Engine {
         report: &mut Report,
     ) -> Option<Change> {
         let deleted_at = record.deleted_at.filter(|_| is_deleted(record))?;
-        let link = &arrival.known.as_ref()?.link;
+        let was_gone = arrival.known.as_ref().is_some_and(|known| known.link.gone);
         let now = self.world.now();
         let changed_at = self.changed_at(place, arrival.object, now).unwrap_or(now);
         // What a person is to decide about is no less of a change.
         let is_news =
             !merged.changes.is_empty() || merged.conflicts.iter().any(|conflict| conflict.is_open());
         let changed = is_news && changed_at > deleted_at;
-        let is_back = link.gone || (changed && arrival.sync.deletes.follow);
+        let is_back = was_gone || (changed && arrival.sync.deletes.follow);
         if !is_back {
             return None;
         }

@@ -1,9 +1,9 @@
 //! Meeting: which record an object belongs to that nothing links yet.
 //!
-//! In this order: the record whose id the object carries (we wrote it and did not hear back); the one record that an
-//! identity rule finds and that has no other object at this connection; otherwise a new record. Two records that fit
-//! alike are not guessed between: the object is parked for a person. So is a *duplicate*: an object that fits a record that
-//! has another one there, of which we have made one because the other was not seen in time.
+//! In this order: the record whose id the object carries (we wrote it and did not hear back), even if that was deleted
+//! since; the one record that an identity rule finds and that has no other object at this connection; otherwise a new
+//! record. Two records that fit alike are not guessed between: the object is parked for a person. So is a *duplicate*: an
+//! object that fits a record that has another one there, of which we have made one because the other was not seen in time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,6 +12,7 @@ use model::{Confidence, Fields, Kind, MatchKey, Record, RecordId, uuid_from};
 
 use crate::Engine;
 use crate::alias::standing_for;
+use crate::deletes::is_deleted;
 use crate::linking::UNLINKED;
 use crate::settle::SUPERSEDED;
 
@@ -28,7 +29,11 @@ pub(crate) struct Seeker<'a> {
 /// What was found.
 pub(crate) enum Met {
     /// A record that other systems know.
-    Known(Box<Record>),
+    Known {
+        record: Box<Record>,
+        /// Whether somebody has sent that it be made here, and nobody heard of it: this may be what came of that.
+        tried: bool,
+    },
     /// A new record, still empty, and what was found under its keys: none that it can be.
     New(Box<Record>, Vec<Sought>),
     /// The record that has another object here, and the id of that; one of the two was made by us.
@@ -112,13 +117,22 @@ impl Engine {
         let mut taken = taken(&links, is_here);
         let living = links.iter().filter(is_here).filter(|link| !link.gone);
         let mut here: HashMap<RecordId, Here> = living.map(|link| (link.record, Here::of(link))).collect();
+        let own = seekers.iter().filter_map(|seeker| seeker.own);
+        let like = found.values().flatten().copied();
+        let tried = self.tried(connection, object, own.chain(like).collect()).await?;
         let mut met = BTreeMap::new();
         // Who carries a record's id is that record's before anybody who is only like it.
         let mut in_turn: Vec<_> = seekers.iter().zip(&keys).collect();
         in_turn.sort_by_key(|(seeker, _)| seeker.own.is_none());
         for (seeker, keys) in in_turn {
             let own = seeker.own.map(|own| stands.get(&own).copied().unwrap_or(own));
-            let (fits, confidence) = fitting(own, keys, &found, &taken, &records);
+            // It was deleted after it was sent to be made here.
+            let is_gone = |own: &RecordId| records.get(own).is_some_and(is_deleted);
+            let late = own.filter(|own| is_gone(own) && tried.contains(own) && !here.contains_key(own));
+            let (fits, confidence) = match late {
+                Some(own) => (vec![own], Confidence::Certain),
+                None => fitting(own, keys, &found, &taken, &records),
+            };
             let new = || {
                 let found = |key: &MatchKey| found.get(key).cloned().unwrap_or_default();
                 let sought = keys.iter().map(|(key, _)| Sought {
@@ -146,17 +160,36 @@ impl Engine {
                 [id] => {
                     taken.insert(*id);
                     let external_id = seeker.external_id.to_owned();
-                    let made = own == Some(*id);
+                    let tried = tried.contains(id);
+                    let made = own == Some(*id) || tried;
                     here.insert(*id, Here { external_id, made });
-                    records
-                        .remove(id)
-                        .map_or_else(new, |record| Met::Known(Box::new(record)))
+                    records.remove(id).map_or_else(new, |record| Met::Known {
+                        record: Box::new(record),
+                        tried,
+                    })
                 }
                 _ => Met::Several(fits),
             };
             met.insert(seeker.external_id.to_owned(), outcome);
         }
         Ok(met)
+    }
+
+    /// Those of some records that somebody has sent to be made here, and that nobody heard of.
+    async fn tried(
+        &self,
+        connection: &str,
+        object: &str,
+        records: BTreeSet<RecordId>,
+    ) -> Result<BTreeSet<RecordId>, LedgerError> {
+        if records.is_empty() {
+            return Ok(records);
+        }
+        let records: Vec<RecordId> = records.into_iter().collect();
+        let sent = self.ledger.sent(connection, object, &records).await?.into_iter();
+
+        let tried = sent.filter(|(_, sent)| sent.iter().any(|sent| sent.creates));
+        Ok(tried.map(|(record, _)| record).collect())
     }
 
     fn new_record(&self, kind: Kind) -> Record {

@@ -487,7 +487,11 @@ impl Engine {
             Fate::Deleted(link) => return out.deletions.push(Deletion::new(push, record, link)),
             Fate::Left => {
                 report.counts.skipped += 1;
-                return out.commit.ended.push((push, PushEnd::Done));
+                // What it was to be may have been made, and is looked for as long as it may arrive.
+                return match push.sent.iter().any(|sent| sent.creates) {
+                    true => self.outlast(push, &mut out.commit, report),
+                    false => out.commit.ended.push((push, PushEnd::Done)),
+                };
             }
         };
         let refer = |id: RecordId, object: &str| refs.external(id, object);

@@ -70,12 +70,14 @@ impl Engine {
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
+            let mut made = self.carried(place, arrival.object);
             let record = match (&arrival.known, met.remove(&arrival.object.id)) {
                 (Some(known), _) => known.record.clone(),
-                (None, Some(Met::Known(record))) => {
+                (None, Some(Met::Known { record, tried })) => {
                     report.counts.met += 1;
+                    made = made.or_else(|| tried.then_some(record.id));
                     let named = adopt.get(&arrival.object.id).copied();
-                    if named.or_else(|| self.carried(place, arrival.object)) == Some(record.id) {
+                    if named.or(made) == Some(record.id) {
                         made_unheard.push(record.id);
                     }
                     // A coarse value (one stage for two of ours) is read as what the record says, where it can be.
@@ -137,7 +139,8 @@ impl Engine {
             let echoed = unheard
                 .get(&record.id)
                 .map(|unheard| self.echoed(&arrival, unheard, refs));
-            let record = (record, echoed.unwrap_or_default());
+            let made = made == Some(record.id);
+            let record = (record, echoed.unwrap_or_default(), made);
             self.merge_one(
                 place,
                 arrival,
@@ -171,8 +174,8 @@ impl Engine {
         let mut unheard: HashMap<RecordId, Unheard> = sent.collect();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             // We made it, if it carries our key: it holds what the record was then.
-            if let Some(Met::Known(record)) = met.get(&arrival.object.id)
-                && self.carried(place, arrival.object) == Some(record.id)
+            if let Some(Met::Known { record, tried }) = met.get(&arrival.object.id)
+                && (*tried || self.carried(place, arrival.object) == Some(record.id))
             {
                 let mut history = self.ledger.history(record.id).await?;
                 history.retain(|change| change.connection != place.connection);
@@ -261,7 +264,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrival: Arrival<'_>,
-        (mut record, echoed): (Record, BTreeSet<&'static str>),
+        (mut record, echoed, made): (Record, BTreeSet<&'static str>, bool),
         (refs, parked, waiting): (&Refs, &BTreeMap<String, String>, &mut Waiting),
         commit: &mut SyncCommit,
         report: &mut Report,
@@ -308,10 +311,7 @@ impl Engine {
         let held_back = waiting.held_back(&record, place, &arrival.forward.fields);
         let left = self.moved_on(place, &arrival).is_some();
         let known = arrival.known.as_ref();
-        let made = known.map_or_else(
-            || self.carried(place, arrival.object) == Some(record.id),
-            |known| known.link.made,
-        );
+        let made = known.map_or(made, |known| known.link.made);
         let superseded = if left { SUPERSEDED } else { "" };
         let link = Link {
             connection: place.connection.to_owned(),
@@ -331,12 +331,15 @@ impl Engine {
             ignored: false,
             made,
         };
+        let first = arrival.known.is_none();
+        // It was made unheard, and its record was deleted since.
+        let goes = first && self.is_to_go(&record, &link);
         self.owe(
             place,
             arrival.sync,
             (record.id, held_back.as_ref().unwrap_or(&record.fields)),
             &link,
-            arrival.known.is_none() || revived.is_some(),
+            (first || revived.is_some(), goes),
             &merged,
             refs,
             commit,
@@ -356,7 +359,8 @@ impl Engine {
         );
     }
 
-    /// Marks what others, and this connection itself, are owed now; the fields are those to be written here.
+    /// Marks what others, and this connection itself, are owed now; the fields are those to be written here. `first` says
+    /// that whatever others have may differ, `goes` that the object is to be deleted.
     #[expect(
         clippy::too_many_arguments,
         reason = "one page's worth of state, used nowhere else"
@@ -367,7 +371,7 @@ impl Engine {
         here: &Sync,
         (record, fields): (RecordId, &Fields),
         link: &Link,
-        first: bool,
+        (first, goes): (bool, bool),
         merged: &Merged,
         refs: &Refs,
         commit: &mut SyncCommit,
@@ -382,7 +386,7 @@ impl Engine {
                     ..here.context()
                 };
                 let back = here.mapping.backward(fields, link.wire.as_ref(), context, &refer);
-                !back.values.is_empty()
+                goes || !back.values.is_empty()
             } else {
                 first || !merged.changes.is_empty()
             };
@@ -495,7 +499,7 @@ fn records_of(arrivals: &[Arrival<'_>], met: &BTreeMap<String, Met>) -> Vec<Reco
     let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
     let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
     ids.extend(met.values().filter_map(|met| match met {
-        Met::Known(record) => Some(record.id),
+        Met::Known { record, .. } => Some(record.id),
         Met::New(..) | Met::Duplicate(..) | Met::Several(_) | Met::Probable(_) => None,
     }));
     ids

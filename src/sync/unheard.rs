@@ -38,13 +38,13 @@ impl Engine {
             ..SyncCommit::default()
         };
         for (push, _) in unheard {
-            self.heard(push, &mut commit, report);
+            self.outlast(push, &mut commit, report);
         }
         Ok(self.ledger.commit(commit).await?)
     }
 
-    /// Ends a push; what was sent before for it and not heard of is remembered for as long as it may arrive.
-    pub(crate) fn heard(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+    /// Ends a push when what was sent for it and not heard of cannot arrive any more; until then that is remembered.
+    pub(crate) fn outlast(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
         let last = push.sent.iter().map(|sent| sent.at).max();
         let over = last.map(|last| {
             last.checked_add(SignedDuration::from_millis(UNHEARD_MS))

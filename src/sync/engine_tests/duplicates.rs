@@ -196,6 +196,31 @@ async fn what_carries_our_key_beside_one_that_was_met_is_a_duplicate() {
     );
 }
 
+/// A system hides our key, so that nothing tells which of the two we made but that we sent it.
+#[tokio::test]
+async fn what_was_made_unheard_beside_theirs_is_a_duplicate_though_our_key_is_hidden() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Hidden).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let first = stage.node("first", Arc::clone(&stage.ledger));
+    pull(&first, "there").await;
+    here.put(northwind());
+    pull(&first, "here").await;
+    there.hold_answers();
+    let push = tokio::spawn(async move { first.push("there", "things").await });
+    there.called("POST", 1).await;
+    push.abort();
+    assert!(push.await.unwrap_err().is_cancelled());
+    there.answer();
+    there.put(northwind());
+
+    stage.pass_hours(1);
+    settle(&stage.node("second", Arc::clone(&stage.ledger))).await;
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!((parked.len(), &*parked[0].code), (1, "duplicate"));
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 2));
+    assert_eq!(stage.partners().await.len(), 1);
+}
+
 #[tokio::test]
 async fn what_waits_and_goes_waits_no_more() {
     for traceless in [true, false] {

@@ -11,17 +11,8 @@ use crate::{Deletes, Depth};
 /// A note that the first node wrote before it died, and that people take back before anybody hears of it; they change what
 /// else they like.
 async fn taken_back(besides: &str, value: Json) {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
     let engine = stage.node("second", stage.ledger.clone());
-    let id = here.put(json!({"name": "Northwind"}));
-    for connection in ["here", "there"] {
-        engine.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    engine.push("there", "things").await.unwrap();
-    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
-    engine.pull("there", "things", Depth::Changed).await.unwrap();
-
     // The first node writes, it takes effect, and the node dies.
     here.edit(&id, "note", json!("call back"));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
@@ -165,4 +156,49 @@ async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
     }
     assert_eq!(named(2, "name"), json!("Northwind"));
     assert_eq!(named(1, "partner"), named(2, "id"));
+}
+
+/// It is made there, nobody hears of it, and its record is deleted: it is that record's, and goes with it.
+async fn deleted_before_it_was_heard_of(listed: bool) {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    stage.deletes = [("here", counts), ("there", counts)].into();
+    let first = stage.node("first", stage.ledger.clone());
+    let partner = here.put(json!({"name": "Northwind"}));
+    for connection in ["there", "here"] {
+        first.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    there.hold_answers();
+    let push = tokio::spawn(async move { first.push("there", "things").await });
+    there.called("POST", 1).await;
+    push.abort();
+    assert!(push.await.unwrap_err().is_cancelled());
+    there.answer();
+
+    here.edit(&partner, "deleted", json!(true));
+    let second = stage.node("second", stage.ledger.clone());
+    second.pull("here", "things", Depth::Changed).await.unwrap();
+    stage.pass_hours(1);
+    if listed {
+        second.pull("there", "things", Depth::Changed).await.unwrap();
+    }
+    second.push("there", "things").await.unwrap();
+    second.pull("there", "things", Depth::Changed).await.unwrap();
+    second.push("here", "things").await.unwrap();
+    assert_eq!(there.rows()[0]["deleted"], json!(true));
+    assert_eq!((here.rows().len(), stage.partners().await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_made_unheard_goes_with_its_record() {
+    deleted_before_it_was_heard_of(false).await;
+}
+
+#[tokio::test]
+async fn what_was_made_unheard_and_is_listed_goes_with_its_record() {
+    deleted_before_it_was_heard_of(true).await;
 }
