@@ -117,6 +117,40 @@ impl Policies {
     }
 }
 
+/// What we wrote, or may have written, without hearing that it arrived: it is not what they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Echoed {
+    /// Fields whose whole value there is one that we wrote.
+    pub fields: BTreeSet<&'static str>,
+    /// Of fields that are sets, the members that we wrote.
+    pub members: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl Echoed {
+    /// A value that they say, without the members of a set that were only ours: what we took out since is not added by
+    /// them. Nothing when there are none.
+    fn left(&self, path: &str, said: &Value, base: Option<&Value>, ours: Option<&Value>) -> Option<Value> {
+        let (wrote, Value::Set(said)) = (self.members.get(path)?, said) else {
+            return None;
+        };
+        let holds = |value: Option<&Value>, item: &String| matches!(value, Some(Value::Set(items)) if items.contains(item));
+        let is_ours = |item: &String| wrote.contains(item) && !holds(base, item) && !holds(ours, item);
+        if !said.iter().any(is_ours) {
+            return None;
+        }
+        let left = said.iter().filter(|item| !is_ours(item)).cloned().collect();
+        Some(of_members(left))
+    }
+}
+
+/// A set as a value: one without members is blank.
+fn of_members(items: BTreeSet<String>) -> Value {
+    match items.is_empty() {
+        true => Value::Null,
+        false => Value::Set(items),
+    }
+}
+
 /// What a connection says about a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Theirs<'a> {
@@ -128,9 +162,8 @@ pub struct Theirs<'a> {
     pub fields: &'a Fields,
     /// What that connection and we last agreed on; nothing when the two meet for the first time.
     pub base: Option<&'a Fields>,
-    /// Fields whose value there is one that we wrote, or may have written, without hearing that it arrived: they said
-    /// nothing.
-    pub echoed: &'a BTreeSet<&'static str>,
+    /// What we wrote there, or may have written, without hearing that it arrived.
+    pub echoed: &'a Echoed,
     /// When the object changed there.
     pub changed_at: Timestamp,
     /// When we saw it.
@@ -240,8 +273,13 @@ pub fn merge(record: &mut Record, theirs: &Theirs<'_>, policies: &Policies) -> M
         if base == Some(value) {
             continue; // They did not change it: ours goes to them with the next push.
         }
-        if theirs.echoed.contains(path) {
+        if theirs.echoed.fields.contains(path) {
             continue; // Nor did they here: it is what we wrote, and heard nothing of.
+        }
+        let left = theirs.echoed.left(path, value, base, ours);
+        let value = left.as_ref().unwrap_or(value);
+        if left.is_some() && [base, ours].contains(&Some(value)) {
+            continue; // Nor here, as far as it is not what we wrote.
         }
         let policy = policies.of(path);
         if ours.is_none() && value.is_blank() && !policy.is_owned_by(theirs.connection) {
@@ -379,10 +417,8 @@ fn decide(
     };
     let decided = match (policy, ours, value) {
         (Policy::Manual, ..) => Some(Verdict::Keep(Some(Rule::Manual))),
-        (Policy::MergeSet, Value::Set(ours), Value::Set(theirs)) => {
-            let union = Value::Set(merge_sets(base, ours, theirs));
-            Some(Verdict::Take(union, Reason::Merged, Some(Rule::MergeSet)))
-        }
+        (Policy::MergeSet, ours, theirs) => merge_sets(base, ours, theirs)
+            .map(|union| Verdict::Take(union, Reason::Merged, Some(Rule::MergeSet))),
         (Policy::Max, ..) => extreme(Ordering::Greater, Reason::Max, Rule::Max),
         (Policy::Min, ..) => extreme(Ordering::Less, Reason::Min, Rule::Min),
         _ => None,
@@ -409,18 +445,24 @@ fn order(one: &Value, other: &Value, wanted: Ordering) -> Option<Ordering> {
     }
 }
 
-/// What either side added is in, what either side removed is out.
-fn merge_sets(base: Option<&Value>, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> BTreeSet<String> {
+/// What either side added is in, what either side removed is out; a blank has no members. Nothing where neither is a set.
+fn merge_sets(base: Option<&Value>, ours: &Value, theirs: &Value) -> Option<Value> {
     let nothing = BTreeSet::new();
-    let base = match base {
-        Some(Value::Set(base)) => base,
-        _ => &nothing,
+    let members = |value| match value {
+        &Value::Null => Some(&nothing),
+        Value::Set(items) => Some(items),
+        _ => None,
     };
+    if !matches!((ours, theirs), (Value::Set(_), _) | (_, Value::Set(_))) {
+        return None;
+    }
+    let (ours, theirs) = (members(ours)?, members(theirs)?);
+    let base = base.and_then(members).unwrap_or(&nothing);
     let kept = ours
         .iter()
         .filter(|item| theirs.contains(*item) || !base.contains(*item));
     let added = theirs.iter().filter(|item| !base.contains(*item));
-    kept.chain(added).cloned().collect()
+    Some(of_members(kept.chain(added).cloned().collect()))
 }
 
 fn later(theirs: &Theirs<'_>, said: Option<&Provenance>) -> bool {
@@ -472,7 +514,10 @@ mod tests {
         }
     }
 
-    static NOTHING: BTreeSet<&'static str> = BTreeSet::new();
+    static NOTHING: Echoed = Echoed {
+        fields: BTreeSet::new(),
+        members: BTreeMap::new(),
+    };
 
     fn text(text: &str) -> Value {
         Value::text(text)
@@ -483,7 +528,7 @@ mod tests {
         let before = record(&[("name", text("new"))], "erp", 20);
         let agreed = fields(&[("name", text("old"))]);
         let said = fields(&[("name", text("ours of before"))]);
-        let heard = |echoed: &BTreeSet<&'static str>| {
+        let heard = |echoed: &Echoed| {
             let mut record = before.clone();
             let theirs = Theirs {
                 echoed,
@@ -495,8 +540,46 @@ mod tests {
                 merged.conflicts.len(),
             )
         };
-        assert_eq!(heard(&BTreeSet::from(["name"])), (Some("new".to_owned()), 0));
+        let wrote = Echoed {
+            fields: BTreeSet::from(["name"]),
+            ..Echoed::default()
+        };
+        assert_eq!(heard(&wrote), (Some("new".to_owned()), 0));
         assert_eq!(heard(&NOTHING), (Some("ours of before".to_owned()), 1));
+    }
+
+    #[test]
+    fn members_that_only_we_wrote_are_no_additions_of_theirs() {
+        let set = |items: &str| Value::Set(items.chars().map(String::from).collect());
+        let wrote = Echoed {
+            members: [("product_lines", ["a", "b"].map(String::from).into())].into(),
+            ..Echoed::default()
+        };
+        let agreed = fields(&[("product_lines", set("a"))]);
+        for (ours, said, expected) in [
+            // b was taken out here after it was written there, and they added c.
+            (set("a"), set("abc"), set("ac")),
+            (set("a"), set("ab"), set("a")),
+            (set("ad"), set("abc"), set("acd")),
+            // It is ours still.
+            (set("ab"), set("abc"), set("abc")),
+            // What they took out is out, and what may only not have arrived stays.
+            (set("ab"), set("c"), set("bc")),
+            (Value::Null, set("ab"), Value::Null),
+        ] {
+            let mut known = record(&[("product_lines", ours.clone())], "erp", 20);
+            let said = fields(&[("product_lines", said)]);
+            let theirs = Theirs {
+                echoed: &wrote,
+                ..say(&said, Some(&agreed), 30)
+            };
+            merge(&mut known, &theirs, &Policies::default());
+            assert_eq!(
+                known.fields.get("product_lines"),
+                Some(&expected),
+                "{ours:?}, {said:?}"
+            );
+        }
     }
 
     #[test]
@@ -603,6 +686,32 @@ mod tests {
         );
         merge(&mut known, &say(&said, Some(&base), 5), &Policies::default());
         assert_eq!(known.fields.get("product_lines"), Some(&set("axy")));
+    }
+
+    #[test]
+    fn a_set_that_one_side_cleared_keeps_what_the_other_one_added() {
+        let set = |items: &str| Value::Set(items.chars().map(String::from).collect());
+        for (base, ours, theirs, expected) in [
+            (set("a"), set("ab"), Value::Null, set("b")),
+            (set("a"), Value::Null, set("ab"), set("b")),
+            (set("ab"), set("a"), Value::Null, Value::Null),
+            (set("ab"), Value::Null, set("b"), Value::Null),
+        ] {
+            // Whoever changed it last.
+            for at in [5, 50] {
+                let mut known = record(&[("product_lines", ours.clone())], "erp", 10);
+                let (base, said) = (
+                    fields(&[("product_lines", base.clone())]),
+                    fields(&[("product_lines", theirs.clone())]),
+                );
+                merge(&mut known, &say(&said, Some(&base), at), &Policies::default());
+                assert_eq!(
+                    known.fields.get("product_lines"),
+                    Some(&expected),
+                    "{ours:?} {theirs:?}"
+                );
+            }
+        }
     }
 
     #[test]

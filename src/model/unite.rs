@@ -5,12 +5,11 @@
 //! *Parting* takes that back: what was said by an object of the one that went is its word again, and the other one has what
 //! it had before, unless somebody else has changed it since.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::merge::{Change, Merged, Policies, Policy, Reason, Theirs};
+use crate::merge::{Change, Echoed, Merged, Policies, Policy, Reason, Theirs};
 use crate::{Provenance, Record, Value, merge};
 
 /// An object of a system: its connection and its id there.
@@ -30,7 +29,7 @@ pub fn unite(keep: &mut Record, lose: &Record, policies: &Policies, now: Timesta
             external_id: &said.external_id,
             fields: &fields,
             base: None,
-            echoed: &BTreeSet::new(),
+            echoed: &Echoed::default(),
             changed_at: said.changed_at,
             observed_at: said.observed_at,
         };

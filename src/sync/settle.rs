@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit};
 use mapping::{Context, Forward};
-use model::merge::{Merged, Policies, Theirs};
-use model::{Fields, Kind, Record, RecordId, stored};
+use model::merge::{Echoed, Merged, Policies, Theirs};
+use model::{Fields, Kind, Record, RecordId, Value, stored};
 
 use crate::absorb::{Arrival, Place, inbound};
 use crate::announce::Cause;
@@ -185,31 +185,40 @@ impl Engine {
         Ok(unheard)
     }
 
-    /// Fields of an object that hold what we wrote without hearing of it: it comes back as if it were theirs.
-    fn echoed(&self, arrival: &Arrival<'_>, unheard: &Unheard, refs: &Refs) -> BTreeSet<&'static str> {
-        let said = arrival.forward.fields.iter();
-        match unheard {
+    /// What of an object is what we wrote without hearing of it: it comes back as if it were theirs.
+    fn echoed(&self, arrival: &Arrival<'_>, unheard: &Unheard, refs: &Refs) -> Echoed {
+        let wrote: Vec<Fields> = match unheard {
             Unheard::Values(attempts) => {
                 let held = arrival.known.as_ref().and_then(|known| known.link.wire.as_ref());
                 let attempts = attempts.iter().filter_map(serde_json::Value::as_object);
                 let written = attempts.map(|values| self.said_by(arrival, &overlay(held, values), refs));
-                let written: Vec<Fields> = written.collect();
-                let ours = said.filter(|(path, value)| {
-                    let mut all = written.iter();
-                    all.any(|fields| fields.get(path) == Some(*value))
-                });
-                ours.map(|(path, _)| path).collect()
+                written.collect()
             }
+            // Each value that it had is one that may have been written.
             Unheard::Whole(history) => {
-                let ours = said.filter(|(path, value)| {
-                    let value = stored::to_json(value);
-                    history
-                        .iter()
-                        .any(|change| change.path == *path && change.after == value)
-                });
-                ours.map(|(path, _)| path).collect()
+                let kind = arrival.sync.kind();
+                let value = |change: &ledger::Change| {
+                    let field = kind.field(&change.path)?;
+                    let value = stored::from_json(field.field_type, &change.after)?;
+                    Some([(field.path, value)].into_iter().collect())
+                };
+                history.iter().filter_map(value).collect()
+            }
+        };
+        let mut echoed = Echoed::default();
+        for (path, said) in arrival.forward.fields.iter() {
+            let ours = wrote.iter().filter_map(|fields| fields.get(path));
+            for value in ours {
+                if value == said {
+                    echoed.fields.insert(path);
+                }
+                if let Value::Set(items) = value {
+                    let members = echoed.members.entry(path).or_default();
+                    members.extend(items.iter().cloned());
+                }
             }
         }
+        echoed
     }
 
     /// What an object would say if it held these values.
@@ -264,7 +273,7 @@ impl Engine {
         &self,
         place: Place<'_>,
         arrival: Arrival<'_>,
-        (mut record, echoed, made): (Record, BTreeSet<&'static str>, bool),
+        (mut record, echoed, made): (Record, Echoed, bool),
         (refs, parked, waiting): (&Refs, &BTreeMap<String, String>, &mut Waiting),
         commit: &mut SyncCommit,
         report: &mut Report,

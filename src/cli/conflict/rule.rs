@@ -202,7 +202,7 @@ fn decides_so(conflict: &Conflict, field: &'static model::Field, word: &str, pol
         external_id: &conflict.external_id,
         fields: &said,
         base: Some(&base),
-        echoed: &std::collections::BTreeSet::new(),
+        echoed: &model::merge::Echoed::default(),
         changed_at: conflict.found_at,
         observed_at: conflict.found_at,
     };

@@ -86,6 +86,7 @@ fields:
   - { record: name, object: name }
   - { record: stage, object: stage }
   - { record: partner, object: partner, lens: [ reference: { object: things } ] }
+  - { record: product_lines, object: lines, lens: [ list ] }
 ";
 
 /// Rows of a page of changes, as in the manifest.
