@@ -77,7 +77,7 @@ impl Engine {
                     None => self.unpark(place, &owed.record, commit),
                 }
                 // What was sent before may be there beside it, or may come yet.
-                self.outlast(owed.push, commit, report);
+                self.read_later(owed.push, commit, report);
             }
             Outcome::Gone if self.is_looked_for(place, owed.record.kind(), owed.write.id.as_deref()) => {
                 self.later(owed.push, commit, report);

@@ -12,7 +12,7 @@ use crate::engine::SyncError;
 use crate::{Engine, Report};
 
 /// For how long what was sent may still arrive when its sender is dead.
-const UNHEARD_MS: i64 = 120_000;
+pub(crate) const UNHEARD_MS: i64 = 120_000;
 
 impl Engine {
     /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
@@ -43,14 +43,10 @@ impl Engine {
         Ok(self.ledger.commit(commit).await?)
     }
 
-    /// Ends a push when what was sent for it and not heard of cannot arrive any more; until then that is remembered.
+    /// Ends a push whose object was read, or looked for, when what was sent for it and not heard of cannot arrive any more;
+    /// until then that is remembered.
     pub(crate) fn outlast(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
-        let last = push.sent.iter().map(|sent| sent.at).max();
-        let over = last.map(|last| {
-            last.checked_add(SignedDuration::from_millis(UNHEARD_MS))
-                .unwrap_or(Timestamp::MAX)
-        });
-        let end = match over.filter(|over| *over > self.world.now()) {
+        let end = match over(&push).filter(|over| *over > self.world.now()) {
             Some(over) => {
                 report.look_again(over);
                 PushEnd::Later(over)
@@ -59,4 +55,25 @@ impl Engine {
         };
         commit.ended.push((push, end));
     }
+
+    /// Ends a push whose object was written. What was sent before and not heard of may be there beside it, so that it is
+    /// read when that cannot arrive any more.
+    pub(crate) fn read_later(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
+        let end = match over(&push) {
+            Some(over) => {
+                let later = over.max(self.world.now());
+                report.look_again(later);
+                PushEnd::Later(later)
+            }
+            None => PushEnd::Done,
+        };
+        commit.ended.push((push, end));
+    }
+}
+
+/// When what was sent for a push, and not heard of, cannot arrive any more.
+fn over(push: &Push) -> Option<Timestamp> {
+    let last = push.sent.iter().map(|sent| sent.at).max()?;
+    let over = last.checked_add(SignedDuration::from_millis(UNHEARD_MS));
+    Some(over.unwrap_or(Timestamp::MAX))
 }

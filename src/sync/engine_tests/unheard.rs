@@ -8,9 +8,9 @@ use super::shelf::{Key, Shelf};
 use super::stage::Stage;
 use crate::{Deletes, Depth};
 
-/// A note that the first node wrote before it died, and that people take back before anybody hears of it; they change what
-/// else they like.
-async fn taken_back(besides: &str, value: Json) {
+/// A note that the first node wrote before it died, and that people take back before anybody hears of it, so many hours
+/// later; they change what else they like.
+async fn taken_back(besides: &str, value: Json, hours: i64) {
     let (stage, [here, there], [id, made]) = Stage::knowing().await;
     let engine = stage.node("second", stage.ledger.clone());
     // The first node writes, it takes effect, and the node dies.
@@ -33,11 +33,12 @@ async fn taken_back(besides: &str, value: Json) {
     stage.ledger.commit(sending).await.unwrap();
     there.edit(&made, "note", json!("call back"));
 
+    stage.pass_hours(hours);
     // Until the second one comes, people have taken it back: as far as it knows there is nothing to write.
     here.edit(&id, "note", Json::Null);
     here.edit(&id, besides, value);
     engine.pull("here", "things", Depth::Changed).await.unwrap();
-    for _ in 0..2 {
+    for _ in 0..3 {
         for connection in ["there", "here"] {
             engine.push(connection, "things").await.unwrap();
             engine.pull(connection, "things", Depth::Changed).await.unwrap();
@@ -61,13 +62,71 @@ async fn taken_back(besides: &str, value: Json) {
 
 #[tokio::test]
 async fn what_was_taken_back_meanwhile_is_no_change_of_theirs_when_it_arrives() {
-    taken_back("note", Json::Null).await;
+    taken_back("note", Json::Null, 0).await;
 }
 
 /// What is written in its place says nothing about it, at a system that heeds no versions.
 #[tokio::test]
 async fn what_was_taken_back_is_no_change_of_theirs_when_something_else_is_written() {
-    taken_back("name", json!("Northwind Traders")).await;
+    taken_back("name", json!("Northwind Traders"), 0).await;
+}
+
+/// Nor when nothing can arrive any more: it may be there since, and nobody has looked.
+#[tokio::test]
+async fn what_was_taken_back_is_no_change_of_theirs_when_something_else_is_written_much_later() {
+    taken_back("name", json!("Northwind Traders"), 1).await;
+}
+
+/// Lines that we took out after we had written them unheard are no additions of theirs; what a person added is.
+#[tokio::test]
+async fn what_was_taken_out_of_a_set_is_not_added_again() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deals = true;
+    let engine = stage.node("second", stage.ledger.clone());
+    let partner = here.put(json!({"name": "Northwind"}));
+    let deal = here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partner, "lines": ["a"]}));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    for _ in 0..2 {
+        engine.push("there", "things").await.unwrap();
+        stage.pass_hours(1);
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+    }
+
+    here.edit(&deal, "lines", json!(["a", "b"]));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    let mut owed = stage
+        .ledger
+        .pushes("there", "things", Timestamp::MAX, 10)
+        .await
+        .unwrap();
+    owed[0].sent.push(Sent {
+        at: "2026-11-26T10:00:00Z".parse().unwrap(),
+        values: json!({"lines": ["a", "b"]}),
+        creates: false,
+    });
+    let sending = SyncCommit {
+        sending: owed,
+        ..SyncCommit::default()
+    };
+    stage.ledger.commit(sending).await.unwrap();
+    there.edit("T2", "lines", json!(["a", "b", "c"]));
+    here.edit(&deal, "lines", json!(["a"]));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    for _ in 0..3 {
+        for connection in ["there", "here"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+        }
+        stage.pass_hours(1);
+    }
+    let lines = |shelf: &Shelf| shelf.rows()[1]["lines"].clone();
+    assert_eq!(
+        (lines(&here), lines(&there)),
+        (json!(["a", "c"]), json!(["a", "c"]))
+    );
 }
 
 #[tokio::test]
