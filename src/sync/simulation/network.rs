@@ -49,8 +49,9 @@ impl Chance {
 
 /// A request that waits.
 pub(crate) struct Parked {
-    /// Which life of the hub sent it.
+    /// Which life of the hub sent it, and when.
     pub(crate) life: u64,
+    pub(crate) sent_ms: i64,
     pub(crate) request: Request,
     answer: oneshot::Sender<Result<Response, Error>>,
 }
@@ -160,6 +161,7 @@ impl Exchange for End {
             let (answer, answered) = oneshot::channel();
             let parked = Parked {
                 life: self.life,
+                sent_ms: self.network.now_ms(),
                 request,
                 answer,
             };

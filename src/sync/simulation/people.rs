@@ -6,7 +6,7 @@ use ledger::{ConflictFilter, ConflictState, Conflicts, ParkedFilter, Records};
 use serde_json::{Value as Json, json};
 
 use super::run::{NAMES, NODES, Run};
-use super::system::{EDITED, EDITED_OF_ORDERS, MAIL, ORDERS, THINGS};
+use super::system::{EDITED, EDITED_OF_ORDERS, LINES, MAIL, ORDERS, THINGS};
 use crate::{Decision, Take, Unresolved};
 
 impl Run {
@@ -156,6 +156,30 @@ impl Run {
         self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
         self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
         self.tell(&format!("{id} ({mark}) {field} is set to {value}"));
+        self.hints.push((NAMES[at], ORDERS, id, "update"));
+    }
+
+    /// People add a line to a deal, which nobody else has, or take one out.
+    pub(super) fn edit_lines(&mut self) {
+        let at = self.chance.below(NAMES.len());
+        let Some((mark, id)) = self.some_row_of(at, ORDERS) else {
+            return;
+        };
+        let mut lines = self.systems[at].lines_of(&id);
+        let is_added = lines.is_empty() || self.chance.percent(65);
+        let line = match is_added {
+            true => self.value().as_str().unwrap().to_owned(),
+            false => lines.iter().nth(self.chance.below(lines.len())).unwrap().clone(),
+        };
+        match is_added {
+            true => lines.insert(line.clone()),
+            false => lines.remove(&line),
+        };
+        let now = self.network.now_ms();
+        self.systems[at].edit(&id, LINES, json!(lines), now, &mut self.chance);
+        let what = if is_added { "added to" } else { "taken out of" };
+        self.tell(&format!("{line} is {what} the lines of {id} ({mark})"));
+        self.truth.lined((NAMES[at], &id), &mark, (line, is_added));
         self.hints.push((NAMES[at], ORDERS, id, "update"));
     }
 

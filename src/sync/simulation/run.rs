@@ -18,6 +18,7 @@ use super::system::{Manners, OBJECTS, Passes, System, Writers, said};
 use super::truth::{OWNED, Truth};
 use crate::absorb::CLOCKS_APART_MS;
 use crate::engine_tests::held::{Failing, Held};
+use crate::unheard::UNHEARD_MS;
 use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
 
 /// Processes of the hub.
@@ -253,7 +254,8 @@ impl Run {
             }
             40..62 => self.start_job().await,
             62..71 => self.edit(),
-            71..75 => self.edit_deal(),
+            71..74 => self.edit_deal(),
+            74 => self.edit_lines(),
             75..77 => self.make_partner(1),
             77 => self.make_deal(),
             78..80 => self.make_twin(),
@@ -375,6 +377,12 @@ impl Run {
             },
         };
         let parked = self.network.take(number).unwrap();
+        let alive = self.nodes.iter().any(|node| node.life == parked.life);
+        // What the dead sent does not stay on its way for ever.
+        let fate = match !alive && self.network.now_ms() - parked.sent_ms > UNHEARD_MS {
+            true => Fate::Lost,
+            false => fate,
+        };
         let host = parked.request.url.host_str().unwrap_or_default().to_owned();
         let broken = || {
             Err(Error::Broken {
@@ -400,7 +408,6 @@ impl Run {
                 broken()
             }
         };
-        let alive = self.nodes.iter().any(|node| node.life == parked.life);
         let dead = if alive { "" } else { ", of a hub that is dead" };
         let wrote = self.systems[at].written - written;
         if wrote > 0 || !matches!(fate, Fate::Answered) {

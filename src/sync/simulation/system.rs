@@ -74,7 +74,9 @@ pub(crate) const ORDERS: &str = "orders";
 pub(crate) const EDITED: [&str; 4] = ["name", "note", "industry", MAIL];
 /// The field of partners that holds an address, or what people take for one.
 pub(crate) const MAIL: &str = "mail";
-/// The fields of deals that people edit, beside the partner.
+/// The field of deals that is a set.
+pub(crate) const LINES: &str = "lines";
+/// The fields of deals that people edit, beside the partner and what is a set.
 pub(crate) const EDITED_OF_ORDERS: [&str; 2] = ["title", "note"];
 
 /// Every field of an object, blank or not.
@@ -83,7 +85,10 @@ const FIELDS: [(&str, &[&str]); 2] = [
         THINGS,
         &["domain", "name", "note", "industry", MAIL, "key", "into"],
     ),
-    (ORDERS, &["mark", "title", "note", "stage", "partner", "key"]),
+    (
+        ORDERS,
+        &["mark", "title", "note", "stage", "partner", LINES, "key"],
+    ),
 ];
 
 /// Whether a value means something elsewhere.
@@ -117,6 +122,7 @@ fields:
   - { record: partner, object: partner, lens: [ reference: { object: things } ] }
   - { record: next_steps, object: note }
   - { record: description, object: mark }
+  - { record: product_lines, object: lines, lens: [ list ] }
 ";
 
 /// How often all that is linked at a silent system is asked for by its id.
@@ -311,6 +317,13 @@ impl System {
             living.entry(name).or_default().push(id.clone());
         }
         living
+    }
+
+    /// What a row holds of what is a set.
+    pub(crate) fn lines_of(&self, order: &str) -> BTreeSet<String> {
+        let lines = self.rows[order].values.get(LINES).and_then(Json::as_array);
+        let lines = lines.into_iter().flatten().filter_map(Json::as_str);
+        lines.map(str::to_owned).collect()
     }
 
     /// The row of the partner that a deal refers to, and the partner's domain.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::system::{EDITED, EDITED_OF_ORDERS, ORDERS, System, THINGS, makes_sense};
+use super::system::{EDITED, EDITED_OF_ORDERS, LINES, ORDERS, System, THINGS, makes_sense};
 
 /// The rows of an object that are there, by what makes them known everywhere.
 type Living = BTreeMap<String, Vec<String>>;
@@ -19,6 +19,15 @@ struct Deeds {
     edited: BTreeMap<&'static str, Option<i64>>,
     /// Fields of rows whose last value was written over by a hub that may never have seen it.
     overwritten: BTreeSet<(&'static str, String, String)>,
+    /// What people did to lines of a deal.
+    lines: BTreeMap<String, Vec<Lined>>,
+}
+
+/// A line was added to a deal, or taken out.
+struct Lined {
+    system: &'static str,
+    id: String,
+    is_added: bool,
 }
 
 /// The field of a partner about which one connection may have the last word: as records name it, and as systems do.
@@ -44,6 +53,8 @@ pub(crate) struct Truth {
     /// What everybody agreed on when everything was last at rest, by domain and field; of what made no sense anywhere,
     /// whatever had made sense before.
     agreed: BTreeMap<(String, &'static str), Vec<Json>>,
+    /// The lines that everybody agreed on when everything was last at rest, by the deal's mark.
+    agreed_lines: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Truth {
@@ -78,6 +89,21 @@ impl Truth {
             .entry((system, id.to_owned()))
             .or_default()
             .push(value);
+    }
+
+    /// A person of a system added a line to a deal's row, or took it out.
+    pub(crate) fn lined(
+        &mut self,
+        (system, id): (&'static str, &str),
+        mark: &str,
+        (line, is_added): (String, bool),
+    ) {
+        let deeds = self.deeds.entry(mark.to_owned()).or_default();
+        deeds.lines.entry(line).or_default().push(Lined {
+            system,
+            id: id.to_owned(),
+            is_added,
+        });
     }
 
     /// What a person last said in a field of a row is there no more.
@@ -295,7 +321,49 @@ impl Truth {
             .iter()
             .filter_map(|(field, values)| self.judge_field(mark, field, values, waiting));
         wrong.extend(judged);
+        let lines = systems.iter().zip(&held);
+        let lines = lines.filter_map(|(system, held)| Some((system.name, system.lines_of(held.as_ref()?.0))));
+        wrong.extend(self.judge_lines(mark, &lines.collect()));
         Some(wrong)
+    }
+
+    /// Judges the lines of a deal: what somebody added is there, what somebody took out is not, and everybody has the same.
+    fn judge_lines(&mut self, mark: &str, held: &BTreeMap<&'static str, BTreeSet<String>>) -> Option<String> {
+        let mut all = held.values();
+        let lines = all.next()?;
+        if all.any(|other| other != lines) {
+            return Some(format!("{mark} lines: {held:?}"));
+        }
+        let agreed = self.agreed_lines.insert(mark.to_owned(), lines.clone());
+        let agreed = agreed.unwrap_or_default();
+        let deeds = self.deeds.get(mark);
+        let is_sure = |one: &Lined| {
+            let place = (one.system, one.id.clone(), LINES.to_owned());
+            deeds.is_some_and(|deeds| !deeds.overwritten.contains(&place))
+        };
+        let said = deeds.map(|deeds| &deeds.lines);
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        let is_wrong = |line: &&String| {
+            let deeds = said
+                .iter()
+                .find(|(known, _)| *known == *line)
+                .map(|(_, deeds)| *deeds);
+            match deeds {
+                // None is added twice, so that what was taken out by anybody stays out.
+                Some(deeds) if deeds.iter().all(is_sure) => {
+                    lines.contains(*line) != deeds.iter().all(|one| one.is_added)
+                }
+                Some(_) => false,
+                None => lines.contains(*line) != agreed.contains(*line),
+            }
+        };
+        let all: BTreeSet<&String> = lines
+            .iter()
+            .chain(&agreed)
+            .chain(said.iter().map(|(line, _)| *line))
+            .collect();
+        let wrong: Vec<&String> = all.into_iter().filter(is_wrong).collect();
+        (!wrong.is_empty()).then(|| format!("{mark} lines: everybody has {lines:?}, wrong are {wrong:?}"))
     }
 
     fn judge_field(
