@@ -230,41 +230,35 @@ impl Engine {
             commit
                 .unparked
                 .retain(|(_, _, parked, inbound)| *inbound || *parked != key);
-            let reason = match owners.get(&external_id) {
-                Some(owner) if *owner != record => format!(
-                    "was written to {external_id} at {}, which is {owner}: make the two records one, or make them differ",
-                    place.connection
-                ),
-                // It was read while it was written.
-                Some(_) => {
-                    self.owed_still(record, commit, report);
-                    continue;
-                }
-                None if created.contains(&record) => {
+            match owners.get(&external_id) {
+                Some(owner) if *owner != record => {
                     let reason = format!(
-                        "was made for {record}, which met another object at {} at the same moment: make the two one there, \
-                         or make them differ",
+                        "was written to {external_id} at {}, which is {owner}: make the two records one, or make them differ",
                         place.connection
                     );
-                    let parked = self.parks(place, &external_id, DUPLICATE, reason, Some(retry));
+                    let parked = self.parks(place, &key, DUPLICATE, reason, None);
                     commit.parked.push(Parked {
-                        records: vec![record],
+                        inbound: false,
                         ..parked
                     });
-                    self.owed_still(record, commit, report);
-                    continue;
                 }
-                // Its object became another one while it was written, or went.
-                None => {
+                // It was read while it was written, became another one then, or went; or it was made beside another one.
+                owner => {
+                    if owner.is_none() && created.contains(&record) {
+                        let reason = format!(
+                            "was made for {record}, which met another object at {} at the same moment: make the two one \
+                             there, or make them differ",
+                            place.connection
+                        );
+                        let parked = self.parks(place, &external_id, DUPLICATE, reason, Some(retry));
+                        commit.parked.push(Parked {
+                            records: vec![record],
+                            ..parked
+                        });
+                    }
                     self.owed_still(record, commit, report);
-                    continue;
                 }
-            };
-            let parked = self.parks(place, &key, DUPLICATE, reason, None);
-            commit.parked.push(Parked {
-                inbound: false,
-                ..parked
-            });
+            }
         }
         Ok(())
     }

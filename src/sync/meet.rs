@@ -187,7 +187,6 @@ impl Engine {
         }
         let records: Vec<RecordId> = records.into_iter().collect();
         let sent = self.ledger.sent(connection, object, &records).await?.into_iter();
-
         let tried = sent.filter(|(_, sent)| sent.iter().any(|sent| sent.creates));
         Ok(tried.map(|(record, _)| record).collect())
     }

@@ -70,7 +70,8 @@ impl Engine {
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
-            let mut made = self.carried(place, arrival.object);
+            let is_new = arrival.known.is_none();
+            let mut made = is_new.then(|| self.carried(place, arrival.object)).flatten();
             let record = match (&arrival.known, met.remove(&arrival.object.id)) {
                 (Some(known), _) => known.record.clone(),
                 (None, Some(Met::Known { record, tried })) => {

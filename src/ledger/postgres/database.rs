@@ -19,6 +19,11 @@ use crate::{Durability, LedgerError, OpenError, Settings};
 const TRIES_MAX: u32 = 6;
 /// The first pause between tries; each further one is as much longer.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How far a machine's clock may be from the database's: two machines are within two seconds of each other then, which is what
+/// whoever compares their moments counts on.
+const CLOCK_APART_MAX_MS: i64 = 1_000;
+/// The present of the database, in milliseconds.
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// Why work did not succeed.
 #[derive(Debug)]
@@ -105,11 +110,32 @@ impl Database {
             .create_timeout(Some(timeout))
             .build()
             .map_err(|error| fail(error.to_string()))?;
-        Ok(Database {
+        let database = Database {
             pool,
             writes: Arc::new(Semaphore::new(settings.writes_waiting_max)),
             writes_waiting_max: settings.writes_waiting_max,
-        })
+        };
+        database
+            .compare_clocks()
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(database)
+    }
+
+    /// Warns when this machine's clock is not the database's: processes of one hub compare moments with each other.
+    async fn compare_clocks(&self) -> Result<(), LedgerError> {
+        let now = || jiff::Timestamp::now().as_millisecond();
+        let before = now();
+        let rows = self.query(NOW, &[]).await?;
+        let theirs = rows.first().map(|row| row.get(0));
+        if let Some(ahead_ms) = theirs.and_then(|theirs| ahead(before, theirs, now())) {
+            tracing::warn!(
+                ahead_ms,
+                "this machine's clock is not the ledger's: let a time service set both, or what two processes of the hub \
+                 write down at the same moment may be taken for one after the other"
+            );
+        }
+        Ok(())
     }
 
     /// Runs one statement that may be run twice.
@@ -259,5 +285,34 @@ pub(super) fn reason(error: &tokio_postgres::Error) -> String {
         (Some(said), _) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),
+    }
+}
+
+/// How far our clock is ahead, in milliseconds, or behind; nothing when it is near enough. It told `before` and `after` the
+/// database was asked, which said `theirs`.
+fn ahead(before: i64, theirs: i64, after: i64) -> Option<i64> {
+    let ahead = match theirs {
+        theirs if theirs < before => before - theirs,
+        theirs if theirs > after => after - theirs,
+        _ => 0,
+    };
+    (ahead.abs() > CLOCK_APART_MAX_MS).then_some(ahead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ahead;
+
+    #[test]
+    fn what_took_long_is_no_wrong_clock() {
+        let told = [
+            (10, 5_000, 6_000),
+            (10, 9, 20),
+            (10, 1_020, 20),
+            (2_000, 999, 2_001),
+            (0, 9_001, 1),
+        ];
+        let ahead = told.map(|(before, theirs, after)| ahead(before, theirs, after));
+        assert_eq!(ahead, [None, None, None, Some(1_001), Some(-9_000)]);
     }
 }
