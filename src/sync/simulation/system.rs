@@ -150,8 +150,8 @@ pub(crate) struct Row {
     edition: u64,
     /// The edition in which a person last gave a field its value.
     edited: BTreeMap<String, u64>,
-    /// The edition that the hub last wrote.
-    ours: u64,
+    /// The last edition that the hub named when it wrote: what people said later it may not know, whatever it wrote since.
+    named: u64,
 }
 
 /// How a system treats who writes there.
@@ -258,7 +258,7 @@ impl System {
             changed_ms: 0,
             edition: 0,
             edited: BTreeMap::new(),
-            ours: 0,
+            named: 0,
         };
         self.put(&id, row, now_ms, chance);
         id
@@ -429,8 +429,7 @@ impl System {
             .index
             .iter()
             .filter(|(_, row)| row.object == object)
-            // It says of a merge where the row went.
-            .filter(|(_, row)| !row.deleted || !self.manners.silent || row.values.contains_key("into"))
+            .filter(|(_, row)| !row.deleted || !self.manners.silent)
             .filter(|(id, row)| (from..to).contains(&row.changed_ms) && id.as_str() > last);
         found.take(limit).map(|(id, row)| self.shown(id, row)).collect()
     }
@@ -476,7 +475,7 @@ impl System {
                 let known = one["version"]
                     .as_str()
                     .map(|version| version.parse::<u64>().unwrap());
-                let known = known.or((self.manners.writers == Writers::Untold).then_some(row.ours));
+                let known = known.or((self.manners.writers == Writers::Untold).then_some(row.named));
                 if self.manners.writers == Writers::Heeded && known.is_some_and(|known| known != row.edition)
                 {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
@@ -488,7 +487,7 @@ impl System {
                     .extend(unseen.map(|field| (id.clone(), field.clone())));
                 let mut row = row.clone();
                 row.values.extend(values.clone());
-                row.ours = row.edition + 1;
+                row.named = known.unwrap_or_default();
                 self.put(&id, row, now_ms, chance);
                 (id, false)
             }
