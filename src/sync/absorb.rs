@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use connector::{Connection, Object};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Cursor, Lease, LedgerError, Link, Linked, ParkedFilter, SyncCommit};
+use ledger::{Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
 use mapping::Forward;
 use model::{RecordId, RunId};
 
@@ -267,7 +267,7 @@ impl Engine {
                 }
                 arrivals.push(arrival);
                 arrivals.extend(moved_on);
-            } else if parked.get(&object.id).is_some_and(|code| code == UNREAD) {
+            } else if parked.get(&object.id).is_some_and(|parked| parked.code == UNREAD) {
                 commit.unparked.push(inbound(place, &object.id));
             }
         }
@@ -364,12 +364,12 @@ impl Engine {
         }
     }
 
-    /// Those of some objects that are parked, each with the class of its reason.
+    /// Those of some objects that are parked.
     pub(crate) async fn parked_of(
         &self,
         place: Place<'_>,
         ids: &[String],
-    ) -> Result<BTreeMap<String, String>, LedgerError> {
+    ) -> Result<BTreeMap<String, Parked>, LedgerError> {
         let filter = ParkedFilter {
             of: Some((place.connection.to_owned(), place.object.to_owned())),
             inbound: Some(true),
@@ -377,8 +377,10 @@ impl Engine {
             ..ParkedFilter::default()
         };
         let parked = self.ledger.parked(&filter, ids.len()).await?;
-        let codes = parked.into_iter().map(|parked| (parked.key, parked.code));
-        Ok(codes.collect())
+        Ok(parked
+            .into_iter()
+            .map(|parked| (parked.key.clone(), parked))
+            .collect())
     }
 
     /// Sorts out what needs no mapping: what is gone, what is unchanged, what no mapping wants.

@@ -24,6 +24,8 @@ pub(crate) struct Seeker<'a> {
     pub(crate) fields: &'a Fields,
     /// The record id that it carries as our key, or that the caller knows it belongs to.
     pub(crate) own: Option<RecordId>,
+    /// The record beside whose object it waits for a person.
+    pub(crate) beside: Option<RecordId>,
 }
 
 /// What was found.
@@ -38,6 +40,8 @@ pub(crate) enum Met {
     New(Box<Record>, Vec<Sought>),
     /// The record that has another object here, and the id of that; one of the two was made by us.
     Duplicate(RecordId, String),
+    /// The record that it waited beside another object of, and that was deleted meanwhile.
+    Ended(RecordId),
     /// Several records that fit alike.
     Several(Vec<RecordId>),
     /// Records that it may be, by a rule that is not certain.
@@ -80,12 +84,8 @@ impl Engine {
             found.entry(key).or_default().push(id);
         }
         let mut candidates: Vec<RecordId> = found.values().flatten().copied().collect();
-        candidates.extend(
-            seekers
-                .iter()
-                .filter_map(|seeker| seeker.own)
-                .filter(|own| own.kind == kind),
-        );
+        let named = seekers.iter().flat_map(|seeker| [seeker.own, seeker.beside]);
+        candidates.extend(named.flatten().filter(|named| named.kind == kind));
         candidates.sort_unstable();
         candidates.dedup();
         let mut records: HashMap<RecordId, Record> = by_id(self.ledger.records(&candidates).await?);
@@ -154,7 +154,7 @@ impl Engine {
             let outcome = match fits.as_slice() {
                 [] => match its_own().or_else(|| keys.iter().find_map(like)) {
                     Some((record, other)) => Met::Duplicate(record, other.external_id.clone()),
-                    None => new(),
+                    None => seeker.beside.filter(is_gone).map_or_else(new, Met::Ended),
                 },
                 _ if confidence == Confidence::Probable => Met::Probable(fits),
                 [id] => {

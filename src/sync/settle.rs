@@ -45,7 +45,7 @@ impl Engine {
         arrivals: Vec<Arrival<'_>>,
         adopt: &BTreeMap<String, RecordId>,
         refs: &mut Refs,
-        parked: &BTreeMap<String, String>,
+        parked: &BTreeMap<String, Parked>,
         commit: &mut SyncCommit,
         report: &mut Report,
     ) -> Result<(), SyncError> {
@@ -57,7 +57,7 @@ impl Engine {
             report.look_again(retry);
             commit.parked.push(self.waits(place, &arrival, retry));
         }
-        let mut met = self.meet_all(place, &ready, adopt).await?;
+        let mut met = self.meet_all(place, &ready, adopt, parked).await?;
         let known = ready
             .iter()
             .filter_map(|arrival| arrival.known.as_ref())
@@ -89,11 +89,18 @@ impl Engine {
                     commit.sought.extend(sought);
                     *record
                 }
-                (None, Some(Met::Duplicate(of, made))) => {
-                    let reason = format!(
-                        "fits {of}, which has {made} at {} already: make the two one there, or make them differ",
-                        place.connection
-                    );
+                (None, Some(waits @ (Met::Duplicate(of, _) | Met::Ended(of)))) => {
+                    let reason = match waits {
+                        Met::Duplicate(_, made) => format!(
+                            "fits {of}, which has {made} at {} already: make the two one there, or make them differ",
+                            place.connection
+                        ),
+                        _ => format!(
+                            "fits {of}, which was deleted while this one waited: delete it, too, or say that it is another \
+                             one with: interconnect review decide {}/{}/{} --new",
+                            place.connection, place.object, arrival.object.id
+                        ),
+                    };
                     let retry = self.in_ms(DUPLICATE_RETRY_MS);
                     let parked = self.parks(place, &arrival.object.id, DUPLICATE, reason, Some(retry));
                     commit.parked.push(Parked {
@@ -241,6 +248,7 @@ impl Engine {
         place: Place<'_>,
         arrivals: &[Arrival<'_>],
         adopt: &BTreeMap<String, RecordId>,
+        parked: &BTreeMap<String, Parked>,
     ) -> Result<BTreeMap<String, Met>, SyncError> {
         let mut by_kind: BTreeMap<Kind, Vec<Seeker<'_>>> = BTreeMap::new();
         let mut met = BTreeMap::new();
@@ -262,6 +270,7 @@ impl Engine {
                 external_id: &arrival.object.id,
                 fields: &arrival.forward.fields,
                 own: own.or_else(|| self.carried(place, arrival.object)),
+                beside: beside(parked.get(&arrival.object.id)),
             });
         }
         for (kind, seekers) in by_kind {
@@ -275,7 +284,7 @@ impl Engine {
         place: Place<'_>,
         arrival: Arrival<'_>,
         (mut record, echoed, made): (Record, Echoed, bool),
-        (refs, parked, waiting): (&Refs, &BTreeMap<String, String>, &mut Waiting),
+        (refs, parked, waiting): (&Refs, &BTreeMap<String, Parked>, &mut Waiting),
         commit: &mut SyncCommit,
         report: &mut Report,
     ) {
@@ -510,9 +519,15 @@ fn records_of(arrivals: &[Arrival<'_>], met: &BTreeMap<String, Met>) -> Vec<Reco
     let mut ids: Vec<RecordId> = known.map(|known| known.record.id).collect();
     ids.extend(met.values().filter_map(|met| match met {
         Met::Known { record, .. } => Some(record.id),
-        Met::New(..) | Met::Duplicate(..) | Met::Several(_) | Met::Probable(_) => None,
+        Met::New(..) | Met::Duplicate(..) | Met::Ended(_) | Met::Several(_) | Met::Probable(_) => None,
     }));
     ids
+}
+
+/// The record beside whose object one waits for a person.
+fn beside(parked: Option<&Parked>) -> Option<RecordId> {
+    let parked = parked.filter(|parked| parked.code == DUPLICATE)?;
+    parked.records.first().copied()
 }
 
 pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {

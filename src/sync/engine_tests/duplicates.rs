@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::{Depth, Engine};
+use crate::{Deletes, Depth, Engine, ObjectAt, Settle};
 
 /// Two systems that were read completely and know nobody.
 async fn empty() -> (Stage, Shelf, Shelf, Arc<Engine>) {
@@ -219,6 +219,47 @@ async fn what_was_made_unheard_beside_theirs_is_a_duplicate_though_our_key_is_hi
     assert_eq!((parked.len(), &*parked[0].code), (1, "duplicate"));
     assert_eq!((here.rows().len(), there.rows().len()), (1, 2));
     assert_eq!(stage.partners().await.len(), 1);
+}
+
+/// It is a person who says that it is another one than the one that was deleted.
+#[tokio::test]
+async fn what_waited_beside_one_that_was_deleted_is_no_new_one_by_itself() {
+    let (mut stage, here, there, _) = empty().await;
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    stage.deletes = [("here", counts), ("there", counts)].into();
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    let deleted = here.put(northwind());
+    settle(&engine).await;
+    let theirs = there.put(northwind());
+    settle(&engine).await;
+    here.edit(&deleted, "deleted", json!(true));
+    for _ in 0..2 {
+        settle(&engine).await;
+        stage.pass_hours(1);
+    }
+    assert_eq!((here.rows().len(), there.rows().len()), (1, 2));
+    assert_eq!(stage.partners().await.len(), 1);
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!((&*parked[0].key, &*parked[0].code), (&*theirs, "duplicate"));
+    assert!(
+        parked[0]
+            .reason
+            .contains("which was deleted while this one waited"),
+        "{}",
+        parked[0].reason
+    );
+
+    let at = ObjectAt {
+        connection: "there".to_owned(),
+        object: "things".to_owned(),
+        external_id: theirs,
+    };
+    engine.decide("Ada", &at, &Settle::New).await.unwrap();
+    settle(&engine).await;
+    assert_eq!((here.rows().len(), stage.partners().await.len()), (2, 2));
 }
 
 #[tokio::test]
