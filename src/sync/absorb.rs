@@ -80,7 +80,7 @@ fn named(place: Place<'_>, batch: &Batch<'_>) -> Option<(String, String, Cursor)
 }
 
 /// Whether an object is there no more. Some systems keep what was merged into another one, as an object that nobody sees.
-fn is_over(object: &Object) -> bool {
+pub(crate) fn is_over(object: &Object) -> bool {
     let gone_into_another = |merge: &connector::MergedInto| merge.from == object.id && merge.to != object.id;
     object.deleted || object.merged.iter().any(gone_into_another)
 }
@@ -225,6 +225,7 @@ impl Engine {
             .collect();
         let by_us = self.deleted_unheard(place, &over).await?;
         let waiting = self.waiting(&over).await?;
+        let beside = self.beside(place, batch.objects, &over).await?;
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
         for object in batch.objects {
             let mut known = linked.remove(&object.id);
@@ -254,6 +255,14 @@ impl Engine {
                     continue;
                 }
                 Some(News::New) | None => {}
+            }
+            if is_over(object)
+                && let Some(ours) =
+                    known.take_if(|known| !known.link.gone && beside.contains_key(&known.record.id))
+            {
+                let other = &beside[&ours.record.id];
+                self.give_way(place, object, (ours, other), &mut commit, report);
+                continue;
             }
             if let Some(arrival) = self.arrive(place, object, known, &waiting, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);

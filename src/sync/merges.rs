@@ -3,18 +3,21 @@
 //! The link of the one that is no more moves to the one that stands for both: some systems make a new one. Where that one
 //! has a record of its own already, there are two records for one object now, and a person decides.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connector::{MergedInto, Object};
-use ledger::{Link, Linked, Parked, SyncCommit};
+use ledger::{LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
 use model::RecordId;
 
-use crate::absorb::{Place, inbound};
-use crate::review::MERGED;
+use crate::absorb::{Place, inbound, is_over};
+use crate::review::{DUPLICATE, MERGED};
 use crate::{Engine, Report};
 
 /// An object has a record, and what it says is to be read.
 pub(crate) const UNREAD: &str = "unread";
+
+/// Objects that may wait for a person beside others, at one object of a system.
+const DUPLICATES_MAX: usize = 100_000;
 
 /// The ids that objects name beside their own.
 pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
@@ -25,6 +28,60 @@ pub(crate) fn merged_ids(objects: &[Object]) -> BTreeSet<&str> {
 }
 
 impl Engine {
+    /// What waits for a person beside the objects of records that are over: people may have made the two one without a
+    /// trace, or have deleted one of them, and the other one stands for both.
+    pub(crate) async fn beside(
+        &self,
+        place: Place<'_>,
+        objects: &[Object],
+        over: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, Parked>, LedgerError> {
+        if over.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let filter = ParkedFilter {
+            of: Some((place.connection.to_owned(), place.object.to_owned())),
+            inbound: Some(true),
+            codes: Some(vec![DUPLICATE.to_owned()]),
+            ..ParkedFilter::default()
+        };
+        let mut waiting = self.ledger.parked(&filter, DUPLICATES_MAX).await?;
+        waiting.retain(|parked| {
+            !objects
+                .iter()
+                .any(|object| object.id == parked.key && is_over(object))
+        });
+        let pairs = waiting.into_iter().filter_map(|parked| {
+            let record = parked.records.first().filter(|record| over.contains(record))?;
+            Some((*record, parked))
+        });
+        Ok(pairs.collect())
+    }
+
+    /// An object is gone beside which another one waits for a person. Its record is not: the other one is read for it at once.
+    pub(crate) fn give_way(
+        &self,
+        place: Place<'_>,
+        object: &Object,
+        (ours, other): (Linked, &Parked),
+        commit: &mut SyncCommit,
+        report: &mut Report,
+    ) {
+        let now = self.world.now();
+        report.counts.gone += 1;
+        report.look_again(now);
+        commit.parked.push(Parked {
+            retry_at: Some(now),
+            ..other.clone()
+        });
+        commit.links.push(Link {
+            gone: true,
+            seen_at: now,
+            modified: self.end_known_at(place, object).or(ours.link.modified),
+            ..ours.link
+        });
+    }
+
     /// Moves links along the merges that objects tell of; gives the records whose links were moved.
     pub(crate) fn follow_merges(
         &self,

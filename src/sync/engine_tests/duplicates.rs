@@ -262,6 +262,32 @@ async fn what_waited_beside_one_that_was_deleted_is_no_new_one_by_itself() {
     assert_eq!((here.rows().len(), stage.partners().await.len()), (2, 2));
 }
 
+/// Nothing tells that people have made the two one; where deletions count, this is none.
+#[tokio::test]
+async fn what_waits_takes_the_place_of_ours_that_is_gone_without_a_trace() {
+    let (mut stage, here, there, _) = empty().await;
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    stage.deletes = [("here", counts), ("there", counts)].into();
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    here.put(northwind());
+    settle(&engine).await;
+    let theirs = there.put(northwind());
+    settle(&engine).await;
+    there.take("T1");
+    engine.census("there", "things", 100).await.unwrap();
+    settle(&engine).await;
+    assert_eq!(here.rows()[0].get("deleted"), None);
+    let links = stage.links("Northwind").await;
+    assert!(links.contains(&("there".to_owned(), theirs, false)), "{links:?}");
+    assert_eq!(
+        stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
+        []
+    );
+}
+
 #[tokio::test]
 async fn what_waits_and_goes_waits_no_more() {
     for traceless in [true, false] {

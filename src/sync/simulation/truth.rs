@@ -347,8 +347,10 @@ impl Truth {
             let deeds = said
                 .iter()
                 .find(|(known, _)| *known == *line)
-                .map(|(_, deeds)| *deeds);
+                .map(|(_, deeds)| deeds.as_slice());
             match deeds {
+                // Where it was taken out again while nobody had heard that it had got there, it may not have been there.
+                Some([added, out, ..]) if added.system != out.system => false,
                 // None is added twice, so that what was taken out by anybody stays out.
                 Some(deeds) if deeds.iter().all(is_sure) => {
                     lines.contains(*line) != deeds.iter().all(|one| one.is_added)
