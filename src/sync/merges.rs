@@ -2,6 +2,9 @@
 //!
 //! The link of the one that is no more moves to the one that stands for both: some systems make a new one. Where that one
 //! has a record of its own already, there are two records for one object now, and a person decides.
+//!
+//! A system may tell nothing of it: one of the two is just gone. If the other one waits for a person, as a duplicate, it
+//! *stands* for both, and the record goes on with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
