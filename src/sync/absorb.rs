@@ -364,7 +364,9 @@ impl Engine {
             }
             AsOf::Read(seen) => seen.get(&object.id) != Some(&link.seen_at),
         };
-        let late = before != std::cmp::Ordering::Greater;
+        // A listing that is behind shows what is gone as if it were back.
+        let is_back = link.gone && !is_over(object) && matches!(batch.as_of, AsOf::Listed(_));
+        let late = is_back || before != std::cmp::Ordering::Greater;
         match (late || crossed) && differs() {
             // A clock may have been put back, too, so that what looks old is new.
             true if by_id => News::Doubtful,

@@ -526,3 +526,23 @@ async fn what_a_person_is_to_decide_about_outlives_an_earlier_deletion() {
         assert_eq!((reason.as_str(), connection.as_str()), end);
     }
 }
+
+/// People change it and delete it, and so does somebody elsewhere; a listing that is behind still shows the change.
+#[tokio::test]
+async fn what_a_listing_still_shows_is_not_back() {
+    let counts = Deletes {
+        propagate: true,
+        follow: true,
+    };
+    let three = Three::knowing(1, &[("here", counts), ("there", counts)]).await;
+    let there = three.there.rows()[0]["id"].as_str().unwrap().to_owned();
+    three.there.edit(&there, "note", json!("late"));
+    three.there.fall_behind();
+    three.there.take(&there);
+    three.here.edit(&three.ids[0], "deleted", json!(true));
+    three.pull("here").await;
+    three.push("there").await;
+    three.stage.pass_hours(1);
+    assert_eq!(three.pull("there").await.counts.outlived, 0);
+    assert!(three.stage.partners().await[0].deleted_at.is_some());
+}
