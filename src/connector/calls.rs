@@ -1,6 +1,7 @@
 //! [`Calls`]: requests that were sent, counted where they leave, by what pays for them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::connection::Connection;
@@ -10,16 +11,24 @@ use crate::limiter::Limiter;
 /// Requests that were sent: every try counts, and so do signing in and asking for what mappings never see. Shared by all
 /// copies of a connection that were made from the same [`Connection::counted`].
 #[derive(Debug, Default)]
-pub(crate) struct Calls(Mutex<BTreeMap<(Lane, Option<String>), u64>>);
+pub(crate) struct Calls {
+    sent: Mutex<BTreeMap<(Lane, Option<String>), u64>>,
+    ahead_ms: AtomicU64,
+}
 
 impl Calls {
     pub(crate) fn count(&self, lane: Lane, group: Option<&str>) {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         *calls.entry((lane, group.map(str::to_owned))).or_default() += 1;
     }
 
+    /// Notes by how much our clock was found ahead of the system's.
+    pub(crate) fn note_ahead(&self, ms: u64) {
+        self.ahead_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+
     fn told(&self) -> CallCount {
-        CallCount(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        CallCount(self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -69,6 +78,12 @@ impl Connection {
     /// The requests that were sent since it was counted.
     pub fn calls(&self) -> CallCount {
         self.caller.calls.told()
+    }
+
+    /// By how many milliseconds our clock was found ahead of the system's since it was counted, where that held reading back:
+    /// nothing is read beyond the present that its answers tell. 0 where it was not.
+    pub fn clock_ahead_ms(&self) -> u64 {
+        self.caller.calls.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// The requests that were sent since the account was opened, by this and all its copies.

@@ -71,9 +71,20 @@ impl Connection {
                 Err(failure) if failure.class == Class::TooLarge && plan.halve(&mut cursor) => continue,
                 Err(failure) => return Err(failure),
             };
-            match rows.told_at.filter(|told_at| Plan::is_ahead(&cursor, *told_at)) {
-                Some(told_at) => {
-                    tracing::warn!(connection = self.name(), %told_at, "our clock is ahead of the system's: theirs counts");
+            let ahead = rows
+                .told_at
+                .and_then(|told_at| Some((told_at, Plan::ahead_ms(&cursor, told_at)?)));
+            match ahead {
+                Some((told_at, ahead_ms)) => {
+                    self.caller.calls.note_ahead(ahead_ms);
+                    tracing::warn!(
+                        connection = self.name(),
+                        object,
+                        %told_at,
+                        ahead_ms,
+                        "our clock is ahead of what the system's answers tell in `Date`: nothing later is read before \
+                         that moment comes there; set right whichever of the two clocks is wrong"
+                    );
                     plan.begin_again(&mut cursor, told_at);
                 }
                 None => plan.advance(&mut cursor, rows.last_id, rows.done),

@@ -19,7 +19,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::clock::{earlier, later};
+use crate::clock::{between, earlier, later};
 use crate::manifest::{Mode, Pass};
 
 /// How far our clock may be ahead of a system's: a second that theirs cuts off, and what machines that keep time differ by.
@@ -145,9 +145,10 @@ impl Plan {
 
     /// Whether a round began later than its system gave an answer to it, by that system's clock: ours is ahead, and what is
     /// written there from now on would lie in windows that were read.
-    pub(crate) fn is_ahead(cursor: &Cursor, told_at: Timestamp) -> bool {
-        let round = cursor.round.as_ref();
-        round.is_some_and(|round| round.now > later(told_at, AHEAD_FREE_MS))
+    /// By how many milliseconds; nothing where it is not, or not by more than clocks may.
+    pub(crate) fn ahead_ms(cursor: &Cursor, told_at: Timestamp) -> Option<u64> {
+        let ahead_ms = between(told_at, cursor.round.as_ref()?.now);
+        (ahead_ms > AHEAD_FREE_MS).then_some(ahead_ms)
     }
 
     /// Begins the round again, as at this moment; what was read of its open window is read once more.
@@ -161,7 +162,7 @@ impl Plan {
         let Some(window) = cursor.round.as_mut().and_then(|r| r.window.as_mut()) else {
             return false;
         };
-        let half = crate::clock::between(window.from, window.to) / 2;
+        let half = between(window.from, window.to) / 2;
         let to = floor(later(window.from, half), self.precision_ms);
         if to <= window.from {
             return false;

@@ -105,9 +105,9 @@ fn step(
             }
             let last = page.last().map(|(id, _)| id.to_string());
             let told_at = floor(now, 1_000);
-            match Plan::is_ahead(&cursor, told_at) {
-                true => plan.begin_again(&mut cursor, told_at),
-                false => plan.advance(&mut cursor, last, page.len() < 2),
+            match Plan::ahead_ms(&cursor, told_at) {
+                Some(_) => plan.begin_again(&mut cursor, told_at),
+                None => plan.advance(&mut cursor, last, page.len() < 2),
             }
             Plan::more(&cursor)
         }

@@ -15,6 +15,8 @@ use crate::{Plan, PostedBy, Report};
 
 /// How long the lease on an object is held before it must be renewed, when nobody says; renewed with every page and batch.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
+/// From how many milliseconds on that our clock is ahead of a system's a run that changed nothing is noted for it.
+const CLOCK_AHEAD_TOLD_MS: u64 = 300_000;
 /// How often a page is merged again because somebody else changed a record meanwhile.
 pub(crate) const STALE_TRIES_MAX: u32 = 8;
 
@@ -241,8 +243,14 @@ impl Engine {
     ) -> Result<(), SyncError> {
         let error = match result {
             Ok(()) if report.halted.is_some() => report.halted.clone().unwrap_or_default(),
-            Ok(()) if !report.counts.changed_anything() && direction != "reconcile" => return Ok(()),
-            Ok(()) => String::new(),
+            Ok(()) if report.counts.changed_anything() || direction == "reconcile" => String::new(),
+            // Who only ever sees nothing change would not find out why.
+            Ok(()) if report.counts.clock_ahead_ms >= CLOCK_AHEAD_TOLD_MS => format!(
+                "our clock is {} s ahead of what the system's answers tell in `Date`, and nothing later is read before that \
+                 moment comes there: set right whichever of the two clocks is wrong",
+                report.counts.clock_ahead_ms / 1_000
+            ),
+            Ok(()) => return Ok(()),
             // The standing of the connection tells it once, not every look a run.
             Err(SyncError::Taken | SyncError::Stopped { .. }) => return Ok(()),
             Err(error) => error.to_string(),

@@ -119,6 +119,7 @@ impl Engine {
     pub(crate) fn called(&self, system: &Connection, object: &str, way: Way, report: &mut Report) {
         let calls = system.calls();
         report.counts.called(&calls);
+        report.counts.clock_ahead_ms = report.counts.clock_ahead_ms.max(system.clock_ahead_ms());
         if let Some(rehearsal) = &self.rehearsal {
             rehearsal.of(system.name(), object, |foreseen| match way {
                 Way::In => foreseen.reading.add(&calls),

@@ -45,6 +45,8 @@ pub struct Counts {
     pub calls_retry: u64,
     /// Those of them that made room for news.
     pub calls_backfill: u64,
+    /// By how many milliseconds our clock was ahead of what the system's answers tell: nothing later was read.
+    pub clock_ahead_ms: u64,
 }
 
 impl Counts {
@@ -68,6 +70,7 @@ impl Counts {
         self.calls += other.calls;
         self.calls_retry += other.calls_retry;
         self.calls_backfill += other.calls_backfill;
+        self.clock_ahead_ms = self.clock_ahead_ms.max(other.clock_ahead_ms);
     }
 
     pub(crate) fn called(&mut self, calls: &CallCount) {
@@ -93,7 +96,7 @@ impl Counts {
             "skipped": self.skipped, "met": self.met, "gone": self.gone, "parked": self.parked,
             "conflicts": self.conflicts, "written": self.written, "created_there": self.created_there,
             "deleted": self.deleted, "deleted_there": self.deleted_there, "outlived": self.outlived, "agreed": self.agreed, "calls": self.calls, "calls_retry": self.calls_retry,
-            "calls_backfill": self.calls_backfill,
+            "calls_backfill": self.calls_backfill, "clock_ahead_ms": self.clock_ahead_ms,
         });
         match all {
             Json::Object(map) => map.into_iter().filter(|(_, n)| n.as_u64() != Some(0)).collect(),

@@ -75,7 +75,9 @@ async fn windows_end_by_the_clock_of_the_system_where_ours_is_ahead() {
     .await;
     let connection = hubspot(&server, &Arc::new(ManualClock::default()));
     let mut cursor = None;
+    let connection = connection.counted();
     while ids_of(&connection, &mut cursor).await.1 {}
+    assert_eq!(connection.clock_ahead_ms(), 120_000);
     // By ours it is ten o'clock. The authoritative pass, then again by their clock, then the fast one.
     let ends: Vec<String> = server
         .got()
