@@ -159,27 +159,46 @@ async fn every_way_to_the_next_page_reads_all_of_five() {
     }
 }
 
-#[tokio::test]
-async fn the_next_round_asks_for_what_changed_since_the_one_before_began() {
+/// What rounds ask for, an hour apart, of a system whose answers tell this time with each page.
+async fn since(date: Option<&'static str>) -> Vec<String> {
     let changes = "since: true\noverlap: 10m\nnext: { by: number }\n\
         request: { method: GET, path: /things, query: { since: \"{{ since.at if since else '' }}\", page: \"{{ after or 1 }}\" } }";
-    let server = Server::start(|got| {
+    let server = Server::start(move |got| {
         let page: usize = asked(got, "page").unwrap().parse().unwrap();
-        ok(json!({"items": items((page - 1) * 2..3.min(page * 2))}))
+        let body = json!({"items": items((page - 1) * 2..3.min(page * 2))});
+        match date {
+            Some(date) => Say::Header(200, "date", date, body.to_string()),
+            None => ok(body),
+        }
     })
     .await;
     let mut reader = Reader::new(server, changes);
     reader.round().await.unwrap();
     reader.clock.advance(3_600_000);
     reader.round().await.unwrap();
-    let since: Vec<String> = reader
-        .server
-        .got()
-        .iter()
-        .map(|got| asked(got, "since").unwrap())
-        .collect();
+    let got = reader.server.got();
+    got.iter().map(|got| asked(got, "since").unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_next_round_asks_for_what_changed_since_the_one_before_began() {
     let later = "2026-11-23T09:50:00Z";
-    assert_eq!(since, ["", "", later, later]);
+    assert_eq!(since(None).await, ["", "", later, later]);
+}
+
+/// By ours it is ten o'clock when the first one begins.
+#[tokio::test]
+async fn it_began_when_the_system_said_so_where_our_clock_is_ahead_and_by_ours_where_it_is_behind() {
+    let earlier = "2026-11-23T09:10:00Z";
+    assert_eq!(
+        since(Some("Mon, 23 Nov 2026 09:20:00 GMT")).await,
+        ["", "", earlier, earlier]
+    );
+    let ours = "2026-11-23T09:50:00Z";
+    assert_eq!(
+        since(Some("Mon, 23 Nov 2026 10:20:00 GMT")).await,
+        ["", "", ours, ours]
+    );
 }
 
 #[tokio::test]
