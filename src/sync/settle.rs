@@ -326,7 +326,7 @@ impl Engine {
             (_, false) => report.counts.updated += 1,
             (_, true) => report.counts.unchanged += 1,
         }
-        self.note_conflicts(place, &arrival, &record, &merged, waiting, commit);
+        let asks = self.note_conflicts(place, &arrival, &record, &merged, waiting, commit);
         let held_back = waiting.held_back(&record, place, &arrival.forward.fields);
         let left = self.moved_on(place, &arrival).is_some();
         let known = arrival.known.as_ref();
@@ -371,7 +371,7 @@ impl Engine {
             place,
             record,
             read_version,
-            (&merged, revived),
+            (&merged, revived, asks),
             &arrival.object.id,
             now,
             commit,
@@ -420,7 +420,8 @@ impl Engine {
         }
     }
 
-    /// Writes down the record with its history and event, if it changed.
+    /// Writes down the record with its history and event, if it changed. What it only asks a person counts its version up,
+    /// and nothing else: who deletes it at the same moment is to learn of that.
     #[expect(
         clippy::too_many_arguments,
         reason = "one page's worth of state, used nowhere else"
@@ -428,20 +429,24 @@ impl Engine {
     fn write_down(
         &self,
         place: Place<'_>,
-        record: Record,
+        mut record: Record,
         read_version: u64,
-        (merged, revived): (&Merged, Option<ledger::Change>),
+        (merged, revived, asks): (&Merged, Option<ledger::Change>, bool),
         external_id: &str,
         now: Timestamp,
         commit: &mut SyncCommit,
     ) {
         let json = |value: Option<&model::Value>| value.map_or(serde_json::Value::Null, stored::to_json);
-        if merged.changes.is_empty() && revived.is_none() {
-            return;
+        match merged.changes.is_empty() && revived.is_none() {
+            true if !asks => return,
+            true => record.version += 1,
+            false => commit.events.push(self.announce(
+                &record,
+                &merged.changes,
+                Cause::of(place.trace, external_id),
+                now,
+            )),
         }
-        commit
-            .events
-            .push(self.announce(&record, &merged.changes, Cause::of(place.trace, external_id), now));
         let changes = merged.changes.iter().map(|change| ledger::Change {
             version: record.version,
             path: change.path.to_owned(),

@@ -149,7 +149,8 @@ impl Engine {
         ids
     }
 
-    /// Writes down what a merge decided or left to a person, and what it means for conflicts that wait already.
+    /// Writes down what a merge decided or left to a person, and what it means for conflicts that wait already. Gives whether
+    /// a person has something new to decide about.
     pub(crate) fn note_conflicts(
         &self,
         place: Place<'_>,
@@ -158,15 +159,22 @@ impl Engine {
         merged: &Merged,
         waiting: &mut Waiting,
         commit: &mut SyncCommit,
-    ) {
+    ) -> bool {
+        let mut asks = false;
         for conflict in &merged.conflicts {
             let known = waiting.take(record.id, |known| {
                 is_here(known, place) && known.path == conflict.path
             });
             let found = self.found(place, arrival, record.id, conflict);
             match known.map(|known| moved_on(known, found.clone())) {
-                None => waiting.note(found, commit),
-                Some((conflict, true)) => waiting.note(conflict, commit),
+                None => {
+                    asks |= found.is_open();
+                    waiting.note(found, commit);
+                }
+                Some((conflict, true)) => {
+                    asks |= conflict.is_open();
+                    waiting.note(conflict, commit);
+                }
                 // Nothing new: it goes on waiting as it is.
                 Some((conflict, false)) => waiting.0.entry(record.id).or_default().push(conflict),
             }
@@ -202,6 +210,7 @@ impl Engine {
                 }
             }
         }
+        asks
     }
 
     /// Closes conflicts with objects that a commit takes as gone: there is nothing to decide about them.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ledger::{Change, ConflictState, ParkedFilter, PushOutcome, Sent, SyncCommit};
+use ledger::{Change, ConflictState, Ledger, ParkedFilter, PushOutcome, Sent, SyncCommit};
 use model::Record;
 use model::merge::Policy;
 use serde_json::json;
 
+use super::held::{Call, Held};
 use super::shelf::{Key, Shelf};
-use super::stage::Stage;
+use super::stage::{COUNTS, Stage};
 use crate::{DELETED_AT, Decision, Deletes, Depth, Engine, Report, StopLimits, Take, What};
 
 const PROPAGATES: Deletes = Deletes {
@@ -527,14 +528,36 @@ async fn what_a_person_is_to_decide_about_outlives_an_earlier_deletion() {
     }
 }
 
+/// One node reads the change and another one the deletion, and neither knows of the other when it looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_is_to_decide_about_outlives_a_deletion_of_the_same_moment() {
+    for (slow, quick) in [("there", "here"), ("here", "there")] {
+        let mut three = Three::knowing(1, &[("here", PROPAGATES), ("there", FOLLOWS)]).await;
+        three.stage.rule("description", Policy::Manual);
+        three.edit(&three.beyond, "beyond", "2026-11-26T08:30:00Z");
+        three.pull("beyond").await;
+        three.delete_here(0);
+        three.edit(&three.there, "there", LATER_STILL);
+        three.stage.pass_hours(1);
+        let held = Arc::new(Held::over(Arc::clone(&three.stage.ledger)));
+        let node = three.stage.node("slow", Arc::clone(&held) as Arc<dyn Ledger>);
+        held.hold(Call::Commit);
+        let pulling = tokio::spawn(async move { node.pull(slow, "things", Depth::Changed).await });
+        held.called().await;
+        three.pull(quick).await;
+        held.go_on();
+        pulling.await.unwrap().unwrap();
+        three.agree().await;
+        assert_eq!(three.there.rows()[0]["note"], "there", "{slow}");
+        assert_eq!((living(&three.there), living(&three.beyond)), (1, 1), "{slow}");
+        assert_eq!(three.record().await.deleted_at, None, "{slow}");
+    }
+}
+
 /// People change it and delete it, and so does somebody elsewhere; a listing that is behind still shows the change.
 #[tokio::test]
 async fn what_a_listing_still_shows_is_not_back() {
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    let three = Three::knowing(1, &[("here", counts), ("there", counts)]).await;
+    let three = Three::knowing(1, &[("here", COUNTS), ("there", COUNTS)]).await;
     let there = three.there.rows()[0]["id"].as_str().unwrap().to_owned();
     three.there.edit(&there, "note", json!("late"));
     three.there.fall_behind();

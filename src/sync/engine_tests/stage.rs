@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use connector::{Clock, Connection, Connector, Secrets, Settings};
 use jiff::{SignedDuration, Timestamp};
-use ledger::Ledger;
+use ledger::{Ledger, Sent, SyncCommit};
 use mapping::Mapping;
 use model::merge::{Policies, Policy};
 use model::{Kind, Record};
@@ -30,6 +30,12 @@ objects:
     deleted: .type == "partner.deleted"
     values: .data.thing
 "#;
+
+/// Deletions that count, there and elsewhere.
+pub(crate) const COUNTS: Deletes = Deletes {
+    propagate: true,
+    follow: true,
+};
 
 /// What is announced: its type, and who posted what it tells of.
 type Said = (String, Option<crate::PostedBy>);
@@ -263,6 +269,37 @@ impl Stage {
     pub(crate) async fn partners(&self) -> Vec<Record> {
         self.ledger.list_records(Kind::Partner, None, 100).await.unwrap()
     }
+}
+
+/// What a node makes there, and dies before it hears of it.
+pub(crate) async fn makes_unheard(node: Arc<Engine>, there: &Shelf) {
+    let made = there.calls().iter().filter(|call| *call == "POST").count();
+    there.hold_answers();
+    let push = tokio::spawn(async move { node.push("there", "things").await });
+    there.called("POST", made + 1).await;
+    push.abort();
+    assert!(push.await.unwrap_err().is_cancelled());
+    there.answer();
+}
+
+/// What somebody had sent there for the one record that is owed there, and that nobody heard of, is written down.
+pub(crate) async fn was_sent(stage: &Stage, at: &str, values: serde_json::Value, creates: bool) {
+    let mut owed = stage
+        .ledger
+        .pushes("there", "things", Timestamp::MAX, 10)
+        .await
+        .unwrap();
+    assert_eq!(owed.len(), 1, "{owed:?}");
+    owed[0].sent.push(Sent {
+        at: at.parse().unwrap(),
+        values,
+        creates,
+    });
+    let sending = SyncCommit {
+        sending: owed,
+        ..SyncCommit::default()
+    };
+    stage.ledger.commit(sending).await.unwrap();
 }
 
 fn compiled(mapping: &str) -> Arc<Mapping> {
