@@ -150,8 +150,12 @@ impl Truth {
                     !is_deleted(system) && at.is_some_and(|at| at > last + LATER_MS)
                 };
                 // Whoever deleted it may not have known what others said, even if those have deleted it since.
-                let talked_of = |system: &&str| edited.iter().any(|(other, _)| other != system);
-                let touched = deleted.is_some_and(|deleted| deleted.keys().all(talked_of));
+                let talked_of = |system: &str| edited.iter().any(|(other, _)| *other != system);
+                // And what was deleted elsewhere before may have been sent there as ours, and taken for that.
+                let is_later =
+                    |at: &i64| deleted.is_some_and(|deleted| deleted.values().any(|other| other < at));
+                let doubtful = |(system, at): (&&'static str, &i64)| talked_of(system) || is_later(at);
+                let touched = deleted.is_some_and(|deleted| deleted.iter().all(doubtful));
                 let saved = edited.iter().any(lasts);
                 (nowhere && !saved) || (with_others && (touched || self.outlived.contains(domain)))
             }
