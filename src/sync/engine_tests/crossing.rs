@@ -7,9 +7,10 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
 use super::held::{Call, Held};
+use super::hints::hint;
 use super::shelf::Shelf;
-use super::stage::Stage;
-use crate::{Deletes, Depth, Engine, Report, SyncError};
+use super::stage::{COUNTS, Stage};
+use crate::{Depth, Engine, Report, SyncError};
 
 /// A push whose update has arrived there.
 async fn pushing(engine: &Arc<Engine>, there: &Shelf) -> JoinHandle<Result<Report, SyncError>> {
@@ -82,8 +83,8 @@ async fn what_is_read_while_a_push_is_prepared_is_not_written_over() {
     assert_eq!(notes, [json!("theirs"), json!("theirs")]);
 }
 
-/// It is written while a page is absorbed that was read before, by a process whose clock is so much behind from then on.
-async fn written_while_a_page_is_absorbed(behind_ms: i64, for_long: bool) {
+/// It is written while is absorbed what was read before, by a process whose clock is so much behind from then on.
+async fn written_while_it_is_absorbed(depth: Depth, behind_ms: i64, for_long: bool) {
     let (stage, [here, there], [id, made]) = Stage::knowing().await;
     here.edit(&id, "note", json!("ours"));
     let pusher = stage.node("first", Arc::clone(&stage.ledger));
@@ -96,8 +97,11 @@ async fn written_while_a_page_is_absorbed(behind_ms: i64, for_long: bool) {
     }
     let held = Arc::new(Held::over(Arc::clone(&stage.ledger)));
     let puller = stage.node("second", Arc::clone(&held) as Arc<dyn Ledger>);
+    if depth == Depth::Named {
+        assert!(puller.hint("there", &hint(&made, "update"), "t"));
+    }
     held.hold(Call::Commit);
-    let pulling = tokio::spawn(async move { puller.pull("there", "things", Depth::Changed).await });
+    let pulling = tokio::spawn(async move { puller.pull("there", "things", depth).await });
     held.called().await;
     stage.pass_ms(-behind_ms);
     there.let_changes();
@@ -113,17 +117,23 @@ async fn written_while_a_page_is_absorbed(behind_ms: i64, for_long: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_while_a_page_is_absorbed_is_no_change_of_theirs() {
-    written_while_a_page_is_absorbed(0, false).await;
+    written_while_it_is_absorbed(Depth::Changed, 0, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_what_a_process_wrote_whose_clock_is_behind() {
-    written_while_a_page_is_absorbed(1_000, false).await;
+    written_while_it_is_absorbed(Depth::Changed, 1_000, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_what_was_written_after_the_clock_was_put_back() {
-    written_while_a_page_is_absorbed(3_600_000, true).await;
+    written_while_it_is_absorbed(Depth::Changed, 3_600_000, true).await;
+}
+
+/// What is read by its id is held against what was known when it was asked for, whatever clocks say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_what_was_written_while_that_is_absorbed_which_a_hint_named() {
+    written_while_it_is_absorbed(Depth::Named, 3_600_000, false).await;
 }
 
 /// Two writes, of which a listing still tells the first one, at a system that does not tell when it took them.
@@ -153,11 +163,7 @@ async fn what_a_listing_tells_that_is_behind_is_no_change_of_theirs() {
 #[tokio::test]
 async fn what_went_in_the_second_in_which_it_was_changed_is_gone() {
     let (mut stage, [here, there], [_, made]) = Stage::knowing().await;
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    stage.deletes = [("here", counts), ("there", counts)].into();
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
     let engine = stage.node("first", Arc::clone(&stage.ledger));
     there.edit(&made, "note", json!("theirs"));
     engine.pull("there", "things", Depth::Changed).await.unwrap();

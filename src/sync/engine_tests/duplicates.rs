@@ -6,8 +6,8 @@ use ledger::ParkedFilter;
 use serde_json::{Value as Json, json};
 
 use super::shelf::{Key, Shelf};
-use super::stage::Stage;
-use crate::{Deletes, Depth, Engine, ObjectAt, Settle};
+use super::stage::{COUNTS, Stage, makes_unheard};
+use crate::{Depth, Engine, ObjectAt, Settle};
 
 /// Two systems that were read completely and know nobody.
 async fn empty() -> (Stage, Shelf, Shelf, Arc<Engine>) {
@@ -205,12 +205,7 @@ async fn what_was_made_unheard_beside_theirs_is_a_duplicate_though_our_key_is_hi
     pull(&first, "there").await;
     here.put(northwind());
     pull(&first, "here").await;
-    there.hold_answers();
-    let push = tokio::spawn(async move { first.push("there", "things").await });
-    there.called("POST", 1).await;
-    push.abort();
-    assert!(push.await.unwrap_err().is_cancelled());
-    there.answer();
+    makes_unheard(first, &there).await;
     there.put(northwind());
 
     stage.pass_hours(1);
@@ -221,21 +216,24 @@ async fn what_was_made_unheard_beside_theirs_is_a_duplicate_though_our_key_is_hi
     assert_eq!(stage.partners().await.len(), 1);
 }
 
-/// It is a person who says that it is another one than the one that was deleted.
-#[tokio::test]
-async fn what_waited_beside_one_that_was_deleted_is_no_new_one_by_itself() {
+/// A partner whose deletion counts, and another one of theirs that waits for a person beside ours there; its id here, and the
+/// other one's.
+async fn waiting_beside() -> (Stage, [Shelf; 2], Arc<Engine>, [String; 2]) {
     let (mut stage, here, there, _) = empty().await;
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    stage.deletes = [("here", counts), ("there", counts)].into();
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
     let engine = stage.node("second", Arc::clone(&stage.ledger));
-    let deleted = here.put(northwind());
+    let ours = here.put(northwind());
     settle(&engine).await;
     let theirs = there.put(northwind());
     settle(&engine).await;
-    here.edit(&deleted, "deleted", json!(true));
+    (stage, [here, there], engine, [ours, theirs])
+}
+
+/// It is a person who says that it is another one than the one that was deleted.
+#[tokio::test]
+async fn what_waited_beside_one_that_was_deleted_is_no_new_one_by_itself() {
+    let (stage, [here, there], engine, [ours, theirs]) = waiting_beside().await;
+    here.edit(&ours, "deleted", json!(true));
     for _ in 0..2 {
         settle(&engine).await;
         stage.pass_hours(1);
@@ -265,17 +263,7 @@ async fn what_waited_beside_one_that_was_deleted_is_no_new_one_by_itself() {
 /// Nothing tells that people have made the two one; where deletions count, this is none.
 #[tokio::test]
 async fn what_waits_takes_the_place_of_ours_that_is_gone_without_a_trace() {
-    let (mut stage, here, there, _) = empty().await;
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    stage.deletes = [("here", counts), ("there", counts)].into();
-    let engine = stage.node("second", Arc::clone(&stage.ledger));
-    here.put(northwind());
-    settle(&engine).await;
-    let theirs = there.put(northwind());
-    settle(&engine).await;
+    let (stage, [here, there], engine, [_, theirs]) = waiting_beside().await;
     there.take("T1");
     engine.census("there", "things", 100).await.unwrap();
     settle(&engine).await;
@@ -286,6 +274,22 @@ async fn what_waits_takes_the_place_of_ours_that_is_gone_without_a_trace() {
         stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap(),
         []
     );
+}
+
+/// Ours goes, and so does what waits, as one page tells: nothing takes its place.
+#[tokio::test]
+async fn what_waits_and_goes_with_ours_takes_no_place() {
+    let (stage, [here, there], engine, [_, theirs]) = waiting_beside().await;
+    for gone in ["T1", &theirs] {
+        there.edit(gone, "deleted", json!(true));
+    }
+    stage.pass_hours(1);
+    settle(&engine).await;
+    assert_eq!(here.rows()[0]["deleted"], json!(true));
+    let record = stage.partners().await.remove(0);
+    assert!(record.deleted_at.is_some());
+    let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+    assert_eq!(parked, []);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::shelf::{Key, Shelf};
 use super::stage::Stage;
 use crate::{Depth, Engine};
 
-fn hint(id: &str, op: &str) -> Hint {
+pub(crate) fn hint(id: &str, op: &str) -> Hint {
     Hint {
         object: "things".to_owned(),
         id: id.to_owned(),

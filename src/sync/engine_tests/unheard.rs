@@ -1,12 +1,13 @@
 //! What was written by somebody who died before they heard of it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use ledger::{Sent, SyncCommit};
 use serde_json::{Value as Json, json};
 
 use super::shelf::{Key, Shelf};
-use super::stage::Stage;
-use crate::{Deletes, Depth};
+use super::stage::{COUNTS, Stage, makes_unheard, was_sent};
+use crate::{Depth, Engine};
 
 /// A note that the first node wrote before it died, and that people take back before anybody hears of it, so many hours
 /// later; they change what else they like.
@@ -16,21 +17,13 @@ async fn taken_back(besides: &str, value: Json, hours: i64) {
     // The first node writes, it takes effect, and the node dies.
     here.edit(&id, "note", json!("call back"));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
-    let mut owed = stage
-        .ledger
-        .pushes("there", "things", Timestamp::MAX, 10)
-        .await
-        .unwrap();
-    owed[0].sent.push(Sent {
-        at: "2026-11-26T08:00:00Z".parse().unwrap(),
-        values: json!({"note": "call back"}),
-        creates: false,
-    });
-    let sending = SyncCommit {
-        sending: owed,
-        ..SyncCommit::default()
-    };
-    stage.ledger.commit(sending).await.unwrap();
+    was_sent(
+        &stage,
+        "2026-11-26T08:00:00Z",
+        json!({"note": "call back"}),
+        false,
+    )
+    .await;
     there.edit(&made, "note", json!("call back"));
 
     stage.pass_hours(hours);
@@ -97,21 +90,13 @@ async fn what_was_taken_out_of_a_set_is_not_added_again() {
 
     here.edit(&deal, "lines", json!(["a", "b"]));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
-    let mut owed = stage
-        .ledger
-        .pushes("there", "things", Timestamp::MAX, 10)
-        .await
-        .unwrap();
-    owed[0].sent.push(Sent {
-        at: "2026-11-26T10:00:00Z".parse().unwrap(),
-        values: json!({"lines": ["a", "b"]}),
-        creates: false,
-    });
-    let sending = SyncCommit {
-        sending: owed,
-        ..SyncCommit::default()
-    };
-    stage.ledger.commit(sending).await.unwrap();
+    was_sent(
+        &stage,
+        "2026-11-26T10:00:00Z",
+        json!({"lines": ["a", "b"]}),
+        false,
+    )
+    .await;
     there.edit("T2", "lines", json!(["a", "b", "c"]));
     here.edit(&deal, "lines", json!(["a"]));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
@@ -140,12 +125,7 @@ async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
     }
 
     // The first node makes it there, and dies before it hears of it.
-    there.hold_answers();
-    let push = tokio::spawn(async move { first.push("there", "things").await });
-    there.called("POST", 1).await;
-    push.abort();
-    assert!(push.await.unwrap_err().is_cancelled());
-    there.answer();
+    makes_unheard(first, &there).await;
     let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
     there.edit(&made, "name", json!("Northwind Ltd"));
 
@@ -175,11 +155,7 @@ async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
     let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
     let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
     stage.deals = true;
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    stage.deletes = [("here", counts), ("there", counts)].into();
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
     let first = stage.node("first", stage.ledger.clone());
     let partner = here.put(json!({"name": "Northwind"}));
     here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partner}));
@@ -200,12 +176,7 @@ async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
     assert_eq!(named(0, "deleted"), json!(true));
     here.edit(&partner, "deleted", json!(false));
     first.pull("here", "things", Depth::Changed).await.unwrap();
-    there.hold_answers();
-    let push = tokio::spawn(async move { first.push("there", "things").await });
-    there.called("POST", 3).await;
-    push.abort();
-    assert!(push.await.unwrap_err().is_cancelled());
-    there.answer();
+    makes_unheard(first, &there).await;
 
     stage.pass_hours(1);
     let second = stage.node("second", stage.ledger.clone());
@@ -217,47 +188,97 @@ async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
     assert_eq!(named(1, "partner"), named(2, "id"));
 }
 
-/// It is made there, nobody hears of it, and its record is deleted: it is that record's, and goes with it.
-async fn deleted_before_it_was_heard_of(listed: bool) {
+/// A partner that was made there, of which nobody heard, and whose record is deleted here since; a second node, and its id
+/// there.
+async fn deleted_before_it_was_heard_of() -> (Stage, [Shelf; 2], Arc<Engine>, String) {
     let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
     let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    let counts = Deletes {
-        propagate: true,
-        follow: true,
-    };
-    stage.deletes = [("here", counts), ("there", counts)].into();
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
     let first = stage.node("first", stage.ledger.clone());
     let partner = here.put(json!({"name": "Northwind"}));
     for connection in ["there", "here"] {
         first.pull(connection, "things", Depth::Changed).await.unwrap();
     }
-    there.hold_answers();
-    let push = tokio::spawn(async move { first.push("there", "things").await });
-    there.called("POST", 1).await;
-    push.abort();
-    assert!(push.await.unwrap_err().is_cancelled());
-    there.answer();
+    makes_unheard(first, &there).await;
 
     here.edit(&partner, "deleted", json!(true));
     let second = stage.node("second", stage.ledger.clone());
     second.pull("here", "things", Depth::Changed).await.unwrap();
-    stage.pass_hours(1);
-    if listed {
-        second.pull("there", "things", Depth::Changed).await.unwrap();
-    }
-    second.push("there", "things").await.unwrap();
-    second.pull("there", "things", Depth::Changed).await.unwrap();
-    second.push("here", "things").await.unwrap();
-    assert_eq!(there.rows()[0]["deleted"], json!(true));
-    assert_eq!((here.rows().len(), stage.partners().await.len()), (1, 1));
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    (stage, [here, there], second, made)
 }
 
+/// It is that record's, and goes with it.
 #[tokio::test]
 async fn what_was_made_unheard_goes_with_its_record() {
-    deleted_before_it_was_heard_of(false).await;
+    for listed in [false, true] {
+        let (stage, [here, there], second, _) = deleted_before_it_was_heard_of().await;
+        stage.pass_hours(1);
+        if listed {
+            second.pull("there", "things", Depth::Changed).await.unwrap();
+        }
+        second.push("there", "things").await.unwrap();
+        second.pull("there", "things", Depth::Changed).await.unwrap();
+        second.push("here", "things").await.unwrap();
+        assert_eq!(there.rows()[0]["deleted"], json!(true), "{listed}");
+        assert_eq!((here.rows().len(), stage.partners().await.len()), (1, 1));
+    }
 }
 
+/// What people make of it after that is more than we sent: the record is back.
 #[tokio::test]
-async fn what_was_made_unheard_and_is_listed_goes_with_its_record() {
-    deleted_before_it_was_heard_of(true).await;
+async fn what_was_made_unheard_and_is_changed_after_its_record_was_deleted_revives_it() {
+    let (stage, [here, there], second, made) = deleted_before_it_was_heard_of().await;
+    for note in ["first", "second"] {
+        there.edit(&made, "note", json!(note));
+    }
+    for _ in 0..2 {
+        stage.pass_hours(1);
+        for connection in ["there", "here"] {
+            second.push(connection, "things").await.unwrap();
+            second.pull(connection, "things", Depth::Changed).await.unwrap();
+        }
+    }
+    let [record] = stage.partners().await.try_into().unwrap();
+    assert_eq!(
+        (record.deleted_at, record.fields.text("description")),
+        (None, Some("second"))
+    );
+    assert_eq!(there.rows()[0].get("deleted"), None);
+    // Where people deleted it, it is not made again.
+    assert_eq!((here.rows().len(), &here.rows()[0]["deleted"]), (1, &json!(true)));
+}
+
+/// What may still be on its way when its record is deleted is remembered until it cannot arrive any more.
+#[tokio::test]
+async fn what_arrives_after_its_record_was_deleted_goes_with_it() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("second", stage.ledger.clone());
+    let partner = here.put(json!({"name": "Northwind"}));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    was_sent(&stage, "2026-11-26T08:00:00Z", json!({"name": "Northwind"}), true).await;
+    here.edit(&partner, "deleted", json!(true));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    // It is not there yet.
+    let record = stage.partners().await[0].id.to_string();
+    there.put(json!({"name": "Northwind", "key": record}));
+    for _ in 0..2 {
+        stage.pass_ms(30_000);
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+        for connection in ["there", "here"] {
+            engine.push(connection, "things").await.unwrap();
+        }
+    }
+    assert_eq!(there.rows()[0]["deleted"], json!(true));
+    assert_eq!((here.rows().len(), stage.partners().await.len()), (1, 1));
+    // Then it is forgotten.
+    stage.pass_hours(1);
+    engine.push("there", "things").await.unwrap();
+    let owed = stage.ledger.pushes("there", "things", Timestamp::MAX, 10).await;
+    assert_eq!(owed.unwrap(), []);
 }
