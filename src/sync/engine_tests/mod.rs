@@ -17,6 +17,7 @@ mod posted;
 mod reconciling;
 mod resolving;
 mod review;
+mod runs;
 mod shelf;
 mod stage;
 mod stopping;
