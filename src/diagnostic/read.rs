@@ -65,7 +65,9 @@ impl<'a> Fields<'a> {
 
     /// The value of a key, if it is there and not null.
     pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let found = self.entries.iter().find(|(k, _, _)| k == key);
         let found = found.map(|(_, _, node)| node);
         grammar::asked(self.what, key, found);
@@ -341,6 +343,20 @@ mod tests {
             "{}",
             report.render(false)
         );
+    }
+
+    #[test]
+    fn keys_that_are_known_are_named_once_however_often_they_were_asked_for() {
+        let source = Source::new("t.yaml", "zzz: 1");
+        let mut report = Report::new();
+        let node = Node::parse(&source, &mut report).unwrap();
+        let mut fields = Fields::open(&node, "a limit", &source, &mut report).unwrap();
+        for key in ["name", "kind", "name"] {
+            fields.optional(key);
+        }
+        fields.finish(&mut report);
+        let told = report.render(false);
+        assert!(told.trim_end().ends_with("known are: name, kind"), "{told}");
     }
 
     #[test]
