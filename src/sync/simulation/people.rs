@@ -59,7 +59,19 @@ impl Run {
             for (domain, ids) in self.systems[at].living(THINGS) {
                 let [a, b] = ids.as_slice() else { continue };
                 let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
-                let (made, theirs) = if own(a) { (b, a) } else { (a, b) };
+                // What the hub made carries its key, whichever of the two waits.
+                let ours = |id: &String| {
+                    self.systems[at].rows[id]
+                        .values
+                        .get("key")
+                        .is_some_and(Json::is_string)
+                };
+                let (made, theirs) = match (ours(a), ours(b)) {
+                    (true, false) => (a, b),
+                    (false, true) => (b, a),
+                    _ if own(a) => (b, a),
+                    _ => (a, b),
+                };
                 let keep_theirs = self.chance.percent(50);
                 let (kept, lost) = if keep_theirs {
                     (theirs, made)
