@@ -34,7 +34,7 @@ pub use open::{Durability, OpenError, Settings, open};
 pub use overlay::overlay;
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "records",
     "history",
     "match_keys",
@@ -49,6 +49,7 @@ const TABLES: [&str; 18] = [
     "attempts",
     "terms",
     "pulls",
+    "remembered",
     "refusals",
     "runs",
     "leases",

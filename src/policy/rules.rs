@@ -92,7 +92,7 @@ impl Rules {
     }
 
     /// The rules as people and programs read them, in the words of the configuration; what a preset allows is written out.
-    pub(crate) fn summary(&self) -> Json {
+    pub fn summary(&self) -> Json {
         let texts = |patterns: &[PathPattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
         let allow = match &self.allow {
             Allow::Everything => Json::from("everything"),

@@ -3,6 +3,7 @@
 //! The *terms* of an endpoint are whose it is, its sharing policy and its shape. Each attempt, and each event that is
 //! pulled, is kept with the record that it is about and the terms that held; terms are kept once for good. Projecting is
 //! pure, so the event as it is kept, the terms and the moment give what was told, also when the policy is another one today.
+//! Of events that are kept no more it is *remembered* that they were told, how often, and by which terms.
 
 use bytes::Bytes;
 use event::Shape;
@@ -62,7 +63,7 @@ pub(crate) fn about(body: &[u8], terms: &Terms) -> Option<About> {
         _ => return None,
     };
     Some(About {
-        record: record.chars().take(RECORD_CHARS_MAX).collect(),
+        record: named(&record),
         terms: terms.digest.clone(),
     })
 }
@@ -90,6 +91,52 @@ pub struct Told {
     pub fields: Disclosure,
 }
 
+/// What a partner was told by events that are kept no more, summed.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// When it was told first.
+    pub first_at: Timestamp,
+    /// When it was told last.
+    pub last_at: Timestamp,
+    /// How often: each attempt that left, and each reading.
+    pub times: u64,
+    /// Who was told.
+    pub partner: String,
+    /// Through which endpoint.
+    pub endpoint: String,
+    /// The type of the events.
+    pub event_type: String,
+    /// The policy that held: no more than it allows was told.
+    pub policy: SharingPolicy,
+    /// The word of the shape.
+    pub shape: String,
+}
+
+/// What was told about a record by events that are kept no more, the last first; to one partner, when one is named. At most
+/// `limit`.
+pub async fn remembered(
+    ledger: &dyn Ledger,
+    record: &str,
+    partner: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Remembered>, LedgerError> {
+    let rows = ledger.remembered(&named(record), partner, limit).await?;
+    let rows = rows.into_iter().map(|row| {
+        let (policy, shape) = read(&row.terms)?;
+        Ok(Remembered {
+            first_at: row.first_at,
+            last_at: row.last_at,
+            times: row.times,
+            partner: row.terms.partner,
+            endpoint: row.endpoint,
+            event_type: row.event_type,
+            policy,
+            shape,
+        })
+    });
+    rows.collect()
+}
+
 /// What was told about a record, newest first; to one partner, when one is named. As far as events are kept, and not what
 /// was sent before it was noted by which terms. At most `limit`.
 pub async fn told(
@@ -98,16 +145,10 @@ pub async fn told(
     partner: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Told>, LedgerError> {
-    let record: String = record.chars().take(RECORD_CHARS_MAX).collect();
-    let rows = ledger.disclosed(&record, partner, limit).await?;
+    let rows = ledger.disclosed(&named(record), partner, limit).await?;
     rows.into_iter()
         .map(|row| {
-            let damaged = |what: &dyn std::fmt::Display| {
-                LedgerError::Store(format!("terms {}: {what}", row.terms.digest))
-            };
-            let stored: StoredTerms =
-                serde_json::from_str(&row.terms.text).map_err(|error| damaged(&error))?;
-            let policy = SharingPolicy::from_stored(&stored.policy).map_err(|error| damaged(&error))?;
+            let (policy, shape) = read(&row.terms)?;
             let fields = disclosed(&policy, &row.event_type, &row.body, row.at);
             Ok(Told {
                 at: row.at,
@@ -116,16 +157,30 @@ pub async fn told(
                 endpoint: row.endpoint,
                 event: row.event,
                 event_type: row.event_type,
-                fields: if stored.shape == Shape::Thin.word() {
+                fields: if shape == Shape::Thin.word() {
                     thin(fields)
                 } else {
                     fields
                 },
                 policy,
-                shape: stored.shape,
+                shape,
             })
         })
         .collect()
+}
+
+/// A record's name as it is kept.
+fn named(record: &str) -> String {
+    record.chars().take(RECORD_CHARS_MAX).collect()
+}
+
+/// Policy and shape of terms that were kept.
+fn read(terms: &Terms) -> Result<(SharingPolicy, String), LedgerError> {
+    let damaged =
+        |what: &dyn std::fmt::Display| LedgerError::Store(format!("terms {}: {what}", terms.digest));
+    let stored: StoredTerms = serde_json::from_str(&terms.text).map_err(|error| damaged(&error))?;
+    let policy = SharingPolicy::from_stored(&stored.policy).map_err(|error| damaged(&error))?;
+    Ok((policy, stored.shape))
 }
 
 fn disclosed(policy: &SharingPolicy, event_type: &str, body: &Bytes, at: Timestamp) -> Disclosure {

@@ -52,7 +52,7 @@ pub use again::{NotAgain, sendable};
 pub use arrival::Arrival;
 pub use breaker::BreakerSettings;
 pub use deliver::Deliverer;
-pub use disclosure::{Told, told};
+pub use disclosure::{Remembered, Told, remembered, told};
 pub use dispatch::{Dispatch, Later};
 pub use endpoint::{
     Authorize, DEADLINE_MS, Endpoint, EndpointSettings, IN_FLIGHT_MAX, Order, RATE_PER_S_MAX,

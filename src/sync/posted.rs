@@ -438,7 +438,7 @@ fn refused(place: Place<'_>, said: Said, record: RecordId) -> Dead {
     } = place;
     let (partner, key) = (said.by.partner, said.posted.object.id);
     let reason = format!(
-        "names {record}, which is no {object} that {partner} was told of, as far as events are kept; tell {partner} of it by an \
+        "names {record}, which is no {object} that {partner} was told of; tell {partner} of it by an \
          endpoint, or say that they are the same with: interconnect record link {record} {connection}/{object}/{key}; then \
          try again with: interconnect delivery retry --endpoint {connection}/{object} --state dead"
     );

@@ -11,6 +11,7 @@ mod certificates;
 mod chaos;
 mod check;
 mod clients;
+mod clock;
 mod conflicts;
 mod custom;
 mod deletes;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::clock::Clock;
 use crate::harness::{Folder, Hub, Sandbox, eventually, exchange, expect, get, interconnect, json_of, said};
 use crate::partners::{acme_secret, now, received, signed};
 
@@ -277,4 +278,85 @@ fn what_a_partner_was_told_about_a_record_is_one_question() {
         table.contains("data.deal.amount.amount (bucketed)") && table.contains("pulled"),
         "{table}"
     );
+}
+
+/// The event goes after its time, and what was told by it is remembered.
+#[test]
+fn what_a_partner_was_told_outlives_the_event() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind"]);
+    let text = format!(
+        "listen: 127.0.0.1:0
+ledger: sqlite:hub.db
+outbound: {{ allow: [127.0.0.0/8] }}
+limits: {{ sweep_every_ms: 200 }}
+retention: {{ arrived: 1d }}
+partners:
+  acme: {{ secrets: [\"${{env:ACME}}\"] }}
+  northwind:
+    share: {{ allow: [id, deal.stage] }}
+    endpoints:
+      - {{ name: crm, url: \"{url}/hook\", secret: \"${{env:NORTHWIND}}\", events: [deal.*] }}
+",
+        url = sandbox.url("northwind"),
+    );
+    let config = folder.write("interconnect.yaml", &text);
+    let secret = sandbox.said["partners"]["northwind"]["secret"].as_str();
+    let clock = Clock::new(&folder);
+    let mut secrets = vec![
+        ("ACME", acme_secret()),
+        ("NORTHWIND", secret.expect("a secret").to_owned()),
+    ];
+    secrets.extend(clock.environment());
+    let hub = Hub::start(&config, &secrets);
+    // The newest event is kept whatever happens.
+    for id in ["msg_1", "msg_2"] {
+        post(&hub, id, &deal("500"));
+    }
+    let told = |hub: &Hub| get(&format!("{}/v1/records/D-1/told", hub.url));
+    let all = eventually("what was told", || {
+        let told = told(&hub);
+        expect(told["data"].as_array().map(Vec::len) == Some(2), &told).map(|()| told)
+    });
+    assert_eq!(all["earlier"], json!([]));
+
+    hub.running.stop();
+    clock.set(2 * 86_400);
+    let hub = Hub::start(&config, &secrets);
+    let all = eventually("what is remembered", || {
+        let told = told(&hub);
+        expect(told["earlier"] != json!([]), &told).map(|()| told)
+    });
+    let [kept] = &all["data"].as_array().expect("a list")[..] else {
+        panic!("the newest is kept: {all}")
+    };
+    let [earlier] = &all["earlier"].as_array().expect("a list")[..] else {
+        panic!("one was forgotten: {all}")
+    };
+    assert_eq!(
+        (
+            &earlier["partner"],
+            &earlier["endpoint"],
+            &earlier["event_type"],
+            &earlier["times"],
+            &earlier["policy"]
+        ),
+        (
+            &json!("northwind"),
+            &json!("crm"),
+            &json!("deal.updated"),
+            &json!(1),
+            &kept["policy"]
+        )
+    );
+    assert_eq!(earlier["first_at"], earlier["last_at"]);
+    assert_eq!(earlier["at_most"]["allow"], json!(["id", "deal.stage"]));
+    let (code, table, _) = said(&folder.run(&["record", "told", "D-1", "--partner", "northwind"], &secrets));
+    assert_eq!(code, Some(0));
+    assert!(table.contains("by events that are kept no more"), "{table}");
+    let other = json_of(&folder.run(
+        &["record", "told", "D-1", "--partner", "globex", "--json"],
+        &secrets,
+    ));
+    assert_eq!((&other["data"], &other["earlier"]), (&json!([]), &json!([])));
 }

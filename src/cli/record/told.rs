@@ -1,8 +1,8 @@
 //! `interconnect record told`: what partners were told about a record, when, and by which policy.
 
 use ledger::{Ledger, Way};
-use policy::{Purpose, Shown};
-use relay::Told;
+use policy::{Purpose, SharingPolicy, Shown};
+use relay::{Remembered, Told};
 use serde_json::{Value as Json, json};
 
 use super::find;
@@ -24,11 +24,15 @@ pub(super) async fn run(
         },
         _ => id.to_owned(),
     };
-    let told = relay::told(ledger, &record, partner, limit)
-        .await
-        .map_err(|error| error.to_string())?;
+    let told = relay::told(ledger, &record, partner, limit);
+    let told = told.await.map_err(|error| error.to_string())?;
+    let earlier = relay::remembered(ledger, &record, partner, limit);
+    let earlier = earlier.await.map_err(|error| error.to_string())?;
     let json: Vec<Json> = told.iter().map(document).collect();
-    out.data(json!({"record": record, "data": json}), || text(&told));
+    let before: Vec<Json> = earlier.iter().map(remembered).collect();
+    out.data(json!({"record": record, "data": json, "earlier": before}), || {
+        text(&told, &earlier)
+    });
     Ok(Exit::Ok)
 }
 
@@ -43,19 +47,47 @@ fn document(told: &Told) -> Json {
         .collect();
     json!({"at": told.at.to_string(), "partner": told.partner, "endpoint": told.endpoint,
         "event": told.event.to_string(), "event_type": told.event_type, "way": way, "status": status,
-        "policy": {"name": told.policy.name, "purpose": told.policy.purpose.map(Purpose::word),
-            "agreement": told.policy.agreement, "until": told.policy.until.map(|until| until.to_string())},
-        "shape": told.shape, "shared": shared, "held": told.fields.held})
+        "policy": by(&told.policy), "shape": told.shape, "shared": shared, "held": told.fields.held})
 }
 
-fn text(all: &[Told]) -> String {
+fn by(policy: &SharingPolicy) -> Json {
+    json!({"name": policy.name, "purpose": policy.purpose.map(Purpose::word), "agreement": policy.agreement,
+        "until": policy.until.map(|until| until.to_string())})
+}
+
+fn remembered(told: &Remembered) -> Json {
+    json!({"first_at": told.first_at.to_string(), "last_at": told.last_at.to_string(), "times": told.times,
+        "partner": told.partner, "endpoint": told.endpoint, "event_type": told.event_type,
+        "policy": by(&told.policy), "shape": told.shape, "at_most": told.policy.rules.summary()})
+}
+
+fn text(all: &[Told], earlier: &[Remembered]) -> String {
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    table(
+    let mut text = table(
         &[
             "at", "partner", "endpoint", "event", "answered", "policy", "shared",
         ],
         &rows,
-    )
+    );
+    if !earlier.is_empty() {
+        let rows = earlier.iter().map(|told| {
+            vec![
+                told.first_at.to_string(),
+                told.last_at.to_string(),
+                told.times.to_string(),
+                told.partner.clone(),
+                told.endpoint.clone(),
+                told.event_type.clone(),
+                told.policy.name.clone(),
+            ]
+        });
+        text.push_str("\n\nby events that are kept no more:\n");
+        text.push_str(&table(
+            &["first", "last", "times", "partner", "endpoint", "event", "policy"],
+            &rows.collect::<Vec<_>>(),
+        ));
+    }
+    text
 }
 
 fn row(told: &Told) -> Vec<String> {

@@ -58,6 +58,23 @@ pub struct Disclosed {
     pub terms: Terms,
 }
 
+/// What a partner was told about a record by events that are kept no more, summed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Through which endpoint.
+    pub endpoint: String,
+    /// The type of the events.
+    pub event_type: String,
+    /// By which terms.
+    pub terms: Terms,
+    /// When it was told first.
+    pub first_at: Timestamp,
+    /// When it was told last.
+    pub last_at: Timestamp,
+    /// How often: each attempt that left, and each reading.
+    pub times: u64,
+}
+
 /// What partners were told about records.
 #[async_trait]
 pub trait Disclosures: Send + Sync {
@@ -73,8 +90,16 @@ pub trait Disclosures: Send + Sync {
         partner: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Disclosed>, LedgerError>;
+    /// What was told about a record by events that are kept no more, the last first; to one partner, when one is named. At
+    /// most `limit`.
+    async fn remembered(
+        &self,
+        record: &str,
+        partner: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Remembered>, LedgerError>;
     /// Of pairs of a record and a partner, those where the partner was told about the record, by an attempt or by pulling,
-    /// in an event that `source` said. As far as the events are kept.
+    /// in an event that `source` said, whether that is kept or not.
     async fn told(
         &self,
         asked: &BTreeSet<(String, String)>,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::PostgresLedger;
 use super::rows::{all, column, text};
 use crate::stored::{count, limit, micros, moment};
-use crate::{About, Disclosed, Disclosures, LedgerError, Terms, Way};
+use crate::{About, Disclosed, Disclosures, LedgerError, Remembered, Terms, Way};
 
 const PULLED: &str = "\
 INSERT INTO pulls (delivery, terms, at, record)
@@ -29,6 +29,12 @@ JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
 WHERE $2::text IS NULL OR t.partner = $2
 ORDER BY told.at DESC, e.seq DESC, told.number DESC, d.id LIMIT $3";
 
+const REMEMBERED: &str = "\
+SELECT r.endpoint, r.event_type, t.digest, t.partner, t.text, r.first_at, r.last_at, r.times
+FROM remembered r JOIN terms t ON t.digest = r.terms
+WHERE r.record = $1 AND ($2::text IS NULL OR t.partner = $2)
+ORDER BY r.last_at DESC, r.endpoint, r.event_type, r.terms, r.source LIMIT $3";
+
 /// A subquery that is asked for each pair, so that its indices are used however many attempts there are.
 const TOLD: &str = "\
 SELECT asked.record, asked.partner FROM unnest($1::text[], $2::text[]) AS asked (record, partner)
@@ -38,7 +44,9 @@ WHERE (SELECT true
              SELECT delivery, terms FROM pulls WHERE record = asked.record) AS told
        JOIN terms t ON t.digest = told.terms
        JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
-       WHERE t.partner = asked.partner AND e.source = $3 LIMIT 1)";
+       WHERE t.partner = asked.partner AND e.source = $3 LIMIT 1)
+   OR EXISTS (SELECT FROM remembered r JOIN terms t ON t.digest = r.terms
+              WHERE r.record = asked.record AND r.source = $3 AND t.partner = asked.partner)";
 
 #[async_trait]
 impl Disclosures for PostgresLedger {
@@ -74,6 +82,20 @@ impl Disclosures for PostgresLedger {
         all(&rows, disclosed)
     }
 
+    async fn remembered(
+        &self,
+        record: &str,
+        partner: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<Remembered>, LedgerError> {
+        let partner = partner.map(text);
+        let rows = self
+            .database
+            .query(REMEMBERED, &[&text(record), &partner, &limit(at_most)])
+            .await?;
+        all(&rows, remembered)
+    }
+
     async fn told(
         &self,
         asked: &BTreeSet<(String, String)>,
@@ -88,6 +110,21 @@ impl Disclosures for PostgresLedger {
         let told = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         told.collect()
     }
+}
+
+fn remembered(row: &Row) -> Result<Remembered, LedgerError> {
+    Ok(Remembered {
+        endpoint: row.try_get(0)?,
+        event_type: row.try_get(1)?,
+        terms: Terms {
+            digest: row.try_get(2)?,
+            partner: row.try_get(3)?,
+            text: row.try_get(4)?,
+        },
+        first_at: moment(row.try_get(5)?)?,
+        last_at: moment(row.try_get(6)?)?,
+        times: count(row.try_get(7)?)?,
+    })
 }
 
 fn disclosed(row: &Row) -> Result<Disclosed, LedgerError> {

@@ -20,6 +20,18 @@ FROM events e WHERE e.seq > $1 AND e.seq < (SELECT max(seq) FROM events) ORDER B
 const LOCK: &str = "\
 SELECT d.id, d.seq, d.state IN ('delivered', 'folded', 'dead') FROM deliveries d WHERE d.seq = ANY($1) ORDER BY d.id FOR UPDATE";
 
+const REMEMBER: &str = "\
+INSERT INTO remembered AS known (record, terms, endpoint, event_type, source, first_at, last_at, times)
+SELECT told.record, told.terms, d.endpoint, e.event_type, e.source, min(told.at), max(told.at), count(*)
+FROM events e JOIN deliveries d ON d.seq = e.seq
+JOIN LATERAL (SELECT record, terms, at FROM attempts WHERE delivery = d.id AND record IS NOT NULL
+              UNION ALL
+              SELECT record, terms, at FROM pulls WHERE delivery = d.id) told ON true
+WHERE e.seq = ANY($1) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+ON CONFLICT (record, terms, endpoint, event_type, source) DO UPDATE SET
+first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at),
+times = known.times + excluded.times";
+
 const REMOVE: &str = "\
 WITH tries AS (DELETE FROM attempts USING deliveries d WHERE d.seq = ANY($1) AND attempts.delivery = d.id),
 reads AS (DELETE FROM pulls USING deliveries d WHERE d.seq = ANY($1) AND pulls.delivery = d.id),
@@ -95,6 +107,8 @@ impl Work for Forget {
         }
         let idle = self.seqs.iter().filter(|seq| !busy.contains(*seq));
         let seqs: Vec<i64> = idle.copied().collect();
+        let remember = transaction.prepare_cached(REMEMBER).await?;
+        transaction.execute(&remember, &[&seqs]).await?;
         let remove = transaction.prepare_cached(REMOVE).await?;
         let removed = transaction.execute(&remove, &[&seqs]).await?;
         finish(transaction).await?;

@@ -10,7 +10,7 @@ use rusqlite::{Row, params};
 use super::SqliteLedger;
 use super::rows::{all, uuid};
 use crate::stored::{count, limit, micros, moment};
-use crate::{About, Disclosed, Disclosures, LedgerError, Terms, Way};
+use crate::{About, Disclosed, Disclosures, LedgerError, Remembered, Terms, Way};
 
 const DISCLOSED: &str = "\
 SELECT told.at, told.pulled, told.status, d.endpoint, e.id, e.event_type, e.body, t.digest, t.partner, t.text
@@ -22,6 +22,12 @@ JOIN deliveries d ON d.id = told.delivery JOIN events e ON e.seq = d.seq
 WHERE ?2 IS NULL OR t.partner = ?2
 ORDER BY told.at DESC, e.seq DESC, told.number DESC, d.id LIMIT ?3";
 
+const REMEMBERED: &str = "\
+SELECT r.endpoint, r.event_type, t.digest, t.partner, t.text, r.first_at, r.last_at, r.times
+FROM remembered r JOIN terms t ON t.digest = r.terms
+WHERE r.record = ?1 AND (?2 IS NULL OR t.partner = ?2)
+ORDER BY r.last_at DESC, r.endpoint, r.event_type, r.terms, r.source LIMIT ?3";
+
 /// The order of the joins is meant: from the few attempts and pulls about a record to their events.
 const TOLD: &str = "\
 SELECT EXISTS (SELECT 1
@@ -30,7 +36,9 @@ FROM (SELECT delivery, terms FROM attempts WHERE record = ?1
       SELECT delivery, terms FROM pulls WHERE record = ?1) AS told
 CROSS JOIN terms t ON t.digest = told.terms
 CROSS JOIN deliveries d ON d.id = told.delivery CROSS JOIN events e ON e.seq = d.seq
-WHERE t.partner = ?2 AND e.source = ?3)";
+WHERE t.partner = ?2 AND e.source = ?3)
+OR EXISTS (SELECT 1 FROM remembered r CROSS JOIN terms t ON t.digest = r.terms
+           WHERE r.record = ?1 AND r.source = ?3 AND t.partner = ?2)";
 
 #[async_trait]
 impl Disclosures for SqliteLedger {
@@ -85,6 +93,24 @@ impl Disclosures for SqliteLedger {
         .await
     }
 
+    async fn remembered(
+        &self,
+        record: &str,
+        partner: Option<&str>,
+        at_most: usize,
+    ) -> Result<Vec<Remembered>, LedgerError> {
+        let (record, partner) = (record.to_owned(), partner.map(str::to_owned));
+        self.read(move |connection| {
+            all(
+                connection,
+                REMEMBERED,
+                params![record, partner, limit(at_most)],
+                remembered,
+            )
+        })
+        .await
+    }
+
     async fn told(
         &self,
         asked: &BTreeSet<(String, String)>,
@@ -103,6 +129,21 @@ impl Disclosures for SqliteLedger {
         })
         .await
     }
+}
+
+fn remembered(row: &Row<'_>) -> Result<Remembered, LedgerError> {
+    Ok(Remembered {
+        endpoint: row.get(0)?,
+        event_type: row.get(1)?,
+        terms: Terms {
+            digest: row.get(2)?,
+            partner: row.get(3)?,
+            text: row.get(4)?,
+        },
+        first_at: moment(row.get(5)?)?,
+        last_at: moment(row.get(6)?)?,
+        times: count(row.get(7)?)?,
+    })
 }
 
 fn disclosed(row: &Row<'_>) -> Result<Disclosed, LedgerError> {

@@ -15,6 +15,21 @@ SELECT e.seq, e.received_at, ifnull((SELECT max(CASE d.state WHEN 'delivered' TH
                                      FROM deliveries d WHERE d.seq = e.seq), 0)
 FROM events e WHERE e.seq > ?1 AND e.seq < (SELECT max(seq) FROM events) ORDER BY e.seq LIMIT ?2";
 
+/// What a table tells that was told by an event, summed to what is remembered.
+macro_rules! remember {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO remembered (record, terms, endpoint, event_type, source, first_at, last_at, times) \
+             SELECT told.record, told.terms, d.endpoint, e.event_type, e.source, min(told.at), max(told.at), count(*) \
+             FROM events e CROSS JOIN deliveries d ON d.seq = e.seq CROSS JOIN ",
+            $table,
+            " told ON told.delivery = d.id WHERE e.seq = ?1 AND told.record IS NOT NULL GROUP BY 1, 2, 3, 4, 5 \
+             ON CONFLICT DO UPDATE SET first_at = min(first_at, excluded.first_at), \
+             last_at = max(last_at, excluded.last_at), times = times + excluded.times"
+        )
+    };
+}
+
 #[async_trait]
 impl Retention for SqliteLedger {
     async fn forget_events(
@@ -90,11 +105,14 @@ fn look(
     Ok(looked)
 }
 
-/// Removes events, but for those of which something became due since they were looked at.
+/// Removes events, but for those of which something became due since they were looked at. What was told by them is
+/// remembered.
 fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
     let mut busy = connection.prepare_cached(
         "SELECT 1 FROM deliveries WHERE seq = ?1 AND state NOT IN ('delivered', 'folded', 'dead') LIMIT 1",
     )?;
+    let mut sent = connection.prepare_cached(remember!("attempts"))?;
+    let mut read = connection.prepare_cached(remember!("pulls"))?;
     let mut attempts = connection.prepare_cached(
         "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE seq = ?1)",
     )?;
@@ -107,6 +125,8 @@ fn remove(connection: &Connection, old: &[i64]) -> Result<u64, LedgerError> {
         if busy.exists([seq])? {
             continue;
         }
+        sent.execute([seq])?;
+        read.execute([seq])?;
         attempts.execute([seq])?;
         pulls.execute([seq])?;
         deliveries.execute([seq])?;

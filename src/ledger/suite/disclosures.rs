@@ -47,6 +47,27 @@ async fn told(ledger: &dyn Ledger, record: &str, partner: Option<&str>) -> Vec<S
     told.iter().map(line).collect()
 }
 
+/// What is remembered of a record: from when to when, how often, through which endpoint, and by which terms.
+async fn remembered(ledger: &dyn Ledger, record: &str, partner: Option<&str>) -> Vec<String> {
+    let remembered = ledger.remembered(record, partner, 9).await.unwrap();
+    let line = |one: &crate::Remembered| {
+        assert_eq!(
+            (&one.event_type, &one.terms),
+            (
+                &event(1, &[]).event_type,
+                &terms(&one.terms.digest, &one.terms.partner)
+            )
+        );
+        let second = |moment: jiff::Timestamp| moment.as_second() - at(0).as_second();
+        let (first, last) = (second(one.first_at), second(one.last_at));
+        format!(
+            "{first} to {last}, {} times, {} {}",
+            one.times, one.endpoint, one.terms.digest
+        )
+    };
+    remembered.iter().map(line).collect()
+}
+
 pub(super) async fn what_was_told_of_a_record_is_one_question(stand: &Stand) {
     let ledger = stand.open().await;
     for kept in [terms("a1", "acme"), terms("b1", "borealis"), terms("a2", "acme")] {
@@ -108,7 +129,7 @@ pub(super) async fn what_was_pulled_was_told_once_by_the_same_terms(stand: &Stan
     let both = ["30 pulled a 1 a2", "10 pulled a 1 a1"];
     assert_eq!(told(&*ledger, "D-1", None).await, both);
 
-    // What is not kept any more cannot be told of.
+    // What is not kept any more is remembered.
     let sent = [1, 2].map(|number| telling(attempt(number, "a", 1, 40, Next::Delivered), "D-1", "a1"));
     ledger.settle(None, sent.to_vec()).await.unwrap();
     let lease = ledger
@@ -126,9 +147,36 @@ pub(super) async fn what_was_pulled_was_told_once_by_the_same_terms(stand: &Stan
         .unwrap();
     assert_eq!(forgotten.removed, 1, "all but the newest");
     assert_eq!(told(&*ledger, "D-1", None).await, ["40 Some(200) a 2 a1"]);
+    assert_eq!(
+        remembered(&*ledger, "D-1", None).await,
+        ["10 to 40, 2 times, a a1", "30 to 30, 1 times, a a2"]
+    );
     let counts: std::collections::BTreeMap<String, u64> =
         ledger.row_counts().await.unwrap().into_iter().collect();
-    assert_eq!((counts["pulls"], counts["terms"]), (2, 2));
+    assert_eq!(
+        (counts["pulls"], counts["terms"], counts["remembered"]),
+        (2, 2, 2)
+    );
+
+    // And it is summed.
+    let asked: std::collections::BTreeSet<_> = [("D-2".to_owned(), "acme".to_owned())].into();
+    let source = event(1, &[]).source;
+    for _ in 0..2 {
+        assert_eq!(ledger.told(&asked, &source).await.unwrap(), asked);
+        ledger.accept(vec![event(3, &[])]).await.unwrap();
+        ledger
+            .forget_events(&lease, &old, Default::default(), 9)
+            .await
+            .unwrap();
+    }
+    assert_eq!(told(&*ledger, "D-1", None).await, [""; 0]);
+    assert_eq!(
+        remembered(&*ledger, "D-1", Some("acme")).await,
+        ["10 to 40, 3 times, a a1", "30 to 30, 1 times, a a2"]
+    );
+    assert_eq!(remembered(&*ledger, "D-1", Some("borealis")).await, [""; 0]);
+    assert_eq!(ledger.remembered("D-1", None, 1).await.unwrap().len(), 1);
+    assert!(ledger.told(&asked, "somebody").await.unwrap().is_empty());
 }
 
 pub(super) async fn who_was_told_of_which_records_is_asked_at_once(stand: &Stand) {

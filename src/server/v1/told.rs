@@ -1,13 +1,15 @@
 //! `/v1/records/{id}/told`: what partners were told about a record, when, and by which policy.
 //!
 //! `id` is the name that events have for the record in `data.id`: ours, or a partner's own. Newest first, to one partner
-//! with `?partner=`, as far as the events are kept (`retention`). A value is in none of it, only where it stood.
+//! with `?partner=`. Of events that are kept no more (`retention`) it is remembered, in `earlier`, how often they were told,
+//! and by which policy. A value is in none of it, only where it stood.
 
 use axum::Json;
 use axum::extract::Path;
 use jiff::Timestamp;
 use ledger::Way;
-use relay::{Told, told};
+use policy::{Purpose, SharingPolicy};
+use relay::{Remembered, Told, remembered, told};
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
@@ -25,6 +27,23 @@ pub(crate) struct ToldQuery {
 pub(crate) struct ToldList {
     /// Newest first.
     data: Vec<ToldView>,
+    /// By events that are kept no more, the last first.
+    earlier: Vec<RememberedView>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct RememberedView {
+    first_at: Timestamp,
+    last_at: Timestamp,
+    /// Each attempt that left, and each reading.
+    times: u64,
+    partner: String,
+    endpoint: String,
+    event_type: String,
+    policy: PolicyView,
+    shape: String,
+    /// No more than these rules share was told.
+    at_most: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -61,6 +80,33 @@ pub(crate) struct SharedView {
     shown: &'static str,
 }
 
+impl From<SharingPolicy> for PolicyView {
+    fn from(policy: SharingPolicy) -> PolicyView {
+        PolicyView {
+            name: policy.name,
+            purpose: policy.purpose.map(Purpose::word),
+            agreement: policy.agreement,
+            until: policy.until,
+        }
+    }
+}
+
+impl From<Remembered> for RememberedView {
+    fn from(remembered: Remembered) -> RememberedView {
+        RememberedView {
+            first_at: remembered.first_at,
+            last_at: remembered.last_at,
+            times: remembered.times,
+            partner: remembered.partner,
+            endpoint: remembered.endpoint,
+            event_type: remembered.event_type,
+            at_most: remembered.policy.rules.summary(),
+            policy: remembered.policy.into(),
+            shape: remembered.shape,
+        }
+    }
+}
+
 impl From<Told> for ToldView {
     fn from(told: Told) -> ToldView {
         let (way, status) = match told.way {
@@ -79,12 +125,7 @@ impl From<Told> for ToldView {
             event_type: told.event_type,
             way,
             status,
-            policy: PolicyView {
-                name: told.policy.name,
-                purpose: told.policy.purpose.map(|purpose| purpose.word()),
-                agreement: told.policy.agreement,
-                until: told.policy.until,
-            },
+            policy: told.policy.into(),
             shape: told.shape,
             shared: shared.collect(),
             held: told.fields.held.into_iter().collect(),
@@ -98,8 +139,11 @@ pub(crate) async fn list(
     Path(id): Path<String>,
     Asked(query): Asked<ToldQuery>,
 ) -> Result<Json<ToldList>, Problem> {
-    let all = told(&*hub.ledger, &id, query.partner.as_deref(), limit(query.limit)?).await?;
+    let (partner, limit) = (query.partner.as_deref(), limit(query.limit)?);
+    let all = told(&*hub.ledger, &id, partner, limit).await?;
+    let earlier = remembered(&*hub.ledger, &id, partner, limit).await?;
     Ok(Json(ToldList {
         data: all.into_iter().map(ToldView::from).collect(),
+        earlier: earlier.into_iter().map(RememberedView::from).collect(),
     }))
 }

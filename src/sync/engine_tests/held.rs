@@ -347,6 +347,7 @@ pass_on! { Disclosures {
     keep_terms(terms: &Terms) -> ();
     note_pulled(pulled: Vec<(DeliveryId, About)>, at: Timestamp) -> ();
     disclosed(record: &str, partner: Option<&str>, limit: usize) -> Vec<Disclosed>;
+    remembered(record: &str, partner: Option<&str>, limit: usize) -> Vec<Remembered>;
     told(asked: &BTreeSet<(String, String)>, source: &str) -> BTreeSet<(String, String)>;
 } }
 

@@ -419,8 +419,7 @@ async fn who_was_told_of_a_record_names_it_by_our_own_id() {
     let parked = posting.parked().await;
     assert_eq!(parked.len(), 1, "{parked:?}");
     assert_eq!(parked[0].0, format!("acme/{record}"));
-    let reason =
-        format!("names {record}, which is no things that acme was told of, as far as events are kept");
+    let reason = format!("names {record}, which is no things that acme was told of");
     assert!(parked[0].1.starts_with(&reason), "{parked:?}");
     let refused = posting.at_inlet().await;
     assert_eq!(

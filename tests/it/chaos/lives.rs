@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::chaos::judge::{FOLDING, Known, Verdict, judge};
 use crate::chaos::receiver::{Manner, Receiver};
 use crate::chaos::sender::{Book, Senders};
+use crate::clock::Clock;
 use crate::harness::{Chance, Folder, Hub, Redis, Running, Starting, eventually, expect, get, service};
 use crate::partners::acme_secret;
 
@@ -141,53 +142,6 @@ pub(crate) fn flush(redis: &Redis) {
     assert_eq!(&answer, b"+OK\r\n");
 }
 
-/// The wall clock of the hubs, in a file that they look at.
-struct Clock {
-    file: PathBuf,
-    library: PathBuf,
-    off_s: i64,
-}
-
-impl Clock {
-    fn new(folder: &Folder) -> Clock {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/clock.c");
-        let library = folder.path("clock.so");
-        // Rust links by it, so it is there.
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .arg(&library)
-            .arg(source)
-            .status();
-        assert!(built.expect("cc runs").success(), "the clock was not built");
-        let clock = Clock {
-            file: folder.path("clock"),
-            library,
-            off_s: 0,
-        };
-        std::fs::write(&clock.file, 0_i64.to_ne_bytes()).expect("the story's folder can be written");
-        clock
-    }
-
-    fn step(&mut self, by_s: i64) {
-        self.off_s = (self.off_s + by_s).clamp(-OFF_S_MAX, OFF_S_MAX);
-        // In place: the hub has the file in its memory.
-        let mut file = std::fs::File::options()
-            .write(true)
-            .open(&self.file)
-            .expect("it is there");
-        file.write_all(&self.off_s.to_ne_bytes())
-            .expect("the story's folder can be written");
-    }
-
-    fn environment(&self) -> [(&'static str, String); 2] {
-        let path = |path: &Path| path.to_str().expect("a path of text").to_owned();
-        [
-            ("LD_PRELOAD", path(&self.library)),
-            ("STEPPED_CLOCK", path(&self.file)),
-        ]
-    }
-}
-
 /// A hub's surroundings.
 pub(crate) struct World {
     folder: Folder,
@@ -195,6 +149,8 @@ pub(crate) struct World {
     redis: Option<Redis>,
     postgres: Option<Postgres>,
     clock: Clock,
+    /// How far it is ahead, in seconds.
+    off_s: i64,
     config: PathBuf,
     secrets: Vec<(&'static str, String)>,
     pub(crate) known: Known,
@@ -275,6 +231,7 @@ partners:
             redis,
             postgres,
             clock,
+            off_s: 0,
             config,
             secrets,
             known,
@@ -370,7 +327,9 @@ partners:
             Fault::ClockStepped => {
                 let span = usize::try_from(STEP_S.end() - STEP_S.start() + 1).expect("a small number");
                 let drawn = i64::try_from(chance.below(span)).expect("a small number");
-                self.clock.step(STEP_S.start() + drawn);
+                let off_s = self.off_s + STEP_S.start() + drawn;
+                self.off_s = off_s.clamp(-OFF_S_MAX, OFF_S_MAX);
+                self.clock.set(self.off_s);
             }
         }
     }
