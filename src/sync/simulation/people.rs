@@ -85,9 +85,13 @@ impl Run {
                     let value =
                         |row: &super::system::Row| row.values.get(field).cloned().unwrap_or(Json::Null);
                     let (new, old) = (value(new), value(old));
+                    let now = self.network.now_ms();
                     if !new.is_null() && new != old && (keep_theirs || old.is_null()) {
-                        let now = self.network.now_ms();
                         self.truth.edited((name, kept), &domain, (field, new), now);
+                    } else if new != old && own(kept) {
+                        // Where that is one that the hub made and did not keep, nobody can tell whether it is what they want.
+                        self.truth.edited((name, kept), &domain, (field, old), now);
+                        self.truth.overwritten((name, kept), &domain, field);
                     }
                 }
                 let now = self.network.now_ms();

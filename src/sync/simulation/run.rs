@@ -149,7 +149,7 @@ impl Run {
             self.make_partner(1 + number % NAMES.len());
             self.make_deal();
         }
-        self.network.pass(BEFORE_MS);
+        self.pass(BEFORE_MS);
         // Everything is read completely once before people go on.
         self.judge().await?;
         for _ in 0..EPISODES {
@@ -265,7 +265,7 @@ impl Run {
             84 => self.step_clocks(),
             85..96 => {
                 let ms = self.chance.ms(15_000);
-                self.network.pass(ms);
+                self.pass(ms);
                 self.settle().await;
             }
             96..98 => self.kill().await,
@@ -281,6 +281,20 @@ impl Run {
                 let at = self.chance.below(NAMES.len());
                 self.systems[at].expire_tokens();
                 self.tell(&format!("{}'s tokens run out", NAMES[at]));
+            }
+        }
+    }
+
+    /// Lets time pass, in which systems do what they were asked for.
+    fn pass(&mut self, ms: i64) {
+        self.network.pass(ms);
+        let now = self.network.now_ms();
+        for at in 0..NAMES.len() {
+            for told in self.systems[at].work(now, &mut self.chance) {
+                self.tell(&told);
+            }
+            for (id, field) in std::mem::take(&mut self.systems[at].overwritten) {
+                self.overwritten(at, &id, &field);
             }
         }
     }
@@ -475,7 +489,7 @@ impl Run {
             ahead_ms,
         };
         // The leases of the dead run out.
-        self.network.pass(61_000);
+        self.pass(61_000);
         self.tell(&format!(
             "node {number} is killed, and begins anew after a minute"
         ));
@@ -491,7 +505,7 @@ impl Run {
             } else if self.jobs.is_empty() {
                 return Ok(());
             } else if let Some(ms) = self.network.until_awake() {
-                self.network.pass(ms);
+                self.pass(ms);
             } else {
                 let stuck: Vec<_> = self.jobs.keys().collect();
                 return Err(format!("nothing lets these go on: {stuck:?}"));
@@ -511,7 +525,7 @@ impl Run {
         for _ in 0..ROUNDS_MAX {
             let written = self.written();
             self.round(Depth::Changed).await?;
-            self.network.pass(ROUND_MS);
+            self.pass(ROUND_MS);
             quiet = if self.written() == written { quiet + 1 } else { 0 };
             if quiet == QUIET_ROUNDS {
                 return Ok(());
@@ -568,6 +582,7 @@ fn manners(seed: u64, name: &'static str) -> Manners {
         writers,
         silent: seed % 11 < 3 && name == NAMES[2],
         secretive: seed % 13 < 3 && name == NAMES[0],
+        bulky: seed % 17 < 6 && name == NAMES[2],
     }
 }
 

@@ -4,7 +4,8 @@
 //! time after it was written. Its time of change has whole seconds, by a clock of its own. A row is only updated by who
 //! knows its latest edition; a *blind* system does not look, so that what a person edits is *overwritten* when the hub has
 //! not read it yet, and a *mute* one does not even tell its writer the edition. A *silent* one keeps no trace of what was
-//! deleted, and a *secretive* one does not show the key by which the hub knows what it made.
+//! deleted, a *secretive* one does not show the key by which the hub knows what it made, and a *bulky* one takes much at
+//! once as a table ([`super::jobs`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use outbound::header::{DATE, HeaderMap, HeaderValue};
 use outbound::{Request, Response};
 use serde_json::{Map, Value as Json, json};
 
+use super::jobs::{BULK, Jobs};
 use super::network::Chance;
 
 /// How it is spoken to.
@@ -173,6 +175,8 @@ pub(crate) struct Manners {
     pub(crate) silent: bool,
     /// Whether partners do not show our key.
     pub(crate) secretive: bool,
+    /// Whether it takes jobs, which know no editions; nor does the hub of what they wrote.
+    pub(crate) bulky: bool,
 }
 
 pub(crate) struct System {
@@ -181,6 +185,7 @@ pub(crate) struct System {
     /// What people edited and the hub wrote over without knowing it: rows and fields.
     pub(crate) overwritten: Vec<(String, String)>,
     pub(crate) rows: BTreeMap<String, Row>,
+    pub(super) jobs: Jobs,
     index: BTreeMap<String, Row>,
     /// What is on its way into the index: when it is there.
     coming: Vec<(i64, String, Row)>,
@@ -198,6 +203,7 @@ impl System {
             manners,
             overwritten: Vec::new(),
             rows: BTreeMap::new(),
+            jobs: Jobs::default(),
             index: BTreeMap::new(),
             coming: Vec::new(),
             tokens: BTreeSet::new(),
@@ -214,7 +220,10 @@ impl System {
             }
             Passes::OnlyFast => "[ { mode: authoritative, lag: 4s } ]",
         };
-        let manifest = MANIFEST.replace("PASSES", passes);
+        let mut manifest = MANIFEST.replace("PASSES", passes);
+        if manners.bulky {
+            manifest = manifest.replace("\n      strategy: upsert", BULK);
+        }
         match manners.silent {
             true => manifest.replace("    write:", CENSUS),
             false => manifest,
@@ -228,7 +237,7 @@ impl System {
     /// Writes a row; it comes into the index later.
     fn put(&mut self, id: &str, row: Row, now_ms: i64, chance: &mut Chance) {
         let mut row = row;
-        row.changed_ms = (now_ms + self.skew_ms).div_euclid(1_000) * 1_000;
+        row.changed_ms = self.shifted(now_ms).div_euclid(1_000) * 1_000;
         row.edition += 1;
         let visible = now_ms + chance.ms(INDEX_LAG_MAX_MS);
         self.coming.push((visible, id.to_owned(), row.clone()));
@@ -341,7 +350,7 @@ impl System {
         chance: &mut Chance,
     ) -> Response {
         let mut answer = self.carry_out(request, now_ms, faulty, chance);
-        answer.headers.insert(DATE, date(now_ms + self.skew_ms));
+        answer.headers.insert(DATE, date(self.shifted(now_ms)));
         answer
     }
 
@@ -369,6 +378,10 @@ impl System {
         }
         let (object, path) = path[1..].split_once('/').unwrap();
         let object = OBJECTS.into_iter().find(|known| *known == object).unwrap();
+        if path.split('/').next() == Some("jobs") {
+            let about = (path, asked.get("operation"));
+            return self.about_jobs(object, about, request, (now_ms, faulty), chance);
+        }
         match path {
             "changes" => said(200, &json!({"rows": self.changes(object, &asked, now_ms)})),
             "ids" => {
@@ -454,7 +467,13 @@ impl System {
         }
     }
 
-    fn write(&mut self, object: &'static str, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
+    pub(super) fn write(
+        &mut self,
+        object: &'static str,
+        one: &Json,
+        now_ms: i64,
+        chance: &mut Chance,
+    ) -> Json {
         let values = one["values"].as_object().unwrap();
         let known = match (one["id"].as_str(), one["key"].as_str()) {
             (Some(id), _) => Some(id.to_owned()),
@@ -475,11 +494,12 @@ impl System {
                 let known = one["version"]
                     .as_str()
                     .map(|version| version.parse::<u64>().unwrap());
-                let known = known.or((self.manners.writers == Writers::Untold).then_some(row.named));
                 if self.manners.writers == Writers::Heeded && known.is_some_and(|known| known != row.edition)
                 {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
                 }
+                let untold = self.manners.writers == Writers::Untold || self.manners.bulky;
+                let known = known.or(untold.then_some(row.named));
                 let unseen = values
                     .keys()
                     .filter(|field| row.edited.get(*field).copied() > known.or(Some(u64::MAX)));
@@ -505,13 +525,17 @@ impl System {
         json!({"ok": true, "id": id, "created": created, "changed": row["changed"], "edition": row["edition"]})
     }
 
+    /// A moment by its own clock.
+    pub(super) fn shifted(&self, now_ms: i64) -> i64 {
+        now_ms + self.skew_ms
+    }
+
     fn shown(&self, id: &str, row: &Row) -> Json {
         let mut shown = Json::Object(row.values.clone());
         shown["id"] = json!(id);
         shown["deleted"] = json!(row.deleted);
         shown["edition"] = json!(row.edition.to_string());
-        let changed = jiff::Timestamp::from_millisecond(beginning_ms() + row.changed_ms).unwrap();
-        shown["changed"] = json!(changed.to_string());
+        shown["changed"] = json!(told_ms(row.changed_ms));
         let fields = FIELDS.iter().find(|(object, _)| *object == row.object).unwrap();
         for field in fields.1 {
             shown.as_object_mut().unwrap().entry(*field).or_insert(Json::Null);
@@ -521,6 +545,12 @@ impl System {
         }
         shown
     }
+}
+
+/// A moment as an answer tells it.
+pub(super) fn told_ms(ms: i64) -> String {
+    let moment = jiff::Timestamp::from_millisecond(beginning_ms() + ms).unwrap();
+    moment.to_string()
 }
 
 /// The present as a header tells it, by a system's clock.

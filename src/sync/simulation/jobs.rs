@@ -1,0 +1,206 @@
+//! [`Jobs`]: tables of rows that a *bulky* system works on by itself, a row at a time, whoever still waits for it.
+//!
+//! A job knows no editions: what it writes over may be what a person has just said. It goes on when its maker is dead, for
+//! longer than anybody waits for it, and may give up in the middle.
+
+use std::collections::BTreeMap;
+
+use outbound::{Request, Response};
+use serde_json::{Map, Value as Json, json};
+
+use super::network::Chance;
+use super::system::{System, said, told_ms};
+
+/// How it is spoken to about them.
+pub(crate) const BULK: &str = r##"
+      bulk:
+        over: "1"
+        batch: 10
+        clear: "#N/A"
+        id: id
+        find: { request: { method: GET, path: "/{{ object }}/jobs", query: { operation: "{{ operation }}" } }, value: ".jobs[]" }
+        create: { request: { method: POST, path: "/{{ object }}/jobs", body: { jq: "{operation: $operation}" } }, value: .id }
+        upload: { method: PUT, path: "/{{ object }}/jobs/{{ job }}", csv: "{{ rows }}" }
+        start: { method: PATCH, path: "/{{ object }}/jobs/{{ job }}" }
+        state: { request: { method: GET, path: "/{{ object }}/jobs/{{ job }}" }, value: .state }
+        poll: 1s
+        results: [ { request: { method: GET, path: "/{{ object }}/jobs/{{ job }}/results" }, value: ".rows[]" } ]
+        delete: { method: DELETE, path: "/{{ object }}/jobs/{{ job }}" }
+      strategy: upsert"##;
+
+/// The text of a cell that clears a field.
+const CLEAR: &str = "#N/A";
+/// How long after its beginning a job has done its last row at most.
+const WORK_MAX_MS: i64 = 60_000;
+
+type Cells = BTreeMap<String, String>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Running,
+    Done,
+    Failed,
+}
+
+struct Job {
+    object: &'static str,
+    operation: String,
+    rows: Vec<Cells>,
+    state: State,
+    /// When each row is done, in their order, once it is running.
+    due_ms: Vec<i64>,
+    /// How many rows it does before it gives up, if it does.
+    gives_up_after: Option<usize>,
+    /// Whether a row may be locked.
+    faulty: bool,
+    changed_ms: i64,
+    results: Vec<Json>,
+}
+
+/// The jobs of a system.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    all: BTreeMap<String, Job>,
+    made: u64,
+}
+
+impl System {
+    /// Carries out a request about jobs.
+    pub(crate) fn about_jobs(
+        &mut self,
+        object: &'static str,
+        (path, operation): (&str, Option<&String>),
+        request: &Request,
+        (now_ms, faulty): (i64, bool),
+        chance: &mut Chance,
+    ) -> Response {
+        let mut words = path.split('/').skip(1);
+        let (id, part) = (words.next(), words.next());
+        let Some(id) = id else {
+            return match request.method.as_str() {
+                "GET" => {
+                    let listed = self.jobs.all.iter().filter(|(_, job)| {
+                        job.object == object && Some(&job.operation) == operation && job.state != State::Open
+                    });
+                    let listed: Vec<Json> = listed.map(|(id, job)| self.listed(id, job)).collect();
+                    said(200, &json!({"jobs": listed}))
+                }
+                _ => {
+                    let asked: Json = serde_json::from_slice(&request.body).unwrap();
+                    self.jobs.made += 1;
+                    let id = format!("{}-job-{}", self.name, self.jobs.made);
+                    let job = Job {
+                        object,
+                        operation: asked["operation"].as_str().unwrap().to_owned(),
+                        rows: Vec::new(),
+                        state: State::Open,
+                        due_ms: Vec::new(),
+                        gives_up_after: None,
+                        faulty: false,
+                        changed_ms: now_ms,
+                        results: Vec::new(),
+                    };
+                    self.jobs.all.insert(id.clone(), job);
+                    said(200, &json!({"id": id}))
+                }
+            };
+        };
+        if request.method == "DELETE" {
+            self.jobs.all.remove(id);
+            return said(204, &Json::Null);
+        }
+        let Some(job) = self.jobs.all.get_mut(id) else {
+            return said(404, &json!({"says": format!("there is no job {id}")}));
+        };
+        match (request.method.as_str(), part) {
+            ("PUT", _) => job.rows = rows(&request.body),
+            ("PATCH", _) if job.state == State::Open => {
+                job.state = State::Running;
+                job.changed_ms = now_ms;
+                job.due_ms = job.rows.iter().map(|_| now_ms + chance.ms(WORK_MAX_MS)).collect();
+                job.due_ms.sort_unstable();
+                job.faulty = faulty;
+                job.gives_up_after = (faulty && chance.percent(15)).then(|| chance.below(job.rows.len()));
+            }
+            (_, Some("results")) => return said(200, &json!({"rows": job.results})),
+            _ => {}
+        }
+        let listed = self.listed(id, &self.jobs.all[id]);
+        said(200, &listed)
+    }
+
+    fn listed(&self, id: &str, job: &Job) -> Json {
+        let state = match job.state {
+            State::Open | State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+        };
+        json!({"id": id, "state": state, "changed": told_ms(self.shifted(job.changed_ms))})
+    }
+
+    /// Does what is due of its jobs, and tells it.
+    pub(crate) fn work(&mut self, now_ms: i64, chance: &mut Chance) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut all = std::mem::take(&mut self.jobs.all);
+        for (id, job) in all.iter_mut().filter(|(_, job)| job.state == State::Running) {
+            loop {
+                let next = job.results.len();
+                if job.gives_up_after == Some(next) {
+                    (job.state, job.changed_ms) = (State::Failed, now_ms);
+                    told.push(format!("{id} gives up"));
+                    break;
+                }
+                let Some(cells) = job.rows.get(next) else {
+                    (job.state, job.changed_ms) = (State::Done, now_ms);
+                    break;
+                };
+                if job.due_ms[next] > now_ms {
+                    break;
+                }
+                let mut result = match job.faulty && chance.percent(10) {
+                    true => json!({"ok": false, "code": "LOCKED", "message": "somebody else is at it"}),
+                    false => self.write(job.object, &one(cells), now_ms, chance),
+                };
+                told.push(format!("{id} does {cells:?}: {result}"));
+                result["key"] = json!(cells.get("key"));
+                result["for_id"] = json!(cells.get("id"));
+                result["row"] = json!(cells);
+                result["own"] = json!([]);
+                job.results.push(result);
+            }
+        }
+        self.jobs.all = all;
+        told
+    }
+}
+
+fn rows(csv: &[u8]) -> Vec<Cells> {
+    let mut reader = csv::Reader::from_reader(csv);
+    let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let row = |row: csv::StringRecord| {
+        columns
+            .iter()
+            .cloned()
+            .zip(row.iter().map(str::to_owned))
+            .collect()
+    };
+    reader.records().map(|record| row(record.unwrap())).collect()
+}
+
+/// A row as the system's other calls have it. A cell that is empty changes nothing.
+fn one(cells: &Cells) -> Json {
+    let values = cells
+        .iter()
+        .filter(|(column, cell)| !["key", "id"].contains(&column.as_str()) && !cell.is_empty());
+    let values: Map<String, Json> = values
+        .map(|(column, cell)| {
+            let value = match cell.as_str() {
+                CLEAR => Json::Null,
+                text => json!(text),
+            };
+            (column.clone(), value)
+        })
+        .collect();
+    json!({"key": cells.get("key"), "id": cells.get("id"), "version": null, "values": values})
+}
