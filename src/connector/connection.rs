@@ -138,6 +138,8 @@ pub struct Write {
     pub values: Map<String, Json>,
     /// The version the values were compared with, for systems with optimistic locking.
     pub version: Option<String>,
+    /// When just this was sent last, by our clock, if nobody heard what became of it: what a job has done since may be that.
+    pub tried_at: Option<Timestamp>,
 }
 
 /// What became of one write.

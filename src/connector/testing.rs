@@ -311,5 +311,6 @@ pub(crate) fn write(id: Option<&str>, key: &str, values: Json) -> crate::Write {
         key: key.to_owned(),
         values,
         version: None,
+        tried_at: None,
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use crate::call::{BACKOFF_BASE_MS, Repeat};
@@ -37,6 +38,7 @@ pub(crate) struct Item {
     pub(crate) values: Map<String, Json>,
     pub(crate) associations: BTreeMap<String, Vec<String>>,
     version: Option<String>,
+    pub(crate) tried_at: Option<Timestamp>,
     /// The values in the system's form.
     pub(crate) wire: Map<String, Json>,
     /// The object as it is, where that matters.
@@ -549,6 +551,7 @@ pub(crate) fn merged(batch: &[Write]) -> (Vec<Item>, Vec<usize>) {
                 values: Map::new(),
                 associations: BTreeMap::new(),
                 version: None,
+                tried_at: write.tried_at,
                 wire: Map::new(),
                 row: None,
                 path: Vec::new(),

@@ -3,7 +3,8 @@
 //! Every outcome is found by our key or the object's id, never by its place in a table.
 //! A job that was handed over may go on without us: when the answer was lost, or the hub was killed, or the job takes
 //! longer than one write may. So before another one is made, the system's own list is asked for jobs like it; one that
-//! is still at work is waited for, and what one has done is taken as done where it wrote exactly what is to be written.
+//! is still at work is waited for, and what one has done is taken as done where it wrote exactly what is to be written, and
+//! had not ended when that was sent: what one wrote before may have been changed since, which is why it is written again.
 //!
 //! What a table cannot say (an empty text, the very text that clears a field, a list) is written without a job.
 //! Not promised: that a job that was made and never handed over is removed; it holds nothing that could be lost.
@@ -48,7 +49,15 @@ struct Rows<'w> {
 struct Found {
     id: String,
     stage: String,
-    changed: Option<jiff::Timestamp>,
+    /// How long ago it last changed, by the system's clock; nothing where it does not say.
+    age_ms: Option<u64>,
+}
+
+/// What is to be written by one row.
+struct Wanted<'w> {
+    cells: &'w Cells,
+    /// How long ago just that was sent, by our clock.
+    sent_ms: Option<u64>,
 }
 
 impl Connection {
@@ -83,7 +92,9 @@ impl Connection {
             return Ok(ats);
         };
         let over = self.over(bulk)?;
-        let begun = self.has_begun(work, operation);
+        // One that was begun by another process is not known here, but that something was sent is.
+        let tried = ats.iter().any(|at| items[*at].tried_at.is_some());
+        let begun = tried || self.has_begun(work, operation);
         if ats.is_empty() || (ats.len() <= over && !begun) {
             return Ok(ats);
         }
@@ -129,12 +140,16 @@ impl Connection {
             }
             let ats: Vec<usize> = rows.cells.keys().copied().collect();
             let mut results = self.results_of(rows.bulk, &names).await?;
-            let wanted: HashMap<String, &Cells> = rows
-                .cells
-                .iter()
-                .map(|(at, cells)| (name(&items[*at]).to_owned(), cells))
-                .collect();
-            results.retain(|result| result["ok"] == true && is_what_we_want(&wanted, result));
+            let now = self.caller.clock.now();
+            let wanted = rows.cells.iter().map(|(at, cells)| {
+                let item = &items[*at];
+                let sent_ms = item.tried_at.map(|at| between(at, now));
+                (name(item).to_owned(), Wanted { cells, sent_ms })
+            });
+            let wanted: HashMap<String, Wanted<'_>> = wanted.collect();
+            // One that was waited for has ended just now.
+            let age_ms = found.age_ms.filter(|_| found.stage != "running").unwrap_or(0);
+            results.retain(|result| result["ok"] == true && is_what_we_want(&wanted, result, age_ms));
             if !results.is_empty() {
                 let before = outcomes.clone();
                 self.assign(work, &ats, items, &results, outcomes, left);
@@ -160,20 +175,21 @@ impl Connection {
             .caller
             .call(&find.request, names.clone(), Repeat::Safe)
             .await?;
+        let told_at = reply.told_at();
         let names = reply.names(names);
         let jobs = find.value.run(&reply.body, &|name| names.get(name))?;
-        let now = self.caller.clock.now();
+        let present = told_at.unwrap_or_else(|| self.caller.clock.now());
         let found = jobs.iter().filter_map(|job| {
             Some(Found {
                 id: scalar(&job["id"])?,
                 stage: scalar(&job["state"])?,
-                changed: moment(&job["changed"], None),
+                age_ms: moment(&job["changed"], None).map(|changed| between(changed, present)),
             })
         });
         Ok(found
             .filter(|job| match job.stage.as_str() {
                 "running" => true,
-                "done" => job.changed.is_some_and(|at| between(at, now) <= JOB_AGE_MAX_MS),
+                "done" => job.age_ms.is_some_and(|age_ms| age_ms <= JOB_AGE_MAX_MS),
                 _ => false,
             })
             .collect())
@@ -344,13 +360,17 @@ fn cell(value: &Json, clear: &str) -> Option<String> {
     }
 }
 
-/// Whether a row that a job has written is, column by column, what is to be written now.
-fn is_what_we_want(wanted: &HashMap<String, &Cells>, result: &Json) -> bool {
+/// Whether a row that a job has written is, column by column, what is to be written now, and may be what was sent so; the
+/// job ended so long ago.
+fn is_what_we_want(wanted: &HashMap<String, Wanted<'_>>, result: &Json, age_ms: u64) -> bool {
     let name = scalar(&result["for_id"]).or_else(|| scalar(&result["key"]));
-    let cells = name.and_then(|name| wanted.get(&name));
-    let (Some(cells), Some(row)) = (cells, result["row"].as_object()) else {
+    let wanted = name.and_then(|name| wanted.get(&name));
+    let (Some(Wanted { cells, sent_ms }), Some(row)) = (wanted, result["row"].as_object()) else {
         return false;
     };
+    if sent_ms.is_none_or(|sent_ms| sent_ms < age_ms) {
+        return false;
+    }
     let text = |column: &str| row.get(column).and_then(scalar).unwrap_or_default();
     let same = cells.iter().all(|(column, cell)| text(column) == *cell);
     // What the job cleared or set besides is not what is wanted now; what the system adds to a row is its own.

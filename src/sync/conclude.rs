@@ -85,11 +85,7 @@ impl Engine {
             Outcome::Gone => {
                 report.counts.gone += 1;
                 if let Some(link) = owed.link {
-                    commit.links.push(Link {
-                        gone: true,
-                        seen_at: self.world.now(),
-                        ..link
-                    });
+                    commit.links.push(self.gone(link, None));
                 }
                 commit.ended.push((owed.push, PushEnd::Done));
             }

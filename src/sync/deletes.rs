@@ -76,6 +76,7 @@ impl Deletion {
             key: self.record.id.to_string(),
             values: serde_json::Map::new(),
             version: self.link.external_version.clone(),
+            tried_at: None,
         }
     }
 }
@@ -170,12 +171,19 @@ impl Engine {
                 record,
             });
         }
-        commit.links.push(Link {
+        commit
+            .links
+            .push(self.gone(link, self.end_known_at(place, object)));
+    }
+
+    /// The link to an object that is gone, at a moment where that is told.
+    pub(crate) fn gone(&self, link: Link, told: Option<Timestamp>) -> Link {
+        Link {
             gone: true,
             seen_at: self.world.now(),
-            modified: self.end_known_at(place, object).or(link.modified),
+            modified: told.or(link.modified),
             ..link
-        });
+        }
     }
 
     /// What those are owed that delete a record with its object elsewhere.

@@ -77,12 +77,9 @@ impl Engine {
             retry_at: Some(now),
             ..other.clone()
         });
-        commit.links.push(Link {
-            gone: true,
-            seen_at: now,
-            modified: self.end_known_at(place, object).or(ours.link.modified),
-            ..ours.link
-        });
+        commit
+            .links
+            .push(self.gone(ours.link, self.end_known_at(place, object)));
     }
 
     /// Moves links along the merges that objects tell of; gives the records whose links were moved.
@@ -142,11 +139,7 @@ impl Engine {
                 records: vec![kept.record.id, lost.record.id],
                 ..parked
             });
-            commit.links.push(Link {
-                gone: true,
-                seen_at: self.world.now(),
-                ..lost.link
-            });
+            commit.links.push(self.gone(lost.link, None));
         }
         moved
     }

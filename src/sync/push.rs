@@ -16,6 +16,7 @@ use crate::engine::SyncError;
 use crate::refs::Refs;
 use crate::rehearsal::Way;
 use crate::stop::What;
+use crate::unheard::Unanswered;
 use crate::wire::sent;
 use crate::{Depth, Engine, Report, Sync};
 
@@ -66,7 +67,7 @@ enum Look {
 struct Out<'a> {
     writes: Vec<Owed<'a>>,
     /// Nothing is to be written as far as is known; but something was, and nobody heard what became of it.
-    unheard: Vec<(Push, Link)>,
+    unheard: Vec<Unanswered>,
     deletions: Vec<Deletion>,
     commit: SyncCommit,
 }
@@ -83,6 +84,12 @@ fn parent(record: &Record) -> Option<RecordId> {
 fn last_sent(push: &Push) -> Option<Timestamp> {
     let sent = push.sent.iter().filter(|sent| !sent.is_deletion());
     sent.map(|sent| sent.at).max()
+}
+
+/// When just these values were sent last, if nobody heard what became of that and nothing else was sent since.
+fn tried_at(push: &Push, values: &serde_json::Map<String, serde_json::Value>) -> Option<Timestamp> {
+    let last = push.sent.last()?;
+    (last.values.as_object() == Some(values)).then_some(last.at)
 }
 
 impl Engine {
@@ -515,10 +522,14 @@ impl Engine {
                 .parked
                 .push(self.parked_out(place, &record, "unresolved_reference", reason));
             // What is new waits for what it refers to; what is there already gets the rest meanwhile.
-            if link.is_none() || back.values.is_empty() {
-                return out.commit.ended.push((push, PushEnd::Later(wait)));
+            match link {
+                Some(link) if back.values.is_empty() && !push.sent.is_empty() => {
+                    let again = Some(wait);
+                    return out.unheard.push(Unanswered { push, link, again });
+                }
+                Some(_) if !back.values.is_empty() => waits = Some(wait),
+                _ => return out.commit.ended.push((push, PushEnd::Later(wait))),
             }
-            waits = Some(wait);
         }
         if !back.issues.is_empty() {
             let issues: Vec<String> = back.issues.iter().map(ToString::to_string).collect();
@@ -526,7 +537,14 @@ impl Engine {
             out.commit
                 .parked
                 .push(self.parked_out(place, &record, "mapping", reason));
-            return out.commit.ended.push((push, PushEnd::Done));
+            return match link.filter(|_| !push.sent.is_empty()) {
+                Some(link) => out.unheard.push(Unanswered {
+                    push,
+                    link,
+                    again: None,
+                }),
+                None => out.commit.ended.push((push, PushEnd::Done)),
+            };
         }
         if back.values.is_empty()
             && let Some(link) = &link
@@ -541,12 +559,17 @@ impl Engine {
             };
             return match heard {
                 true => out.commit.ended.push((push, PushEnd::Done)),
-                false => out.unheard.push((push, link.clone())),
+                false => out.unheard.push(Unanswered {
+                    push,
+                    link: link.clone(),
+                    again: None,
+                }),
             };
         }
         let write = Write {
             id: link.as_ref().map(|link| link.external_id.clone()),
             key: record.id.to_string(),
+            tried_at: tried_at(&push, &back.values),
             values: back.values,
             version: link.as_ref().and_then(|link| link.external_version.clone()),
         };

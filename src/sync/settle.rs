@@ -31,6 +31,8 @@ enum Unheard {
     Values(Vec<serde_json::Value>),
     /// The whole object, when the record was what its history tells.
     Whole(Vec<ledger::Change>),
+    /// What was agreed on with an object that another one stands for.
+    Agreed(Fields),
 }
 
 impl Engine {
@@ -74,7 +76,7 @@ impl Engine {
             let mut made = is_new.then(|| self.carried(place, arrival.object)).flatten();
             let record = match (&arrival.known, met.remove(&arrival.object.id)) {
                 (Some(known), _) => known.record.clone(),
-                (None, Some(Met::Known { record, tried })) => {
+                (None, Some(Met::Known { record, tried, .. })) => {
                     report.counts.met += 1;
                     made = made.or_else(|| tried.then_some(record.id));
                     let named = adopt.get(&arrival.object.id).copied();
@@ -182,12 +184,20 @@ impl Engine {
         let mut unheard: HashMap<RecordId, Unheard> = sent.collect();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             // We made it, if it carries our key: it holds what the record was then.
-            if let Some(Met::Known { record, tried }) = met.get(&arrival.object.id)
-                && (*tried || self.carried(place, arrival.object) == Some(record.id))
-            {
+            let Some(Met::Known {
+                record,
+                tried,
+                stood_for,
+            }) = met.get(&arrival.object.id)
+            else {
+                continue;
+            };
+            if *tried || self.carried(place, arrival.object) == Some(record.id) {
                 let mut history = self.ledger.history(record.id).await?;
                 history.retain(|change| change.connection != place.connection);
                 unheard.insert(record.id, Unheard::Whole(history));
+            } else if let Some(agreed) = stood_for {
+                unheard.insert(record.id, Unheard::Agreed(agreed.clone()));
             }
         }
         Ok(unheard)
@@ -212,6 +222,7 @@ impl Engine {
                 };
                 history.iter().filter_map(value).collect()
             }
+            Unheard::Agreed(fields) => vec![fields.clone()],
         };
         let mut echoed = Echoed::default();
         for (path, said) in arrival.forward.fields.iter() {

@@ -1,4 +1,4 @@
-//! Unheard: what was written there without an answer, when there is nothing to write any more.
+//! [`Unanswered`]: what was written there without an answer, when there is nothing to write any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,14 @@ use crate::{Engine, Report};
 /// For how long what was sent may still arrive when its sender is dead.
 pub(crate) const UNHEARD_MS: i64 = 120_000;
 
+/// A push with nothing to write, of whose object something was written that nobody heard of.
+pub(crate) struct Unanswered {
+    pub(crate) push: Push,
+    pub(crate) link: Link,
+    /// When it is tried again whatever was heard, because it waits for something.
+    pub(crate) again: Option<Timestamp>,
+}
+
 impl Engine {
     /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
     /// sent it may be dead, and what they sent on its way.
@@ -21,14 +29,14 @@ impl Engine {
         &self,
         system: &Arc<Connection>,
         place: Place<'_>,
-        unheard: Vec<(Push, Link)>,
+        unheard: Vec<Unanswered>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
         if unheard.is_empty() {
             return Ok(());
         }
         if system.reads_by_id(place.object) {
-            let ids: Vec<String> = unheard.iter().map(|(_, link)| link.external_id.clone()).collect();
+            let ids: Vec<String> = unheard.iter().map(|one| one.link.external_id.clone()).collect();
             let fields = self.fields_of(system, place);
             self.absorb_ids(system, place, &fields, &ids, &BTreeMap::new(), report)
                 .await?;
@@ -37,8 +45,20 @@ impl Engine {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
         };
-        for (push, _) in unheard {
-            self.outlast(push, &mut commit, report);
+        for Unanswered { push, again, .. } in unheard {
+            let Some(again) = again else {
+                self.outlast(push, &mut commit, report);
+                continue;
+            };
+            // Then there is no need to read it each time.
+            let over = over(&push).unwrap_or(again);
+            if over <= self.world.now() {
+                commit.sending.push(Push {
+                    sent: Vec::new(),
+                    ..push.clone()
+                });
+            }
+            commit.ended.push((push, PushEnd::Later(again.max(over))));
         }
         Ok(self.ledger.commit(commit).await?)
     }

@@ -120,7 +120,7 @@ impl Org {
 
 fn listed((at, job): (usize, &Job)) -> Json {
     json!({"id": format!("750x{at}"), "object": "Account", "operation": job.operation, "state": job.state,
-           "externalIdFieldName": "Interconnect_Id__c", "systemModstamp": "2026-11-23T09:59:00.000+0000"})
+           "externalIdFieldName": "Interconnect_Id__c", "systemModstamp": "2026-11-23T10:00:01.000+0000"})
 }
 
 impl Job {
@@ -214,6 +214,18 @@ fn batch(names: &[(&str, &str)]) -> Vec<Write> {
 fn three() -> Vec<Write> {
     batch(&[("k1", "a"), ("k2", "b"), ("k3", "c")])
 }
+
+/// The same once more, of which nobody heard when it was sent at a moment.
+fn again(writes: Vec<Write>, sent: &str) -> Vec<Write> {
+    let tried = |write: Write| Write {
+        tried_at: Some(sent.parse().unwrap()),
+        ..write
+    };
+    writes.into_iter().map(tried).collect()
+}
+
+/// When a stage begins.
+const BEGAN: &str = "2026-11-23T10:00:00Z";
 
 fn ids(outcomes: &[Outcome]) -> Vec<&str> {
     let id = |outcome: &Outcome| matches!(outcome, Outcome::Written { .. });
@@ -332,7 +344,8 @@ async fn nothing_is_written_twice_whatever_answer_was_lost() {
         if outcomes.as_ref().map_or(true, |all| {
             all.iter().any(|o| !matches!(o, Outcome::Written { .. }))
         }) {
-            outcomes = stage.connection().write("Account", &three()).await;
+            let again = again(three(), BEGAN);
+            outcomes = stage.connection().write("Account", &again).await;
         }
         assert_eq!(ids(&outcomes.unwrap()), ["001-k1", "001-k2", "001-k3"], "{lost}");
         let org = stage.org.lock().unwrap();
@@ -361,7 +374,8 @@ async fn a_job_that_takes_long_goes_on_alone_and_is_taken_up_by_whoever_looks() 
         "{outcomes:?}"
     );
     // Another process, and one of the objects is to be something else by now.
-    let changed = batch(&[("k1", "a"), ("k2", "other"), ("k3", "c")]);
+    let mut changed = again(three(), BEGAN);
+    changed[1] = batch(&[("k2", "other")]).remove(0);
     let outcomes = stage.connection().write("Account", &changed).await.unwrap();
     assert_eq!(ids(&outcomes), ["001-k1", "001plain", "001-k3"]);
     assert_eq!(stage.org.lock().unwrap().jobs.len(), 1);
@@ -384,7 +398,7 @@ async fn while_a_job_is_at_work_not_even_one_object_is_written_beside_it() {
 
 #[tokio::test]
 async fn what_a_job_did_long_ago_is_not_taken_as_done() {
-    for (ago_ms, taken) in [(0, 1), (crate::JOB_AGE_MAX_MS, 0)] {
+    for (ago_ms, taken) in [(0, 1), (crate::JOB_AGE_MAX_MS + 1_001, 0)] {
         let done = Job {
             operation: "upsert".to_owned(),
             state: "JobComplete",
@@ -403,6 +417,42 @@ async fn what_a_job_did_long_ago_is_not_taken_as_done() {
             "{ago_ms}"
         );
     }
+}
+
+/// Somebody may have changed it since: that is what is written over.
+#[tokio::test]
+async fn what_a_job_did_before_it_was_sent_again_is_not_taken_as_done() {
+    for (sent, jobs) in [(BEGAN, 1), ("2026-11-23T10:00:30Z", 2)] {
+        let stage = Stage::new(Org::default()).await;
+        stage.connection().write("Account", &three()).await.unwrap();
+        // It was not removed.
+        stage.org.lock().unwrap().jobs[0].state = "JobComplete";
+        stage.clock.advance(60_000);
+        let writes = again(three(), sent);
+        stage.connection().write("Account", &writes).await.unwrap();
+        assert_eq!(stage.org.lock().unwrap().jobs.len(), jobs, "{sent}");
+    }
+    let stage = Stage::new(Org::default()).await;
+    for _ in 0..2 {
+        stage.connection().write("Account", &three()).await.unwrap();
+        stage.org.lock().unwrap().jobs[0].state = "JobComplete";
+    }
+    assert_eq!(stage.org.lock().unwrap().jobs.len(), 2, "it was not sent before");
+}
+
+/// Too few for a job of their own; but what was sent may be in one.
+#[tokio::test]
+async fn few_that_were_sent_wait_for_the_job_that_they_are_in() {
+    let stage = Stage::new(Org {
+        polls: 100,
+        ..Org::default()
+    })
+    .await;
+    stage.connection().write("Account", &three()).await.unwrap();
+    let one = again(batch(&[("k1", "a")]), BEGAN);
+    let outcomes = stage.connection().write("Account", &one).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::NotSent(_)), "{outcomes:?}");
+    assert_eq!(stage.called("PATCH /composite"), 0);
 }
 
 #[tokio::test]

@@ -276,6 +276,31 @@ async fn what_waits_takes_the_place_of_ours_that_is_gone_without_a_trace() {
     );
 }
 
+/// People made the two one, which took the note from ours; meanwhile it was cleared elsewhere.
+#[tokio::test]
+async fn what_stands_for_ours_says_nothing_by_what_it_has_of_it() {
+    let (stage, [here, there], engine, [ours, theirs]) = waiting_beside().await;
+    here.edit(&ours, "note", json!("call back"));
+    settle(&engine).await;
+    assert_eq!(there.rows()[0]["note"], "call back");
+    there.edit(&theirs, "note", json!("call back"));
+    there.take("T1");
+    here.edit(&ours, "note", Json::Null);
+    pull(&engine, "here").await;
+    stage.pass_hours(1);
+    engine.census("there", "things", 100).await.unwrap();
+    for _ in 0..2 {
+        settle(&engine).await;
+        stage.pass_hours(1);
+    }
+    let links = stage.links("Northwind").await;
+    assert!(links.contains(&("there".to_owned(), theirs, false)), "{links:?}");
+    assert_eq!(
+        (&here.rows()[0]["note"], &there.rows()[0]["note"]),
+        (&Json::Null, &Json::Null)
+    );
+}
+
 /// Ours goes, and so does what waits, as one page tells: nothing takes its place.
 #[tokio::test]
 async fn what_waits_and_goes_with_ours_takes_no_place() {

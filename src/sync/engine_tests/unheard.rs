@@ -149,6 +149,57 @@ async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
     );
 }
 
+/// What waits for what it refers to, for ever perhaps, remembers what was sent no longer than anything else.
+#[tokio::test]
+async fn what_waits_forgets_what_cannot_arrive_any_more() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deals = true;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("second", stage.ledger.clone());
+    let partners = ["Northwind", "Contoso"].map(|name| here.put(json!({"name": name})));
+    let deal = here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partners[0]}));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    for _ in 0..3 {
+        engine.push("there", "things").await.unwrap();
+        stage.pass_hours(1);
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+    }
+    // It is made one of a partner that is there no more.
+    here.edit(&partners[1], "deleted", json!(true));
+    here.edit(&deal, "partner", json!(partners[1]));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    was_sent(
+        &stage,
+        "2026-11-26T11:00:00Z",
+        json!({"stage": "qualified"}),
+        false,
+    )
+    .await;
+    for _ in 0..2 {
+        stage.pass_hours(1);
+        engine.push("there", "things").await.unwrap();
+    }
+
+    let rollout = |shelf: &Shelf| {
+        shelf
+            .rows()
+            .into_iter()
+            .find(|row| row["name"] == "Rollout")
+            .unwrap()
+    };
+    let made = rollout(&there)["id"].as_str().unwrap().to_owned();
+    there.edit(&made, "stage", json!("qualified"));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+        engine.push(connection, "things").await.unwrap();
+    }
+    assert_eq!(rollout(&here)["stage"], "qualified");
+}
+
 /// Its deal names the one that was deleted, and is owed the new one, whoever finds out that there is one.
 #[tokio::test]
 async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
