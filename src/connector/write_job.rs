@@ -23,7 +23,7 @@ use crate::manifest::WriteJob;
 use crate::names::{Names, scalar};
 use crate::outcome::Outcomes;
 use crate::table;
-use crate::write::{Item, Work};
+use crate::write::{Item, UPDATE, UPSERT, Work};
 use crate::zone::moment;
 
 /// How long one write waits for a job; then the job goes on alone, and is looked for later.
@@ -133,8 +133,8 @@ impl Connection {
         outcomes: &mut Outcomes,
         left: &mut Vec<usize>,
     ) -> Result<(), Failure> {
-        for found in self.find_jobs(work, rows).await? {
-            let names = said(work, rows).with("job", found.id.clone());
+        for found in self.find_jobs(work, rows.bulk, rows.operation).await? {
+            let names = said(work, rows.operation).with("job", found.id.clone());
             if found.stage == "running" && self.wait_for(rows.bulk, &names).await?.is_none() {
                 return self.leave(work, rows, &found.id, outcomes, left);
             }
@@ -167,10 +167,31 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a job that writes such objects is at work, whoever began it: what it was given may arrive for as long. Makes
+    /// a call for each way of writing, and none where the object knows no such jobs.
+    pub async fn is_at_work(&self, object: &str) -> Result<bool, Failure> {
+        let work = self.work(object)?;
+        let Some(bulk) = work.write.bulk.as_deref() else {
+            return Ok(false);
+        };
+        for operation in [UPDATE, UPSERT] {
+            let found = self.find_jobs(&work, bulk, operation).await?;
+            if found.iter().any(|job| job.stage == "running") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The jobs of the system's list that are like the one to be made, and that may have written our objects.
-    async fn find_jobs(&self, work: &Work<'_>, rows: &Rows<'_>) -> Result<Vec<Found>, Failure> {
-        let find = &rows.bulk.find;
-        let names = said(work, rows);
+    async fn find_jobs(
+        &self,
+        work: &Work<'_>,
+        bulk: &WriteJob,
+        operation: &'static str,
+    ) -> Result<Vec<Found>, Failure> {
+        let find = &bulk.find;
+        let names = said(work, operation);
         let reply = self
             .caller
             .call(&find.request, names.clone(), Repeat::Safe)
@@ -211,8 +232,8 @@ impl Connection {
             return Ok(());
         }
         let csv = table::written(ats.iter().map(|at| &rows.cells[at]));
-        let id = self.make(&bulk.job, &said(work, rows)).await?.id;
-        let names = said(work, rows).with("job", id.clone());
+        let id = self.make(&bulk.job, &said(work, rows.operation)).await?.id;
+        let names = said(work, rows.operation).with("job", id.clone());
         let upload = names.clone().with("rows", csv);
         // Until it is handed over, a job does nothing: whatever happens to this call, nothing is written.
         let uploaded = self.caller.call(&bulk.upload, upload, Repeat::Unsafe).await;
@@ -326,8 +347,8 @@ impl Connection {
 }
 
 /// What every request of a job may use.
-fn said(work: &Work<'_>, rows: &Rows<'_>) -> Names {
-    work.names.clone().with("operation", rows.operation)
+fn said(work: &Work<'_>, operation: &'static str) -> Names {
+    work.names.clone().with("operation", operation)
 }
 
 /// An object as a row; nothing when a table cannot say it.

@@ -440,6 +440,22 @@ async fn what_a_job_did_before_it_was_sent_again_is_not_taken_as_done() {
     assert_eq!(stage.org.lock().unwrap().jobs.len(), 2, "it was not sent before");
 }
 
+/// What a job that goes on alone was given may arrive as long as it does.
+#[tokio::test]
+async fn whether_a_job_is_at_work_can_be_asked() {
+    let stage = Stage::new(Org {
+        polls: 10,
+        ..Org::default()
+    })
+    .await;
+    let connection = stage.connection();
+    assert!(!connection.is_at_work("Account").await.unwrap());
+    connection.write("Account", &three()).await.unwrap();
+    assert!(connection.is_at_work("Account").await.unwrap());
+    stage.org.lock().unwrap().jobs[0].state = "JobComplete";
+    assert!(!connection.is_at_work("Account").await.unwrap());
+}
+
 /// Too few for a job of their own; but what was sent may be in one.
 #[tokio::test]
 async fn few_that_were_sent_wait_for_the_job_that_they_are_in() {
