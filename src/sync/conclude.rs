@@ -57,7 +57,7 @@ impl Engine {
                 // what stands there instead.
                 let mut owed = owed;
                 owed.write.leave_out(&left_out);
-                let link = self.agreed(place, &owed, (id, version, modified), refs);
+                let link = self.agreed(place, &owed, (id, version, modified), created, refs);
                 // A system that answers for an object that another one was merged into says so itself.
                 let merged = owed
                     .link
@@ -136,6 +136,7 @@ impl Engine {
         place: Place<'_>,
         owed: &Owed<'_>,
         (external_id, version, modified): (String, Option<String>, Option<Timestamp>),
+        created: bool,
         refs: &Refs,
     ) -> Link {
         // Of an object that was created only what was written is known: the system may have filled in the rest.
@@ -163,7 +164,13 @@ impl Engine {
             base: Some(agreed_on(base, seen)),
             wire: Some(wire),
             external_version: version,
-            modified: modified.or_else(|| held.map(|link| link.modified.max(Some(self.in_ms(AHEAD_MS))))?),
+            // What was new a moment ago was nothing else before that a listing could still tell.
+            modified: modified.or_else(|| match created {
+                true => None,
+                false => held
+                    .and_then(|link| link.modified)
+                    .max(Some(self.in_ms(AHEAD_MS))),
+            }),
             seen_at: self.world.now(),
             replaces,
             gone: false,
