@@ -337,7 +337,8 @@ impl Engine {
             (_, false) => report.counts.updated += 1,
             (_, true) => report.counts.unchanged += 1,
         }
-        let asks = self.note_conflicts(place, &arrival, &record, &merged, waiting, commit);
+        let merging = (&merged, &echoed);
+        let asks = self.note_conflicts(place, &arrival, &record, merging, waiting, commit);
         let held_back = waiting.held_back(&record, place, &arrival.forward.fields);
         let left = self.moved_on(place, &arrival).is_some();
         let known = arrival.known.as_ref();

@@ -2,14 +2,14 @@
 //!
 //! While one is open, each side keeps its value: the field is neither written to the system that differs nor taken from it,
 //! and all other fields flow. What either side says meanwhile moves the conflict on. It closes by itself when both sides
-//! come to the same value, when the system goes back to what was agreed on, when its object is not there any more, or when a
-//! rule decides that did not before.
+//! come to the same value, when the system goes back to what was agreed on, when what we wrote before has come to be there, when
+//! its object is not there any more, or when a rule decides that did not before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use ledger::{Conflict, ConflictState, LedgerError, Link, SyncCommit};
-use model::merge::{Merged, Policy, Winner};
+use model::merge::{Echoed, Merged, Policy, Winner};
 use model::{ConflictId, Fields, Record, RecordId, Value, stored, uuid_from};
 use serde_json::Value as Json;
 
@@ -156,7 +156,7 @@ impl Engine {
         place: Place<'_>,
         arrival: &Arrival<'_>,
         record: &Record,
-        merged: &Merged,
+        (merged, echoed): (&Merged, &Echoed),
         waiting: &mut Waiting,
         commit: &mut SyncCommit,
     ) -> bool {
@@ -179,7 +179,7 @@ impl Engine {
                 Some((conflict, false)) => waiting.0.entry(record.id).or_default().push(conflict),
             }
         }
-        self.close_here(place, arrival, record, merged, waiting, commit);
+        self.close_here(place, arrival, record, (merged, echoed), waiting, commit);
         let now = self.world.now();
         for change in &merged.changes {
             let ours = stored::to_json(&change.after);
@@ -243,7 +243,7 @@ impl Engine {
         place: Place<'_>,
         arrival: &Arrival<'_>,
         record: &Record,
-        merged: &Merged,
+        (merged, echoed): (&Merged, &Echoed),
         waiting: &mut Waiting,
         commit: &mut SyncCommit,
     ) {
@@ -256,6 +256,8 @@ impl Engine {
                 let state = match json(Some(theirs)) {
                     _ if record.fields.get(&known.path) == Some(theirs) => ConflictState::Agreed,
                     theirs if theirs == known.base => ConflictState::Withdrawn,
+                    // What we wrote before has come to be there since.
+                    _ if echoed.fields.contains(known.path.as_str()) => ConflictState::Withdrawn,
                     _ => return None,
                 };
                 Some((known.path.clone(), json(Some(theirs)), state))

@@ -7,6 +7,7 @@ use model::merge::Policy;
 use serde_json::json;
 
 use super::dispute::Dispute;
+use super::stage::was_sent;
 use crate::Depth;
 
 #[tokio::test]
@@ -184,4 +185,29 @@ async fn what_nobody_has_read_yet_is_read_before_it_would_be_written_over() {
     dispute.engine.push("there", "things").await.unwrap();
     assert_eq!(dispute.there.calls(), ["GET ids", "PATCH"]);
     assert_eq!(dispute.notes().await, ["newer here", "newer here", "newer here"]);
+}
+
+/// A job, or somebody who is dead, had sent it before the person there said anything: nobody says it, and no one can decide
+/// about what is there no more.
+#[tokio::test]
+async fn it_closes_when_what_we_wrote_before_has_come_to_be_there() {
+    let dispute = Dispute::begin().await;
+    dispute
+        .here
+        .edit(&dispute.id_here, "name", json!("Northwind Ltd"));
+    dispute.engine.pull("here", "things", Depth::All).await.unwrap();
+    was_sent(
+        &dispute.stage,
+        "2026-11-26T08:00:00Z",
+        json!({"note": "older"}),
+        false,
+    )
+    .await;
+    dispute.there.edit(&dispute.id_there, "note", json!("older"));
+    dispute.sync().await;
+    assert_eq!(dispute.conflict().await.state, ConflictState::Withdrawn);
+    assert_eq!(
+        dispute.notes().await,
+        [json!("ours"), json!("ours"), json!("ours")]
+    );
 }
