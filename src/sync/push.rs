@@ -496,7 +496,11 @@ impl Engine {
                 report.counts.skipped += 1;
                 // What it was to be may have been made, and is looked for as long as it may arrive.
                 return match push.sent.iter().any(|sent| sent.creates) {
-                    true => self.outlast(push, &mut out.commit, report),
+                    true => out.unheard.push(Unanswered {
+                        push,
+                        link: None,
+                        again: None,
+                    }),
                     false => out.commit.ended.push((push, PushEnd::Done)),
                 };
             }
@@ -523,7 +527,7 @@ impl Engine {
                 .push(self.parked_out(place, &record, "unresolved_reference", reason));
             // What is new waits for what it refers to; what is there already gets the rest meanwhile.
             match link {
-                Some(link) if back.values.is_empty() && !push.sent.is_empty() => {
+                Some(_) if back.values.is_empty() && !push.sent.is_empty() => {
                     let again = Some(wait);
                     return out.unheard.push(Unanswered { push, link, again });
                 }
@@ -537,13 +541,13 @@ impl Engine {
             out.commit
                 .parked
                 .push(self.parked_out(place, &record, "mapping", reason));
-            return match link.filter(|_| !push.sent.is_empty()) {
-                Some(link) => out.unheard.push(Unanswered {
+            return match link.is_some() && !push.sent.is_empty() {
+                true => out.unheard.push(Unanswered {
                     push,
                     link,
                     again: None,
                 }),
-                None => out.commit.ended.push((push, PushEnd::Done)),
+                false => out.commit.ended.push((push, PushEnd::Done)),
             };
         }
         if back.values.is_empty()
@@ -561,7 +565,7 @@ impl Engine {
                 true => out.commit.ended.push((push, PushEnd::Done)),
                 false => out.unheard.push(Unanswered {
                     push,
-                    link: link.clone(),
+                    link: Some(link.clone()),
                     again: None,
                 }),
             };

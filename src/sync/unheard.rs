@@ -17,14 +17,15 @@ pub(crate) const UNHEARD_MS: i64 = 120_000;
 /// A push with nothing to write, of whose object something was written that nobody heard of.
 pub(crate) struct Unanswered {
     pub(crate) push: Push,
-    pub(crate) link: Link,
+    /// The object, unless it was to be made.
+    pub(crate) link: Option<Link>,
     /// When it is tried again whatever was heard, because it waits for something.
     pub(crate) again: Option<Timestamp>,
 }
 
 impl Engine {
     /// Reads objects of which nobody heard what was written, and forgets that only when it cannot arrive any more: who
-    /// sent it may be dead, and what they sent on its way.
+    /// sent it may be dead, and what they sent on its way, or in a job that is still at work.
     pub(crate) async fn hear(
         &self,
         system: &Arc<Connection>,
@@ -35,8 +36,13 @@ impl Engine {
         if unheard.is_empty() {
             return Ok(());
         }
-        if system.reads_by_id(place.object) {
-            let ids: Vec<String> = unheard.iter().map(|one| one.link.external_id.clone()).collect();
+        // Asked before they are read: a job may end in between.
+        let now = self.world.now();
+        let is_over = |one: &Unanswered| over(&one.push).is_some_and(|over| over <= now);
+        let at_work = unheard.iter().any(is_over) && self.is_at_work(system, place).await?;
+        let links = unheard.iter().filter_map(|one| one.link.as_ref());
+        let ids: Vec<String> = links.map(|link| link.external_id.clone()).collect();
+        if !ids.is_empty() && system.reads_by_id(place.object) {
             let fields = self.fields_of(system, place);
             self.absorb_ids(system, place, &fields, &ids, &BTreeMap::new(), report)
                 .await?;
@@ -46,34 +52,36 @@ impl Engine {
             ..SyncCommit::default()
         };
         for Unanswered { push, again, .. } in unheard {
-            let Some(again) = again else {
-                self.outlast(push, &mut commit, report);
-                continue;
+            let until = match over(&push) {
+                Some(over) if over > now => Some(over),
+                Some(_) if at_work => Some(self.in_ms(UNHEARD_MS)),
+                _ => None,
             };
-            // Then there is no need to read it each time.
-            let over = over(&push).unwrap_or(again);
-            if over <= self.world.now() {
+            let end = match until.max(again) {
+                Some(later) => {
+                    report.look_again(later);
+                    PushEnd::Later(later)
+                }
+                None => PushEnd::Done,
+            };
+            // What is owed still is owed without it.
+            if until.is_none() && again.is_some() {
                 commit.sending.push(Push {
                     sent: Vec::new(),
                     ..push.clone()
                 });
             }
-            commit.ended.push((push, PushEnd::Later(again.max(over))));
+            commit.ended.push((push, end));
         }
         Ok(self.ledger.commit(commit).await?)
     }
 
-    /// Ends a push whose object was read, or looked for, when what was sent for it and not heard of cannot arrive any more;
-    /// until then that is remembered.
-    pub(crate) fn outlast(&self, push: Push, commit: &mut SyncCommit, report: &mut Report) {
-        let end = match over(&push).filter(|over| *over > self.world.now()) {
-            Some(over) => {
-                report.look_again(over);
-                PushEnd::Later(over)
-            }
-            None => PushEnd::Done,
-        };
-        commit.ended.push((push, end));
+    async fn is_at_work(&self, system: &Connection, place: Place<'_>) -> Result<bool, SyncError> {
+        let at_work = system.is_at_work(place.object).await;
+        at_work.map_err(|failure| SyncError::System {
+            connection: place.connection.to_owned(),
+            failure,
+        })
     }
 
     /// Ends a push whose object was written. What was sent before and not heard of may be there beside it, so that it is

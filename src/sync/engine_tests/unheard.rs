@@ -333,3 +333,29 @@ async fn what_arrives_after_its_record_was_deleted_goes_with_it() {
     let owed = stage.ledger.pushes("there", "things", Timestamp::MAX, 10).await;
     assert_eq!(owed.unwrap(), []);
 }
+
+/// What was to be created was there, and was written; a listing that is behind still tells what it was before.
+#[tokio::test]
+async fn what_was_there_when_it_was_to_be_made_is_not_undone_by_a_listing() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let engine = stage.node("first", stage.ledger.clone());
+    here.put(json!({"name": "Northwind", "note": "call back"}));
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    let record = stage.partners().await[0].id.to_string();
+    there.put(json!({"name": "Northwind", "note": null, "key": record}));
+    there.fall_behind();
+    assert_eq!(engine.push("there", "things").await.unwrap().counts.written, 1);
+    assert!(!there.calls().contains(&"POST".to_owned()));
+    stage.pass_ms(3_000);
+    for connection in ["there", "here"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+        engine.push(connection, "things").await.unwrap();
+    }
+    assert_eq!(
+        (&here.rows()[0]["note"], &there.rows()[0]["note"]),
+        (&json!("call back"), &json!("call back"))
+    );
+}
