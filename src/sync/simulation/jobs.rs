@@ -1,7 +1,8 @@
 //! [`Jobs`]: tables of rows that a *bulky* system works on by itself, a row at a time, whoever still waits for it.
 //!
 //! A job knows no editions: what it writes over may be what a person has just said. It goes on when its maker is dead, for
-//! longer than anybody waits for it, and may give up in the middle.
+//! longer than anybody waits for it, and may give up in the middle. Another kind of job *reads* everything: as it was when
+//! the job was made, whenever its pages are asked for.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +29,29 @@ pub(crate) const BULK: &str = r##"
         delete: { method: DELETE, path: "/{{ object }}/jobs/{{ job }}" }
       strategy: upsert"##;
 
+/// How it is asked for everything.
+pub(crate) const READ: &str = r#"
+        bulk:
+          over: "2"
+          create: { request: { method: POST, path: "/{{ object }}/reads", body: { jq: "{}" } }, value: .id }
+          state: { request: { method: GET, path: "/{{ object }}/reads/{{ job }}" }, value: .state }
+          poll: 1s
+          page: 3
+          results:
+            request: { method: GET, path: "/{{ object }}/reads/{{ job }}/rows", query: { after: "{{ after | default('', true) }}", limit: "{{ limit }}" } }
+            records: .rows[]
+            next: .next
+          delete: { method: DELETE, path: "/{{ object }}/reads/{{ job }}" }
+      count: { request: { method: GET, path: "/{{ object }}/count" }, value: .count }
+      by_ids:"#;
+
 /// The text of a cell that clears a field.
 const CLEAR: &str = "#N/A";
-/// How long after its beginning a job has done its last row at most.
-const WORK_MAX_MS: i64 = 60_000;
+/// How long after its beginning a job has done its last row at most: one that is quick, and one that is not.
+const QUICK_MS: i64 = 15_000;
+const SLOW_MS: i64 = 300_000;
+/// How long a job that reads takes at most.
+const READ_MAX_MS: i64 = 30_000;
 
 type Cells = BTreeMap<String, String>;
 
@@ -58,10 +78,18 @@ struct Job {
     results: Vec<Json>,
 }
 
+/// A job that reads.
+struct Read {
+    rows: Vec<Json>,
+    ready_ms: i64,
+    fails: bool,
+}
+
 /// The jobs of a system.
 #[derive(Default)]
 pub(crate) struct Jobs {
     all: BTreeMap<String, Job>,
+    reads: BTreeMap<String, Read>,
     made: u64,
 }
 
@@ -118,7 +146,11 @@ impl System {
             ("PATCH", _) if job.state == State::Open => {
                 job.state = State::Running;
                 job.changed_ms = now_ms;
-                job.due_ms = job.rows.iter().map(|_| now_ms + chance.ms(WORK_MAX_MS)).collect();
+                let most = match chance.percent(30) {
+                    true => SLOW_MS,
+                    false => QUICK_MS,
+                };
+                job.due_ms = job.rows.iter().map(|_| now_ms + chance.ms(most)).collect();
                 job.due_ms.sort_unstable();
                 job.faulty = faulty;
                 job.gives_up_after = (faulty && chance.percent(15)).then(|| chance.below(job.rows.len()));
@@ -130,6 +162,50 @@ impl System {
         said(200, &listed)
     }
 
+    /// Carries out a request about jobs that read.
+    pub(crate) fn about_reads(
+        &mut self,
+        object: &'static str,
+        (path, asked): (&str, &BTreeMap<String, String>),
+        request: &Request,
+        (now_ms, faulty): (i64, bool),
+        chance: &mut Chance,
+    ) -> Response {
+        let mut words = path.split('/').skip(1);
+        let (id, part) = (words.next(), words.next());
+        let Some(id) = id else {
+            self.jobs.made += 1;
+            let id = format!("{}-read-{}", self.name, self.jobs.made);
+            let read = Read {
+                rows: self.all(object),
+                ready_ms: now_ms + chance.ms(READ_MAX_MS),
+                fails: faulty && chance.percent(15),
+            };
+            self.jobs.reads.insert(id.clone(), read);
+            return said(200, &json!({"id": id}));
+        };
+        if request.method == "DELETE" {
+            self.jobs.reads.remove(id);
+            return said(204, &Json::Null);
+        }
+        let Some(read) = self.jobs.reads.get(id) else {
+            return said(404, &json!({"says": format!("there is no job {id}")}));
+        };
+        if part.is_none() {
+            let state = match read.ready_ms <= now_ms {
+                false => "running",
+                true if read.fails => "failed",
+                true => "done",
+            };
+            return said(200, &json!({"state": state}));
+        }
+        let number = |name: &str| asked[name].parse::<usize>().unwrap_or(0);
+        let (from, limit) = (number("after"), number("limit"));
+        let rows: Vec<&Json> = read.rows.iter().skip(from).take(limit).collect();
+        let next = (from + limit < read.rows.len()).then(|| (from + limit).to_string());
+        said(200, &json!({"rows": rows, "next": next}))
+    }
+
     fn listed(&self, id: &str, job: &Job) -> Json {
         let state = match job.state {
             State::Open | State::Running => "running",
@@ -137,6 +213,11 @@ impl System {
             State::Failed => "failed",
         };
         json!({"id": id, "state": state, "changed": told_ms(self.shifted(job.changed_ms))})
+    }
+
+    /// Whether one of its jobs is not done.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.jobs.all.values().any(|job| job.state == State::Running)
     }
 
     /// Does what is due of its jobs, and tells it.

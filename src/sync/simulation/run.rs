@@ -526,7 +526,12 @@ impl Run {
             let written = self.written();
             self.round(Depth::Changed).await?;
             self.pass(ROUND_MS);
-            quiet = if self.written() == written { quiet + 1 } else { 0 };
+            let works = self.systems.iter().any(System::is_at_work);
+            quiet = if self.written() == written && !works {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet == QUIET_ROUNDS {
                 return Ok(());
             }

@@ -14,7 +14,7 @@ use outbound::header::{DATE, HeaderMap, HeaderValue};
 use outbound::{Request, Response};
 use serde_json::{Map, Value as Json, json};
 
-use super::jobs::{BULK, Jobs};
+use super::jobs::{BULK, Jobs, READ};
 use super::network::Chance;
 
 /// How it is spoken to.
@@ -154,6 +154,10 @@ pub(crate) struct Row {
     edited: BTreeMap<String, u64>,
     /// The last edition that the hub named when it wrote: what people said later it may not know, whatever it wrote since.
     named: u64,
+    /// The edition that the hub wrote last, and where it wrote over what it had not read, the one it had: naming its own it
+    /// knows no more than that.
+    ours: u64,
+    missed: Option<u64>,
 }
 
 /// How a system treats who writes there.
@@ -223,6 +227,7 @@ impl System {
         let mut manifest = MANIFEST.replace("PASSES", passes);
         if manners.bulky {
             manifest = manifest.replace("\n      strategy: upsert", BULK);
+            manifest = manifest.replace("\n      by_ids:", READ);
         }
         match manners.silent {
             true => manifest.replace("    write:", CENSUS),
@@ -268,6 +273,8 @@ impl System {
             edition: 0,
             edited: BTreeMap::new(),
             named: 0,
+            ours: 0,
+            missed: None,
         };
         self.put(&id, row, now_ms, chance);
         id
@@ -382,7 +389,11 @@ impl System {
             let about = (path, asked.get("operation"));
             return self.about_jobs(object, about, request, (now_ms, faulty), chance);
         }
+        if path.split('/').next() == Some("reads") {
+            return self.about_reads(object, (path, &asked), request, (now_ms, faulty), chance);
+        }
         match path {
+            "count" => said(200, &json!({"count": self.all(object).len()})),
             "changes" => said(200, &json!({"rows": self.changes(object, &asked, now_ms)})),
             "ids" => {
                 let ids = asked["ids"].split(',');
@@ -447,6 +458,13 @@ impl System {
         found.take(limit).map(|(id, row)| self.shown(id, row)).collect()
     }
 
+    /// Every row of an object as it is.
+    pub(super) fn all(&self, object: &str) -> Vec<Json> {
+        let rows = self.rows.iter().filter(|(_, row)| row.object == object);
+        let rows = rows.filter(|(_, row)| !row.deleted || !self.manners.silent);
+        rows.map(|(id, row)| self.shown(id, row)).collect()
+    }
+
     /// What the hub deletes.
     fn remove(&mut self, one: &Json, now_ms: i64, chance: &mut Chance) -> Json {
         let id = one["id"].as_str().unwrap();
@@ -499,7 +517,8 @@ impl System {
                     return json!({"ok": false, "code": "CHANGED", "message": "somebody changed it"});
                 }
                 let untold = self.manners.writers == Writers::Untold || self.manners.bulky;
-                let known = known.or(untold.then_some(row.named));
+                let missed = row.missed.filter(|_| known == Some(row.ours));
+                let known = missed.or(known).or(untold.then_some(row.named));
                 let unseen = values
                     .keys()
                     .filter(|field| row.edited.get(*field).copied() > known.or(Some(u64::MAX)));
@@ -508,6 +527,8 @@ impl System {
                 let mut row = row.clone();
                 row.values.extend(values.clone());
                 row.named = known.unwrap_or_default();
+                row.missed = known.filter(|known| *known < row.edition);
+                row.ours = row.edition + 1;
                 self.put(&id, row, now_ms, chance);
                 (id, false)
             }
