@@ -144,7 +144,8 @@ impl Engine {
         let merged_away = object.merged.iter().any(|merge| merge.from == object.id);
         if self.propagates(place, record.kind()) && record.deleted_at.is_none() && !merged_away {
             let told = self.changed_at(place, object, self.world.now());
-            let deleted_at = told.unwrap_or(link.seen_at);
+            // A clock that was ahead when it was last seen tells of no later moment than now.
+            let deleted_at = told.unwrap_or(link.seen_at.min(self.world.now()));
             let before = record.deleted_at;
             let outlived =
                 is_outlived(&record, &link, told) || waiting.is_later(record.id, place, deleted_at);

@@ -173,3 +173,26 @@ async fn what_went_in_the_second_in_which_it_was_changed_is_gone() {
     engine.push("here", "things").await.unwrap();
     assert_eq!(here.rows()[0]["deleted"], json!(true));
 }
+
+/// It was last seen by a clock that was an hour ahead: what is changed elsewhere after it went is later than that all the same.
+#[tokio::test]
+async fn what_is_gone_without_a_trace_was_not_deleted_later_than_now() {
+    let (mut stage, [here, there], [id, made]) = Stage::knowing().await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    stage.pass_hours(1);
+    there.edit(&made, "note", json!("theirs"));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    stage.pass_hours(-1);
+    there.take(&made);
+    engine.census("there", "things", 100).await.unwrap();
+    assert!(stage.partners().await[0].deleted_at.is_some());
+    here.edit(&id, "name", json!("Northwind Traders"));
+    stage.pass_ms(10_000);
+    for _ in 0..2 {
+        engine.pull("here", "things", Depth::Changed).await.unwrap();
+        engine.push("here", "things").await.unwrap();
+    }
+    assert_eq!(stage.partners().await[0].deleted_at, None);
+    assert_eq!(here.rows()[0].get("deleted"), None);
+}
