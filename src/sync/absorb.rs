@@ -217,8 +217,9 @@ impl Engine {
         let parked = self.parked_of(place, &ids).await?;
         report.counts.read += batch.objects.len() as u64;
 
+        let mut stood_for = self.stood_for(place, batch.objects, &parked).await?;
         let over = batch.objects.iter().filter(|object| is_over(object));
-        let over = over.filter_map(|object| linked.get(&object.id));
+        let over = over.filter_map(|object| linked.get(&object.id).or_else(|| stood_for.get(&object.id)));
         let over: Vec<RecordId> = over
             .filter(|known| !known.link.gone)
             .map(|known| known.record.id)
@@ -254,7 +255,8 @@ impl Engine {
                     doubtful.push(object.id.clone());
                     continue;
                 }
-                Some(News::New) | None => {}
+                Some(News::New) => {}
+                None => known = stood_for.remove(&object.id),
             }
             if is_over(object)
                 && let Some(ours) =

@@ -4,7 +4,7 @@
 //! has a record of its own already, there are two records for one object now, and a person decides.
 //!
 //! A system may tell nothing of it: one of the two is just gone. If the other one waits for a person, as a duplicate, it
-//! *stands* for both, and the record goes on with it.
+//! *stands* for both, and the record goes on with it. Where that one is gone, too, when it is read, so is the record.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use ledger::{LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
 use model::RecordId;
 
 use crate::absorb::{Place, inbound, is_over};
-use crate::review::{DUPLICATE, MERGED};
+use crate::review::{DUPLICATE, MERGED, STANDS};
 use crate::{Engine, Report};
 
 /// An object has a record, and what it says is to be read.
@@ -61,6 +61,36 @@ impl Engine {
         Ok(pairs.collect())
     }
 
+    /// What objects that are over stood for, by their ids: the record of the one that went before, with its link, as if that
+    /// one had gone just now.
+    pub(crate) async fn stood_for(
+        &self,
+        place: Place<'_>,
+        objects: &[Object],
+        parked: &BTreeMap<String, Parked>,
+    ) -> Result<HashMap<String, Linked>, LedgerError> {
+        let over = objects.iter().filter(|object| is_over(object));
+        let stands = over.filter_map(|object| {
+            let parked = parked.get(&object.id).filter(|parked| parked.code == STANDS)?;
+            Some((*parked.records.first()?, object.id.clone()))
+        });
+        let stands: BTreeMap<RecordId, String> = stands.collect();
+        if stands.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<RecordId> = stands.keys().copied().collect();
+        let records = self.ledger.records(&ids).await?;
+        let links = self.ledger.links(&ids).await?.into_iter();
+        let went = links
+            .filter(|link| link.gone && link.connection == place.connection && link.object == place.object);
+        let went = went.filter_map(|link| {
+            let record = records.iter().find(|record| record.id == link.record)?.clone();
+            let link = Link { gone: false, ..link };
+            Some((stands.get(&link.record)?.clone(), Linked { link, record }))
+        });
+        Ok(went.collect())
+    }
+
     /// An object is gone beside which another one waits for a person. Its record is not: the other one is read for it at once.
     pub(crate) fn give_way(
         &self,
@@ -74,6 +104,11 @@ impl Engine {
         report.counts.gone += 1;
         report.look_again(now);
         commit.parked.push(Parked {
+            code: STANDS.to_owned(),
+            reason: format!(
+                "stands for {}, beside which it waited and which is gone: it is read as what {} is at {} now",
+                object.id, ours.record.id, place.connection
+            ),
             retry_at: Some(now),
             ..other.clone()
         });

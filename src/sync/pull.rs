@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use connector::{Connection, Forecast, Lane};
+use connector::{Connection, Forecast, Lane, Object};
 use ledger::{Cursor, ParkedFilter, SyncCommit};
 use model::{RecordId, RunId};
 
 use crate::absorb::{AsOf, Batch, Place, inbound};
 use crate::engine::SyncError;
 use crate::rehearsal::Way;
+use crate::review::STANDS;
 use crate::{Engine, Report};
 
 /// Pages that one pull reads at most before it lets others work; the cursor makes the next one go on.
@@ -291,16 +292,27 @@ impl Engine {
         if parked.is_empty() || !system.reads_by_id(place.object) {
             return Ok(());
         }
-        let ids: Vec<String> = parked.into_iter().map(|parked| parked.key).collect();
+        let ids: Vec<String> = parked.iter().map(|parked| parked.key.clone()).collect();
         let again = Arc::new(system.in_lane(Lane::Retry));
-        let answered = self
-            .absorb_ids(&again, place, fields, &ids, &BTreeMap::new(), report)
-            .await?;
+        let as_of = self.as_known(place, &ids).await?;
+        let mut objects = self.read_by_ids(&again, place.object, fields, &ids).await?;
+        self.keep(place.lease).await?;
+        let answered: BTreeSet<&str> = objects.iter().map(|object| object.id.as_str()).collect();
+        let absent = parked.iter().filter(|parked| !answered.contains(&*parked.key));
+        // What stood for another one that went takes its record along; of what is linked by now it is the census that tells.
+        let (stood, others): (Vec<_>, Vec<_>) = absent.partition(|parked| parked.code == STANDS);
+        objects.extend(stood.iter().map(|parked| Object::deleted(&parked.key)));
+        let batch = Batch {
+            objects: &objects,
+            adopt: &BTreeMap::new(),
+            as_of,
+            cursor: None,
+        };
+        self.absorb(&again, place, batch, report).await?;
         // What is no more waits for nothing.
-        let gone = ids.iter().filter(|id| !answered.contains(*id));
         let commit = SyncCommit {
             lease: Some(place.lease.clone()),
-            unparked: gone.map(|id| inbound(place, id)).collect(),
+            unparked: others.iter().map(|parked| inbound(place, &parked.key)).collect(),
             ..SyncCommit::default()
         };
         match commit.unparked.is_empty() {

@@ -1,8 +1,8 @@
 //! Review: what waits for a person because a rule cannot tell, and the commands that settle it.
 //!
 //! A *review* is something parked on its way in: an object that may be a record ([`PROBABLE`]), that fits several
-//! ([`AMBIGUOUS`]) or one that has an object here already ([`DUPLICATE`]); two records for one object ([`MERGED`]); much that
-//! is gone at once ([`MANY_GONE`]). Until it is decided, nothing is made of the object, and no record that it may be is
+//! ([`AMBIGUOUS`]) or one that has an object here already ([`DUPLICATE`]), or had one until lately ([`STANDS`]); two records for
+//! one object ([`MERGED`]); much that is gone at once ([`MANY_GONE`]). Until it is decided, nothing is made of the object, and no record that it may be is
 //! created where it is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,18 +26,20 @@ pub(crate) const PROBABLE: &str = "probable";
 pub(crate) const AMBIGUOUS: &str = "ambiguous";
 /// An object fits a record for which we have made another one here.
 pub(crate) const DUPLICATE: &str = "duplicate";
+/// An object waited beside one that is gone, and stands for it: it is read to take its place.
+pub(crate) const STANDS: &str = "stands";
 /// Two records are one object at a system.
 pub(crate) const MERGED: &str = "merged";
 /// Much is gone at once.
 pub(crate) const MANY_GONE: &str = "many_gone";
 
 /// What a person decides about.
-const FOR_REVIEW: [&str; 5] = [PROBABLE, AMBIGUOUS, DUPLICATE, MERGED, MANY_GONE];
+const FOR_REVIEW: [&str; 6] = [PROBABLE, AMBIGUOUS, DUPLICATE, STANDS, MERGED, MANY_GONE];
 
 /// How long a record waits that may be there already, before it is looked at again.
 const UNDECIDED_MS: u64 = 600_000;
 /// What is about an object that has no record yet.
-const OF_STRANGERS: [&str; 3] = [PROBABLE, AMBIGUOUS, DUPLICATE];
+const OF_STRANGERS: [&str; 4] = [PROBABLE, AMBIGUOUS, DUPLICATE, STANDS];
 
 /// What of all that is parked waits for a person to decide.
 pub fn for_review() -> ParkedFilter {

@@ -13,7 +13,7 @@ use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
 use crate::refs::Refs;
-use crate::review::{AMBIGUOUS, DUPLICATE, PROBABLE};
+use crate::review::{AMBIGUOUS, DUPLICATE, PROBABLE, STANDS};
 use crate::waiting::Waiting;
 use crate::wire::{get, overlay};
 use crate::{Engine, Report, Sync};
@@ -541,9 +541,9 @@ fn records_of(arrivals: &[Arrival<'_>], met: &BTreeMap<String, Met>) -> Vec<Reco
     ids
 }
 
-/// The record beside whose object one waits for a person.
+/// The record beside whose object one waits for a person, or stands for it.
 fn beside(parked: Option<&Parked>) -> Option<RecordId> {
-    let parked = parked.filter(|parked| parked.code == DUPLICATE)?;
+    let parked = parked.filter(|parked| [DUPLICATE, STANDS].contains(&&*parked.code))?;
     parked.records.first().copied()
 }
 

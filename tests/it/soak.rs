@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Chance, Folder, Hub, Sandbox, Tryton, eventually, expect, number, post, send};
+use crate::harness::{Chance, Folder, Hub, Sandbox, Tryton, eventually, expect, number, post, said, send};
 use crate::systems::config;
 
 /// Steps when nobody says.
@@ -132,6 +132,23 @@ impl Stage {
     }
 }
 
+/// Prints what the hub says of itself when the story fails: what it owes, and what waits for what.
+struct Last<'a> {
+    folder: &'a Folder,
+    secrets: &'a [(&'static str, String)],
+}
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for command in [["status", "--json"], ["sync", "parked"]] {
+                let (_, out, err) = said(&self.folder.run(&command, self.secrets));
+                println!("{}:\n{out}{err}", command.join(" "));
+            }
+        }
+    }
+}
+
 #[test]
 fn whatever_fails_everybody_agrees_in_the_end() {
     let folder = Folder::new();
@@ -147,6 +164,10 @@ fn whatever_fails_everybody_agrees_in_the_end() {
         .expect("the ERP is the last connection");
     let text = format!("{before}{behind}");
     let config = folder.write("interconnect.yaml", &text);
+    let _last = Last {
+        folder: &folder,
+        secrets: &secrets,
+    };
     let mut made = 0;
     for _ in 0..PARTNERS {
         stage.make(made % 3, &format!("partner {made}"));

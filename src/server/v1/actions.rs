@@ -72,7 +72,7 @@ pub(crate) struct ReviewView {
     object: String,
     /// The object's id.
     key: String,
-    /// `probable`, `ambiguous`, `duplicate`, `merged` or `many_gone`.
+    /// `probable`, `ambiguous`, `duplicate`, `stands`, `merged` or `many_gone`.
     code: String,
     reason: String,
     since: Timestamp,

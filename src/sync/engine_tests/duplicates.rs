@@ -317,6 +317,39 @@ async fn what_waits_and_goes_with_ours_takes_no_place() {
     assert_eq!(parked, []);
 }
 
+/// People made the two one, and deleted that one, before anybody saw the first: the record is deleted.
+#[tokio::test]
+async fn what_stood_for_ours_and_is_gone_takes_the_record_along() {
+    for waits_no_other in [true, false] {
+        let (stage, [here, there], engine, [_, theirs]) = waiting_beside().await;
+        let third = match waits_no_other {
+            true => None,
+            false => Some(there.put(northwind())),
+        };
+        settle(&engine).await;
+        for gone in ["T1", &theirs] {
+            there.take(gone);
+        }
+        stage.pass_hours(1);
+        engine.census("there", "things", 100).await.unwrap();
+        for _ in 0..2 {
+            settle(&engine).await;
+            stage.pass_hours(1);
+        }
+        let record = stage.partners().await.remove(0);
+        assert_eq!(record.deleted_at.is_some(), waits_no_other);
+        assert_eq!(
+            here.rows()[0].get("deleted") == Some(&json!(true)),
+            waits_no_other
+        );
+        let links = stage.links("Northwind").await;
+        let living = links.iter().find(|(at, _, gone)| at == "there" && !gone);
+        assert_eq!(living.map(|(_, id, _)| id), third.as_ref());
+        let parked = stage.ledger.parked(&ParkedFilter::default(), 10).await.unwrap();
+        assert_eq!(parked, []);
+    }
+}
+
 #[tokio::test]
 async fn what_waits_and_goes_waits_no_more() {
     for traceless in [true, false] {
