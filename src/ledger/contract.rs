@@ -237,14 +237,43 @@ pub struct Parked {
     pub inbound: bool,
     /// The class of the reason, for grouping: `mapping`, `unresolved_reference`, `validation`, …
     pub code: String,
+    /// The fields that it is about, as the system names them, in bytewise order; empty where nobody named any.
+    pub fields: Vec<String>,
     /// The reason, for a person.
     pub reason: String,
     /// Records between which a person is to decide.
     pub records: Vec<RecordId>,
-    /// Since when.
+    /// Since when it has this code: what is parked again under the same code is as old as it was.
     pub since: Timestamp,
     /// When to look again without being asked.
     pub retry_at: Option<Timestamp>,
+}
+
+/// Parked things that have what they are about and their code in common, counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParkedCause {
+    /// The connection.
+    pub connection: String,
+    /// The object.
+    pub object: String,
+    /// Whether they were on their way in.
+    pub inbound: bool,
+    /// The code.
+    pub code: String,
+    /// The fields.
+    pub fields: Vec<String>,
+    /// How many there are.
+    pub count: u64,
+    /// Since when the oldest of them waits.
+    pub first: Timestamp,
+    /// Since when the newest of them waits.
+    pub last: Timestamp,
+    /// When the first of them is looked at again without being asked.
+    pub retry_at: Option<Timestamp>,
+    /// The reason of the newest.
+    pub reason: String,
+    /// The key of the newest.
+    pub key: String,
 }
 
 /// Where the reading of an object stands.
@@ -343,6 +372,38 @@ pub struct ParkedFilter {
     pub keys: Option<Vec<String>>,
     /// Only what has one of these codes.
     pub codes: Option<Vec<String>>,
+    /// Only what is about exactly these fields.
+    pub fields: Option<Vec<String>>,
+    /// Only what comes after this place.
+    pub after: Option<ParkedAt>,
+}
+
+/// The place of something parked in the list, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedAt {
+    /// Since when.
+    pub since: Timestamp,
+    /// The connection.
+    pub connection: String,
+    /// The object.
+    pub object: String,
+    /// The key.
+    pub key: String,
+    /// Whether it was on its way in.
+    pub inbound: bool,
+}
+
+impl Parked {
+    /// Its place.
+    pub fn at(&self) -> ParkedAt {
+        ParkedAt {
+            since: self.since,
+            connection: self.connection.clone(),
+            object: self.object.clone(),
+            key: self.key.clone(),
+            inbound: self.inbound,
+        }
+    }
 }
 
 /// Records, links and what sync owes. Lists answer in no fixed order unless said.
@@ -429,6 +490,9 @@ pub trait Records: Send + Sync {
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError>;
     /// What is parked, oldest first. At most `limit`.
     async fn parked(&self, filter: &ParkedFilter, limit: usize) -> Result<Vec<Parked>, LedgerError>;
+    /// Everything that is parked, by what it is about and by code, in the order of connection, object, way (inbound first),
+    /// code and fields. Reads all that is parked.
+    async fn parked_causes(&self) -> Result<Vec<ParkedCause>, LedgerError>;
 }
 
 /// One execution of a sync.

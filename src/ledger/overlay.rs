@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     Action, ActionFilter, Change, Conflict, ConflictFilter, Conflicts, Cursor, Durability, Inlet, Journal,
-    Journeys, Ledger, LedgerError, Link, Linked, NewDelivery, NewEvent, OpenError, Parked, ParkedFilter,
-    Push, PushMark, Pushed, RecordWrite, Records, Sent, Settings, SyncCommit,
+    Journeys, Ledger, LedgerError, Link, Linked, NewDelivery, NewEvent, OpenError, Parked, ParkedCause,
+    ParkedFilter, Push, PushMark, Pushed, RecordWrite, Records, Sent, Settings, SyncCommit,
 };
 
 mod passed;
@@ -509,6 +509,11 @@ impl Records for Overlay {
             self.take_over(&connection, &object).await?;
         }
         self.own.parked(filter, limit).await
+    }
+
+    async fn parked_causes(&self) -> Result<Vec<ParkedCause>, LedgerError> {
+        self.parked(&ParkedFilter::default(), 1).await?;
+        self.own.parked_causes().await
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    About, Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, PushOutcome,
-    Sent, Stop, StopKind, Wanted,
+    About, Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, ParkedCause,
+    PushOutcome, Sent, Stop, StopKind, Wanted,
 };
 
 /// The version of the history's form that is written. In version 1 each change was an object with its keys.
@@ -163,6 +163,38 @@ pub(crate) fn first_id(since: Timestamp) -> uuid::Uuid {
 /// Names as rows keep them.
 pub(crate) fn names_text(names: &[String]) -> String {
     json_text(&Json::from(names))
+}
+
+/// Names as rows keep them that mostly have none: nothing then.
+pub(crate) fn names_if_any(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| names_text(names))
+}
+
+/// Names from a row that may have none.
+pub(crate) fn names_or_none(text: Option<&str>) -> Result<Vec<String>, LedgerError> {
+    text.map_or_else(|| Ok(Vec::new()), names)
+}
+
+/// Everything that is parked, by cause, with the newest of each. Both databases read it alike, and sort it in their own ways.
+pub(crate) const CAUSES: &str = "SELECT connection, object, inbound, code, fields, number, first, last, retry, reason, key FROM \
+    (SELECT connection, object, inbound, code, fields, reason, key, count(*) OVER cause AS number, \
+    min(since) OVER cause AS first, max(since) OVER cause AS last, min(retry_at) OVER cause AS retry, \
+    row_number() OVER (PARTITION BY connection, object, inbound, code, fields ORDER BY since DESC, key) AS place \
+    FROM parked WINDOW cause AS (PARTITION BY connection, object, inbound, code, fields)) AS placed WHERE place = 1";
+
+/// Causes in their order.
+pub(crate) fn in_order(mut causes: Vec<ParkedCause>) -> Vec<ParkedCause> {
+    fn key(cause: &ParkedCause) -> impl Ord + use<'_> {
+        (
+            &cause.connection,
+            &cause.object,
+            !cause.inbound,
+            &cause.code,
+            &cause.fields,
+        )
+    }
+    causes.sort_by(|a, b| key(a).cmp(&key(b)));
+    causes
 }
 
 /// Names from a row.

@@ -64,6 +64,7 @@ macro_rules! everywhere {
                 two_records_may_trade_their_objects
                 history_is_told_oldest_first
                 what_is_parked_is_listed_until_it_is_not
+                what_is_parked_is_counted_by_cause
                 a_cursor_is_where_reading_stands
                 text_with_a_nul_breaks_nothing;
             commits:

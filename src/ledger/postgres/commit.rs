@@ -19,7 +19,7 @@ use super::records::MATCHING;
 use super::rows::{self, column, text};
 use super::{Params, journal, journeys, links};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
+use crate::stored::{big, encode_history, ids_text, json_text, micros, names_if_any, sent_text};
 use crate::{Cursor, LedgerError, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
@@ -394,12 +394,14 @@ async fn write_parked(
     if parked.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records) \
+    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields) \
                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
-               $7::bigint[], $8::bigint[], $9::text[]) AS n (connection, object, key, inbound) \
+               $7::bigint[], $8::bigint[], $9::text[], $10::text[]) AS n (connection, object, key, inbound) \
                ORDER BY n.connection, n.object, n.key, n.inbound \
                ON CONFLICT (connection, object, key, inbound) DO UPDATE SET code = excluded.code, \
-               reason = excluded.reason, since = excluded.since, retry_at = excluded.retry_at, records = excluded.records";
+               reason = excluded.reason, since = CASE parked.code WHEN excluded.code \
+               THEN least(parked.since, excluded.since) ELSE excluded.since END, \
+               retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields";
     let values: &Params<'_> = &[
         &column(parked, |item| text(&item.connection)),
         &column(parked, |item| text(&item.object)),
@@ -410,6 +412,7 @@ async fn write_parked(
         &column(parked, |item| micros(item.since)),
         &column(parked, |item| item.retry_at.map(micros)),
         &column(parked, |item| ids_text(&item.records)),
+        &column(parked, |item| names_if_any(&item.fields)),
     ];
     execute(transaction, sql, values).await
 }

@@ -11,9 +11,13 @@ use super::PostgresLedger;
 use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, ids, json, limit, micros, moment, moment_if, sent};
+use crate::stored::{
+    CAUSES, count, decode_history, ids, in_order, json, limit, micros, moment, moment_if, names_if_any,
+    names_or_none, sent,
+};
 use crate::{
-    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, Sent, SyncCommit,
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
+    SyncCommit,
 };
 
 /// Records that are asked for, as two columns.
@@ -250,15 +254,23 @@ impl Records for PostgresLedger {
         let (keys, codes) = (filter.keys.as_ref().map(texts), filter.codes.as_ref().map(texts));
         // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
         let mut sql = String::from(
-            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked \
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields FROM parked \
              WHERE $1::bigint IS NOT NULL",
         );
         let mut asked: Vec<&(dyn ToSql + Sync)> = vec![&at_most];
+        let fields = filter.fields.as_ref().map(|fields| names_if_any(fields));
+        let after = filter.after.as_ref().map(|after| {
+            let (connection, object, key) = (text(&after.connection), text(&after.object), text(&after.key));
+            (micros(after.since), connection, object, key, after.inbound)
+        });
         let mut add = |condition: &str, value| {
             asked.push(value);
             sql.push_str(&format!(" AND {condition}${}", asked.len()));
             sql.push_str(if condition.ends_with('(') { ")" } else { "" });
         };
+        if let Some(fields) = &fields {
+            add("fields IS NOT DISTINCT FROM ", fields);
+        }
         if filter.of.is_some() {
             add("connection = ", &connection);
             add("object = ", &object);
@@ -271,6 +283,15 @@ impl Records for PostgresLedger {
         }
         if filter.codes.is_some() {
             add("code = ANY(", &codes);
+        }
+        if let Some((since, connection, object, key, inbound)) = &after {
+            let first = asked.len() + 1;
+            let values: Vec<String> = (first..first + 5).map(|place| format!("${place}")).collect();
+            sql.push_str(&format!(
+                " AND (since, connection, object, key, inbound) > ({})",
+                values.join(", ")
+            ));
+            asked.extend([since as &(dyn ToSql + Sync), connection, object, key, inbound]);
         }
         sql.push_str(match filter.inbound {
             Some(true) => " AND inbound",
@@ -290,8 +311,29 @@ impl Records for PostgresLedger {
                 since: moment(row.try_get(6)?)?,
                 retry_at: moment_if(row.try_get(7)?)?,
                 records: ids(row.try_get(8)?)?,
+                fields: names_or_none(row.try_get(9)?)?,
             })
         })
+    }
+
+    async fn parked_causes(&self) -> Result<Vec<ParkedCause>, LedgerError> {
+        let rows = self.database.query(CAUSES, &[]).await?;
+        let causes = all(&rows, |row| {
+            Ok(ParkedCause {
+                connection: row.try_get(0)?,
+                object: row.try_get(1)?,
+                inbound: row.try_get(2)?,
+                code: row.try_get(3)?,
+                fields: names_or_none(row.try_get(4)?)?,
+                count: count(row.try_get(5)?)?,
+                first: moment(row.try_get(6)?)?,
+                last: moment(row.try_get(7)?)?,
+                retry_at: moment_if(row.try_get(8)?)?,
+                reason: row.try_get(9)?,
+                key: row.try_get(10)?,
+            })
+        });
+        Ok(in_order(causes?))
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Linking, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros, sent_text};
+use crate::stored::{big, encode_history, ids_text, json_text, micros, names_if_any, sent_text};
 use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
@@ -294,10 +294,11 @@ fn write_parked(
         remove.execute(params![at, object, key, inbound])?;
     }
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connection, object, key, inbound) \
-         DO UPDATE SET code = excluded.code, reason = excluded.reason, since = excluded.since, \
-         retry_at = excluded.retry_at, records = excluded.records",
+        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connection, object, key, inbound) \
+         DO UPDATE SET code = excluded.code, reason = excluded.reason, \
+         since = CASE parked.code WHEN excluded.code THEN min(parked.since, excluded.since) ELSE excluded.since END, \
+         retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields",
     )?;
     for item in parked {
         upsert.execute(params![
@@ -309,7 +310,8 @@ fn write_parked(
             item.reason,
             micros(item.since),
             item.retry_at.map(micros),
-            ids_text(&item.records)
+            ids_text(&item.records),
+            names_if_any(&item.fields)
         ])?;
     }
     Ok(())

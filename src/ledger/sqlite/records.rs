@@ -9,9 +9,13 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_columns};
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
-use crate::stored::{count, decode_history, ids, json, json_text, limit, micros, moment, moment_if, sent};
+use crate::stored::{
+    CAUSES, count, decode_history, ids, in_order, json, json_text, limit, micros, moment, moment_if,
+    names_if_any, names_or_none, sent,
+};
 use crate::{
-    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedFilter, Push, Records, Sent, SyncCommit,
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
+    SyncCommit,
 };
 
 /// Who of a kind has a key, in order.
@@ -289,7 +293,7 @@ impl Records for SqliteLedger {
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
         // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
         let mut sql = String::from(
-            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records FROM parked WHERE TRUE",
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields FROM parked WHERE TRUE",
         );
         let mut asked: Vec<SqlValue> = Vec::new();
         if let Some((connection, object)) = filter.of.clone() {
@@ -311,6 +315,20 @@ impl Records for SqliteLedger {
                 asked.push(json_text(&among.as_slice().into()).into());
             }
         }
+        if let Some(fields) = &filter.fields {
+            sql.push_str(" AND fields IS ?");
+            asked.push(names_if_any(fields).into());
+        }
+        if let Some(after) = &filter.after {
+            sql.push_str(" AND (since, connection, object, key, inbound) > (?, ?, ?, ?, ?)");
+            asked.extend([
+                micros(after.since).into(),
+                after.connection.clone().into(),
+                after.object.clone().into(),
+                after.key.clone().into(),
+                after.inbound.into(),
+            ]);
+        }
         sql.push_str(" ORDER BY since, connection, object, key, inbound LIMIT ?");
         asked.push(limit(at_most).into());
         self.read(move |reader| {
@@ -325,10 +343,32 @@ impl Records for SqliteLedger {
                     since: moment(row.get(6)?)?,
                     retry_at: moment_if(row.get(7)?)?,
                     records: ids(row.get::<_, Option<String>>(8)?.as_deref())?,
+                    fields: names_or_none(row.get::<_, Option<String>>(9)?.as_deref())?,
                 })
             })
         })
         .await
+    }
+
+    async fn parked_causes(&self) -> Result<Vec<ParkedCause>, LedgerError> {
+        let causes = self.read(move |reader| {
+            all(reader, CAUSES, [], |row| {
+                Ok(ParkedCause {
+                    connection: row.get(0)?,
+                    object: row.get(1)?,
+                    inbound: row.get(2)?,
+                    code: row.get(3)?,
+                    fields: names_or_none(row.get::<_, Option<String>>(4)?.as_deref())?,
+                    count: count(row.get(5)?)?,
+                    first: moment(row.get(6)?)?,
+                    last: moment(row.get(7)?)?,
+                    retry_at: moment_if(row.get(8)?)?,
+                    reason: row.get(9)?,
+                    key: row.get(10)?,
+                })
+            })
+        });
+        Ok(in_order(causes.await?))
     }
 }
 

@@ -232,6 +232,7 @@ pub(super) fn parked(key: &str, inbound: bool, since: i64, retry_at: Option<i64>
         key: key.into(),
         inbound,
         code: "mapping".into(),
+        fields: Vec::new(),
         reason: "no currency".into(),
         records: Vec::new(),
         since: at(since),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::make::{as_read, at, change, deal, link, parked, record, record_id, run_id, write};
 use super::stand::Stand;
-use crate::{Cursor, Ledger, Link, Parked, ParkedFilter, RecordWrite, SyncCommit};
+use crate::{Cursor, Ledger, Link, Parked, ParkedCause, ParkedFilter, RecordWrite, SyncCommit};
 
 pub(super) async fn commit_records(ledger: &dyn Ledger, records: Vec<RecordWrite>) {
     let commit = SyncCommit {
@@ -307,8 +307,14 @@ pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {
         connection: "hubspot".into(),
         ..parked("a", true, 4, Some(30))
     };
-    let first = parked("a", true, 0, None);
-    ledger.commit(park(vec![first], vec![])).await.unwrap();
+    // What is parked again under another code waits since then, and under the same one as long as it did.
+    let first = Parked {
+        code: "other".into(),
+        ..parked("a", true, 0, None)
+    };
+    ledger.commit(park(vec![first, b.clone()], vec![])).await.unwrap();
+    let later = parked("b", true, 7, None);
+    ledger.commit(park(vec![later], vec![])).await.unwrap();
     let all = vec![a.clone(), b.clone(), out.clone(), elsewhere.clone()];
     ledger.commit(park(all, vec!["unknown"])).await.unwrap();
 
@@ -361,6 +367,69 @@ pub(super) async fn what_is_parked_is_listed_until_it_is_not(stand: &Stand) {
         list(ParkedFilter::default(), 9).await.last().unwrap().since,
         at(8)
     );
+}
+
+pub(super) async fn what_is_parked_is_counted_by_cause(stand: &Stand) {
+    let ledger = stand.open().await;
+    let about = |fields: &[&str], parked: Parked| Parked {
+        fields: fields.iter().map(|&field| field.to_owned()).collect(),
+        reason: format!("of {}", parked.key),
+        ..parked
+    };
+    let of_mail = [3, 1, 2].map(|n| {
+        about(
+            &["mail", "na\"me"],
+            parked(&format!("m{n}"), true, n, Some(10 * n)),
+        )
+    });
+    let of_nothing = about(&[], parked("n", true, 5, None));
+    let out = about(&["mail"], parked("o", false, 4, None));
+    let all = of_mail.iter().chain([&of_nothing, &out]).cloned().collect();
+    let commit = SyncCommit {
+        parked: all,
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+
+    let cause = |newest: &Parked, count, first| ParkedCause {
+        connection: newest.connection.clone(),
+        object: newest.object.clone(),
+        inbound: newest.inbound,
+        code: newest.code.clone(),
+        fields: newest.fields.clone(),
+        count,
+        first: at(first),
+        last: newest.since,
+        retry_at: newest.retry_at.map(|_| at(10)),
+        reason: newest.reason.clone(),
+        key: newest.key.clone(),
+    };
+    assert_eq!(
+        ledger.parked_causes().await.unwrap(),
+        [
+            cause(&of_nothing, 1, 5),
+            cause(&of_mail[0], 3, 1),
+            cause(&out, 1, 4)
+        ]
+    );
+
+    // A cause at a time, and of that a page at a time.
+    for (fields, keys) in [
+        (&of_mail[0].fields, "m1 m2 m3"),
+        (&of_nothing.fields, "n"),
+        (&out.fields, "o"),
+    ] {
+        let mut filter = ParkedFilter {
+            fields: Some(fields.clone()),
+            ..ParkedFilter::default()
+        };
+        let mut found = Vec::new();
+        while let Some(one) = ledger.parked(&filter, 1).await.unwrap().pop() {
+            found.push(one.key.clone());
+            filter.after = Some(one.at());
+        }
+        assert_eq!(found.join(" "), keys);
+    }
 }
 
 pub(super) async fn a_cursor_is_where_reading_stands(stand: &Stand) {
