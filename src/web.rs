@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use connector::{Incoming, Received, Refusal};
 use jiff::Timestamp;
-use ledger::Conflict;
-use queue::Queue;
+use ledger::{Conflict, LedgerError};
+use queue::{Nudge, Queue};
 use server::{Decisions, HookAnswer, HookRefusal, HubParts, IncomingParts, ServerSettings, SystemHooks};
-use sync::{Act, ActionError, Decision, Done, Engine, Unresolved};
+use sync::{Act, ActionError, Decision, Done, Engine, Retried, Unresolved, WhichParked};
 
 use crate::config::Limits;
 use crate::hub::{Hub, StartError};
@@ -148,26 +148,35 @@ struct Desk {
     queue: Queue,
 }
 
+impl Desk {
+    async fn nudge(&self, nudges: &[Nudge]) {
+        if let Err(error) = self.queue.nudge(nudges).await {
+            // The ledger knows what is owed; the next sweep nudges again.
+            tracing::warn!(%error, "the queue did not take a nudge");
+        }
+    }
+}
+
 #[async_trait]
 impl Decisions for Desk {
     async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved> {
         let run = self.engine.begin_resolving();
         let resolved = self.engine.resolve(decision, run).await?;
         self.engine.note_resolved(run, 1).await?;
-        let nudges = crate::hints::nudges_of(&resolved);
-        if let Err(error) = self.queue.nudge(&nudges).await {
-            // The ledger knows what is owed; the next sweep nudges again.
-            tracing::warn!(%error, "the queue did not take a nudge");
-        }
+        self.nudge(&crate::hints::nudges_of(&resolved)).await;
         Ok(resolved.conflict)
     }
 
     async fn act(&self, by: &str, act: &Act) -> Result<Done, ActionError> {
         let done = self.engine.act(by, act).await?;
-        if let Err(error) = self.queue.nudge(&crate::hints::nudges_after(&done.report)).await {
-            tracing::warn!(%error, "the queue did not take a nudge");
-        }
+        self.nudge(&crate::hints::nudges_after(&done.report)).await;
         Ok(done)
+    }
+
+    async fn retry_parked(&self, which: &WhichParked, dry_run: bool) -> Result<Retried, LedgerError> {
+        let retried = self.engine.retry_parked(which, dry_run).await?;
+        self.nudge(&crate::hints::nudges_after(&retried.report)).await;
+        Ok(retried)
     }
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod delivery;
 mod demo;
 mod endpoint;
+mod error;
 mod event;
 mod explain;
 #[cfg(test)]
@@ -84,7 +85,7 @@ Exit codes:
     1  it failed: a call, a test of a connector or a mapping, or the demo's systems disagree
     2  the command line, the configuration or a file that it names is wrong; nothing was started
     3  there is something to do; `plan --detailed-exitcode` alone says so
-    5  it went well in part: some records are parked, see `interconnect sync parked`
+    5  it went well in part: some records are parked, see `interconnect error list`
   130  it was interrupted";
 
 /// Options that every command takes.
@@ -153,6 +154,9 @@ enum Command {
     /// Records, and which objects are theirs.
     #[command(subcommand)]
     Record(record::RecordCommand),
+    /// What could not be mapped or was refused, by cause: look at it, try it again.
+    #[command(subcommand)]
+    Error(error::ErrorCommand),
     /// What two sides changed alike: look at it, decide, make a rule of it.
     #[command(subcommand)]
     Conflict(conflict::ConflictCommand),
@@ -254,6 +258,7 @@ async fn run(cli: Cli, out: &Out) -> Exit {
         Command::Sync(command) => sync::run(&command, common, out).await,
         Command::Record(command) => record::run(&command, common, out).await,
         Command::Conflict(command) => conflict::run(&command, common, out).await,
+        Command::Error(command) => error::run(&command, common, out).await,
         Command::Review(command) => review::run(&command, common, out).await,
         Command::Action(command) => action::run(&command, common, out).await,
         Command::Delivery(command) => delivery::run(&command, common, out).await,

@@ -1,7 +1,7 @@
 //! `interconnect sync`: bring systems into agreement now, without a running hub.
 
 use clap::Subcommand;
-use ledger::{Parked, ParkedFilter};
+use ledger::ParkedFilter;
 use serde_json::{Map, Value as Json, json};
 use sync::{Counts, GONE_MAX_PERCENT};
 
@@ -114,12 +114,6 @@ pub(crate) enum SyncCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// What could not be mapped or was refused, and why.
-    Parked {
-        /// At most so many.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        limit: u16,
-    },
 }
 
 pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Exit {
@@ -161,16 +155,6 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
             Ok(runs) => runs::show(&runs, out),
             Err(error) => out.fail(&error.to_string()),
         },
-        SyncCommand::Parked { limit } => {
-            let parked = hub
-                .ledger
-                .parked(&ParkedFilter::default(), usize::from(*limit))
-                .await;
-            match parked {
-                Ok(parked) => show_parked(&parked, out),
-                Err(error) => out.fail(&error.to_string()),
-            }
-        }
     }
 }
 
@@ -339,7 +323,7 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
     }
     if !parked.is_empty() {
         out.note(&format!(
-            "{} parked; see them with: interconnect sync parked",
+            "{} parked; see them with: interconnect error list",
             parked.len()
         ));
         return Exit::Partial;
@@ -390,36 +374,4 @@ async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
     ];
     out.data(json!({"data": json}), || table(&head, &rows));
     Ok(Exit::Ok)
-}
-
-fn show_parked(parked: &[Parked], out: &Out) -> Exit {
-    let json: Vec<Json> = parked
-        .iter()
-        .map(|parked| {
-            json!({
-                "connection": parked.connection, "object": parked.object, "key": parked.key,
-                "direction": direction(parked), "code": parked.code, "reason": parked.reason,
-                "since": parked.since.to_string(), "retry_at": parked.retry_at.map(|at| at.to_string()),
-            })
-        })
-        .collect();
-    out.data(json!({"data": json}), || {
-        let row = |parked: &Parked| {
-            vec![
-                parked.connection.clone(),
-                parked.object.clone(),
-                parked.key.clone(),
-                direction(parked).to_owned(),
-                parked.code.clone(),
-                parked.reason.clone(),
-            ]
-        };
-        let rows: Vec<Vec<String>> = parked.iter().map(row).collect();
-        table(&["connection", "object", "key", "way", "code", "reason"], &rows)
-    });
-    Exit::Ok
-}
-
-fn direction(parked: &Parked) -> &'static str {
-    if parked.inbound { "in" } else { "out" }
 }

@@ -47,7 +47,7 @@ pub enum Class {
         /// The object that exists, if the system names it.
         existing_id: Option<String>,
     },
-    /// Somebody else changed the record since it was read.
+    /// Somebody else changed the record since it was read, or made one at the same moment: the values are not to blame.
     Conflict,
     /// The answer is not what the manifest describes.
     Protocol,
@@ -255,7 +255,7 @@ pub enum RecordClass {
     Gone,
     /// The account may not write this record or field, or an automation of the system refused.
     Permission,
-    /// The object changed since it was read.
+    /// The object changed since it was read, or its creation collided with another one.
     Conflict,
     /// The wanted state cannot be reached from the current one.
     Unreachable,

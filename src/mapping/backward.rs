@@ -28,6 +28,8 @@ pub struct Backward {
 pub struct Unreferred {
     /// The field of the record.
     pub path: &'static str,
+    /// The wire field of the object that is to name it.
+    pub object_field: String,
     /// The record it refers to.
     pub record: RecordId,
     /// The object it should be, as the mapping names it.
@@ -167,6 +169,7 @@ fn put(line: &Line, value: &Value, reading: Option<&Reading>, writing: &Writing,
             let object = line.lens.refers_to().unwrap_or_default().to_owned();
             return backward.unresolved.push(Unreferred {
                 path: line.path,
+                object_field: line.wire.name.to_string(),
                 record,
                 object,
             });

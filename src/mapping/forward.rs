@@ -23,6 +23,8 @@ pub struct Forward {
 pub struct Unresolved {
     /// The field of the record.
     pub path: &'static str,
+    /// The wire field of the object that names it.
+    pub object_field: String,
     /// The object that the id belongs to, as the mapping names it.
     pub object: String,
     /// The id.
@@ -76,6 +78,7 @@ impl Mapping {
                     let object = line.lens.refers_to().unwrap_or_default().to_owned();
                     unresolved.push(Unresolved {
                         path: line.path,
+                        object_field: line.wire.name.to_string(),
                         object,
                         external_id,
                     });

@@ -32,6 +32,9 @@ pub fn router(hub: Hub) -> Router {
             "/v1/reviews/{connection}/{object}/{key}/decide",
             post(v1::actions::decide),
         )
+        .route("/v1/errors", get(v1::errors::list))
+        .route("/v1/errors/retry", post(v1::errors::retry))
+        .route("/v1/errors/{connection}/{object}", get(v1::errors::show))
         .route("/v1/conflicts", get(v1::conflicts::list))
         .route("/v1/conflicts/{id}", get(v1::conflicts::show))
         .route("/v1/conflicts/{id}/resolve", post(v1::conflicts::resolve))

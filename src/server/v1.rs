@@ -4,6 +4,7 @@ pub(crate) mod actions;
 pub(crate) mod conflicts;
 pub(crate) mod deliveries;
 pub(crate) mod endpoints;
+pub(crate) mod errors;
 pub(crate) mod event_types;
 pub(crate) mod events;
 pub(crate) mod feed;

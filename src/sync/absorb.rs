@@ -10,7 +10,7 @@ use mapping::Forward;
 use model::{RecordId, RunId};
 
 use crate::engine::{STALE_TRIES_MAX, SyncError};
-use crate::merges::{UNREAD, merged_ids};
+use crate::merges::merged_ids;
 use crate::missing::Missing;
 use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
@@ -242,7 +242,9 @@ impl Engine {
             if is_over(object) && parked.contains_key(&object.id) {
                 commit.unparked.push(inbound(place, &object.id));
             }
+            let waits = parked.get(&object.id).filter(|_| !is_over(object));
             if known.as_ref().is_some_and(|known| known.link.ignored) {
+                commit.unparked.extend(waits.map(|_| inbound(place, &object.id)));
                 report.counts.skipped += 1;
                 continue;
             }
@@ -266,9 +268,11 @@ impl Engine {
                 self.give_way(place, object, (ours, other), &mut commit, report);
                 continue;
             }
-            if let Some(arrival) = self.arrive(place, object, known, &waiting, &mut commit, report) {
+            // What is parked is mapped again though it says the same: the mapping may have been corrected.
+            let again = waits.is_some();
+            if let Some(arrival) = self.arrive(place, object, (known, again), &waiting, &mut commit, report) {
                 let moved_on = self.moved_on(place, &arrival);
-                if !parked.contains_key(&object.id) {
+                if !again {
                     drift.extend(drifted(
                         place,
                         object,
@@ -278,7 +282,7 @@ impl Engine {
                 }
                 arrivals.push(arrival);
                 arrivals.extend(moved_on);
-            } else if parked.get(&object.id).is_some_and(|parked| parked.code == UNREAD) {
+            } else if again {
                 commit.unparked.push(inbound(place, &object.id));
             }
         }
@@ -401,7 +405,7 @@ impl Engine {
         &'a self,
         place: Place<'a>,
         object: &'a Object,
-        known: Option<Linked>,
+        (known, again): (Option<Linked>, bool),
         waiting: &Waiting,
         commit: &mut SyncCommit,
         report: &mut Report,
@@ -425,6 +429,7 @@ impl Engine {
             && let Some(seen) = &known.link.wire
             && known.link.base.is_some()
             && !known.link.gone
+            && !again
             && is_as_seen(&object.body, fields, seen, place.missing)
         {
             report.counts.unchanged += 1;

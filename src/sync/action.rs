@@ -18,6 +18,7 @@ use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_f
 use serde_json::Value as Json;
 
 use crate::engine::SyncError;
+use crate::parked::READ_AGAIN;
 use crate::{Engine, Report};
 
 /// How long an action waits for pulls and pushes that are under way.
@@ -291,7 +292,8 @@ impl Engine {
             object: at.object.clone(),
             key: at.external_id.clone(),
             inbound: true,
-            code: "read_again".to_owned(),
+            code: READ_AGAIN.to_owned(),
+            fields: Vec::new(),
             reason: reason.to_owned(),
             records: Vec::new(),
             since: now,

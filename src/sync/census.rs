@@ -338,7 +338,7 @@ impl Engine {
                 name(place),
                 standing.ended(self.world.now()),
             )),
-            parked: vec![self.parks(place, CENSUS, MANY_GONE, reason, None)],
+            parked: vec![self.parks(place, CENSUS, MANY_GONE, reason)],
             ..SyncCommit::default()
         };
         Ok(self.ledger.commit(commit).await?)

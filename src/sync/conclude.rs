@@ -25,6 +25,9 @@ use crate::{Engine, Report};
 /// with an earlier time of change may be older than that, and is read by its id.
 const AHEAD_MS: i64 = 10_000;
 
+/// How often a creation that collided with another one is tried again before it is parked.
+const COLLISIONS_MAX: u32 = 5;
+
 impl Engine {
     #[expect(
         clippy::too_many_arguments,
@@ -74,7 +77,7 @@ impl Engine {
                         record: owed.record.id,
                         due_at,
                     }),
-                    None => self.unpark(place, &owed.record, commit),
+                    None => self.unpark(place, owed.record.id, commit),
                 }
                 // What was sent before may be there beside it, or may come yet.
                 self.read_later(owed.push, commit, report);
@@ -107,15 +110,19 @@ impl Engine {
                 }
                 self.later(owed.push, commit, report);
             }
+            // Two made something at once, and what the system itself gives to each was given to the other one.
+            Outcome::Refused(RecordError {
+                class: RecordClass::Conflict,
+                ..
+            }) if owed.push.attempts < COLLISIONS_MAX => self.later(owed.push, commit, report),
             // Somebody else is at it for longer than was tried.
             Outcome::Refused(RecordError {
                 class: RecordClass::Locked,
                 ..
             }) => self.later(owed.push, commit, report),
             Outcome::Refused(error) => {
-                commit
-                    .parked
-                    .push(self.parked_out(place, &owed.record, &error.code, error.message.clone()));
+                let (record, message) = (owed.record.id, error.message.clone());
+                commit.parked.push(self.refuses(place, record, &error, message));
                 commit.ended.push((owed.push, PushEnd::Done));
             }
             // What was refused may have taken effect all the same, so it stays written down that it was sent.
@@ -239,11 +246,9 @@ impl Engine {
                         "was written to {external_id} at {}, which is {owner}: make the two records one, or make them differ",
                         place.connection
                     );
-                    let parked = self.parks(place, &key, DUPLICATE, reason, None);
-                    commit.parked.push(Parked {
-                        inbound: false,
-                        ..parked
-                    });
+                    commit
+                        .parked
+                        .push(self.parks_out(place, record, DUPLICATE, reason));
                 }
                 // It was read while it was written, became another one then, or went; or it was made beside another one.
                 owner => {
@@ -253,10 +258,10 @@ impl Engine {
                              there, or make them differ",
                             place.connection
                         );
-                        let parked = self.parks(place, &external_id, DUPLICATE, reason, Some(retry));
                         commit.parked.push(Parked {
                             records: vec![record],
-                            ..parked
+                            retry_at: Some(retry),
+                            ..self.parks(place, &external_id, DUPLICATE, reason)
                         });
                     }
                     self.owed_still(record, commit, report);

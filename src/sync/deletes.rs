@@ -406,7 +406,7 @@ impl Engine {
                 report.counts.deleted_there += 1;
                 self.foresee_deletion(place, &record, &link);
                 commit.links.push(self.ended(link));
-                self.unpark(place, &record, commit);
+                self.unpark(place, record.id, commit);
                 commit.ended.push((push, PushEnd::Done));
             }
             // Somebody is at it, or has changed it since it was read: it is read once more.
@@ -421,9 +421,7 @@ impl Engine {
                     "it was deleted elsewhere and cannot be deleted here: {}",
                     error.message
                 );
-                commit
-                    .parked
-                    .push(self.parked_out(place, &record, &error.code, reason));
+                commit.parked.push(self.refuses(place, record.id, &error, reason));
                 commit.ended.push((push, PushEnd::Done));
             }
         }

@@ -4,6 +4,8 @@ use ledger::{Link, Parked};
 use model::{Kind, Record, RecordId, stored};
 use serde_json::{Value as Json, json};
 
+use crate::parked::about;
+
 /// A row that cannot be read back, of a later version or meddled with.
 pub(crate) type Unreadable = String;
 
@@ -97,7 +99,7 @@ pub(crate) fn read_record(kept: &Json, now: &Record) -> Result<Record, Unreadabl
 pub(crate) fn parked(parked: &Parked) -> Json {
     json!({
         "connection": parked.connection, "object": parked.object, "key": parked.key, "inbound": parked.inbound,
-        "code": parked.code, "reason": parked.reason, "since": parked.since.to_string(),
+        "code": parked.code, "fields": parked.fields, "reason": parked.reason, "since": parked.since.to_string(),
         "records": parked.records.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "retry_at": parked.retry_at.map(|at| at.to_string()),
     })
@@ -120,6 +122,14 @@ pub(crate) fn read_parked(kept: &Json) -> Result<Option<Parked>, Unreadable> {
         key: text(kept, "key")?.to_owned(),
         inbound: kept["inbound"] == true,
         code: text(kept, "code")?.to_owned(),
+        // What was kept before there were any names none.
+        fields: about(
+            kept["fields"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Json::as_str),
+        ),
         reason: text(kept, "reason")?.to_owned(),
         records: records.collect::<Result<_, _>>()?,
         since: read(kept, "since")?,

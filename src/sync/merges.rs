@@ -13,11 +13,9 @@ use ledger::{LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
 use model::RecordId;
 
 use crate::absorb::{Place, inbound, is_over};
+use crate::parked::UNREAD;
 use crate::review::{DUPLICATE, MERGED, STANDS};
 use crate::{Engine, Report};
-
-/// An object has a record, and what it says is to be read.
-pub(crate) const UNREAD: &str = "unread";
 
 /// Objects that may wait for a person beside others, at one object of a system.
 const DUPLICATES_MAX: usize = 100_000;
@@ -151,9 +149,10 @@ impl Engine {
                         let reason = format!("{from} was merged into it, and it was not read since");
                         let now = self.world.now();
                         report.look_again(now);
-                        commit
-                            .parked
-                            .push(self.parks(place, to, UNREAD, reason, Some(now)));
+                        commit.parked.push(Parked {
+                            retry_at: Some(now),
+                            ..self.parks(place, to, UNREAD, reason)
+                        });
                     }
                 }
                 let record = lost.record;
@@ -169,10 +168,9 @@ impl Engine {
                  decide with: interconnect review show {}/{}/{from}",
                 kept.record.id, lost.record.id, place.connection, place.connection, place.object
             );
-            let parked = self.parks(place, from, MERGED, reason, None);
             commit.parked.push(Parked {
                 records: vec![kept.record.id, lost.record.id],
-                ..parked
+                ..self.parks(place, from, MERGED, reason)
             });
             commit.links.push(self.gone(lost.link, None));
         }

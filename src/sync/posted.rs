@@ -28,6 +28,7 @@ use crate::absorb::{AsOf, Batch, Place, inbound};
 use crate::alias::standing_for;
 use crate::announce::SOURCE;
 use crate::engine::SyncError;
+use crate::parked::{FIELD, UNREADABLE, UNTOLD};
 use crate::rehearsal::Way;
 use crate::trace::PostedBy;
 use crate::wire::get;
@@ -44,12 +45,6 @@ const LOOKED_BACK_MAX: usize = 2_000;
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 /// How often the wait for what an event refers to doubles at most.
 const DOUBLED_MAX: u32 = 6;
-/// An event from which no object can be cut.
-pub(crate) const UNREADABLE: &str = "unreadable";
-/// An event that names a record of ours of which its partner was not told.
-const UNTOLD: &str = "untold";
-/// Something was left out of what was absorbed.
-const FIELD: &str = "field";
 
 /// What an event says of an object.
 struct Said {
@@ -233,7 +228,7 @@ impl Engine {
         unparked: Vec<(String, String, String, bool)>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let parks = |dead: &Dead| self.parks(place, &dead.key, dead.code, dead.reason.clone(), None);
+        let parks = |dead: &Dead| self.parks(place, &dead.key, dead.code, dead.reason.clone());
         let commit = SyncCommit {
             lease: Some(place.lease.clone()),
             parked: dead.iter().map(parks).collect(),

@@ -13,6 +13,7 @@ use model::{Record, RecordId, RunId, Value};
 use crate::absorb::Place;
 use crate::deletes::{Deletion, Fate, fate};
 use crate::engine::SyncError;
+use crate::parked::{MAPPING, UNRESOLVED, about};
 use crate::refs::Refs;
 use crate::rehearsal::Way;
 use crate::stop::What;
@@ -486,6 +487,7 @@ impl Engine {
             .sync_for(place.connection, place.object, push.record.kind)
             .filter(|s| s.push);
         let (Some(record), Some(sync)) = (record, sync) else {
+            self.unpark(place, push.record, &mut out.commit);
             return out.commit.ended.push((push, PushEnd::Done));
         };
         let had_one = link.is_some();
@@ -494,6 +496,7 @@ impl Engine {
             Fate::Deleted(link) => return out.deletions.push(Deletion::new(push, record, link)),
             Fate::Left => {
                 report.counts.skipped += 1;
+                self.unpark(place, push.record, &mut out.commit);
                 // What it was to be may have been made, and is looked for as long as it may arrive.
                 return match push.sent.iter().any(|sent| sent.creates) {
                     true => out.unheard.push(Unanswered {
@@ -522,9 +525,14 @@ impl Engine {
             let reason = format!("{} is not at {} yet", missing.join(", "), place.connection);
             let wait = self.retry(&push);
             report.look_again(wait);
-            out.commit
-                .parked
-                .push(self.parked_out(place, &record, "unresolved_reference", reason));
+            out.commit.parked.push(Parked {
+                fields: about(
+                    back.unresolved
+                        .iter()
+                        .map(|missing| missing.object_field.as_str()),
+                ),
+                ..self.parks_out(place, record.id, UNRESOLVED, reason)
+            });
             // What is new waits for what it refers to; what is there already gets the rest meanwhile.
             match link {
                 Some(_) if back.values.is_empty() && !push.sent.is_empty() => {
@@ -538,9 +546,10 @@ impl Engine {
         if !back.issues.is_empty() {
             let issues: Vec<String> = back.issues.iter().map(ToString::to_string).collect();
             let reason = format!("cannot be written as it is: {}", issues.join("; "));
-            out.commit
-                .parked
-                .push(self.parked_out(place, &record, "mapping", reason));
+            out.commit.parked.push(Parked {
+                fields: about(back.issues.iter().map(|issue| issue.object_field.as_str())),
+                ..self.parks_out(place, record.id, MAPPING, reason)
+            });
             return match link.is_some() && !push.sent.is_empty() {
                 true => out.unheard.push(Unanswered {
                     push,
@@ -554,7 +563,7 @@ impl Engine {
             && let Some(link) = &link
         {
             report.counts.agreed += 1;
-            self.unpark(place, &record, &mut out.commit);
+            self.unpark(place, record.id, &mut out.commit);
             let heard = match push.sent.as_slice() {
                 [] => true,
                 // The one creation that nobody heard of has arrived: this is what came of it.
@@ -612,30 +621,6 @@ impl Engine {
             .saturating_mul(1 << push.attempts.min(20))
             .min(RETRY_MS.1);
         self.after(Duration::from_millis(wait))
-    }
-
-    pub(crate) fn parked_out(&self, place: Place<'_>, record: &Record, code: &str, reason: String) -> Parked {
-        Parked {
-            connection: place.connection.to_owned(),
-            object: place.object.to_owned(),
-            key: record.id.to_string(),
-            inbound: false,
-            code: code.to_owned(),
-            reason,
-            records: Vec::new(),
-            since: self.world.now(),
-            retry_at: None,
-        }
-    }
-
-    pub(crate) fn unpark(&self, place: Place<'_>, record: &Record, commit: &mut SyncCommit) {
-        let key = (
-            place.connection.to_owned(),
-            place.object.to_owned(),
-            record.id.to_string(),
-            false,
-        );
-        commit.unparked.push(key);
     }
 }
 

@@ -41,6 +41,11 @@ const UNDECIDED_MS: u64 = 600_000;
 /// What is about an object that has no record yet.
 const OF_STRANGERS: [&str; 4] = [PROBABLE, AMBIGUOUS, DUPLICATE, STANDS];
 
+/// Whether what is parked with a code waits for a person to decide.
+pub(crate) fn is_for_review(code: &str) -> bool {
+    FOR_REVIEW.contains(&code)
+}
+
 /// What of all that is parked waits for a person to decide.
 pub fn for_review() -> ParkedFilter {
     ParkedFilter {

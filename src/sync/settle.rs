@@ -12,6 +12,7 @@ use crate::absorb::{Arrival, Place, inbound};
 use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
+use crate::parked::{FIELD, MAPPING, UNRESOLVED, about};
 use crate::refs::Refs;
 use crate::review::{AMBIGUOUS, DUPLICATE, PROBABLE, STANDS};
 use crate::waiting::Waiting;
@@ -104,10 +105,10 @@ impl Engine {
                         ),
                     };
                     let retry = self.in_ms(DUPLICATE_RETRY_MS);
-                    let parked = self.parks(place, &arrival.object.id, DUPLICATE, reason, Some(retry));
                     commit.parked.push(Parked {
                         records: vec![of],
-                        ..parked
+                        retry_at: Some(retry),
+                        ..self.parks(place, &arrival.object.id, DUPLICATE, reason)
                     });
                     continue;
                 }
@@ -120,10 +121,9 @@ impl Engine {
                         place.object,
                         arrival.object.id
                     );
-                    let parked = self.parks(place, &arrival.object.id, PROBABLE, reason, None);
                     commit.parked.push(Parked {
                         records: ids,
-                        ..parked
+                        ..self.parks(place, &arrival.object.id, PROBABLE, reason)
                     });
                     continue;
                 }
@@ -137,10 +137,9 @@ impl Engine {
                         place.object,
                         arrival.object.id
                     );
-                    let parked = self.parks(place, &arrival.object.id, AMBIGUOUS, reason, None);
                     commit.parked.push(Parked {
                         records: ids,
-                        ..parked
+                        ..self.parks(place, &arrival.object.id, AMBIGUOUS, reason)
                     });
                     continue;
                 }
@@ -319,16 +318,18 @@ impl Engine {
         if read_version == 0 && !missing.is_empty() {
             let mut reason = format!("a {kind} needs {}", missing.join(", "));
             reason.push_str(&issues(&arrival.forward));
-            commit
-                .parked
-                .push(self.parks(place, &arrival.object.id, "mapping", reason, None));
+            commit.parked.push(Parked {
+                fields: about_issues(&arrival.forward),
+                ..self.parks(place, &arrival.object.id, MAPPING, reason)
+            });
             return;
         }
         if !arrival.forward.issues.is_empty() {
             let reason = format!("some fields were left out{}", issues(&arrival.forward));
-            commit
-                .parked
-                .push(self.parks(place, &arrival.object.id, "field", reason, None));
+            commit.parked.push(Parked {
+                fields: about_issues(&arrival.forward),
+                ..self.parks(place, &arrival.object.id, FIELD, reason)
+            });
         } else if parked.contains_key(&arrival.object.id) {
             commit.unparked.push(inbound(place, &arrival.object.id));
         }
@@ -499,35 +500,18 @@ impl Engine {
             "{}, which is not known here yet; it is read again until it is",
             names.join(" and ")
         );
-        self.parks(
-            place,
-            &arrival.object.id,
-            "unresolved_reference",
-            reason,
-            Some(retry),
-        )
-    }
-
-    pub(crate) fn parks(
-        &self,
-        place: Place<'_>,
-        key: &str,
-        code: &str,
-        reason: String,
-        retry_at: Option<Timestamp>,
-    ) -> Parked {
+        let unresolved = arrival.forward.unresolved.iter();
         Parked {
-            connection: place.connection.to_owned(),
-            object: place.object.to_owned(),
-            key: key.to_owned(),
-            inbound: true,
-            code: code.to_owned(),
-            reason,
-            records: Vec::new(),
-            since: self.world.now(),
-            retry_at,
+            fields: about(unresolved.map(|missing| missing.object_field.as_str())),
+            retry_at: Some(retry),
+            ..self.parks(place, &arrival.object.id, UNRESOLVED, reason)
         }
     }
+}
+
+/// The fields of an object that make no sense.
+fn about_issues(forward: &Forward) -> Vec<String> {
+    about(forward.issues.iter().map(|issue| issue.object_field.as_str()))
 }
 
 /// The records that arrivals belong to, as far as they are there already.

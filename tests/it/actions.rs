@@ -4,16 +4,17 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Folder, Hub, Sandbox, eventually, exchange, expect, json_of, post, said, send};
 
-const ADMIN_KEY: &str = "ic_live_of_a_story_that_is_long_enough";
+pub(crate) const ADMIN_KEY: &str = "ic_live_of_a_story_that_is_long_enough";
 
-struct Stage {
-    folder: Folder,
-    sandbox: Sandbox,
-    env: Vec<(&'static str, String)>,
+/// Salesforce and HubSpot with partners and deals between them.
+pub(crate) struct Stage {
+    pub(crate) folder: Folder,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         let (folder, sandbox) = (Folder::new(), Sandbox::start(&[]));
         let text = format!(
             "listen: 127.0.0.1:0
@@ -52,7 +53,7 @@ syncs:
         self.put_into("salesforce", object, row)
     }
 
-    fn put_into(&self, system: &str, object: &str, row: &Json) -> String {
+    pub(crate) fn put_into(&self, system: &str, object: &str, row: &Json) -> String {
         let url = format!("{}/_sandbox/rows/{object}", self.sandbox.url(system));
         let made = post(&url, row);
         match &made["ids"][0] {
@@ -67,7 +68,7 @@ syncs:
         (rows("salesforce", "Account"), rows("hubspot", "companies"))
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, Json, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, Json, String) {
         eventually("a command that nobody is in the way of", || {
             let output = self.folder.run(arguments, &self.env);
             let (code, stdout, stderr) = said(&output);
@@ -77,7 +78,7 @@ syncs:
     }
 
     /// Runs a command that must go well.
-    fn done(&self, arguments: &[&str]) -> Json {
+    pub(crate) fn done(&self, arguments: &[&str]) -> Json {
         let (code, told, error) = self.run(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {told} {error}");
         told

@@ -152,7 +152,7 @@ fn exit_codes_are_documented() {
         1  it failed: a call, a test of a connector or a mapping, or the demo's systems disagree
         2  the command line, the configuration or a file that it names is wrong; nothing was started
         3  there is something to do; `plan --detailed-exitcode` alone says so
-        5  it went well in part: some records are parked, see `interconnect sync parked`
+        5  it went well in part: some records are parked, see `interconnect error list`
       130  it was interrupted
     ");
 }

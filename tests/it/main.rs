@@ -19,6 +19,7 @@ mod demo;
 mod drift;
 mod economy;
 mod endpoints;
+mod errors;
 mod events;
 mod findings;
 mod harness;

@@ -296,7 +296,7 @@ fn what_makes_no_sense_waits_with_its_reason() {
     let without_id = json!({"lead": {"company": {"name": "Nobody"}}});
     let (_, stray) = tell(&hub, "msg_2", "lead.created", 60, &without_id);
     let parked = eventually("both are parked", || {
-        let parked = stage.run(&["sync", "parked"]);
+        let parked = stage.run(&["error", "show"]);
         let rows = parked["data"].as_array().cloned().unwrap_or_default();
         expect(rows.len() == 2, &parked).map(|()| rows)
     });
@@ -327,7 +327,7 @@ fn what_makes_no_sense_waits_with_its_reason() {
     eventually("the lead in Salesforce", || {
         one(&stage.leads("Nowhere Inc"), "Salesforce").map(drop)
     });
-    let parked = stage.run(&["sync", "parked"]);
+    let parked = stage.run(&["error", "show"]);
     let keys: Vec<&Json> = parked["data"]
         .as_array()
         .expect("a list")
@@ -423,7 +423,7 @@ fn who_was_told_of_a_lead_may_name_it_and_nobody_else() {
     let refused = eventually("it is dead", || dead(untold));
     let reason = format!("names {secret}, which is no leads that acme was told of");
     assert!(refused.to_string().contains(&reason), "{refused}");
-    let parked = stage.run(&["sync", "parked"]).to_string();
+    let parked = stage.run(&["error", "show"]).to_string();
     assert!(parked.contains(&reason), "{parked}");
     let (all, lead) = (records().expect("records"), &stage.leads("Secret Ltd"));
     assert_eq!(all.len(), 3, "{all:?}");
@@ -455,7 +455,7 @@ fn who_was_told_of_a_lead_may_name_it_and_nobody_else() {
     });
     let all = records().expect("records");
     assert_eq!(all.len(), 3, "{all:?}");
-    let parked = stage.run(&["sync", "parked"]);
+    let parked = stage.run(&["error", "show"]);
     assert_eq!(parked["data"], json!([]), "{parked}");
 }
 

@@ -228,6 +228,14 @@ impl server::Decisions for NoSystems {
     async fn act(&self, _: &str, _: &sync::Act) -> Result<sync::Done, sync::ActionError> {
         Err(sync::ActionError::Unknown("nothing is kept here".to_owned()))
     }
+
+    async fn retry_parked(
+        &self,
+        _: &sync::WhichParked,
+        _: bool,
+    ) -> Result<sync::Retried, ledger::LedgerError> {
+        Ok(sync::Retried::default())
+    }
 }
 
 /// Fast, and different each time; nobody attacks a measurement.

@@ -111,6 +111,14 @@ impl Decisions for Desk {
     async fn act(&self, by: &str, act: &sync::Act) -> Result<sync::Done, sync::ActionError> {
         self.0.act(by, act).await
     }
+
+    async fn retry_parked(
+        &self,
+        which: &sync::WhichParked,
+        dry_run: bool,
+    ) -> Result<sync::Retried, ledger::LedgerError> {
+        self.0.retry_parked(which, dry_run).await
+    }
 }
 
 /// Measures what waits for two endpoints.

@@ -277,7 +277,7 @@ fn refused(error: ActionError) -> Problem {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|bad| Problem::bad_request(format!("the body cannot be read: {bad}")))
 }

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
-use ledger::{Conflict, ConflictFilter, ConflictState};
+use ledger::{Conflict, ConflictFilter, ConflictState, LedgerError};
 use model::{ConflictId, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sync::{Act, ActionError, Decision, Done, Take, Unresolved};
+use sync::{Act, ActionError, Decision, Done, Retried, Take, Unresolved, WhichParked};
 
 use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
@@ -24,6 +24,8 @@ pub trait Decisions: Send + Sync {
     async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved>;
     /// Does what a person wants done with records. What it makes owed is looked at soon.
     async fn act(&self, by: &str, act: &Act) -> Result<Done, ActionError>;
+    /// Makes what is parked due at once, or only counts it. What it makes owed is looked at soon.
+    async fn retry_parked(&self, which: &WhichParked, dry_run: bool) -> Result<Retried, LedgerError>;
 }
 
 #[derive(Deserialize)]

@@ -293,6 +293,11 @@ impl Records for Held {
         let _busy = self.busy().await;
         at_once(self.ledger.parked(filter, limit))
     }
+
+    async fn parked_causes(&self) -> Result<Vec<ParkedCause>, LedgerError> {
+        let _busy = self.busy().await;
+        at_once(self.ledger.parked_causes())
+    }
 }
 
 pass_on! { Conflicts {

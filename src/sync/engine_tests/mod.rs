@@ -13,6 +13,7 @@ mod lanes;
 mod left_out;
 mod meeting;
 mod merges;
+mod parked;
 mod posted;
 mod reconciling;
 mod resolving;

@@ -30,6 +30,7 @@ limits:
 errors:
   - { when: { status: 404 }, class: not_found, message: .says }
   - { when: { status: 409 }, class: validation, message: .says }
+  - { when: { status: 412 }, class: conflict, message: .says }
   - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
   - { when: { status: [500, 503] }, class: transient, message: .says }
 fields:
@@ -127,6 +128,10 @@ struct Held {
     behind: Option<Vec<Json>>,
     used: Option<u64>,
     unheard: bool,
+    /// The value that it takes nowhere.
+    forbidden: Option<String>,
+    /// How many creations from now on collide with another one.
+    collisions: usize,
     /// The row that the next creation is taken for.
     mistakes: Option<String>,
 }
@@ -166,6 +171,8 @@ impl Shelf {
                 behind: None,
                 used: None,
                 unheard: false,
+                forbidden: None,
+                collisions: 0,
                 mistakes: None,
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -250,6 +257,12 @@ impl Shelf {
         MAPPING
     }
 
+    /// Another way to map deals: it knows a word for a stage that [`Shelf::mapping_of_deals`] does not.
+    pub(crate) fn corrected_mapping_of_deals() -> String {
+        let lens = ", lens: [ enum: { prospect: [prospect, warm] } ] }";
+        DEALS.replace("object: stage }", &format!("object: stage{lens}"))
+    }
+
     pub(crate) fn mapping_of_deals() -> &'static str {
         DEALS
     }
@@ -298,6 +311,16 @@ impl Shelf {
     /// The next deletion takes effect, and the answer says that it did not.
     pub(crate) fn deny_one_deletion(&self) {
         self.lock().unheard = true;
+    }
+
+    /// Takes a value nowhere any more, or everything again.
+    pub(crate) fn forbid(&self, value: Option<&str>) {
+        self.lock().forbidden = value.map(str::to_owned);
+    }
+
+    /// The next creations collide with others.
+    pub(crate) fn collide(&self, times: usize) {
+        self.lock().collisions = times;
     }
 
     /// The next creation is answered with a row that is there already.
@@ -353,6 +376,14 @@ impl Held {
         row["changed"] = json!(format!("2026-11-26T08:00:{:02}Z", number % 60));
         self.rows.push(row.clone());
         row
+    }
+
+    fn takes(&self, values: &Json) -> Result<(), Refused> {
+        let mut values = values.as_object().into_iter().flat_map(serde_json::Map::values);
+        match values.any(|value| value.is_string() && value.as_str() == self.forbidden.as_deref()) {
+            true => Err(says(StatusCode::CONFLICT, "that is not allowed here")),
+            false => Ok(()),
+        }
     }
 
     fn living(&mut self, id: &str) -> Option<&mut Json> {
@@ -450,17 +481,25 @@ async fn fields(State(shelf): State<Shelf>) -> Answer<Json> {
     Answer(["key", "name", "note"].iter().map(field).collect())
 }
 
-async fn create(State(shelf): State<Shelf>, Answer(values): Answer<Json>) -> (HeaderMap, Answer<Json>) {
+async fn create(
+    State(shelf): State<Shelf>,
+    Answer(values): Answer<Json>,
+) -> Result<(HeaderMap, Answer<Json>), Refused> {
     let (headers, row) = {
         let mut held = shelf.lock();
         held.calls.push("POST".to_owned());
+        held.takes(&values)?;
+        if let Some(left) = held.collisions.checked_sub(1) {
+            held.collisions = left;
+            return Err(says(StatusCode::PRECONDITION_FAILED, "the number is taken"));
+        }
         let known = held.mistakes.take();
         let known = known.and_then(|id| held.living(&id).cloned());
         (held.headers(), known.unwrap_or_else(|| held.add(values)))
     };
     let permit = shelf.answers.acquire().await.unwrap();
     permit.forget();
-    (headers, Answer(row))
+    Ok((headers, Answer(row)))
 }
 
 type Refused = (StatusCode, Answer<Json>);
@@ -477,6 +516,7 @@ async fn change(
     shelf.lock().calls.push("PATCH".to_owned());
     drop(shelf.changes.acquire().await.unwrap());
     let mut held = shelf.lock();
+    held.takes(&values)?;
     let row = held
         .living(&id)
         .ok_or_else(|| says(StatusCode::NOT_FOUND, "no such thing"))?;

@@ -98,6 +98,8 @@ pub(crate) struct Stage {
     pub(crate) deletes: BTreeMap<&'static str, Deletes>,
     /// Whether things may be deals of others.
     pub(crate) deals: bool,
+    /// Whether the mapping of deals has been corrected.
+    pub(crate) corrected: bool,
     /// Connections whose things are posted.
     pub(crate) posted: Vec<&'static str>,
     /// What was announced.
@@ -120,6 +122,7 @@ impl Stage {
             stop: StopLimits::default(),
             deletes: BTreeMap::new(),
             deals: false,
+            corrected: false,
             posted: Vec::new(),
             announced: Arc::default(),
             matching: BTreeMap::new(),
@@ -162,7 +165,11 @@ impl Stage {
         };
         let mut connections = BTreeMap::new();
         for (connection, shelf) in &self.shelves {
-            let deals = self.deals.then(|| compiled(Shelf::mapping_of_deals()));
+            let deals = match self.corrected {
+                true => Shelf::corrected_mapping_of_deals(),
+                false => Shelf::mapping_of_deals().to_owned(),
+            };
+            let deals = self.deals.then(|| compiled(&deals));
             plan.syncs.extend(
                 deals
                     .into_iter()

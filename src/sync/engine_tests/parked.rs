@@ -1,0 +1,213 @@
+//! What is parked is tried again when a person says so.
+
+use std::sync::Arc;
+
+use ledger::ParkedCause;
+use serde_json::json;
+
+use super::shelf::{Key, Shelf};
+use super::stage::{COUNTS, Stage};
+use crate::{Depth, Engine, WhichParked, advice};
+
+async fn two() -> (Stage, Shelf, Shelf, Arc<Engine>) {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deals = true;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    (stage, here, there, engine)
+}
+
+async fn pull(engine: &Engine, connection: &str) {
+    engine.pull(connection, "things", Depth::Changed).await.unwrap();
+}
+
+async fn push(stage: &Stage, engine: &Engine, connection: &str) {
+    engine.push(connection, "things").await.unwrap();
+    stage.pass_hours(1);
+}
+
+/// The causes, each as connection, way, code, fields and count.
+async fn causes(stage: &Stage) -> Vec<String> {
+    let told = |cause: ParkedCause| {
+        let way = if cause.inbound { "in" } else { "out" };
+        let ParkedCause {
+            connection,
+            code,
+            fields,
+            count,
+            ..
+        } = cause;
+        format!("{connection} {way} {code} {fields:?} {count}")
+    };
+    stage
+        .ledger
+        .parked_causes()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(told)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_refused_is_written_when_it_is_tried_again() {
+    let (stage, here, there, engine) = two().await;
+    there.forbid(Some("Berlin"));
+    for name in ["Northwind", "Contoso", "Fabrikam"] {
+        here.put(json!({"name": name, "note": if name == "Fabrikam" { "Paris" } else { "Berlin" }}));
+    }
+    pull(&engine, "here").await;
+    push(&stage, &engine, "there").await;
+    assert_eq!(
+        (there.rows().len(), causes(&stage).await),
+        (1, vec!["there out validation [] 2".to_owned()])
+    );
+    let cause = stage.ledger.parked_causes().await.unwrap().remove(0);
+    assert_eq!(cause.reason, "that is not allowed here");
+    assert!(
+        advice(&cause).starts_with("the system refused it"),
+        "{}",
+        advice(&cause)
+    );
+
+    // Nothing goes on by itself, and counting changes nothing.
+    let which = WhichParked {
+        code: Some("validation".to_owned()),
+        ..WhichParked::default()
+    };
+    assert_eq!(engine.retry_parked(&which, true).await.unwrap().count, 2);
+    push(&stage, &engine, "there").await;
+    assert_eq!(there.rows().len(), 1);
+
+    // While nothing is corrected it is parked again, since the same moment.
+    assert_eq!(engine.retry_parked(&which, false).await.unwrap().count, 2);
+    push(&stage, &engine, "there").await;
+    let again = stage.ledger.parked_causes().await.unwrap().remove(0);
+    assert_eq!((again.count, again.first), (2, cause.first));
+
+    there.forbid(None);
+    let other = WhichParked {
+        connection: Some("here".to_owned()),
+        ..which.clone()
+    };
+    assert_eq!(engine.retry_parked(&other, false).await.unwrap().count, 0);
+    let one = WhichParked {
+        key: Some(cause.key.clone()),
+        ..which.clone()
+    };
+    assert_eq!(engine.retry_parked(&one, true).await.unwrap().count, 1);
+    for (which, rows) in [(one, 2), (which, 3)] {
+        let retried = engine.retry_parked(&which, false).await.unwrap();
+        assert_eq!((retried.count, retried.left.len()), (1, 0));
+        assert!(
+            retried
+                .report
+                .owed
+                .contains(&("there".to_owned(), "things".to_owned()))
+        );
+        push(&stage, &engine, "there").await;
+        assert_eq!(there.rows().len(), rows);
+    }
+    assert_eq!(causes(&stage).await, Vec::<String>::new());
+}
+
+/// The object says the same as ever; it is the mapping that understands it now.
+#[tokio::test]
+async fn what_was_left_out_is_read_when_the_mapping_was_corrected() {
+    let (mut stage, here, _, engine) = two().await;
+    let partner = here.put(json!({"name": "Northwind"}));
+    here.put(json!({"name": "Rollout", "partner": partner, "stage": "prospect"}));
+    let deal = here.put(json!({"name": "Pilot", "partner": partner, "stage": "prospect"}));
+    for _ in 0..2 {
+        pull(&engine, "here").await;
+        stage.pass_hours(1);
+    }
+    here.edit(&deal, "stage", json!("warm"));
+    here.edit(&deal, "name", json!("Pilot 2"));
+    pull(&engine, "here").await;
+    assert_eq!(causes(&stage).await, ["here in field [\"stage\"] 1"]);
+    let field = |field: &str| WhichParked {
+        field: Some(field.to_owned()),
+        ..WhichParked::default()
+    };
+    assert_eq!(engine.retry_parked(&field("name"), false).await.unwrap().count, 0);
+    assert_eq!(
+        engine.retry_parked(&field("stage"), false).await.unwrap().count,
+        1
+    );
+    pull(&engine, "here").await;
+    assert_eq!(causes(&stage).await, ["here in field [\"stage\"] 1"]);
+    // It was tried, and is not tried by itself again.
+    here.forget_calls();
+    pull(&engine, "here").await;
+    assert_eq!(here.calls(), ["GET changes"]);
+
+    stage.corrected = true;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    assert_eq!(
+        engine.retry_parked(&field("stage"), false).await.unwrap().count,
+        1
+    );
+    pull(&engine, "here").await;
+    assert_eq!(causes(&stage).await, Vec::<String>::new());
+}
+
+/// What a person decides about, and what nobody can be asked for, is told and left.
+#[tokio::test]
+async fn what_cannot_be_tried_again_is_told() {
+    let (stage, here, there, engine) = two().await;
+    here.put(json!({"name": "Northwind", "domain": "northwind.example"}));
+    pull(&engine, "here").await;
+    push(&stage, &engine, "there").await;
+    there.put(json!({"name": "Northwind", "domain": "northwind.example"}));
+    pull(&engine, "there").await;
+    assert_eq!(causes(&stage).await, ["there in duplicate [] 1"]);
+    let retried = engine.retry_parked(&WhichParked::default(), false).await.unwrap();
+    let [(cause, why)] = retried.left.as_slice() else {
+        panic!("{retried:?}")
+    };
+    assert_eq!((retried.count, cause.code.as_str()), (0, "duplicate"));
+    assert!(why.contains("interconnect review"), "{why}");
+}
+
+/// A record that is gone before it could be written is no error any more.
+#[tokio::test]
+async fn what_is_owed_no_more_is_parked_no_more() {
+    let (mut stage, here, there, _) = two().await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    there.forbid(Some("Berlin"));
+    let ours = here.put(json!({"name": "Northwind", "note": "Berlin"}));
+    here.put(json!({"name": "Contoso", "note": "Berlin"}));
+    pull(&engine, "here").await;
+    push(&stage, &engine, "there").await;
+    assert_eq!(causes(&stage).await, ["there out validation [] 2"]);
+    here.edit(&ours, "deleted", json!(true));
+    pull(&engine, "here").await;
+    push(&stage, &engine, "there").await;
+    assert_eq!(causes(&stage).await, ["there out validation [] 1"]);
+}
+
+/// A number that the system gives was given to somebody else at the same moment: that is nobody's fault.
+#[tokio::test]
+async fn a_creation_that_collided_is_tried_again_by_itself() {
+    let (stage, here, there, engine) = two().await;
+    there.collide(3);
+    here.put(json!({"name": "Northwind"}));
+    pull(&engine, "here").await;
+    for rows in [0, 0, 0, 1] {
+        push(&stage, &engine, "there").await;
+        assert_eq!((there.rows().len(), causes(&stage).await), (rows, Vec::new()));
+    }
+    // What goes on and on is something else.
+    there.collide(99);
+    here.put(json!({"name": "Contoso"}));
+    pull(&engine, "here").await;
+    for _ in 0..7 {
+        push(&stage, &engine, "there").await;
+    }
+    assert_eq!(causes(&stage).await, ["there out conflict [] 1"]);
+}

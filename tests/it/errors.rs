@@ -1,0 +1,137 @@
+//! What a system refuses is told by cause, corrected there, and tried again.
+
+use serde_json::{Value as Json, json};
+
+use crate::actions::{ADMIN_KEY, Stage};
+use crate::harness::{Hub, eventually, exchange, expect, send};
+
+/// Companies at HubSpot in a city that a rule of Salesforce refuses.
+fn refused(stage: &Stage) {
+    let rule = json!({"kind": "bad_row", "object": "Account", "field": "BillingCity", "value": "Atlantis"});
+    stage.sandbox.fault("salesforce", &rule);
+    for (name, city) in [
+        ("Northwind", "Atlantis"),
+        ("Contoso", "Atlantis"),
+        ("Fabrikam", "Chicago"),
+    ] {
+        let company = json!({"name": name, "city": city, "country": "United States"});
+        stage.put_into("hubspot", "companies", &company);
+    }
+}
+
+fn correct(stage: &Stage) {
+    let faults = format!("{}/_sandbox/faults", stage.sandbox.url("salesforce"));
+    send("DELETE", &faults, None, &[]);
+}
+
+fn accounts(stage: &Stage) -> usize {
+    stage.sandbox.rows("salesforce", "Account").len()
+}
+
+const CODE: &str = "FIELD_CUSTOM_VALIDATION_EXCEPTION";
+
+#[test]
+fn what_a_rule_of_a_system_refused_is_written_when_the_rule_is_gone() {
+    let stage = Stage::new();
+    refused(&stage);
+    let (code, _, told) = stage.run(&["sync", "run", "--json"]);
+    assert_eq!(code, Some(5), "{told}");
+    assert_eq!(accounts(&stage), 1);
+
+    let listed = stage.done(&["error", "list", "--json"]);
+    let [cause] = listed["data"].as_array().expect("a list").as_slice() else {
+        panic!("{listed}")
+    };
+    let told = ["connection", "object", "way", "code", "fields", "count"].map(|key| cause[key].clone());
+    let expected: [Json; 6] = [
+        json!("crm"),
+        json!("Account"),
+        json!("out"),
+        json!(CODE),
+        json!(["BillingCity"]),
+        json!(2),
+    ];
+    assert_eq!(told, expected, "{cause}");
+    assert!(
+        cause["advice"]
+            .as_str()
+            .is_some_and(|advice| advice.contains("retry")),
+        "{cause}"
+    );
+    let shown = stage.done(&["error", "show", "--field", "BillingCity", "--json"]);
+    assert_eq!(shown["data"].as_array().map(Vec::len), Some(2), "{shown}");
+    let none = stage.done(&["error", "show", "--way", "in", "--json"]);
+    assert_eq!(none["data"], json!([]));
+
+    // Counted first; then the rule is gone, and one of them is written, and the other one.
+    let all_of_it = ["error", "retry", "--connection", "crm", "--code", CODE, "--json"];
+    let mut counted = all_of_it.to_vec();
+    counted.push("--dry-run");
+    assert_eq!(stage.done(&counted)["count"], 2);
+    correct(&stage);
+    let (code, ..) = stage.run(&["sync", "run", "--json"]);
+    assert_eq!((code, accounts(&stage)), (Some(5), 1));
+    let key = shown["data"][0]["key"].as_str().expect("a key");
+    for (arguments, count, rows, exit) in [
+        (vec!["error", "retry", "--key", key, "--json"], 1, 2, 5),
+        (all_of_it.to_vec(), 1, 3, 0),
+    ] {
+        assert_eq!(stage.done(&arguments)["count"], count);
+        let (code, _, told) = stage.run(&["sync", "run", "--json"]);
+        assert_eq!((code, accounts(&stage)), (Some(exit), rows), "{told}");
+    }
+    assert_eq!(stage.done(&["error", "list", "--json"])["data"], json!([]));
+    // Nothing is tried again by mistake.
+    let (code, _, told) = stage.run(&["error", "retry"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--all"), "{told}");
+}
+
+#[test]
+fn errors_are_listed_and_tried_again_through_the_api() {
+    let stage = Stage::new();
+    refused(&stage);
+    let hub = Hub::start(&stage.folder.path("interconnect.yaml"), &stage.env);
+    let bearer = format!("Bearer {ADMIN_KEY}");
+    let key = [("authorization", bearer.as_str())];
+    let get = |path: &str| send("GET", &format!("{}/v1/errors{path}", hub.url), None, &key);
+    eventually("both are refused", || {
+        let listed = get("?connection=crm&way=out");
+        expect(listed["data"][0]["count"] == 2, &listed)
+    });
+    assert_eq!(get("?way=in")["data"], json!([]));
+    assert_eq!(get("?field=BillingCity")["data"][0]["code"], CODE);
+
+    // A page at a time.
+    let first = get("/crm/Account?limit=1");
+    let cursor = first["next_cursor"].as_str().expect("there is more");
+    let second = get(&format!("/crm/Account?limit=1&cursor={cursor}"));
+    assert_eq!(
+        (&second["next_cursor"], second["data"].as_array().map(Vec::len)),
+        (&Json::Null, Some(1))
+    );
+    assert_ne!(first["data"][0]["key"], second["data"][0]["key"]);
+    assert_eq!(second["data"][0]["fields"], json!(["BillingCity"]));
+
+    let url = format!("{}/v1/errors/retry", hub.url);
+    let retry = |body: &Json| send("POST", &url, Some(body), &key);
+    assert_eq!(
+        retry(&json!({"all": true, "dry_run": true})),
+        json!({"count": 2, "left": []})
+    );
+    correct(&stage);
+    assert_eq!(retry(&json!({"connection": "crm", "code": CODE}))["count"], 2);
+    eventually("all are written", || {
+        expect(accounts(&stage) == 3, accounts(&stage))
+    });
+    eventually("no error is left", || {
+        let listed = get("");
+        expect(listed["data"] == json!([]), &listed)
+    });
+
+    let (status, told) = exchange("POST", &url, Some("{}"), &key);
+    assert_eq!(status, 400, "{told}");
+    assert!(told.contains("say which"), "{told}");
+    let (status, _) = exchange("GET", &format!("{}/v1/errors", hub.url), None, &[]);
+    assert_eq!(status, 401);
+}
