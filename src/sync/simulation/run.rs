@@ -19,7 +19,7 @@ use super::truth::{OWNED, Truth};
 use crate::absorb::CLOCKS_APART_MS;
 use crate::engine_tests::held::{Failing, Held};
 use crate::unheard::UNHEARD_MS;
-use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError};
+use crate::{Depth, Engine, Plan, Report, Rules, Sync, SyncError, WhichParked};
 
 /// Processes of the hub.
 pub(super) const NODES: usize = 2;
@@ -154,6 +154,7 @@ impl Run {
         self.judge().await?;
         for _ in 0..EPISODES {
             self.clean_up().await;
+            self.let_rules(true);
             for _ in 0..STEPS {
                 self.step().await;
             }
@@ -261,6 +262,7 @@ impl Run {
             78..80 => self.make_twin(),
             80 => self.delete(),
             83 if by_hand(self.seed) => self.decide().await,
+            82 if is_strict(self.seed) => self.change_rules().await,
             81..84 => self.hint(),
             84 => self.step_clocks(),
             85..96 => {
@@ -296,6 +298,31 @@ impl Run {
             for (id, field) in std::mem::take(&mut self.systems[at].overwritten) {
                 self.overwritten(at, &id, &field);
             }
+        }
+    }
+
+    fn let_rules(&mut self, hold: bool) {
+        for system in &mut self.systems {
+            system.rules_hold = hold;
+        }
+    }
+
+    /// The rules of systems hold no more, and what they refused is tried again; or they hold again.
+    async fn change_rules(&mut self) {
+        let hold = self.systems.iter().any(|system| system.rules_hold);
+        self.let_rules(!hold);
+        self.tell(&format!("rules hold: {}", !hold));
+        if hold {
+            self.retry().await;
+        }
+    }
+
+    /// A person tries again what is parked.
+    async fn retry(&mut self) {
+        let engine = &self.nodes[0].engine;
+        match engine.retry_parked(&WhichParked::default(), false).await {
+            Ok(retried) => self.tell(&format!("{} parked are tried again", retried.count)),
+            Err(error) => self.tell(&format!("nothing parked is tried again: {error}")),
         }
     }
 
@@ -521,9 +548,14 @@ impl Run {
             node.ahead_ms.store(0, Ordering::Relaxed);
         }
         self.tell("nothing goes wrong any more");
+        self.let_rules(false);
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             let written = self.written();
+            // What was refused before may be heard of only now.
+            if is_strict(self.seed) && quiet == QUIET_ROUNDS / 2 {
+                self.retry().await;
+            }
             self.round(Depth::Changed).await?;
             self.pass(ROUND_MS);
             let works = self.systems.iter().any(System::is_at_work);
@@ -588,7 +620,13 @@ fn manners(seed: u64, name: &'static str) -> Manners {
         silent: seed % 11 < 3 && name == NAMES[2],
         secretive: seed % 13 < 3 && name == NAMES[0],
         bulky: seed % 17 < 6 && name == NAMES[2],
+        strict: is_strict(seed) && name != NAMES[0],
     }
+}
+
+/// Whether some systems have rules that refuse, in the run of a seed.
+fn is_strict(seed: u64) -> bool {
+    seed % 19 < 6
 }
 
 /// Which connection has the last word about a partner's industry, in the run of a seed.
