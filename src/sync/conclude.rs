@@ -18,6 +18,7 @@ use crate::push::Owed;
 use crate::refs::Refs;
 use crate::review::DUPLICATE;
 use crate::settle::{DUPLICATE_RETRY_MS, agreed_on};
+use crate::unheard::{Unanswered, end_refused};
 use crate::wire::overlay;
 use crate::{Engine, Report};
 
@@ -40,7 +41,7 @@ impl Engine {
         outcome: Outcome,
         refs: &Refs,
         adopt: &mut BTreeMap<String, RecordId>,
-        commit: &mut SyncCommit,
+        (commit, unheard): (&mut SyncCommit, &mut Vec<Unanswered>),
         report: &mut Report,
     ) {
         commit
@@ -123,7 +124,7 @@ impl Engine {
             Outcome::Refused(error) => {
                 let (record, message) = (owed.record.id, error.message.clone());
                 commit.parked.push(self.refuses(place, record, &error, message));
-                commit.ended.push((owed.push, PushEnd::Done));
+                end_refused(owed.push, owed.link, commit, unheard);
             }
             // What was refused may have taken effect all the same, so it stays written down that it was sent.
             Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),

@@ -26,6 +26,7 @@ use crate::absorb::{Arrival, Place};
 use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::stop::What;
+use crate::unheard::{Unanswered, end_refused};
 use crate::waiting::Waiting;
 use crate::wire::sent;
 use crate::{Engine, Report, Sync};
@@ -318,15 +319,18 @@ impl Engine {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
         };
+        let mut unheard = Vec::new();
         let before = report.counts.deleted_there;
         for ((deletion, write), outcome) in deletions.into_iter().zip(&writes).zip(outcomes) {
-            self.conclude_deletion(place, (deletion, write), outcome, &mut commit, report);
+            let ends = (&mut commit, &mut unheard);
+            self.conclude_deletion(place, (deletion, write), outcome, ends, report);
         }
         report.counts.parked += commit.parked.len() as u64;
         let deleted = report.counts.deleted_there - before;
         commit.cursor = self.counted(place, &[(What::Deletes, deleted)]).await?;
         self.close_with_gone(&mut commit).await?;
-        Ok(self.ledger.commit(commit).await?)
+        self.ledger.commit(commit).await?;
+        self.hear(system, place, unheard, report).await
     }
 
     /// The link to an object that we have deleted. Nothing is agreed on with what is not there: if the record is revived, it
@@ -394,7 +398,7 @@ impl Engine {
         place: Place<'_>,
         (deletion, write): (Deletion, &Write),
         outcome: Outcome,
-        commit: &mut SyncCommit,
+        (commit, unheard): (&mut SyncCommit, &mut Vec<Unanswered>),
         report: &mut Report,
     ) {
         let Deletion { push, record, link } = deletion;
@@ -422,7 +426,7 @@ impl Engine {
                     error.message
                 );
                 commit.parked.push(self.refuses(place, record.id, &error, reason));
-                commit.ended.push((push, PushEnd::Done));
+                end_refused(push, Some(link), commit, unheard);
             }
         }
     }

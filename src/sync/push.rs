@@ -67,7 +67,8 @@ enum Look {
 #[derive(Default)]
 struct Out<'a> {
     writes: Vec<Owed<'a>>,
-    /// Nothing is to be written as far as is known; but something was, and nobody heard what became of it.
+    /// Nothing is to be written, as far as is known or as the system lets us; but something was, and nobody heard what
+    /// became of it.
     unheard: Vec<Unanswered>,
     deletions: Vec<Deletion>,
     commit: SyncCommit,
@@ -305,7 +306,8 @@ impl Engine {
         let made = made.filter(|(owed, outcome)| owed.again && matches!(outcome, Outcome::Written { .. }));
         let made_again: Vec<RecordId> = made.map(|(owed, _)| owed.record.id).collect();
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
-            self.conclude(place, owed, outcome, &refs, &mut adopt, &mut out.commit, report);
+            let ends = (&mut out.commit, &mut out.unheard);
+            self.conclude(place, owed, outcome, &refs, &mut adopt, ends, report);
         }
         report.counts.parked += out.commit.parked.len() as u64;
         let (created, written) = (

@@ -14,7 +14,8 @@ use crate::{Engine, Report};
 /// For how long what was sent may still arrive when its sender is dead.
 pub(crate) const UNHEARD_MS: i64 = 120_000;
 
-/// A push with nothing to write, of whose object something was written that nobody heard of.
+/// A push with nothing to write, or with what the system refuses, of whose object something was written that nobody heard
+/// of.
 pub(crate) struct Unanswered {
     pub(crate) push: Push,
     /// The object, unless it was to be made.
@@ -97,6 +98,25 @@ impl Engine {
         };
         commit.ended.push((push, end));
     }
+}
+
+/// Ends a push that was refused for good. That tells nothing of what was sent before it, which may still arrive.
+pub(crate) fn end_refused(
+    push: Push,
+    link: Option<Link>,
+    commit: &mut SyncCommit,
+    unheard: &mut Vec<Unanswered>,
+) {
+    if push.sent.is_empty() {
+        return commit.ended.push((push, PushEnd::Done));
+    }
+    // Without what was refused, of which somebody has heard.
+    commit.sending.push(push.clone());
+    unheard.push(Unanswered {
+        push,
+        link,
+        again: None,
+    });
 }
 
 /// When what was sent for a push, and not heard of, cannot arrive any more.

@@ -6,7 +6,7 @@ use ledger::ParkedCause;
 use serde_json::json;
 
 use super::shelf::{Key, Shelf};
-use super::stage::{COUNTS, Stage};
+use super::stage::{COUNTS, Stage, was_sent};
 use crate::{Depth, Engine, WhichParked, advice};
 
 async fn two() -> (Stage, Shelf, Shelf, Arc<Engine>) {
@@ -189,6 +189,58 @@ async fn what_is_owed_no_more_is_parked_no_more() {
     pull(&engine, "here").await;
     push(&stage, &engine, "there").await;
     assert_eq!(causes(&stage).await, ["there out validation [] 1"]);
+}
+
+/// What was sent before may still arrive, and is no word of theirs then.
+#[tokio::test]
+async fn a_refusal_tells_nothing_of_what_was_sent_before() {
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    here.edit(&id, "note", json!("call back"));
+    pull(&engine, "here").await;
+    was_sent(
+        &stage,
+        "2026-11-26T08:00:00Z",
+        json!({"note": "call back"}),
+        false,
+    )
+    .await;
+    there.forbid(Some("Berlin"));
+    here.edit(&id, "note", json!("Berlin"));
+    pull(&engine, "here").await;
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(causes(&stage).await, ["there out validation [] 1"]);
+
+    // Of what was refused somebody has heard.
+    let record = stage.partners().await[0].id;
+    let sent = stage.ledger.sent("there", "things", &[record]).await.unwrap();
+    let values: Vec<_> = sent[0].1.iter().map(|sent| sent.values.clone()).collect();
+    assert_eq!(values, [json!({"note": "call back"})]);
+
+    // It arrives, later than the new note was said.
+    for _ in 0..3 {
+        there.edit(&made, "note", json!("call back"));
+    }
+    pull(&engine, "there").await;
+    let note = |record: &model::Record| record.fields.text("description").map(str::to_owned);
+    assert_eq!(note(&stage.partners().await[0]).as_deref(), Some("Berlin"));
+    // When it cannot arrive any more that is over, and the system is asked no more.
+    for _ in 0..3 {
+        stage.pass_hours(1);
+        engine.push("there", "things").await.unwrap();
+    }
+    there.forget_calls();
+    stage.pass_hours(1);
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(there.calls(), Vec::<String>::new());
+
+    there.forbid(None);
+    engine.retry_parked(&WhichParked::default(), false).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(
+        (causes(&stage).await, &there.rows()[0]["note"]),
+        (Vec::new(), &json!("Berlin"))
+    );
 }
 
 /// A number that the system gives was given to somebody else at the same moment: that is nobody's fault.
