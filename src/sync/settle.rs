@@ -26,11 +26,11 @@ pub(crate) const DUPLICATE_RETRY_MS: i64 = 600_000;
 /// Behind the external id of a link whose object has become another kind of record.
 pub(crate) const SUPERSEDED: &str = "#superseded";
 
-/// What was written of a record without being heard of.
-enum Unheard {
-    /// Values of an object, each time in the system's terms.
+/// What of an object is ours: where it comes back, nobody says anything by it.
+enum Ours {
+    /// Values that were written without being heard of, each time in the system's terms.
     Values(Vec<serde_json::Value>),
-    /// The whole object, when the record was what its history tells.
+    /// The whole object, which was made without being heard of, when the record was what its history tells.
     Whole(Vec<ledger::Change>),
     /// What was agreed on with an object that another one stands for.
     Agreed(Fields),
@@ -67,7 +67,7 @@ impl Engine {
             .map(|known| &known.record.fields);
         let all = known.chain(ready.iter().map(|arrival| &arrival.forward.fields));
         refs.learn_records(&*self.ledger, place.connection, all).await?;
-        let unheard = self.unheard(place, &ready, &met).await?;
+        let ours = self.ours(place, &ready, &met).await?;
         let mut waiting = self.waiting(&records_of(&ready, &met)).await?;
         let mut made_unheard = Vec::new();
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
@@ -145,9 +145,7 @@ impl Engine {
                 }
                 (None, None) => continue,
             };
-            let echoed = unheard
-                .get(&record.id)
-                .map(|unheard| self.echoed(&arrival, unheard, refs));
+            let echoed = ours.get(&record.id).map(|ours| self.echoed(&arrival, ours, refs));
             let made = made == Some(record.id);
             let record = (record, echoed.unwrap_or_default(), made);
             self.merge_one(
@@ -163,13 +161,13 @@ impl Engine {
         Ok(self.owe_referring(place, &made_unheard, commit, report).await?)
     }
 
-    /// What was written there without being heard of, by record, as far as it may come back with these objects.
-    async fn unheard(
+    /// What is ours of these objects, by record.
+    async fn ours(
         &self,
         place: Place<'_>,
         arrivals: &[Arrival<'_>],
         met: &BTreeMap<String, Met>,
-    ) -> Result<HashMap<RecordId, Unheard>, SyncError> {
+    ) -> Result<HashMap<RecordId, Ours>, SyncError> {
         let known = arrivals.iter().filter_map(|arrival| arrival.known.as_ref());
         let linked: Vec<RecordId> = known.map(|known| known.record.id).collect();
         let sent = match linked.is_empty() {
@@ -178,9 +176,9 @@ impl Engine {
         };
         let sent = sent.into_iter().map(|(record, sent)| {
             let values = sent.into_iter().map(|sent| sent.values);
-            (record, Unheard::Values(values.collect()))
+            (record, Ours::Values(values.collect()))
         });
-        let mut unheard: HashMap<RecordId, Unheard> = sent.collect();
+        let mut ours: HashMap<RecordId, Ours> = sent.collect();
         for arrival in arrivals.iter().filter(|arrival| arrival.known.is_none()) {
             // We made it, if it carries our key: it holds what the record was then.
             let Some(Met::Known {
@@ -194,25 +192,25 @@ impl Engine {
             if *tried || self.carried(place, arrival.object) == Some(record.id) {
                 let mut history = self.ledger.history(record.id).await?;
                 history.retain(|change| change.connection != place.connection);
-                unheard.insert(record.id, Unheard::Whole(history));
+                ours.insert(record.id, Ours::Whole(history));
             } else if let Some(agreed) = stood_for {
-                unheard.insert(record.id, Unheard::Agreed(agreed.clone()));
+                ours.insert(record.id, Ours::Agreed(agreed.clone()));
             }
         }
-        Ok(unheard)
+        Ok(ours)
     }
 
     /// What of an object is what we wrote without hearing of it: it comes back as if it were theirs.
-    fn echoed(&self, arrival: &Arrival<'_>, unheard: &Unheard, refs: &Refs) -> Echoed {
-        let wrote: Vec<Fields> = match unheard {
-            Unheard::Values(attempts) => {
+    fn echoed(&self, arrival: &Arrival<'_>, ours: &Ours, refs: &Refs) -> Echoed {
+        let wrote: Vec<Fields> = match ours {
+            Ours::Values(attempts) => {
                 let held = arrival.known.as_ref().and_then(|known| known.link.wire.as_ref());
                 let attempts = attempts.iter().filter_map(serde_json::Value::as_object);
                 let written = attempts.map(|values| self.said_by(arrival, &overlay(held, values), refs));
                 written.collect()
             }
             // Each value that it had is one that may have been written.
-            Unheard::Whole(history) => {
+            Ours::Whole(history) => {
                 let kind = arrival.sync.kind();
                 let value = |change: &ledger::Change| {
                     let field = kind.field(&change.path)?;
@@ -221,7 +219,7 @@ impl Engine {
                 };
                 history.iter().filter_map(value).collect()
             }
-            Unheard::Agreed(fields) => vec![fields.clone()],
+            Ours::Agreed(fields) => vec![fields.clone()],
         };
         let mut echoed = Echoed::default();
         for (path, said) in arrival.forward.fields.iter() {

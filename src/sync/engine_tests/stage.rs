@@ -11,7 +11,7 @@ use ledger::{Ledger, Sent, SyncCommit};
 use mapping::Mapping;
 use model::merge::{Policies, Policy};
 use model::{Kind, Record};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::shelf::{Key, Shelf};
 use crate::{Deletes, Depth, Engine, Plan, Rules, StopLimits, Sync, World};
@@ -147,6 +147,35 @@ impl Stage {
         let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
         engine.pull("there", "things", Depth::Changed).await.unwrap();
         (stage, [here, there], [id, made])
+    }
+
+    /// Two systems, `here` and `there`, where deletions count, with partners and a deal of the first of them that were made
+    /// here and are there, too: the node that wrote them, the ids of the partners, and that of the deal.
+    pub(crate) async fn with_a_deal(
+        partners: &[&str],
+        mut deal: Json,
+    ) -> (Stage, [Shelf; 2], Arc<Engine>, Vec<String>, String) {
+        let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+        let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+        stage.deals = true;
+        stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+        let engine = stage.node("first", Arc::clone(&stage.ledger));
+        let partners: Vec<String> = partners
+            .iter()
+            .map(|name| here.put(json!({"name": name})))
+            .collect();
+        deal["partner"] = json!(partners[0]);
+        let deal = here.put(deal);
+        for connection in ["there", "here"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+        }
+        // The deal waits for its partner.
+        for _ in 0..3 {
+            engine.push("there", "things").await.unwrap();
+            stage.pass_hours(1);
+            engine.pull("there", "things", Depth::Changed).await.unwrap();
+        }
+        (stage, [here, there], engine, partners, deal)
     }
 
     /// From now on, engines follow a policy for a field of partners.

@@ -73,26 +73,14 @@ async fn what_was_taken_back_is_no_change_of_theirs_when_something_else_is_writt
 /// Lines that we took out after we had written them unheard are no additions of theirs; what a person added is.
 #[tokio::test]
 async fn what_was_taken_out_of_a_set_is_not_added_again() {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    stage.deals = true;
-    let engine = stage.node("second", stage.ledger.clone());
-    let partner = here.put(json!({"name": "Northwind"}));
-    let deal = here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partner, "lines": ["a"]}));
-    for connection in ["there", "here"] {
-        engine.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    for _ in 0..2 {
-        engine.push("there", "things").await.unwrap();
-        stage.pass_hours(1);
-        engine.pull("there", "things", Depth::Changed).await.unwrap();
-    }
+    let deal = json!({"name": "Rollout", "stage": "prospect", "lines": ["a"]});
+    let (stage, [here, there], engine, _, deal) = Stage::with_a_deal(&["Northwind"], deal).await;
 
     here.edit(&deal, "lines", json!(["a", "b"]));
     engine.pull("here", "things", Depth::Changed).await.unwrap();
     was_sent(
         &stage,
-        "2026-11-26T10:00:00Z",
+        "2026-11-26T11:00:00Z",
         json!({"lines": ["a", "b"]}),
         false,
     )
@@ -152,21 +140,9 @@ async fn what_was_edited_since_it_was_made_unheard_is_not_written_over() {
 /// What waits for what it refers to, for ever perhaps, remembers what was sent no longer than anything else.
 #[tokio::test]
 async fn what_waits_forgets_what_cannot_arrive_any_more() {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    stage.deals = true;
-    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
-    let engine = stage.node("second", stage.ledger.clone());
-    let partners = ["Northwind", "Contoso"].map(|name| here.put(json!({"name": name})));
-    let deal = here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partners[0]}));
-    for connection in ["there", "here"] {
-        engine.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    for _ in 0..3 {
-        engine.push("there", "things").await.unwrap();
-        stage.pass_hours(1);
-        engine.pull("there", "things", Depth::Changed).await.unwrap();
-    }
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], engine, partners, deal) =
+        Stage::with_a_deal(&["Northwind", "Contoso"], deal).await;
     // It is made one of a partner that is there no more.
     here.edit(&partners[1], "deleted", json!(true));
     here.edit(&deal, "partner", json!(partners[1]));
@@ -203,29 +179,18 @@ async fn what_waits_forgets_what_cannot_arrive_any_more() {
 /// Its deal names the one that was deleted, and is owed the new one, whoever finds out that there is one.
 #[tokio::test]
 async fn what_was_made_again_unheard_is_named_by_what_refers_to_it() {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    stage.deals = true;
-    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
-    let first = stage.node("first", stage.ledger.clone());
-    let partner = here.put(json!({"name": "Northwind"}));
-    here.put(json!({"name": "Rollout", "stage": "prospect", "partner": partner}));
-    for connection in ["there", "here"] {
-        first.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    for _ in 0..3 {
-        first.push("there", "things").await.unwrap();
-        stage.pass_hours(1);
-    }
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], first, partners, _) = Stage::with_a_deal(&["Northwind"], deal).await;
+    let partner = &partners[0];
     let named = |thing: usize, field: &str| there.rows()[thing][field].clone();
     assert_eq!((there.rows().len(), named(1, "partner")), (2, named(0, "id")));
 
     // It is deleted here, and so there, and then it is back.
-    here.edit(&partner, "deleted", json!(true));
+    here.edit(partner, "deleted", json!(true));
     first.pull("here", "things", Depth::Changed).await.unwrap();
     first.push("there", "things").await.unwrap();
     assert_eq!(named(0, "deleted"), json!(true));
-    here.edit(&partner, "deleted", json!(false));
+    here.edit(partner, "deleted", json!(false));
     first.pull("here", "things", Depth::Changed).await.unwrap();
     makes_unheard(first, &there).await;
 

@@ -103,9 +103,7 @@ impl System {
         (now_ms, faulty): (i64, bool),
         chance: &mut Chance,
     ) -> Response {
-        let mut words = path.split('/').skip(1);
-        let (id, part) = (words.next(), words.next());
-        let Some(id) = id else {
+        let (Some(id), part) = named(path) else {
             return match request.method.as_str() {
                 "GET" => {
                     let listed = self.jobs.all.iter().filter(|(_, job)| {
@@ -171,9 +169,7 @@ impl System {
         (now_ms, faulty): (i64, bool),
         chance: &mut Chance,
     ) -> Response {
-        let mut words = path.split('/').skip(1);
-        let (id, part) = (words.next(), words.next());
-        let Some(id) = id else {
+        let (Some(id), part) = named(path) else {
             self.jobs.made += 1;
             let id = format!("{}-read-{}", self.name, self.jobs.made);
             let read = Read {
@@ -254,6 +250,12 @@ impl System {
         self.jobs.all = all;
         told
     }
+}
+
+/// The job that a path names, and the part of it.
+fn named(path: &str) -> (Option<&str>, Option<&str>) {
+    let mut words = path.split('/').skip(1);
+    (words.next(), words.next())
 }
 
 fn rows(csv: &[u8]) -> Vec<Cells> {
