@@ -145,8 +145,7 @@ impl Engine {
         let merged_away = object.merged.iter().any(|merge| merge.from == object.id);
         if self.propagates(place, record.kind()) && record.deleted_at.is_none() && !merged_away {
             let told = self.changed_at(place, object, self.world.now());
-            // A clock that was ahead when it was last seen tells of no later moment than now.
-            let deleted_at = told.unwrap_or(link.seen_at.min(self.world.now()));
+            let deleted_at = told.unwrap_or_else(|| self.last_seen(&link));
             let before = record.deleted_at;
             let outlived =
                 is_outlived(&record, &link, told) || waiting.is_later(record.id, place, deleted_at);
@@ -176,6 +175,15 @@ impl Engine {
         commit
             .links
             .push(self.gone(link, self.end_known_at(place, object)));
+    }
+
+    /// When an object was last seen. Where our clock was ahead then, only its own last change is known to be before its end.
+    fn last_seen(&self, link: &Link) -> Timestamp {
+        let now = self.world.now();
+        match link.seen_at > now {
+            true => link.modified.map_or(now, |modified| modified.min(now)),
+            false => link.seen_at,
+        }
     }
 
     /// The link to an object that is gone, at a moment where that is told.

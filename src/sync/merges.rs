@@ -110,9 +110,12 @@ impl Engine {
             retry_at: Some(now),
             ..other.clone()
         });
-        commit
-            .links
-            .push(self.gone(ours.link, self.end_known_at(place, object)));
+        // If that one is gone, too, it was last seen when this one was.
+        let seen_at = ours.link.seen_at;
+        commit.links.push(Link {
+            seen_at,
+            ..self.gone(ours.link, self.end_known_at(place, object))
+        });
     }
 
     /// Moves links along the merges that objects tell of; gives the records whose links were moved.

@@ -569,3 +569,24 @@ async fn what_a_listing_still_shows_is_not_back() {
     assert_eq!(three.pull("there").await.counts.outlived, 0);
     assert!(three.stage.partners().await[0].deleted_at.is_some());
 }
+
+/// It was last seen by a clock that was ahead; whether it was gone before somebody else changed the partner nobody knows.
+#[tokio::test]
+async fn what_went_when_a_clock_was_ahead_is_outlived_by_what_was_said_since_its_last_change() {
+    let (mut stage, [here, there], [id, made]) = Stage::knowing().await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    stage.pass_ms(7_200_000);
+    there.edit(&made, "note", json!("call back"));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    stage.pass_ms(-3_600_000);
+    there.take(&made);
+    engine.census("there", "things", 100).await.unwrap();
+    assert!(stage.partners().await[0].deleted_at.is_some());
+    // Changed before the moment at which it was found to be gone.
+    for _ in 0..3 {
+        here.edit(&id, "domain", json!("northwind.example"));
+    }
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!(stage.partners().await[0].deleted_at, None);
+}

@@ -400,8 +400,16 @@ impl Truth {
         let is_ruled = owner.is_some_and(rules);
         let is_open = (owner.is_some() && !is_ruled) || self.was_ended(domain);
         let heeded = |system: &str| !is_ruled || owner == Some(system);
-        let edits = edits.into_iter().flatten();
-        for ((system, id), values) in edits.filter(|((system, _), _)| heeded(system)) {
+        // A blank that others had said, too, may be what the hub tried to write there, of which nobody heard.
+        let blank_elsewhere = |system: &str| {
+            let mut others = edits
+                .into_iter()
+                .flatten()
+                .filter(|((other, _), _)| *other != system);
+            others.any(|(_, values)| values.contains(&Json::Null))
+        };
+        let all = edits.into_iter().flatten();
+        for ((system, id), values) in all.filter(|((system, _), _)| heeded(system)) {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
             let place = (*system, id.clone(), field.to_owned());
@@ -413,6 +421,9 @@ impl Truth {
                 // What came before may never have been seen, or in part.
                 None => allowed.extend(values.iter().filter(|value| makes_sense(field, value)).cloned()),
                 Some(last) => {
+                    if last.is_null() && blank_elsewhere(system) {
+                        allowed.extend(values.iter().filter(|value| makes_sense(field, value)).cloned());
+                    }
                     allowed.push(last.clone());
                     seen |= !waits;
                 }
