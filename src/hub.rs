@@ -245,6 +245,8 @@ impl Hub {
         checked
             .map_err(|_| unready(format!("not within {FIRST_WRITE_TIMEOUT_MS} ms")))?
             .map_err(|error| unready(error.to_string()))?;
+        let heeded = self.engine.heed_corrections().await;
+        heeded.map_err(|error| unready(error.to_string()))?;
         Ok(self.looker.start().await?)
     }
 

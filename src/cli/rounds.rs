@@ -65,6 +65,10 @@ impl<'e> Rounds<'e> {
     /// everything again.
     pub(super) async fn run(mut self, full: bool) -> (Tally, bool) {
         let mut settled = false;
+        if let Err(error) = self.engine.heed_corrections().await {
+            self.tally.errors.push(error.to_string());
+            return (self.tally, false);
+        }
         for round in 0..ROUNDS_MAX {
             let pulled = self.pull(full && round == 0).await;
             let (pushed, waits) = self.push().await;

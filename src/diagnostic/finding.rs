@@ -1,5 +1,6 @@
 //! [`Finding`], the one shape in which anything wrong with a file is told, and [`Report`], a list of them.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -16,6 +17,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// A number that is another one when the text, or what changes it, is another one. It may be another one for the same text
+    /// after this program was built by another compiler.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        let mut sources = vec![self];
+        while let Some(source) = sources.pop() {
+            source.text.hash(&mut hasher);
+            sources.extend(source.overlay.as_deref());
+        }
+        hasher.finish()
+    }
+
     /// Names a text.
     pub fn new(file: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Source {
         Source {

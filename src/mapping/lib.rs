@@ -108,6 +108,11 @@ impl Mapping {
         compile::compile(source, report)
     }
 
+    /// A number that is another one when the mapping was changed ([`Source::fingerprint`]).
+    pub fn fingerprint(&self) -> u64 {
+        self.source.fingerprint()
+    }
+
     /// The system, as its connector is named.
     pub fn system(&self) -> &str {
         &self.system

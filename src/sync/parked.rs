@@ -3,16 +3,18 @@
 //!
 //! Parked things that are about the same fields of the same object, with the same code, have one *cause*: what a person
 //! corrects is that, and not one record after the other. What was corrected at a system is read by itself, as any change is;
-//! what was corrected elsewhere (a mapping, a rule of the system that refused) is tried again when a person says so.
+//! what a mapping could make no sense of is tried again when a process begins with another mapping;
+//! and what was corrected elsewhere (a rule of the system that refused) when a person says so.
 
 use std::collections::BTreeSet;
 
 use connector::RecordError;
-use ledger::{LedgerError, Parked, ParkedCause, ParkedFilter, PushMark, SyncCommit};
+use ledger::{Cursor, LedgerError, Parked, ParkedCause, ParkedFilter, PushMark, SyncCommit};
 use model::RecordId;
+use serde_json::{Value as Json, json};
 
 use crate::absorb::Place;
-use crate::review::is_for_review;
+use crate::review::{DUPLICATE, is_for_review};
 use crate::{Engine, Report};
 
 /// Nothing can be made of an object, or written of a record, because values make no sense on the other side.
@@ -29,6 +31,9 @@ pub(crate) const UNTOLD: &str = "untold";
 pub(crate) const UNREAD: &str = "unread";
 /// An object is to be read again, because a person did something with it.
 pub(crate) const READ_AGAIN: &str = "read_again";
+
+/// Behind the name of an object, where it is kept among the cursors which mappings it was last read and written by.
+const MAPPED_BY: &str = "#mapped_by";
 
 /// Parked things that are tried again in one commit.
 const RETRIED_AT_A_TIME: usize = 500;
@@ -82,11 +87,10 @@ pub fn advice(cause: &ParkedCause) -> &'static str {
     match (cause.inbound, cause.code.as_str()) {
         (true, code) if is_for_review(code) => "a person decides: see `interconnect review list`",
         (true, MAPPING) => {
-            "nothing was made of it: correct the value at the system, which is read by itself, or the mapping, and retry"
+            "nothing was made of it: correct the value at the system, or the mapping: either goes on by itself"
         }
         (true, FIELD) => {
-            "all but these fields was taken: correct the value at the system, which is read by itself, or the mapping, and \
-             retry"
+            "all but these fields was taken: correct the value at the system, or the mapping: either goes on by itself"
         }
         (true, UNRESOLVED) => {
             "it is read again by itself until what it refers to is here: see that this is read, and not parked either"
@@ -102,10 +106,11 @@ pub fn advice(cause: &ParkedCause) -> &'static str {
             "it is written by itself when what it refers to is there: see that this is written, and not parked either"
         }
         (false, MAPPING) => {
-            "it was not written: correct the value where it is kept, which is written by itself, or the mapping, and retry"
+            "it was not written: correct the value where it is kept, or the mapping: either goes on by itself"
         }
-        (false, code) if is_for_review(code) => {
-            "the record has another object there by now: decide with `interconnect review list`"
+        (false, DUPLICATE) => {
+            "what it was written to is another record: make the two one with `interconnect record merge`, or make them differ, \
+             and retry"
         }
         (false, _) => {
             "the system refused it: correct the value where it is kept, which is written by itself, or what refuses it there, \
@@ -143,6 +148,50 @@ impl Engine {
         Ok(retried)
     }
 
+    /// Tries again what a mapping could make no sense of, where the mapping is another one now: that may be why. To be called
+    /// when a process begins to read and write. Says what is to be read and written now.
+    pub async fn heed_corrections(&self) -> Result<Report, LedgerError> {
+        let mut report = Report::default();
+        for (connection, object) in self.plan.objects() {
+            let name = format!("{object}{MAPPED_BY}");
+            let mapped_by = self.plan.of(connection, object).map(|sync| {
+                let currency = sync.currency.map(|currency| currency.code());
+                json!([sync.mapping.fingerprint(), currency, sync.country])
+            });
+            let mapped_by: Json = mapped_by.collect();
+            let known = self.ledger.cursor(connection, &name).await?;
+            if known.is_some_and(|known| known.position == mapped_by) {
+                continue;
+            }
+            for code in [MAPPING, FIELD] {
+                let which = WhichParked {
+                    connection: Some(connection.to_owned()),
+                    object: Some(object.to_owned()),
+                    code: Some(code.to_owned()),
+                    ..WhichParked::default()
+                };
+                let retried = self.retry_parked(&which, false).await?;
+                if retried.count > 0 {
+                    let count = retried.count;
+                    tracing::info!(connection, object, code, count, "tried again by another mapping");
+                }
+                report.owed.extend(retried.report.owed);
+            }
+            let cursor = Cursor {
+                position: mapped_by,
+                complete_at: None,
+                round_at: None,
+                stored_at: self.world.now(),
+            };
+            let commit = SyncCommit {
+                cursor: Some((connection.to_owned(), name, cursor)),
+                ..SyncCommit::default()
+            };
+            self.ledger.commit(commit).await?;
+        }
+        Ok(report)
+    }
+
     /// Why nothing of a cause can be tried again by us, if so.
     fn left_why(&self, cause: &ParkedCause) -> Option<&'static str> {
         let system = self.connections.get(&cause.connection);
@@ -152,7 +201,9 @@ impl Engine {
             .iter()
             .any(|sync| sync.connection == cause.connection && sync.object() == cause.object);
         match system.filter(|_| is_configured) {
-            _ if is_for_review(&cause.code) => Some("a person decides: see `interconnect review list`"),
+            _ if cause.inbound && is_for_review(&cause.code) => {
+                Some("a person decides: see `interconnect review list`")
+            }
             None => Some("no sync of the configuration is about it"),
             Some(_) if !cause.inbound => None,
             Some(_) if self.is_posted(&cause.connection) => Some(

@@ -87,6 +87,40 @@ fn what_a_rule_of_a_system_refused_is_written_when_the_rule_is_gone() {
     assert!(told.contains("--all"), "{told}");
 }
 
+/// A phone number without its country means nothing; that of the connection is meant, once it is told.
+#[test]
+fn what_the_configuration_did_not_let_understand_goes_on_when_it_is_corrected() {
+    let stage = Stage::new();
+    let path = stage.folder.path("interconnect.yaml");
+    let config = std::fs::read_to_string(&path).expect("the configuration");
+    let (crm, marketing) = config.split_once("  marketing:").expect("two connections");
+    let without = format!("{crm}  marketing:{}", marketing.replacen("country: US, ", "", 1));
+    assert_ne!(without, config);
+    std::fs::write(&path, without).expect("the configuration can be written");
+    let company = json!({"name": "Northwind", "phone": "(212) 555-0100"});
+    stage.put_into("hubspot", "companies", &company);
+    stage.run(&["sync", "run", "--json"]);
+    let listed = stage.done(&["error", "list", "--json"]);
+    let cause = &listed["data"][0];
+    let told = ["connection", "way", "code", "fields", "count"].map(|key| cause[key].clone());
+    let expected = [
+        json!("marketing"),
+        json!("in"),
+        json!("field"),
+        json!(["phone"]),
+        json!(1),
+    ];
+    assert_eq!(told, expected, "{listed}");
+    let phone = || stage.sandbox.rows("salesforce", "Account")[0]["Phone"].clone();
+    assert_eq!(phone(), Json::Null);
+
+    std::fs::write(&path, &config).expect("the configuration can be written");
+    let (code, told, error) = stage.run(&["sync", "run", "--json"]);
+    assert_eq!(code, Some(0), "{told} {error}");
+    assert_eq!(phone(), "+12125550100");
+    assert_eq!(stage.done(&["error", "list", "--json"])["data"], json!([]));
+}
+
 #[test]
 fn errors_are_listed_and_tried_again_through_the_api() {
     let stage = Stage::new();
