@@ -153,6 +153,29 @@ fn document(cause: &ParkedCause) -> Json {
     })
 }
 
+/// Something parked as JSON.
+pub(crate) fn document_of(parked: &Parked) -> Json {
+    json!({
+        "connection": parked.connection, "object": parked.object, "key": parked.key, "way": way(parked.inbound),
+        "code": parked.code, "fields": parked.fields, "reason": parked.reason,
+        "records": parked.records.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "since": parked.since.to_string(), "retry_at": parked.retry_at.map(|at| at.to_string()),
+    })
+}
+
+/// Something parked, in a line.
+pub(crate) fn line(parked: &Parked) -> String {
+    format!(
+        "parked {} at {}/{} since {}: {}: {}",
+        way(parked.inbound),
+        parked.connection,
+        parked.object,
+        parked.since,
+        parked.code,
+        parked.reason
+    )
+}
+
 /// What a cause is about, in a line.
 fn title(cause: &ParkedCause) -> String {
     let ParkedCause {
@@ -223,14 +246,7 @@ async fn show(ledger: &dyn Ledger, which: &WhichParked, limit: usize, out: &Out)
             advice(&cause),
             table(&["key", "since", "tried again", "reason"], &rows)
         );
-        data.extend(parked.iter().map(|parked| {
-            json!({
-                "connection": parked.connection, "object": parked.object, "key": parked.key, "way": way(parked.inbound),
-                "code": parked.code, "fields": parked.fields, "reason": parked.reason,
-                "records": parked.records.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "since": parked.since.to_string(), "retry_at": parked.retry_at.map(|at| at.to_string()),
-            })
-        }));
+        data.extend(parked.iter().map(document_of));
         if data.len() >= limit {
             break;
         }

@@ -13,7 +13,7 @@ use sync::{Which, explained};
 
 use super::action::{self, LinkArgs, MergeArgs, UnlinkArgs, UnmergeArgs};
 use super::out::table;
-use super::{Common, Exit, Out, conflict};
+use super::{Common, Exit, Out, conflict, error};
 use crate::hub;
 
 /// Conflicts of one record that are shown.
@@ -184,12 +184,13 @@ async fn list(
 }
 
 async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Result<Exit, String> {
-    let Some(record) = find(ledger, id).await? else {
-        return Ok(out.fail(&format!(
-            "there is no record `{id}`; list them with `interconnect record list deal`"
-        )));
-    };
     let fails = |error: ledger::LedgerError| error.to_string();
+    let Some(record) = find(ledger, id).await? else {
+        let parked = parked_at(ledger, id).await.map_err(fails)?;
+        let why = parked.map(|parked| format!("`{id}` has no record yet: {}", error::line(&parked)));
+        let none = || format!("there is no record `{id}`; list them with `interconnect record list deal`");
+        return Ok(out.fail(&why.unwrap_or_else(none)));
+    };
     let links = ledger.links(&[record.id]).await.map_err(fails)?;
     let history = ledger.history(record.id).await.map_err(fails)?;
     let filter = ConflictFilter {
@@ -200,8 +201,10 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Re
         .list_conflicts(&filter, None, CONFLICTS_MAX)
         .await
         .map_err(fails)?;
+    let parked = sync::parked_of(ledger, record.id, &links).await.map_err(fails)?;
     let mut json = document(&record, &history);
     if let Json::Object(map) = &mut json {
+        map.insert("parked".into(), parked.iter().map(error::document_of).collect());
         map.insert("links".into(), links.iter().map(link_json).collect());
         map.insert("history".into(), history.iter().map(change_json).collect());
         map.insert(
@@ -209,8 +212,29 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Re
             conflicts.iter().map(conflict::document).collect(),
         );
     }
-    out.data(json, || text(&record, &links, &history, &conflicts, all));
+    out.data(json, || {
+        let parked = parked.iter().map(|parked| format!("\n\n{}", error::line(parked)));
+        let parked: String = parked.collect();
+        text(&record, &links, &history, &conflicts, all) + &parked
+    });
     Ok(Exit::Ok)
+}
+
+/// What is parked on its way in of an object, as connection/object/id.
+async fn parked_at(
+    ledger: &dyn ledger::Ledger,
+    at: &str,
+) -> Result<Option<ledger::Parked>, ledger::LedgerError> {
+    let [connection, object, external] = at.splitn(3, '/').collect::<Vec<_>>()[..] else {
+        return Ok(None);
+    };
+    let filter = ledger::ParkedFilter {
+        of: Some((connection.to_owned(), object.to_owned())),
+        inbound: Some(true),
+        keys: Some(vec![external.to_owned()]),
+        ..ledger::ParkedFilter::default()
+    };
+    Ok(ledger.parked(&filter, 1).await?.pop())
 }
 
 pub(super) async fn find(ledger: &dyn ledger::Ledger, id: &str) -> Result<Option<Record>, String> {

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use connector::RecordError;
-use ledger::{Cursor, LedgerError, Parked, ParkedCause, ParkedFilter, PushMark, SyncCommit};
+use ledger::{Cursor, Ledger, LedgerError, Link, Parked, ParkedCause, ParkedFilter, PushMark, SyncCommit};
 use model::RecordId;
 use serde_json::{Value as Json, json};
 
@@ -34,6 +34,9 @@ pub(crate) const READ_AGAIN: &str = "read_again";
 
 /// Behind the name of an object, where it is kept among the cursors which mappings it was last read and written by.
 const MAPPED_BY: &str = "#mapped_by";
+
+/// Parked things that are looked through for those of one record.
+const PARKED_OF_ONE_MAX: usize = 1_000;
 
 /// Parked things that are tried again in one commit.
 const RETRIED_AT_A_TIME: usize = 500;
@@ -80,6 +83,28 @@ impl WhichParked {
             ..ParkedFilter::default()
         }
     }
+}
+
+/// What is parked of a record: on its way out anywhere, and on its way in at its objects; oldest first.
+pub async fn parked_of(
+    ledger: &dyn Ledger,
+    record: RecordId,
+    links: &[Link],
+) -> Result<Vec<Parked>, LedgerError> {
+    let mut keys = vec![record.to_string()];
+    keys.extend(links.iter().map(|link| link.external_id.clone()));
+    let filter = ParkedFilter {
+        keys: Some(keys),
+        ..ParkedFilter::default()
+    };
+    let mut parked = ledger.parked(&filter, PARKED_OF_ONE_MAX).await?;
+    // Two systems may give the same id to different things.
+    let is_its = |parked: &Parked, link: &Link| {
+        (&link.connection, &link.object, &link.external_id)
+            == (&parked.connection, &parked.object, &parked.key)
+    };
+    parked.retain(|parked| !parked.inbound || links.iter().any(|link| is_its(parked, link)));
+    Ok(parked)
 }
 
 /// What a person can do about a cause, in a sentence.

@@ -315,10 +315,17 @@ impl Engine {
             unparked: others.iter().map(|parked| inbound(place, &parked.key)).collect(),
             ..SyncCommit::default()
         };
-        match commit.unparked.is_empty() {
-            true => Ok(()),
-            false => Ok(self.ledger.commit(commit).await?),
+        if !commit.unparked.is_empty() {
+            self.ledger.commit(commit).await?;
         }
+        if parked.len() == PARKED_AGAIN_MAX {
+            let next = self.ledger.parked(&filter, 1).await?.pop();
+            // Unless nothing came of these.
+            if next.is_some_and(|next| next.key != parked[0].key) {
+                report.look_again(self.world.now());
+            }
+        }
+        Ok(())
     }
 
     /// Reads objects by id and absorbs them; gives the ids of those that are there.

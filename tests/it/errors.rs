@@ -72,6 +72,8 @@ fn what_a_rule_of_a_system_refused_is_written_when_the_rule_is_gone() {
     let (code, ..) = stage.run(&["sync", "run", "--json"]);
     assert_eq!((code, accounts(&stage)), (Some(5), 1));
     let key = shown["data"][0]["key"].as_str().expect("a key");
+    let record = stage.done(&["record", "show", key, "--json"]);
+    assert_eq!(record["parked"], json!([shown["data"][0]]), "{record}");
     for (arguments, count, rows, exit) in [
         (vec!["error", "retry", "--key", key, "--json"], 1, 2, 5),
         (all_of_it.to_vec(), 1, 3, 0),
@@ -147,6 +149,10 @@ fn errors_are_listed_and_tried_again_through_the_api() {
     assert_ne!(first["data"][0]["key"], second["data"][0]["key"]);
     assert_eq!(second["data"][0]["fields"], json!(["BillingCity"]));
 
+    let key_of = first["data"][0]["key"].as_str().expect("a key");
+    let record = send("GET", &format!("{}/v1/records/{key_of}", hub.url), None, &key);
+    assert_eq!(record["parked"], first["data"], "{record}");
+
     let url = format!("{}/v1/errors/retry", hub.url);
     let retry = |body: &Json| send("POST", &url, Some(body), &key);
     assert_eq!(
@@ -168,4 +174,24 @@ fn errors_are_listed_and_tried_again_through_the_api() {
     assert!(told.contains("say which"), "{told}");
     let (status, _) = exchange("GET", &format!("{}/v1/errors", hub.url), None, &[]);
     assert_eq!(status, 401);
+}
+
+#[test]
+fn an_object_that_has_no_record_yet_says_why() {
+    let stage = Stage::new();
+    let deal = stage.put_into("hubspot", "deals", &json!({"dealstage": "appointmentscheduled"}));
+    let (code, ..) = stage.run(&["sync", "run", "--json"]);
+    assert_eq!(code, Some(5));
+    let (code, _, told) = stage.run(&["record", "show", &format!("marketing/deals/{deal}")]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.contains("has no record yet") && told.contains("a deal needs name"),
+        "{told}"
+    );
+    let cause = stage.done(&["error", "list", "--json"])["data"][0].clone();
+    assert_eq!(
+        (&cause["code"], &cause["key"]),
+        (&json!("mapping"), &json!(deal)),
+        "{cause}"
+    );
 }

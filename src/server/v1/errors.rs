@@ -105,6 +105,8 @@ impl From<ParkedCause> for CauseView {
 
 #[derive(Serialize)]
 pub(crate) struct ParkedView {
+    connection: String,
+    object: String,
     /// The id of an object on its way in, of a record on its way out.
     key: String,
     way: &'static str,
@@ -120,6 +122,8 @@ pub(crate) struct ParkedView {
 impl From<Parked> for ParkedView {
     fn from(parked: Parked) -> ParkedView {
         ParkedView {
+            connection: parked.connection,
+            object: parked.object,
             key: parked.key,
             way: way(parked.inbound),
             code: parked.code,

@@ -9,12 +9,13 @@ use ledger::{Change, ConflictFilter, Link};
 use model::{Fields, Kind, Record, RecordId, stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sync::explained;
+use sync::{explained, parked_of};
 
 use crate::Problem;
 use crate::key::Admin;
 use crate::query::{Asked, LIMIT_MAX, Page, limit};
 use crate::v1::conflicts::ConflictView;
+use crate::v1::errors::ParkedView;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +172,8 @@ pub(crate) struct RecordPage {
     history: Vec<ChangeView>,
     /// Oldest first, the first 200; `/v1/conflicts?record=` gives all.
     conflicts: Vec<ConflictView>,
+    /// What could not be mapped or was refused, at its objects or on its way there; oldest first.
+    parked: Vec<ParkedView>,
 }
 
 /// By id, oldest first.
@@ -193,7 +196,7 @@ pub(crate) async fn list(
     )))
 }
 
-/// One, with its copies at the systems, its history and its conflicts.
+/// One, with its copies at the systems, its history, its conflicts and what is parked of it.
 pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Json<RecordPage>, Problem> {
     let id = read_id(&id)?;
     let found = hub.ledger.records(&[id]).await?.into_iter().next();
@@ -205,6 +208,7 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
         ..ConflictFilter::default()
     };
     let conflicts = hub.ledger.list_conflicts(&filter, None, LIMIT_MAX).await?;
+    let parked = parked_of(&*hub.ledger, id, &links).await?;
     let mut record = RecordView::from(record);
     let why = explained(&history);
     for (path, field) in &mut record.fields {
@@ -220,6 +224,7 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
         links: links.into_iter().map(LinkView::from).collect(),
         history: history.into_iter().map(ChangeView::from).collect(),
         conflicts: conflicts.into_iter().map(ConflictView::from).collect(),
+        parked: parked.into_iter().map(ParkedView::from).collect(),
     }))
 }
 

@@ -161,6 +161,33 @@ async fn what_was_left_out_is_read_when_the_mapping_was_corrected() {
     assert_eq!(causes(&stage).await, Vec::<String>::new());
 }
 
+/// More than one reading takes: it goes on until all of it was tried.
+#[tokio::test]
+async fn all_that_is_tried_again_is_tried_in_one_go() {
+    let (mut stage, here, _, engine) = two().await;
+    let partner = here.put(json!({"name": "Northwind"}));
+    pull(&engine, "here").await;
+    for number in 0..501 {
+        here.put(json!({"name": format!("Rollout {number}"), "partner": partner, "stage": "warm"}));
+    }
+    pull(&engine, "here").await;
+    assert_eq!(causes(&stage).await, ["here in mapping [\"stage\"] 501"]);
+    here.silence();
+    stage.corrected = true;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    engine.heed_corrections().await.unwrap();
+    let mut created = Vec::new();
+    loop {
+        let report = engine.pull("here", "things", Depth::Changed).await.unwrap();
+        created.push(report.counts.created);
+        if report.again.is_none() {
+            break;
+        }
+    }
+    assert_eq!(created, [500, 1]);
+    assert_eq!(causes(&stage).await, Vec::<String>::new());
+}
+
 /// What a person decides about, and what nobody can be asked for, is told and left.
 #[tokio::test]
 async fn what_cannot_be_tried_again_is_told() {
