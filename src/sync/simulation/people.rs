@@ -195,7 +195,8 @@ impl Run {
         self.systems[at].edit(&id, LINES, json!(lines), now, &mut self.chance);
         let what = if is_added { "added to" } else { "taken out of" };
         self.tell(&format!("{line} is {what} the lines of {id} ({mark})"));
-        self.truth.lined((NAMES[at], &id), &mark, (line, is_added));
+        let lined = (line, is_added, lines.is_empty());
+        self.truth.lined((NAMES[at], &id), &mark, lined);
         self.hints.push((NAMES[at], ORDERS, id, "update"));
     }
 

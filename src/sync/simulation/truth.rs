@@ -28,6 +28,8 @@ struct Lined {
     system: &'static str,
     id: String,
     is_added: bool,
+    /// Whether no line is left there by that.
+    leaves_none: bool,
 }
 
 /// The field of a partner about which one connection may have the last word: as records name it, and as systems do.
@@ -96,13 +98,14 @@ impl Truth {
         &mut self,
         (system, id): (&'static str, &str),
         mark: &str,
-        (line, is_added): (String, bool),
+        (line, is_added, leaves_none): (String, bool, bool),
     ) {
         let deeds = self.deeds.entry(mark.to_owned()).or_default();
         deeds.lines.entry(line).or_default().push(Lined {
             system,
             id: id.to_owned(),
             is_added,
+            leaves_none,
         });
     }
 
@@ -347,6 +350,10 @@ impl Truth {
         };
         let said = deeds.map(|deeds| &deeds.lines);
         let said: Vec<_> = said.into_iter().flatten().collect();
+        let left_none = |but: &str| {
+            let mut deeds = said.iter().flat_map(|(_, deeds)| deeds.iter());
+            deeds.any(|one| one.leaves_none && one.system != but)
+        };
         let is_wrong = |line: &&String| {
             let deeds = said
                 .iter()
@@ -355,6 +362,8 @@ impl Truth {
             match deeds {
                 // Where it was taken out again while nobody had heard that it had got there, it may not have been there.
                 Some([added, out, ..]) if added.system != out.system => false,
+                // Where others left none, too, that may be what the hub tried to write there, of which nobody heard.
+                Some([.., out]) if out.leaves_none && left_none(out.system) => false,
                 // None is added twice, so that what was taken out by anybody stays out.
                 Some(deeds) if deeds.iter().all(is_sure) => {
                     lines.contains(*line) != deeds.iter().all(|one| one.is_added)
