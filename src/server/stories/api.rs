@@ -122,6 +122,7 @@ async fn a_record_shows_its_values_links_and_history() {
           "seen_at": "2026-11-23T05:00:00Z"
         }
       ],
+      "parked": [],
       "record": {
         "created_at": "2026-11-23T05:00:00Z",
         "deleted_at": null,
