@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ledger::{Ledger, LedgerError, Parked, ParkedCause};
 use serde_json::{Value as Json, json};
-use sync::{Retried, WhichParked, advice};
+use sync::{Engine, WhichParked, advice};
 
 use super::out::table;
 use super::{Common, Exit, Out};
@@ -97,33 +97,23 @@ impl Which {
 
 pub(crate) async fn run(command: &ErrorCommand, common: &Common, out: &Out) -> Exit {
     let done = match command {
+        ErrorCommand::List(which) => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => list(&*ledger, &which.parked(), out).await,
+            Err(exit) => return exit,
+        },
+        ErrorCommand::Show { which, limit } => match hub::open_ledger(&common.config, out).await {
+            Ok(ledger) => show(&*ledger, &which.parked(), usize::from(*limit), out).await,
+            Err(exit) => return exit,
+        },
         ErrorCommand::Retry { which, all, dry_run } => {
             let which = which.parked();
             if !all && which == WhichParked::default() {
                 out.fails("say which: --connection, --object, --way, --code, --field, --key, or --all");
                 return Exit::Usage;
             }
-            let hub = match hub::open(&common.config, out).await {
-                Ok(hub) => hub,
+            match hub::open(&common.config, out).await {
+                Ok(hub) => retry(&hub.engine, &which, *dry_run, out).await,
                 Err(exit) => return exit,
-            };
-            hub.engine
-                .retry_parked(&which, *dry_run)
-                .await
-                .map(|retried| tried_again(&retried, *dry_run, out))
-        }
-        ErrorCommand::List(_) | ErrorCommand::Show { .. } => {
-            let ledger = match hub::open_ledger(&common.config, out).await {
-                Ok(ledger) => ledger,
-                Err(exit) => return exit,
-            };
-            match command {
-                ErrorCommand::Show { which, limit } => {
-                    show(&*ledger, &which.parked(), usize::from(*limit), out).await
-                }
-                ErrorCommand::List(which) | ErrorCommand::Retry { which, .. } => {
-                    list(&*ledger, &which.parked(), out).await
-                }
             }
         }
     };
@@ -255,7 +245,8 @@ async fn show(ledger: &dyn Ledger, which: &WhichParked, limit: usize, out: &Out)
     Ok(())
 }
 
-fn tried_again(retried: &Retried, dry_run: bool, out: &Out) {
+async fn retry(engine: &Engine, which: &WhichParked, dry_run: bool, out: &Out) -> Result<(), LedgerError> {
+    let retried = engine.retry_parked(which, dry_run).await?;
     let left: Vec<Json> = retried
         .left
         .iter()
@@ -278,4 +269,5 @@ fn tried_again(retried: &Retried, dry_run: bool, out: &Out) {
             text
         },
     );
+    Ok(())
 }

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use ledger::{Change, Conflict, ConflictFilter, Link};
 use model::{Kind, Record, RecordId, stored};
 use serde_json::{Map, Value as Json, json};
-use sync::{Which, explained};
+use sync::{ObjectAt, Which, explained};
 
 use super::action::{self, LinkArgs, MergeArgs, UnlinkArgs, UnmergeArgs};
 use super::out::table;
@@ -186,7 +186,10 @@ async fn list(
 async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Result<Exit, String> {
     let fails = |error: ledger::LedgerError| error.to_string();
     let Some(record) = find(ledger, id).await? else {
-        let parked = parked_at(ledger, id).await.map_err(fails)?;
+        let parked = match id.parse::<ObjectAt>() {
+            Ok(at) => sync::parked_at(ledger, &at).await.map_err(fails)?,
+            Err(_) => None,
+        };
         let why = parked.map(|parked| format!("`{id}` has no record yet: {}", error::line(&parked)));
         let none = || format!("there is no record `{id}`; list them with `interconnect record list deal`");
         return Ok(out.fail(&why.unwrap_or_else(none)));
@@ -201,7 +204,9 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Re
         .list_conflicts(&filter, None, CONFLICTS_MAX)
         .await
         .map_err(fails)?;
-    let parked = sync::parked_of(ledger, record.id, &links).await.map_err(fails)?;
+    let parked = sync::parked_of_record(ledger, record.id, &links)
+        .await
+        .map_err(fails)?;
     let mut json = document(&record, &history);
     if let Json::Object(map) = &mut json {
         map.insert("parked".into(), parked.iter().map(error::document_of).collect());
@@ -220,28 +225,11 @@ async fn show(ledger: &dyn ledger::Ledger, id: &str, all: bool, out: &Out) -> Re
     Ok(Exit::Ok)
 }
 
-/// What is parked on its way in of an object, as connection/object/id.
-async fn parked_at(
-    ledger: &dyn ledger::Ledger,
-    at: &str,
-) -> Result<Option<ledger::Parked>, ledger::LedgerError> {
-    let [connection, object, external] = at.splitn(3, '/').collect::<Vec<_>>()[..] else {
-        return Ok(None);
-    };
-    let filter = ledger::ParkedFilter {
-        of: Some((connection.to_owned(), object.to_owned())),
-        inbound: Some(true),
-        keys: Some(vec![external.to_owned()]),
-        ..ledger::ParkedFilter::default()
-    };
-    Ok(ledger.parked(&filter, 1).await?.pop())
-}
-
 pub(super) async fn find(ledger: &dyn ledger::Ledger, id: &str) -> Result<Option<Record>, String> {
     let fails = |error: ledger::LedgerError| error.to_string();
-    if let [connection, object, external] = id.splitn(3, '/').collect::<Vec<_>>().as_slice() {
+    if let Ok(at) = id.parse::<ObjectAt>() {
         let linked = ledger
-            .linked(connection, object, &[(*external).to_owned()])
+            .linked(&at.connection, &at.object, &[at.external_id])
             .await
             .map_err(fails)?;
         return Ok(linked.into_iter().next().map(|linked| linked.record));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ledger::{
     Action, ActionFilter, Conflict, ConflictFilter, ConflictState, Lease, LedgerError, Link, Linked, Parked,
-    ParkedFilter, PushMark, RecordWrite,
+    PushMark, RecordWrite,
 };
 use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_from};
 use serde_json::Value as Json;
@@ -271,17 +271,6 @@ impl Engine {
         let ids = [at.external_id.clone()];
         let linked = self.ledger.linked(&at.connection, &at.object, &ids).await?;
         Ok(linked.into_iter().next())
-    }
-
-    /// What is parked of an object on its way in.
-    pub(crate) async fn parked_at(&self, at: &ObjectAt) -> Result<Option<Parked>, LedgerError> {
-        let filter = ParkedFilter {
-            of: Some((at.connection.clone(), at.object.clone())),
-            inbound: Some(true),
-            keys: Some(vec![at.external_id.clone()]),
-            ..ParkedFilter::default()
-        };
-        Ok(self.ledger.parked(&filter, 1).await?.pop())
     }
 
     /// A note that an object is to be read again, at once, whoever reads next.

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::absorb::Place;
 use crate::action::{ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of};
+use crate::parked::parked_at;
 use crate::trace::Trace;
 use crate::{Engine, Report, kept};
 
@@ -123,7 +124,7 @@ impl Engine {
             ));
         }
         self.must_be_there(id, at).await?;
-        let parked = self.parked_at(at).await?;
+        let parked = parked_at(&*self.ledger, at).await?;
         let mut about = vec![id];
         about.extend(other.as_ref().map(|other| other.record.id));
         let detail = json!({

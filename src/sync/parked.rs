@@ -6,7 +6,7 @@
 //! what a mapping could make no sense of is tried again when a process begins with another mapping;
 //! and what was corrected elsewhere (a rule of the system that refused) when a person says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use connector::RecordError;
 use ledger::{Cursor, Ledger, LedgerError, Link, Parked, ParkedCause, ParkedFilter, PushMark, SyncCommit};
@@ -14,6 +14,7 @@ use model::RecordId;
 use serde_json::{Value as Json, json};
 
 use crate::absorb::Place;
+use crate::action::ObjectAt;
 use crate::review::{DUPLICATE, is_for_review};
 use crate::{Engine, Report};
 
@@ -86,7 +87,7 @@ impl WhichParked {
 }
 
 /// What is parked of a record: on its way out anywhere, and on its way in at its objects; oldest first.
-pub async fn parked_of(
+pub async fn parked_of_record(
     ledger: &dyn Ledger,
     record: RecordId,
     links: &[Link],
@@ -155,6 +156,17 @@ pub struct Retried {
     pub report: Report,
 }
 
+/// What is parked on its way in of one object.
+pub async fn parked_at(ledger: &dyn Ledger, at: &ObjectAt) -> Result<Option<Parked>, LedgerError> {
+    let filter = ParkedFilter {
+        of: Some((at.connection.clone(), at.object.clone())),
+        inbound: Some(true),
+        keys: Some(vec![at.external_id.clone()]),
+        ..ParkedFilter::default()
+    };
+    Ok(ledger.parked(&filter, 1).await?.pop())
+}
+
 impl Engine {
     /// Makes what is parked due at once: what is on its way in is read again, and what is on its way out is written again.
     /// It stays parked until that went well. With `dry_run` it is only counted.
@@ -174,34 +186,35 @@ impl Engine {
     }
 
     /// Tries again what a mapping could make no sense of, where the mapping is another one now: that may be why. To be called
-    /// when a process begins to read and write. Says what is to be read and written now.
-    pub async fn heed_corrections(&self) -> Result<Report, LedgerError> {
-        let mut report = Report::default();
+    /// when a process begins, before it asks what is owed.
+    pub async fn heed_corrections(&self) -> Result<(), LedgerError> {
+        let mut corrected = BTreeMap::new();
         for (connection, object) in self.plan.objects() {
-            let name = format!("{object}{MAPPED_BY}");
-            let mapped_by = self.plan.of(connection, object).map(|sync| {
-                let currency = sync.currency.map(|currency| currency.code());
-                json!([sync.mapping.fingerprint(), currency, sync.country])
-            });
-            let mapped_by: Json = mapped_by.collect();
-            let known = self.ledger.cursor(connection, &name).await?;
-            if known.is_some_and(|known| known.position == mapped_by) {
-                continue;
+            let mapped_by = self.mapped_by(connection, object);
+            let known = self.ledger.cursor(connection, &marked(object)).await?;
+            if known.is_none_or(|known| known.position != mapped_by) {
+                corrected.insert((connection, object), mapped_by);
             }
-            for code in [MAPPING, FIELD] {
-                let which = WhichParked {
-                    connection: Some(connection.to_owned()),
-                    object: Some(object.to_owned()),
-                    code: Some(code.to_owned()),
-                    ..WhichParked::default()
-                };
-                let retried = self.retry_parked(&which, false).await?;
-                if retried.count > 0 {
-                    let count = retried.count;
-                    tracing::info!(connection, object, code, count, "tried again by another mapping");
-                }
-                report.owed.extend(retried.report.owed);
+        }
+        if corrected.is_empty() {
+            return Ok(());
+        }
+        for cause in self.ledger.parked_causes().await? {
+            let is_corrected = corrected.contains_key(&(cause.connection.as_str(), cause.object.as_str()));
+            let is_by_mapping = [MAPPING, FIELD].contains(&cause.code.as_str());
+            if is_corrected && is_by_mapping && self.left_why(&cause).is_none() {
+                let of = WhichParked::default().of(&cause);
+                self.retry_cause(of, false, &mut Retried::default()).await?;
+                let ParkedCause {
+                    connection,
+                    object,
+                    count,
+                    ..
+                } = &cause;
+                tracing::info!(connection, object, count, "tried again by another mapping");
             }
+        }
+        for ((connection, object), mapped_by) in corrected {
             let cursor = Cursor {
                 position: mapped_by,
                 complete_at: None,
@@ -209,12 +222,21 @@ impl Engine {
                 stored_at: self.world.now(),
             };
             let commit = SyncCommit {
-                cursor: Some((connection.to_owned(), name, cursor)),
+                cursor: Some((connection.to_owned(), marked(object), cursor)),
                 ..SyncCommit::default()
             };
             self.ledger.commit(commit).await?;
         }
-        Ok(report)
+        Ok(())
+    }
+
+    /// By what an object is mapped: what changes when its mappings, currencies or countries are others.
+    fn mapped_by(&self, connection: &str, object: &str) -> Json {
+        let mapped_by = self.plan.of(connection, object).map(|sync| {
+            let currency = sync.currency.map(|currency| currency.code());
+            json!([sync.mapping.fingerprint(), currency, sync.country])
+        });
+        mapped_by.collect()
     }
 
     /// Why nothing of a cause can be tried again by us, if so.
@@ -339,6 +361,11 @@ impl Engine {
             .unparked
             .push((connection, object, record.to_string(), false));
     }
+}
+
+/// Where it is kept by what an object is mapped.
+fn marked(object: &str) -> String {
+    format!("{object}{MAPPED_BY}")
 }
 
 /// The names of fields as parked things keep them.

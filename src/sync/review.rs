@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::absorb::{PARKED_MAX, Place};
 use crate::action::{ActionError, Done, ObjectAt, refused, run_of, trace_of};
 use crate::census::CENSUS;
+use crate::parked::parked_at;
 use crate::refs::Refs;
 use crate::trace::Trace;
 use crate::{Engine, GONE_MAX_PERCENT, Report, kept};
@@ -149,7 +150,7 @@ impl Engine {
     }
 
     async fn waiting_at(&self, at: &ObjectAt) -> Result<Parked, ActionError> {
-        let parked = self.parked_at(at).await?;
+        let parked = parked_at(&*self.ledger, at).await?;
         let parked = parked.filter(|parked| FOR_REVIEW.contains(&parked.code.as_str()));
         parked.ok_or_else(|| {
             ActionError::Unknown(format!(
@@ -276,8 +277,7 @@ impl Engine {
         self.let_go(held).await?;
         read?;
         if self.ledger.records(&[id]).await?.is_empty() {
-            let now = self
-                .parked_at(at)
+            let now = parked_at(&*self.ledger, at)
                 .await?
                 .map_or_else(String::new, |parked| parked.reason);
             return Err(refused(
@@ -344,7 +344,7 @@ impl Engine {
             ..SyncCommit::default()
         };
         self.ledger.commit(commit).await?;
-        let told = match self.parked_at(at).await? {
+        let told = match parked_at(&*self.ledger, at).await? {
             Some(parked) if parked.key == CENSUS => vec![parked.reason],
             _ => vec![format!("{} objects are gone", report.counts.gone)],
         };

@@ -9,7 +9,7 @@ use ledger::{Change, ConflictFilter, Link};
 use model::{Fields, Kind, Record, RecordId, stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sync::{explained, parked_of};
+use sync::{explained, parked_of_record};
 
 use crate::Problem;
 use crate::key::Admin;
@@ -208,7 +208,7 @@ pub(crate) async fn show(Admin(hub): Admin, Path(id): Path<String>) -> Result<Js
         ..ConflictFilter::default()
     };
     let conflicts = hub.ledger.list_conflicts(&filter, None, LIMIT_MAX).await?;
-    let parked = parked_of(&*hub.ledger, id, &links).await?;
+    let parked = parked_of_record(&*hub.ledger, id, &links).await?;
     let mut record = RecordView::from(record);
     let why = explained(&history);
     for (path, field) in &mut record.fields {
