@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rand::rngs::SysRng;
@@ -39,9 +40,14 @@ impl RealWorld {
     }
 }
 
+#[async_trait::async_trait]
 impl sync::World for RealWorld {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    async fn sleep(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
     fn random(&self) -> [u8; 10] {

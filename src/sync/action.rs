@@ -7,7 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use ledger::{
@@ -22,7 +21,7 @@ use crate::parked::READ_AGAIN;
 use crate::{Engine, Report};
 
 /// How long an action waits for pulls and pushes that are under way.
-const WAIT_MS_MAX: u64 = 5_000;
+const WAIT_MS_MAX: i64 = 5_000;
 /// How long it waits before it asks again.
 const WAIT_STEP_MS: u64 = 20;
 /// Open conflicts of one record that are closed at a time; it has no more fields.
@@ -213,7 +212,7 @@ impl Engine {
         keys.sort_unstable();
         keys.dedup();
         let mut held = Held(Vec::new());
-        let mut waited_ms = 0;
+        let until = self.in_ms(WAIT_MS_MAX);
         for key in keys {
             loop {
                 match self.take(&key).await {
@@ -221,9 +220,8 @@ impl Engine {
                         held.0.push(lease);
                         break;
                     }
-                    Err(SyncError::Taken) if waited_ms < WAIT_MS_MAX => {
-                        tokio::time::sleep(Duration::from_millis(WAIT_STEP_MS)).await;
-                        waited_ms += WAIT_STEP_MS;
+                    Err(SyncError::Taken) if self.world.now() < until => {
+                        self.world.sleep(WAIT_STEP_MS).await;
                     }
                     Err(error) => {
                         self.let_go(held).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use connector::{Connection, Failure};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Lease, Ledger, LedgerError};
@@ -21,9 +22,12 @@ const CLOCK_AHEAD_TOLD_MS: u64 = 300_000;
 pub(crate) const STALE_TRIES_MAX: u32 = 8;
 
 /// Time and randomness, handed in.
+#[async_trait]
 pub trait World: Send + Sync {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;
+    /// Returns after this many milliseconds.
+    async fn sleep(&self, ms: u64);
     /// Ten random bytes, for ids; they may begin with a count, so that ids grow ([`model::counted`]).
     fn random(&self) -> [u8; 10];
 }

@@ -75,9 +75,14 @@ struct Desk(sync::Engine);
 
 struct Still(Timestamp, Random);
 
+#[async_trait]
 impl sync::World for Still {
     fn now(&self) -> Timestamp {
         self.0
+    }
+
+    async fn sleep(&self, _: u64) {
+        tokio::task::yield_now().await;
     }
 
     fn random(&self) -> [u8; 10] {

@@ -74,7 +74,12 @@ impl Clock for Counting {
     }
 }
 
+#[async_trait]
 impl World for Counting {
+    async fn sleep(&self, ms: u64) {
+        Clock::sleep(self, ms).await;
+    }
+
     fn now(&self) -> Timestamp {
         self.at() + SignedDuration::from_micros(self.looks.fetch_add(1, Ordering::Relaxed))
     }

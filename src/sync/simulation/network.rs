@@ -196,9 +196,14 @@ impl Clock for End {
     }
 }
 
+#[async_trait]
 impl World for End {
     fn now(&self) -> Timestamp {
         self.moment()
+    }
+
+    async fn sleep(&self, ms: u64) {
+        Clock::sleep(self, ms).await;
     }
 
     fn random(&self) -> [u8; 10] {
