@@ -38,7 +38,8 @@ impl Run {
             return;
         };
         let at = self.chance.below(NAMES.len());
-        if self.truth.is_agreed(&domain) || self.systems[at].living(THINGS).contains_key(&domain) {
+        let is_known = self.truth.is_agreed(&domain) || self.truth.hands.is_nobody(&domain);
+        if is_known || self.systems[at].living(THINGS).contains_key(&domain) {
             return;
         }
         let name = self.value();
@@ -56,7 +57,7 @@ impl Run {
     pub(super) async fn clean_up(&mut self) {
         let waiting = self.duplicates().await;
         for (at, name) in NAMES.into_iter().enumerate() {
-            for (domain, ids) in self.systems[at].living(THINGS) {
+            for (domain, ids) in self.partners_at(at) {
                 let [a, b] = ids.as_slice() else { continue };
                 let own = |id: &String| waiting.contains(&(name.to_owned(), id.clone()));
                 // What the hub made carries its key, whichever of the two waits.
@@ -121,7 +122,11 @@ impl Run {
     }
 
     fn some_row_of(&mut self, at: usize, object: &str) -> Option<(String, String)> {
-        let living: Vec<(String, Vec<String>)> = self.systems[at].living(object).into_iter().collect();
+        let living = match object {
+            THINGS => self.partners_at(at),
+            _ => self.systems[at].living(object),
+        };
+        let living: Vec<(String, Vec<String>)> = living.into_iter().collect();
         if living.is_empty() {
             return None;
         }
@@ -139,6 +144,7 @@ impl Run {
         let values = json!({"mark": mark, "title": title, "stage": "prospect", "partner": partner});
         let now = self.network.now_ms();
         let id = self.systems[at].make(ORDERS, values, now, &mut self.chance);
+        let domain = self.truth.hands.partner(NAMES[at], &partner, &domain);
         for (field, value) in [("title", title), ("partner", json!(domain))] {
             self.truth.edited((NAMES[at], &id), &mark, (field, value), now);
         }
@@ -157,6 +163,7 @@ impl Run {
                 let Some((domain, partner)) = self.some_row_of(at, THINGS) else {
                     return;
                 };
+                let domain = self.truth.hands.partner(NAMES[at], &partner, &domain);
                 ("partner", json!(domain), json!(partner))
             }
             false => {
@@ -225,7 +232,7 @@ impl Run {
         let name = ["domain", "mark"]
             .into_iter()
             .find_map(|name| row.get(name)?.as_str());
-        let name = name.unwrap_or_default().to_owned();
+        let name = self.truth.hands.name(NAMES[at], id, name.unwrap_or_default());
         self.truth.overwritten((NAMES[at], id), &name, field);
         self.tell(&format!(
             "what was said of {id} ({name}) in {field} is written over"
@@ -237,7 +244,11 @@ impl Run {
             return;
         };
         // What the hub has not heard of yet, it may make again.
-        if !self.truth.is_agreed(&domain) || self.systems[at].living(THINGS)[&domain].len() > 1 {
+        let is_twice = self.partners_at(at)[&domain].len() > 1;
+        if !self.truth.is_agreed(&domain) || is_twice || self.truth.hands.is_handled(&domain) {
+            return;
+        }
+        if self.is_acting_on(&domain) {
             return;
         }
         let now = self.network.now_ms();
@@ -279,11 +290,13 @@ impl Run {
             let id = &conflict.external_id;
             has(id, note(at, id), &conflict.theirs);
             // Everybody else has ours, or waits for a decision too.
-            let domain = &self.systems[at].rows[id].values.get("domain");
+            let domain = self.systems[at].rows[id].values.get("domain");
+            let domain = domain.and_then(Json::as_str);
+            let name = domain.map(|domain| self.truth.hands.name(NAMES[at], id, domain));
             let waits = |id: &String| conflicts.iter().any(|other| other.external_id == *id);
-            for (other, system) in self.systems.iter().enumerate() {
-                let living = system.living(THINGS);
-                let rows = domain.and_then(|domain| living.get(domain.as_str()?));
+            for other in 0..NAMES.len() {
+                let living = self.partners_at(other);
+                let rows = name.as_ref().and_then(|name| living.get(name));
                 if let Some([row]) = rows.map(Vec::as_slice)
                     && !waits(row)
                 {

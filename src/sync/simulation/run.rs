@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use connector::{Connection, Connector, Hint, Secrets, Settings};
 use ledger::{Ledger, ParkedFilter, Records};
 use mapping::Mapping;
-use model::Kind;
 use model::merge::{Policies, Policy};
+use model::{ActionId, Kind};
 use outbound::{Client, Error, Response};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::hands::{Acting, Deed};
 use super::network::{Chance, End, Network};
 use super::system::{Manners, OBJECTS, Passes, System, Writers, said};
 use super::truth::{OWNED, Truth};
@@ -99,6 +100,10 @@ pub(crate) struct Run {
     pub(super) partners: usize,
     pub(super) deals: usize,
     pub(super) values: usize,
+    /// How often people asked for something by hand, what is under way of it, and what was done and may be undone.
+    pub(super) actions: usize,
+    pub(super) acting: Option<Acting>,
+    pub(super) done: Vec<(ActionId, Deed)>,
 }
 
 impl Run {
@@ -139,6 +144,9 @@ impl Run {
             partners: 0,
             deals: 0,
             values: 0,
+            actions: 0,
+            acting: None,
+            done: Vec::new(),
         }
     }
 
@@ -263,6 +271,7 @@ impl Run {
             80 => self.delete(),
             83 if by_hand(self.seed) => self.decide().await,
             82 if is_strict(self.seed) => self.change_rules().await,
+            81 if is_by_hands(self.seed) => self.act().await,
             81..84 => self.hint(),
             84 => self.step_clocks(),
             85..96 => {
@@ -369,6 +378,7 @@ impl Run {
                 Err(dead) => std::panic::resume_unwind(dead.into_panic()),
             }
         }
+        self.conclude_acting().await;
     }
 
     async fn start_job(&mut self) {
@@ -499,6 +509,9 @@ impl Run {
             job.abort();
             let _ = job.await;
         }
+        if let Some(acting) = self.acting.as_ref().filter(|acting| acting.node == number) {
+            acting.job.abort();
+        }
         // A commit that was on its way is written or not; either way the ledger is whole.
         self.settle().await;
         let life = self.lives;
@@ -529,7 +542,7 @@ impl Run {
             self.settle().await;
             if !self.network.waiting().is_empty() {
                 self.answer_one(false);
-            } else if self.jobs.is_empty() {
+            } else if self.jobs.is_empty() && self.acting.is_none() {
                 return Ok(());
             } else if let Some(ms) = self.network.until_awake() {
                 self.pass(ms);
@@ -627,6 +640,11 @@ fn manners(seed: u64, name: &'static str) -> Manners {
 /// Whether some systems have rules that refuse, in the run of a seed.
 fn is_strict(seed: u64) -> bool {
     seed % 19 < 6
+}
+
+/// Whether people make partners one by hand and leave rows alone, in the run of a seed.
+fn is_by_hands(seed: u64) -> bool {
+    seed % 23 < 8
 }
 
 /// Which connection has the last word about a partner's industry, in the run of a seed.

@@ -156,7 +156,7 @@ pub(crate) struct Row {
     named: u64,
     /// The edition that the hub wrote last, and where it wrote over what it had not read, the one it had: naming its own it
     /// knows no more than that.
-    ours: u64,
+    pub(super) ours: u64,
     missed: Option<u64>,
 }
 

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::system::{EDITED, EDITED_OF_ORDERS, LINES, ORDERS, System, THINGS, makes_sense};
-
-/// The rows of an object that are there, by what makes them known everywhere.
-type Living = BTreeMap<String, Vec<String>>;
+use super::hands::{Deed, Hands, Living, Place, name_alone};
+use super::system::{EDITED, EDITED_OF_ORDERS, LINES, ORDERS, System, makes_sense};
 
 /// What people did to one partner since everything was last at rest.
 #[derive(Default)]
@@ -57,6 +55,16 @@ pub(crate) struct Truth {
     agreed: BTreeMap<(String, &'static str), Vec<Json>>,
     /// The lines that everybody agreed on when everything was last at rest, by the deal's mark.
     agreed_lines: BTreeMap<String, BTreeSet<String>>,
+    /// Whatever people said of partners, by field.
+    ever: BTreeMap<(String, &'static str), Vec<Json>>,
+    /// What people did by hand.
+    pub(super) hands: Hands,
+    /// What everybody had agreed on of the partners of rows when these were left alone.
+    left: BTreeMap<Place, BTreeMap<&'static str, Option<Vec<Json>>>>,
+    /// Fields of partners that were agreed upon while one of their rows was left alone, which is not any more.
+    missed: BTreeSet<(String, &'static str)>,
+    /// The edition of rows that are left alone which the hub had written last when everything was last at rest.
+    ours: BTreeMap<Place, u64>,
 }
 
 impl Truth {
@@ -79,6 +87,8 @@ impl Truth {
         if !makes_sense(field, &value) {
             self.senseless.insert((system, value.to_string()));
         }
+        let ever = self.ever.entry((domain.to_owned(), field)).or_default();
+        ever.push(value.clone());
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         let new_at = deeds.edited.entry(system).or_default();
         *new_at = (!value.is_null() && makes_sense(field, &value)).then_some(now_ms);
@@ -124,6 +134,59 @@ impl Truth {
     pub(crate) fn deleted(&mut self, system: &'static str, domain: &str, now_ms: i64) {
         let deleted = self.deleted.entry(domain.to_owned()).or_default();
         deleted.insert(system, now_ms);
+    }
+
+    /// Whether a partner is one that everybody knew when everything was last at rest, and that nobody deleted.
+    pub(super) fn is_whole(&self, name: &str) -> bool {
+        self.is_agreed(name) && !self.deleted.contains_key(name)
+    }
+
+    /// People did something by hand, or took it back.
+    pub(super) fn handed(&mut self, deed: &Deed, is_undone: bool) {
+        self.hands.note(deed, is_undone);
+        let rows = match deed {
+            Deed::Unite { left, .. } => left.clone(),
+            Deed::Leave(place, name) => vec![(place.clone(), name.clone())],
+        };
+        for (place, name) in rows {
+            let agreed = EDITED.map(|field| (field, self.agreed.get(&(name.clone(), field)).cloned()));
+            if !is_undone {
+                self.left.insert(place, agreed.into());
+                continue;
+            }
+            let left = self.left.remove(&place).unwrap_or_default();
+            let missed = agreed
+                .into_iter()
+                .filter(|(field, now)| left.get(field) != Some(now));
+            self.missed.extend(missed.map(|(field, _)| (name.clone(), field)));
+            self.say_as(&place, (&name_alone(&place.1), &name), false);
+            self.deeds.remove(&name_alone(&place.1));
+            self.ours.remove(&place);
+        }
+    }
+
+    /// What was said of a row was said of another partner, before or after what was said of that.
+    fn say_as(&mut self, place: &Place, (was, is): (&str, &str), before: bool) {
+        let Some(deeds) = self.deeds.get_mut(was) else {
+            return;
+        };
+        let said = deeds.edits.iter_mut();
+        let said: Vec<_> = said
+            .filter_map(|(field, rows)| Some((*field, rows.remove(place)?)))
+            .collect();
+        let edited = deeds.edited.get(place.0).copied();
+        let deeds = self.deeds.entry(is.to_owned()).or_default();
+        for (field, values) in said {
+            let ever = self.ever.entry((is.to_owned(), field)).or_default();
+            ever.extend(values.iter().cloned());
+            let rows = deeds.edits.entry(field).or_default();
+            let row = rows.entry(place.clone()).or_default();
+            let at = if before { 0 } else { row.len() };
+            row.splice(at..at, values);
+        }
+        if let Some(edited) = edited {
+            deeds.edited.insert(place.0, edited);
+        }
     }
 
     /// Whether a partner may be there, by how many rows each system has of it that wait for nobody; what is wrong.
@@ -180,6 +243,7 @@ impl Truth {
     fn names(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let agreed = self.agreed.keys().map(|(name, _)| name.clone());
         let all = self.deeds.keys().cloned().chain(agreed);
+        let all = all.filter(|name| !self.hands.is_nobody(name));
         all.partition(|name| !name.starts_with("deal "))
     }
 
@@ -187,9 +251,9 @@ impl Truth {
     /// person stand beside the one that the hub keeps, and nothing of them is known elsewhere.
     pub(crate) fn judge(&mut self, systems: &[System], waiting: &BTreeSet<(String, String)>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let living =
-            |object: &str| -> Vec<Living> { systems.iter().map(|system| system.living(object)).collect() };
-        let (partners, deals) = (living(THINGS), living(ORDERS));
+        let partners: Vec<Living> = systems.iter().map(|system| self.hands.living(system)).collect();
+        let deals: Vec<Living> = systems.iter().map(|system| system.living(ORDERS)).collect();
+        wrong.extend(self.judge_alone(systems));
         let (domains, marks) = self.names();
         for domain in domains {
             let mut life: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
@@ -202,8 +266,15 @@ impl Truth {
                     .flatten()
                     .filter(|id| !waits(id))
                     .collect();
-                life.insert(system.name, rows.iter().map(|id| (*id).clone()).collect());
+                // Where its row is left alone it has none.
+                let mut alone = self.hands.alone();
+                match alone.any(|((at, _), name)| *at == system.name && *name == domain) && rows.is_empty() {
+                    true => {}
+                    false => drop(life.insert(system.name, rows.iter().map(|id| (*id).clone()).collect())),
+                }
                 for id in rows {
+                    let known_by = system.rows[id.as_str()].values["domain"].clone();
+                    held.entry("domain").or_default().insert(system.name, known_by);
                     let values = &system.rows[id.as_str()].values;
                     for field in EDITED {
                         let value = values.get(field).cloned().unwrap_or(Json::Null);
@@ -217,6 +288,7 @@ impl Truth {
                 true => self.outlived.insert(domain.clone()),
                 false => self.outlived.remove(&domain),
             };
+            wrong.extend(self.judge_domain(&domain, held.remove("domain")));
             for (field, values) in held {
                 wrong.extend(self.judge_field(&domain, field, &values, waiting));
             }
@@ -228,8 +300,62 @@ impl Truth {
                 None => drop(undecided.insert(mark)),
             }
         }
-        self.deeds.retain(|name, _| undecided.contains(name));
+        let alone: Vec<(Place, String)> = self
+            .hands
+            .alone()
+            .map(|(at, of)| (at.clone(), of.clone()))
+            .collect();
+        for (place, name) in &alone {
+            self.say_as(place, (name, &name_alone(&place.1)), true);
+        }
+        let hands = &self.hands;
+        self.deeds
+            .retain(|name, _| undecided.contains(name) || hands.is_nobody(name));
+        self.hands.close();
+        self.missed.clear();
         wrong
+    }
+
+    /// What is wrong with rows that are left alone: the hub writes there no more.
+    fn judge_alone(&mut self, systems: &[System]) -> Vec<String> {
+        let mut ours = BTreeMap::new();
+        for (place, _) in self.hands.alone() {
+            let system = systems.iter().find(|system| system.name == place.0).unwrap();
+            ours.insert(place.clone(), system.rows[&place.1].ours);
+        }
+        let written = ours
+            .iter()
+            .filter(|(place, now)| self.ours.get(*place).is_some_and(|then| then != *now));
+        let wrong = written.map(|((_, id), _)| format!("{id} is left alone, and was written"));
+        let wrong = wrong.collect();
+        self.ours = ours;
+        wrong
+    }
+
+    /// What is wrong with what makes a partner known: a row tells of it, or of what is one with it.
+    fn judge_domain(&self, name: &str, held: Option<BTreeMap<&'static str, Json>>) -> Option<String> {
+        let held = held?;
+        let mut values = held.values();
+        let value = values.next()?.as_str()?;
+        let is_same = values.all(|other| other == value);
+        let right = is_same && self.hands.now(value) == name;
+        (!right).then(|| format!("{name} is known by {held:?}"))
+    }
+
+    /// What may be said of a partner that became one with others, or two, since everything was last at rest: whatever any of
+    /// them was ever said to be.
+    fn said_of_open(&self, name: &str, field: &'static str) -> Vec<Json> {
+        let names = self.hands.open(name).into_iter().flatten();
+        let said = names
+            .filter_map(|name| self.ever.get(&(name.clone(), field)))
+            .flatten();
+        let said = said.filter(|value| makes_sense(field, value)).cloned();
+        let blank = self.hands.open(name).map(|_| Json::Null);
+        said.chain(blank).collect()
+    }
+
+    fn is_open(&self, name: &Json) -> bool {
+        name.as_str().is_some_and(|name| self.hands.open(name).is_some())
     }
 
     /// Judges a deal: wherever its partner is, it is there once, and says the same. Nothing when that cannot be told yet: its
@@ -255,32 +381,35 @@ impl Truth {
         if rows.iter().any(|rows| rows.len() > 1) {
             return Some(vec![format!("{mark} is there more than once: {:?}", told())]);
         }
-        let held: Vec<Option<(&String, &str, &str)>> = systems
+        let held: Vec<Option<(&String, &str, String)>> = systems
             .iter()
             .zip(&rows)
             .map(|(system, rows)| {
                 let id = rows.first()?;
                 let (partner, domain) = system.partner_of(id);
-                Some((id, partner, domain))
+                Some((id, partner, self.hands.partner(system.name, partner, domain)))
             })
             .collect();
-        let waits = |(system, held): (&System, &Option<(&String, &str, &str)>)| {
-            held.is_some_and(|(_, partner, _)| {
-                waiting.contains(&(system.name.to_owned(), partner.to_owned()))
-            })
+        let waits = |(system, held): (&System, &Option<(&String, &str, String)>)| {
+            let partner = held.as_ref().map(|(_, partner, _)| (*partner).to_owned());
+            partner.is_some_and(|partner| waiting.contains(&(system.name.to_owned(), partner)))
         };
         if systems.iter().zip(&held).any(waits) {
             return None;
         }
         // Where its partner is not, a deal cannot be written; what is there stays as it was.
         let is_at = |at: usize, domain: &str| partners[at].contains_key(domain);
-        let domains: BTreeSet<&str> = held.iter().flatten().map(|(_, _, domain)| *domain).collect();
+        let domains: BTreeSet<&str> = held
+            .iter()
+            .flatten()
+            .map(|(_, _, domain)| domain.as_str())
+            .collect();
         let fits = |domain: &&&str| {
             let able = (0..systems.len()).filter(|at| is_at(*at, domain));
             able.clone().count() > 0
                 && able
                     .into_iter()
-                    .all(|at| held[at].is_some_and(|(_, _, theirs)| theirs == **domain))
+                    .all(|at| held[at].as_ref().is_some_and(|(_, _, theirs)| theirs == **domain))
         };
         let is_nowhere =
             |domain: &&str| (0..systems.len()).all(|at| !is_at(at, domain)) || self.was_ended(domain);
@@ -289,7 +418,8 @@ impl Truth {
         let last = edits.into_iter().flatten().filter_map(|(_, said)| said.last());
         let agreed = self.agreed.get(&(mark.to_owned(), "partner"));
         let last = last.chain(agreed.into_iter().flatten().filter(|_| edits.is_none()));
-        let said: BTreeSet<&str> = last.filter_map(Json::as_str).collect();
+        let said = last.filter_map(Json::as_str).map(|name| self.hands.now(name));
+        let said: BTreeSet<&str> = said.collect();
         let fitting: Vec<&&str> = domains.iter().filter(fits).collect();
         let told = fitting.iter().find(|domain| said.contains(**domain));
         let domain = match (told, fitting.first()) {
@@ -302,17 +432,17 @@ impl Truth {
         let mut wrong = Vec::new();
         let mut values: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
         for (at, system) in systems.iter().enumerate() {
-            let Some((id, _, theirs)) = held[at] else {
+            let Some((id, partner, theirs)) = &held[at] else {
                 continue;
             };
-            let row = &system.rows[id].values;
+            let row = &system.rows[*id].values;
             for field in EDITED_OF_ORDERS {
                 let value = row.get(field).cloned().unwrap_or(Json::Null);
                 values.entry(field).or_default().insert(system.name, value);
             }
             if is_at(at, domain) {
-                let partner = held[at].map_or("", |(_, partner, _)| partner);
-                if !partners[at][**domain].iter().any(|row| row == partner) {
+                let is_there = partners[at][**domain].iter().any(|row| row == partner);
+                if !is_there && !self.hands.is_alone(system.name, partner) {
                     wrong.push(format!(
                         "{mark} is of {partner} at {}, which is not there",
                         system.name
@@ -321,7 +451,7 @@ impl Truth {
                 values
                     .entry("partner")
                     .or_default()
-                    .insert(system.name, Json::from(theirs));
+                    .insert(system.name, Json::from(theirs.as_str()));
             }
         }
         let judged = values
@@ -421,8 +551,11 @@ impl Truth {
         for ((system, id), values) in all.filter(|((system, _), _)| heeded(system)) {
             // One that waits may have been met before the other one was.
             let waits = waiting.contains(&((*system).to_owned(), id.clone()));
+            // What one says that is left alone may have been read before, and the last of it not.
+            let is_alone = self.hands.is_alone(system, id);
             let place = (*system, id.clone(), field.to_owned());
-            let is_there = !overwritten.is_some_and(|overwritten| overwritten.contains(&place));
+            let is_overwritten = overwritten.is_some_and(|overwritten| overwritten.contains(&place));
+            let is_there = !is_overwritten && !is_alone;
             let last = values
                 .last()
                 .filter(|value| is_there && !is_open && makes_sense(field, value));
@@ -444,6 +577,15 @@ impl Truth {
         }
         if self.was_ended(domain) {
             allowed.push(Json::Null);
+        }
+        if self.missed.contains(&key) {
+            allowed.extend(self.agreed.get(&key).into_iter().flatten().cloned());
+        }
+        allowed.extend(self.said_of_open(domain, field));
+        if field == "partner" {
+            let now = |name: &Json| name.as_str().map(|name| json!(self.hands.now(name)));
+            allowed = allowed.iter().filter_map(now).collect();
+            allowed.extend(values.values().filter(|value| self.is_open(value)).cloned());
         }
         // What makes no sense to others stays where it is, or gives way to what does.
         let mut sensible = values.values().filter(|value| makes_sense(field, value));

@@ -1,0 +1,330 @@
+//! What people do with records by hand, and take back: two partners are one, or a row is left alone.
+//!
+//! An action goes on beside everything else, and whoever carries it out may die; whether it was done is what the ledger
+//! says. From then on rows tell of other partners than their domains say ([`Hands`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ledger::{ActionFilter, Journal, Records};
+use model::{ActionId, RecordId};
+use tokio::task::JoinHandle;
+
+use super::run::{NAMES, NODES, Run};
+use super::system::{System, THINGS};
+use crate::{Act, ObjectAt};
+
+/// The rows of an object that are there, by what makes them known everywhere.
+pub(super) type Living = BTreeMap<String, Vec<String>>;
+/// A row of a system.
+pub(super) type Place = (&'static str, String);
+
+/// Actions that are looked through for one.
+const ACTIONS_MAX: usize = 1_000;
+
+/// What a person did.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    /// One partner is another one: which rows stay, and which are left alone; each with its partner.
+    Unite {
+        keep: String,
+        lose: String,
+        stay: Vec<(Place, String)>,
+        left: Vec<(Place, String)>,
+    },
+    /// A row of a partner is left alone.
+    Leave(Place, String),
+}
+
+/// A deed or its undoing that is under way.
+pub(super) struct Acting {
+    pub(super) node: usize,
+    by: String,
+    deed: Deed,
+    /// The action that is undone by it.
+    undoes: Option<ActionId>,
+    pub(super) job: JoinHandle<Result<(), crate::ActionError>>,
+}
+
+/// Which partner a row tells of, where people said so.
+#[derive(Default)]
+pub(super) struct Hands {
+    /// Partners that are others now.
+    united: BTreeMap<String, String>,
+    /// Rows of partners that are, or were, others.
+    rows: BTreeMap<Place, String>,
+    /// Rows that are left alone, with their partners.
+    alone: BTreeMap<Place, String>,
+    /// Partners that became one or two since everything was last at rest, and whose words may be theirs now.
+    open: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Hands {
+    /// The name of a row's partner; a row that is left alone has a name of its own.
+    pub(super) fn name(&self, system: &'static str, id: &str, domain: &str) -> String {
+        let place = (system, id.to_owned());
+        match self.alone.get(&place) {
+            Some(_) => name_alone(id),
+            None => self.rows.get(&place).map_or(domain, String::as_str).to_owned(),
+        }
+    }
+
+    /// The partner that a row stands for, left alone or not.
+    pub(super) fn partner(&self, system: &'static str, id: &str, domain: &str) -> String {
+        let place = (system, id.to_owned());
+        let name = self.alone.get(&place).or_else(|| self.rows.get(&place));
+        self.now(name.map_or(domain, String::as_str)).to_owned()
+    }
+
+    /// The partner that one is now.
+    pub(super) fn now<'a>(&'a self, name: &'a str) -> &'a str {
+        self.united.get(name).map_or(name, String::as_str)
+    }
+
+    /// Partners of a system that are there, by their names.
+    pub(super) fn living(&self, system: &System) -> Living {
+        let mut living = Living::new();
+        for (domain, ids) in system.living(THINGS) {
+            for id in ids {
+                let name = self.name(system.name, &id, &domain);
+                living.entry(name).or_default().push(id);
+            }
+        }
+        living
+    }
+
+    pub(super) fn is_alone(&self, system: &'static str, id: &str) -> bool {
+        self.alone.contains_key(&(system, id.to_owned()))
+    }
+
+    /// Rows that are left alone, with their partners.
+    pub(super) fn alone(&self) -> impl Iterator<Item = (&Place, &String)> {
+        self.alone.iter()
+    }
+
+    /// Whether a partner is another one now, or has another one's rows.
+    pub(super) fn is_united(&self, name: &str) -> bool {
+        self.united
+            .iter()
+            .any(|(lose, keep)| lose == name || keep == name)
+    }
+
+    /// Whether people did something by hand that says what a partner's rows are.
+    pub(super) fn is_handled(&self, name: &str) -> bool {
+        self.is_united(name) || self.open.contains_key(name)
+    }
+
+    /// Whether a name is no partner's: it is another one's, or a row that is left alone.
+    pub(super) fn is_nobody(&self, name: &str) -> bool {
+        self.united.contains_key(name) || self.alone.keys().any(|(_, id)| name_alone(id) == name)
+    }
+
+    /// Whose words may be a partner's, when it became one with others, or two, since everything was last at rest.
+    pub(super) fn open(&self, name: &str) -> Option<&BTreeSet<String>> {
+        self.open.get(name)
+    }
+
+    /// From now on what is said is theirs.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
+    }
+
+    fn is_free(&self, name: &str) -> bool {
+        let is_left = self.alone.values().any(|of| of == name);
+        !self.is_united(name) && !self.is_nobody(name) && !is_left && !self.open.contains_key(name)
+    }
+
+    /// A deed was done, or undone.
+    pub(super) fn note(&mut self, deed: &Deed, is_undone: bool) {
+        match deed {
+            Deed::Unite {
+                keep,
+                lose,
+                stay,
+                left,
+            } => {
+                let both: BTreeSet<String> = [keep.clone(), lose.clone()].into();
+                self.open
+                    .extend(both.iter().map(|name| (name.clone(), both.clone())));
+                if is_undone {
+                    self.united.remove(lose);
+                    self.alone
+                        .retain(|place, _| !left.iter().any(|(back, _)| back == place));
+                    self.rows.extend(stay.iter().chain(left).cloned());
+                    return;
+                }
+                self.united.insert(lose.clone(), keep.clone());
+                let stay = stay.iter().map(|(place, _)| (place.clone(), keep.clone()));
+                self.rows.extend(stay);
+                self.alone.extend(left.iter().cloned());
+            }
+            Deed::Leave(place, _) if is_undone => drop(self.alone.remove(place)),
+            Deed::Leave(place, name) => drop(self.alone.insert(place.clone(), name.clone())),
+        }
+    }
+}
+
+/// The name of a row that is left alone.
+pub(super) fn name_alone(id: &str) -> String {
+    format!("{id} alone")
+}
+
+impl Run {
+    /// Partners of a system that are there, by their names.
+    pub(super) fn partners_at(&self, at: usize) -> Living {
+        self.truth.hands.living(&self.systems[at])
+    }
+
+    /// A partner that everybody knows, of which people have done nothing by hand, and its rows.
+    fn some_free(&mut self) -> Option<(String, Vec<Place>)> {
+        let living: Vec<Living> = (0..NAMES.len()).map(|at| self.partners_at(at)).collect();
+        let is_free = |name: &&String| {
+            self.truth.hands.is_free(name)
+                && self.truth.is_whole(name)
+                && living
+                    .iter()
+                    .all(|living| living.get(*name).is_some_and(|ids| ids.len() == 1))
+        };
+        let free: Vec<String> = living[0].keys().filter(is_free).cloned().collect();
+        if free.is_empty() {
+            return None;
+        }
+        let name = free[self.chance.below(free.len())].clone();
+        let rows = NAMES
+            .iter()
+            .zip(&living)
+            .map(|(at, living)| (*at, living[&name][0].clone()));
+        let rows = rows.collect();
+        Some((name, rows))
+    }
+
+    async fn record_of(&self, (at, id): &Place) -> Option<RecordId> {
+        let linked = self
+            .ledger
+            .linked(at, THINGS, std::slice::from_ref(id))
+            .await
+            .unwrap();
+        Some(linked.into_iter().next()?.record.id)
+    }
+
+    /// A person does something by hand, or takes something back.
+    pub(super) async fn act(&mut self) {
+        if self.acting.is_some() {
+            return;
+        }
+        let back = !self.done.is_empty() && self.chance.percent(50);
+        let planned = match (back, self.chance.percent(50)) {
+            (true, _) => {
+                let (id, deed) = self.done[self.chance.below(self.done.len())].clone();
+                Some((Act::Undo(id), deed, Some(id)))
+            }
+            (false, true) => self.plan_union().await,
+            (false, false) => self.plan_leaving().await,
+        };
+        let Some((act, deed, undoes)) = planned else {
+            return;
+        };
+        let node = self.chance.below(NODES);
+        self.actions += 1;
+        let by = format!("person {}", self.actions);
+        self.tell(&format!("{by} asks node {node} for {act:?}: {deed:?}"));
+        let engine = Arc::clone(&self.nodes[node].engine);
+        let who = by.clone();
+        let job = tokio::spawn(async move { engine.act(&who, &act).await.map(drop) });
+        self.acting = Some(Acting {
+            node,
+            by,
+            deed,
+            undoes,
+            job,
+        });
+    }
+
+    async fn plan_union(&mut self) -> Option<(Act, Deed, Option<ActionId>)> {
+        let ((keep, keeps), (lose, loses)) = (self.some_free()?, self.some_free()?);
+        if keep == lose {
+            return None;
+        }
+        let (kept, lost) = (self.record_of(&keeps[0]).await?, self.record_of(&loses[0]).await?);
+        let (mut stay, mut left) = (Vec::new(), Vec::new());
+        for (ours, theirs) in keeps.into_iter().zip(loses) {
+            let mut both = [(ours, keep.clone()), (theirs, lose.clone())];
+            if self.chance.percent(50) {
+                both.reverse();
+            }
+            let [stays, goes] = both;
+            stay.push(stays);
+            left.push(goes);
+        }
+        let act = Act::Merge {
+            keep: kept,
+            lose: lost,
+            stay: stay.iter().map(|((at, id), _)| object_at(at, id)).collect(),
+        };
+        let deed = Deed::Unite {
+            keep,
+            lose,
+            stay,
+            left,
+        };
+        Some((act, deed, None))
+    }
+
+    async fn plan_leaving(&mut self) -> Option<(Act, Deed, Option<ActionId>)> {
+        let (name, mut rows) = self.some_free()?;
+        let place = rows.swap_remove(self.chance.below(rows.len()));
+        let act = Act::Unlink {
+            record: self.record_of(&place).await?,
+            connection: place.0.to_owned(),
+            object: Some(THINGS.to_owned()),
+            ignore: true,
+        };
+        Some((act, Deed::Leave(place, name), None))
+    }
+
+    /// Whether something is under way about a partner.
+    pub(super) fn is_acting_on(&self, name: &str) -> bool {
+        self.acting.as_ref().is_some_and(|acting| match &acting.deed {
+            Deed::Unite { keep, lose, .. } => keep == name || lose == name,
+            Deed::Leave(_, left) => left == name,
+        })
+    }
+
+    /// An action has ended, or whoever carried it out is dead: the ledger says whether it was done.
+    pub(super) async fn conclude_acting(&mut self) {
+        let Some(acting) = self.acting.take_if(|acting| acting.job.is_finished()) else {
+            return;
+        };
+        let said = match acting.job.await {
+            Ok(said) => said.err().map(|error| error.to_string()),
+            Err(dead) if dead.is_cancelled() => Some("whoever carried it out is dead".to_owned()),
+            Err(dead) => std::panic::resume_unwind(dead.into_panic()),
+        };
+        let actions = self
+            .ledger
+            .actions(&ActionFilter::default(), ACTIONS_MAX)
+            .await
+            .unwrap();
+        let done = actions.into_iter().find(|action| action.by == acting.by);
+        let became = match (&done, said) {
+            (Some(_), None) => "is done".to_owned(),
+            (Some(_), Some(error)) => format!("is done, though {error}"),
+            (None, said) => format!("is not done: {}", said.unwrap_or_default()),
+        };
+        self.tell(&format!("what {} asked for {became}", acting.by));
+        let Some(action) = done else { return };
+        self.truth.handed(&acting.deed, acting.undoes.is_some());
+        match acting.undoes {
+            Some(undone) => self.done.retain(|(id, _)| *id != undone),
+            None => self.done.push((action.id, acting.deed)),
+        }
+    }
+}
+
+fn object_at(at: &str, id: &str) -> ObjectAt {
+    ObjectAt {
+        connection: at.to_owned(),
+        object: THINGS.to_owned(),
+        external_id: id.to_owned(),
+    }
+}
