@@ -331,7 +331,8 @@ pub struct SyncCommit {
     pub conflicts: Vec<Conflict>,
     /// Pushes that are owed.
     pub marks: Vec<PushMark>,
-    /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done.
+    /// Pushes that are about to be written, with what that will be in [`Push::sent`]: kept until one is done. They are owed
+    /// already, or marked in the same commit.
     pub sending: Vec<Push>,
     /// What became of writes.
     pub pushed: Vec<Pushed>,

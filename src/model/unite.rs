@@ -81,12 +81,21 @@ pub fn take_back(
     changes
 }
 
-/// Gives a record that was united with another one what its own objects have said since, in the other one. The version
-/// stays.
-pub fn give_back(record: &mut Record, united: &Record, from: &[ObjectId]) -> Vec<Change> {
+/// Gives a record that was united with another one what its own objects have said since, in the other one. What it did not
+/// know is blank, said by `by`: its objects have it from the other one. The version stays.
+pub fn give_back(
+    record: &mut Record,
+    united: &Record,
+    from: &[ObjectId],
+    by: &Arc<Provenance>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for (path, value) in united.fields.iter() {
         let Some(said) = united.provenance.get(path).filter(|said| is_of(said, from)) else {
+            if record.fields.get(path).is_none() {
+                record.fields.set(path, Value::Null);
+                record.provenance.insert(path, by.clone());
+            }
             continue;
         };
         if record.provenance.get(path) == Some(said) {
@@ -267,11 +276,16 @@ mod tests {
         keep.fields.set("phone", Value::text("+491"));
         keep.provenance.insert("phone", said("crm", "1", 200));
         let objects = ids(&[("erp", "7")]);
-        let given = give_back(&mut lose, &keep, &objects);
         let by = said("interconnect", "act", 300);
+        let given = give_back(&mut lose, &keep, &objects, &by);
         let taken = take_back(&mut keep, &before, &objects, &by);
         assert_eq!(lose.fields.text("description"), Some("later"));
         assert_eq!(lose.fields.text("domain"), Some("acme.com"));
+        assert_eq!(
+            lose.fields.get("phone"),
+            Some(&Value::Null),
+            "blank, so that it is taken away where it was told"
+        );
         assert_eq!(
             given.iter().map(|change| change.path).collect::<Vec<_>>(),
             ["description"]

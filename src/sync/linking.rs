@@ -142,6 +142,7 @@ impl Engine {
         if let Some(alone) = here.filter(|link| link.ignored) {
             self.leave_alone(alone, &mut commit);
         }
+        self.owe_referring_to(&action.records, &mut commit).await?;
         let mut told = vec![format!("{at} is the object of {id}")];
         if let Some(other) = other {
             told.push(format!(
@@ -166,12 +167,7 @@ impl Engine {
             ignored: false,
             made: false,
         });
-        self.ledger.commit(commit).await?;
-        Ok(Done {
-            action,
-            told,
-            report: Report::default(),
-        })
+        self.finish(commit, action, told).await
     }
 
     /// Lets an object stay ignored whose record gets another one there: an alias of the record has it from now on.
@@ -422,6 +418,7 @@ impl Engine {
         commit
             .parked
             .extend(kept::read_parked(&detail["parked"]).map_err(&unreadable)?);
+        self.owe_referring_to(&undone.records, &mut commit).await?;
         self.finish(commit, action, told).await
     }
 
@@ -463,10 +460,11 @@ impl Engine {
             ..SyncCommit::default()
         };
         let told = vec![format!("{at} is the object of {} again", record.id)];
-        let commit = SyncCommit {
+        let mut commit = SyncCommit {
             records: vec![self.touched(record)],
             ..commit
         };
+        self.owe_referring_to(&undone.records, &mut commit).await?;
         self.finish(commit, action, told).await
     }
 

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{
-    Action, ActionFilter, Conflict, ConflictState, LedgerError, Link, ParkedFilter, RecordWrite, SyncCommit,
+    Action, ActionFilter, Conflict, ConflictState, LedgerError, Link, ParkedFilter, Push, RecordWrite, Sent,
+    SyncCommit,
 };
 use model::merge::{Merged, Policies, Reason, Winner};
 use model::unite::ObjectId;
@@ -160,7 +161,60 @@ impl Engine {
             let write = self.redirected(&action, record, (&paths, keep, Reason::Moved), &mut commit);
             commit.records.push(write);
         }
+        self.owe_referring_to(&[keep], &mut commit).await?;
+        self.tell_what_was_sent((keep, lose), &[keep], &mut commit)
+            .await?;
         self.finish(commit, action, told).await
+    }
+
+    /// What refers to records whose objects are others now is owed everywhere: it may name those that were theirs, or none
+    /// yet.
+    pub(crate) async fn owe_referring_to(
+        &self,
+        records: &[RecordId],
+        commit: &mut SyncCommit,
+    ) -> Result<(), LedgerError> {
+        let now = self.world.now();
+        for referring in self.referring(records).await? {
+            commit.marks.extend(self.owed_everywhere(referring, now));
+        }
+        Ok(())
+    }
+
+    /// What was written of two records, and not heard of, may come to be at objects that either of them has from now on: it
+    /// is known of those that are `owed`.
+    async fn tell_what_was_sent(
+        &self,
+        (keep, lose): (RecordId, RecordId),
+        owed: &[RecordId],
+        commit: &mut SyncCommit,
+    ) -> Result<(), LedgerError> {
+        for sync in self.plan.owed(keep.kind) {
+            let (connection, object) = (&sync.connection, sync.object());
+            let all = self.ledger.sent(connection, object, &[keep, lose]).await?;
+            for record in owed {
+                let may_be_its =
+                    |of: &RecordId, sent: &Sent| of == record || !(sent.creates || sent.is_deletion());
+                let each = all
+                    .iter()
+                    .flat_map(|(of, sent)| sent.iter().map(move |sent| (of, sent)));
+                let its = each.filter(|(of, sent)| may_be_its(of, sent));
+                let mut sent: Vec<Sent> = its.map(|(_, sent)| sent.clone()).collect();
+                sent.sort_by_key(|sent| sent.at);
+                if !sent.is_empty() {
+                    commit.sending.push(Push {
+                        connection: connection.clone(),
+                        object: object.to_owned(),
+                        record: *record,
+                        mark: 0,
+                        due_at: self.world.now(),
+                        attempts: 0,
+                        sent,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Records that refer to the one that goes, and in which fields.
@@ -353,8 +407,9 @@ impl Engine {
             self.restore_link(link, keep, lose, &mut commit).await?;
         }
         let theirs = objects_of(&lost, &links);
-        let given = unite::give_back(&mut lost, &kept_record, &theirs);
-        let taken = unite::take_back(&mut kept_record, &before, &theirs, &by_hand(&action));
+        let by = by_hand(&action);
+        let given = unite::give_back(&mut lost, &kept_record, &theirs, &by);
+        let taken = unite::take_back(&mut kept_record, &before, &theirs, &by);
         (lost.deleted_at, lost.merged_into) = (None, None);
         let next = self.next(&kept_record, action.at);
         commit.events.push(self.announce_union(
@@ -373,6 +428,9 @@ impl Engine {
         if back > 0 {
             told.push(format!("{back} records refer to {lose} again"));
         }
+        self.owe_referring_to(&[keep], &mut commit).await?;
+        self.tell_what_was_sent((keep, lose), &[keep, lose], &mut commit)
+            .await?;
         if stayed > 0 {
             told.push(format!(
                 "{stayed} that did before refer to something else by now, and stay so"

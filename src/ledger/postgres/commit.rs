@@ -46,10 +46,10 @@ impl Work for Commit {
         forget_links(&transaction, &commit.forgotten).await?;
         links::write(&transaction, &commit.links).await?;
         conflicts::write(&transaction, &commit.conflicts).await?;
-        write_sending(&transaction, &commit.sending).await?;
         journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
+        write_sending(&transaction, &commit.sending).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
         let events: Vec<&NewEvent> = commit.events.iter().collect();
         accept(&transaction, &events).await?;

@@ -20,10 +20,10 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     forget_links(connection, &commit.forgotten)?;
     write_links(connection, &commit.links)?;
     conflicts::write(connection, &commit.conflicts)?;
-    write_sending(connection, &commit.sending)?;
     journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
+    write_sending(connection, &commit.sending)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
     accept::accept(connection, &commit.events)?;
     if let Some(action) = &commit.action {

@@ -137,6 +137,17 @@ pub(super) async fn what_was_sent_is_kept_until_it_is_heard_of(stand: &Stand) {
         .collect();
     assert_eq!(owed, [deal(2), deal(1)]);
     assert!(ledger.sent("sf", "deals", &all).await.unwrap().is_empty());
+    // Of what is marked in the same commit it is kept, too.
+    let mut fourth = due(&*ledger, 9).await.remove(0);
+    fourth.record = deal(4);
+    fourth.sent = values.to_vec();
+    let both = SyncCommit {
+        marks: vec![mark("hs", deal(4), 1)],
+        sending: vec![fourth],
+        ..SyncCommit::default()
+    };
+    ledger.commit(both).await.unwrap();
+    assert_eq!(sent().await, [kept(1), kept(4)]);
 }
 
 pub(super) async fn pushes_come_oldest_due_first(stand: &Stand) {

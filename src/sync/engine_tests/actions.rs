@@ -17,7 +17,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    async fn set() -> Table {
+    pub(crate) async fn set() -> Table {
         Table::ruled(&[]).await
     }
 

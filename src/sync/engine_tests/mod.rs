@@ -23,4 +23,5 @@ mod shelf;
 mod stage;
 mod stopping;
 mod unheard;
+mod united;
 mod waiting;
