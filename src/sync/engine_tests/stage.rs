@@ -56,6 +56,11 @@ impl Counting {
         let began: Timestamp = "2026-11-26T08:00:00Z".parse().unwrap();
         began + SignedDuration::from_millis(self.ms.load(Ordering::Relaxed))
     }
+
+    async fn wait(&self, ms: u64) {
+        self.pass(i64::try_from(ms).unwrap());
+        tokio::task::yield_now().await;
+    }
 }
 
 #[async_trait]
@@ -65,8 +70,7 @@ impl Clock for Counting {
     }
 
     async fn sleep(&self, ms: u64) {
-        self.pass(i64::try_from(ms).unwrap());
-        tokio::task::yield_now().await;
+        self.wait(ms).await;
     }
 
     fn nonce(&self) -> String {
@@ -77,7 +81,7 @@ impl Clock for Counting {
 #[async_trait]
 impl World for Counting {
     async fn sleep(&self, ms: u64) {
-        Clock::sleep(self, ms).await;
+        self.wait(ms).await;
     }
 
     fn now(&self) -> Timestamp {

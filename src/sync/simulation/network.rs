@@ -148,6 +148,16 @@ impl End {
     fn moment(&self) -> Timestamp {
         self.network.moment(self.ahead_ms.load(Ordering::Relaxed))
     }
+
+    async fn wait(&self, ms: u64) {
+        let (wake, woken) = oneshot::channel();
+        {
+            let mut state = self.network.state();
+            let until = state.now_ms + i64::try_from(ms).unwrap();
+            state.sleepers.push((until, wake));
+        }
+        let _ = woken.await;
+    }
 }
 
 impl Exchange for End {
@@ -182,13 +192,7 @@ impl Clock for End {
     }
 
     async fn sleep(&self, ms: u64) {
-        let (wake, woken) = oneshot::channel();
-        {
-            let mut state = self.network.state();
-            let until = state.now_ms + i64::try_from(ms).unwrap();
-            state.sleepers.push((until, wake));
-        }
-        let _ = woken.await;
+        self.wait(ms).await;
     }
 
     fn nonce(&self) -> String {
@@ -203,7 +207,7 @@ impl World for End {
     }
 
     async fn sleep(&self, ms: u64) {
-        Clock::sleep(self, ms).await;
+        self.wait(ms).await;
     }
 
     fn random(&self) -> [u8; 10] {
