@@ -242,16 +242,14 @@ impl Engine {
     /// Why nothing of a cause can be tried again by us, if so.
     fn left_why(&self, cause: &ParkedCause) -> Option<&'static str> {
         let system = self.connections.get(&cause.connection);
-        let is_configured = self
-            .plan
-            .syncs
-            .iter()
-            .any(|sync| sync.connection == cause.connection && sync.object() == cause.object);
+        let mut syncs = self.plan.of(&cause.connection, &cause.object);
+        let is_configured = syncs.any(|sync| if cause.inbound { sync.pull } else { sync.push });
         match system.filter(|_| is_configured) {
             _ if cause.inbound && is_for_review(&cause.code) => {
                 Some("a person decides: see `interconnect review list`")
             }
-            None => Some("no sync of the configuration is about it"),
+            None if cause.inbound => Some("no sync of the configuration reads it"),
+            None => Some("no sync of the configuration writes it"),
             Some(_) if !cause.inbound => None,
             Some(_) if self.is_posted(&cause.connection) => Some(
                 "nobody can be asked for it: see `interconnect delivery retry` for the events that are dead",

@@ -317,7 +317,7 @@ impl Engine {
             let mut reason = format!("a {kind} needs {}", missing.join(", "));
             reason.push_str(&issues(&arrival.forward));
             commit.parked.push(Parked {
-                fields: about_issues(&arrival.forward),
+                fields: about_missing(&arrival, &missing),
                 ..self.parks(place, &arrival.object.id, MAPPING, reason)
             });
             return;
@@ -510,6 +510,15 @@ impl Engine {
 /// The fields of an object that make no sense.
 fn about_issues(forward: &Forward) -> Vec<String> {
     about(forward.issues.iter().map(|issue| issue.object_field.as_str()))
+}
+
+/// The fields of an object that make no sense, and those that would have filled what its record lacks.
+fn about_missing(arrival: &Arrival<'_>, missing: &[&'static str]) -> Vec<String> {
+    let lines = arrival.sync.mapping.mapped();
+    let lacking = lines.filter(|line| line.reads && missing.contains(&line.path));
+    let lacking = lacking.flat_map(|line| line.wire);
+    let issues = arrival.forward.issues.iter();
+    about(issues.map(|issue| issue.object_field.as_str()).chain(lacking))
 }
 
 /// The records that arrivals belong to, as far as they are there already.

@@ -190,8 +190,8 @@ fn an_object_that_has_no_record_yet_says_why() {
     );
     let cause = stage.done(&["error", "list", "--json"])["data"][0].clone();
     assert_eq!(
-        (&cause["code"], &cause["key"]),
-        (&json!("mapping"), &json!(deal)),
+        (&cause["code"], &cause["key"], &cause["fields"]),
+        (&json!("mapping"), &json!(deal), &json!(["dealname"])),
         "{cause}"
     );
 }

@@ -162,6 +162,26 @@ async fn what_was_left_out_is_read_when_the_mapping_was_corrected() {
     assert_eq!(causes(&stage).await, Vec::<String>::new());
 }
 
+/// Nobody would read it: it is told, and not marked.
+#[tokio::test]
+async fn what_no_sync_reads_is_left() {
+    let (mut stage, here, _, engine) = two().await;
+    let partner = here.put(json!({"name": "Northwind"}));
+    here.put(json!({"name": "Rollout", "partner": partner, "stage": "warm"}));
+    for _ in 0..2 {
+        pull(&engine, "here").await;
+    }
+    assert_eq!(causes(&stage).await, ["here in mapping [\"stage\"] 1"]);
+    stage.unread = Some("here");
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    let retried = engine.retry_parked(&WhichParked::default(), false).await.unwrap();
+    let left: Vec<&str> = retried.left.iter().map(|(_, why)| *why).collect();
+    assert_eq!(
+        (retried.count, left),
+        (0, vec!["no sync of the configuration reads it"])
+    );
+}
+
 /// More than one reading takes: it goes on until all of it was tried.
 #[tokio::test]
 async fn all_that_is_tried_again_is_tried_in_one_go() {

@@ -107,6 +107,8 @@ pub(crate) struct Stage {
     pub(crate) deletes: BTreeMap<&'static str, Deletes>,
     /// Whether things may be deals of others.
     pub(crate) deals: bool,
+    /// A connection that is written and not read.
+    pub(crate) unread: Option<&'static str>,
     /// Whether the mapping of deals has been corrected.
     pub(crate) corrected: bool,
     /// Connections whose things are posted.
@@ -131,6 +133,7 @@ impl Stage {
             stop: StopLimits::default(),
             deletes: BTreeMap::new(),
             deals: false,
+            unread: None,
             corrected: false,
             posted: Vec::new(),
             announced: Arc::default(),
@@ -217,7 +220,7 @@ impl Stage {
                         mapping,
                         currency: None,
                         country: None,
-                        pull: true,
+                        pull: self.unread != Some(*connection),
                         push: true,
                         create: true,
                         deletes: self.deletes.get(connection).copied().unwrap_or_default(),
