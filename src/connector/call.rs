@@ -455,11 +455,15 @@ impl Caller {
             }
             return Err((failure, wait));
         }
-        Ok(Reply {
+        let reply = Reply {
             status: answer.status,
             headers: answer.headers,
             body: self.unwrapped(body, remote),
-        })
+        };
+        if let Some(told_at) = reply.told_at() {
+            self.all_calls.note_told(told_at);
+        }
+        Ok(reply)
     }
 
     /// The result inside a remote call's answer, decoded; any other body as it is.

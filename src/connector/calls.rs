@@ -1,8 +1,10 @@
 //! [`Calls`]: requests that were sent, counted where they leave, by what pays for them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
 
 use crate::connection::Connection;
 use crate::lane::Lane;
@@ -14,6 +16,8 @@ use crate::limiter::Limiter;
 pub(crate) struct Calls {
     sent: Mutex<BTreeMap<(Lane, Option<String>), u64>>,
     ahead_ms: AtomicU64,
+    /// The moment that the newest answer told, in milliseconds; 0 for none.
+    told_ms: AtomicI64,
 }
 
 impl Calls {
@@ -25,6 +29,11 @@ impl Calls {
     /// Notes by how much our clock was found ahead of the system's.
     pub(crate) fn note_ahead(&self, ms: u64) {
         self.ahead_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+
+    /// Notes when an answer was given, by the system's own clock.
+    pub(crate) fn note_told(&self, at: Timestamp) {
+        self.told_ms.store(at.as_millisecond(), Ordering::Relaxed);
     }
 
     fn told(&self) -> CallCount {
@@ -84,6 +93,14 @@ impl Connection {
     /// nothing is read beyond the present that its answers tell. 0 where it was not.
     pub fn clock_ahead_ms(&self) -> u64 {
         self.caller.calls.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// When the newest answer to this or a copy of it was given, by the system's own clock, to the second; nothing where none
+    /// told.
+    pub fn told_at(&self) -> Option<Timestamp> {
+        let told_ms = self.caller.all_calls.told_ms.load(Ordering::Relaxed);
+        let told = Timestamp::from_millisecond(told_ms).ok();
+        told.filter(|_| told_ms != 0)
     }
 
     /// The requests that were sent since the account was opened, by this and all its copies.

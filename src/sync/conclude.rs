@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connector::{Outcome, RecordClass, RecordError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{LedgerError, Link, Parked, Push, PushEnd, PushMark, SyncCommit};
 use model::RecordId;
 
@@ -177,7 +177,7 @@ impl Engine {
                 true => None,
                 false => held
                     .and_then(|link| link.modified)
-                    .max(Some(self.in_ms(AHEAD_MS))),
+                    .max(Some(self.taken_by(place))),
             }),
             seen_at: self.world.now(),
             replaces,
@@ -185,6 +185,17 @@ impl Engine {
             ignored: false,
             made: owed.link.as_ref().is_none_or(|link| link.made),
         }
+    }
+
+    /// When a system that does not tell it has taken what was just written, at the latest: a little later than now, by our
+    /// clock and by its own.
+    fn taken_by(&self, place: Place<'_>) -> Timestamp {
+        let told = self
+            .connections
+            .get(place.connection)
+            .and_then(|system| system.told_at());
+        let told = told.and_then(|told| told.checked_add(SignedDuration::from_millis(AHEAD_MS)).ok());
+        told.map_or(self.in_ms(AHEAD_MS), |told| told.max(self.in_ms(AHEAD_MS)))
     }
 
     /// Commits what was written. An object that was made while its record met another one there is no guess of ours: it
