@@ -300,11 +300,12 @@ impl Engine {
         let (read_version, kind) = (record.version, record.kind());
         let seen = base_of(&arrival);
         let base = waiting.base(record.id, place, seen);
+        let named = as_named(&arrival, base.as_ref().or(seen));
         let theirs = Theirs {
             connection: place.connection,
             external_id: &arrival.object.id,
             fields: &arrival.forward.fields,
-            base: base.as_ref().or(seen),
+            base: named.as_ref().or(base.as_ref()).or(seen),
             echoed: &echoed,
             changed_at: self.changed_at(place, arrival.object, now).unwrap_or(now),
             observed_at: now,
@@ -540,6 +541,26 @@ fn beside(parked: Option<&Parked>) -> Option<RecordId> {
 
 pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
     arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
+}
+
+/// What was last agreed on, where the object names the same as it did then and a person has made that another record's since:
+/// then it is no change of theirs that it refers to that one now. Nothing where there is no such field.
+fn as_named(arrival: &Arrival<'_>, base: Option<&Fields>) -> Option<Fields> {
+    let (base, wire) = (base?, arrival.known.as_ref()?.link.wire.as_ref()?);
+    let mut named = None;
+    for (path, value) in arrival.forward.fields.iter() {
+        let before = base.get(path).and_then(Value::as_reference);
+        if value.as_reference().is_none() || before.is_none() || before == value.as_reference() {
+            continue;
+        }
+        let mut lines = arrival.sync.mapping.mapped();
+        let line = lines.find(|line| line.path == path);
+        let is_same = |field: &&str| wire.get(*field) == arrival.wire.get(*field);
+        if line.is_some_and(|line| line.wire.iter().all(is_same)) {
+            named.get_or_insert_with(|| base.clone()).set(path, value.clone());
+        }
+    }
+    named
 }
 
 /// What both sides agree on once an object is merged or written: what it says, and where that makes no sense what they last

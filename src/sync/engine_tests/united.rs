@@ -123,6 +123,58 @@ async fn deals_name_the_object_that_stays_and_their_own_again() {
     assert_eq!(named(table.there.rows()), [json!(theirs)]);
 }
 
+/// It was read while it named the other one's object, and names the same ever since.
+#[tokio::test]
+async fn what_a_deal_names_as_before_is_no_change_when_they_are_two_again() {
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], engine, partners, deal) =
+        Stage::with_a_deal(&["Northwind", "Contoso", "Fabrikam"], deal).await;
+    let table = Table {
+        stage,
+        here,
+        there,
+        engine,
+    };
+    let lose = table
+        .record(&format!("here/things/{}", partners[0]))
+        .await
+        .unwrap();
+    let keep = table
+        .record(&format!("here/things/{}", partners[1]))
+        .await
+        .unwrap();
+    let stay = [
+        at(&format!("here/things/{}", partners[0])),
+        at(&format!("there/things/{}", there_id(&table, lose).await)),
+    ];
+    let done = table.engine.merge("ann", keep, lose, &stay).await.unwrap();
+    let deal_there = || {
+        let rows = table.there.rows();
+        let row = rows.into_iter().find(|row| row["stage"].is_string()).unwrap();
+        row["id"].as_str().unwrap().to_owned()
+    };
+    table.there.edit(&deal_there(), "name", json!("Rollout 2"));
+    table.agree().await;
+    table.engine.undo("ann", done.action.id).await.unwrap();
+    table.agree().await;
+    let third = table
+        .record(&format!("here/things/{}", partners[2]))
+        .await
+        .unwrap();
+    let third = there_id(&table, third).await;
+
+    table.here.edit(&deal, "partner", json!(partners[2]));
+    table.pull(Depth::Changed).await;
+    table.there.edit(&deal_there(), "name", json!("Rollout 3"));
+    table.agree().await;
+    let rows = table.there.rows();
+    let row = rows.iter().find(|row| row["stage"].is_string()).unwrap();
+    assert_eq!(
+        (&row["partner"], &row["name"]),
+        (&json!(third), &json!("Rollout 3"))
+    );
+}
+
 async fn there_id(table: &Table, record: model::RecordId) -> String {
     let links = table.stage.ledger.links(&[record]).await.unwrap();
     let link = links.into_iter().find(|link| link.connection == "there");
