@@ -23,6 +23,13 @@ pub fn unite(keep: &mut Record, lose: &Record, policies: &Policies, now: Timesta
         let Some(said) = lose.provenance.get(path) else {
             continue;
         };
+        // A blank takes nothing away from the one that is kept, but where that knows nothing it is one: an object of the one
+        // that goes may still have what was there before.
+        if value.is_blank() && keep.fields.get(path).is_none() {
+            keep.fields.set(path, Value::Null);
+            keep.provenance.insert(path, said.clone());
+            continue;
+        }
         let fields = [(path, value.clone())].into_iter().collect();
         let theirs = Theirs {
             connection: &said.connection,
@@ -221,6 +228,7 @@ mod tests {
                 ("domain", "acme.com", "erp", "7", 5),
                 ("description", "new", "erp", "7", 20),
                 ("phone", "", "erp", "7", 20),
+                ("industry", "", "erp", "7", 20),
             ],
         );
         let merged = unite(&mut keep, &lose, &Policies::default(), at(100));
@@ -231,6 +239,11 @@ mod tests {
             keep.fields.text("phone"),
             Some("+491"),
             "a blank takes nothing away"
+        );
+        assert_eq!(
+            keep.fields.get("industry"),
+            Some(&Value::Null),
+            "blank, so that it is taken away where it is still told"
         );
         assert_eq!((keep.version, keep.updated_at), (4, at(100)));
         assert_eq!(keep.provenance["domain"], said("erp", "7", 5));

@@ -38,6 +38,20 @@ async fn what_one_had_of_the_other_is_taken_away_when_they_are_two_again() {
     assert_eq!(values(&table.there.rows(), "note"), first);
 }
 
+/// It had been taken back at one side, and the other one had not been told yet.
+#[tokio::test]
+async fn what_one_has_taken_back_is_taken_away_from_what_is_one() {
+    let table = two_partners().await;
+    let lose = table.record("here/things/T1").await.unwrap();
+    let keep = table.record("here/things/T2").await.unwrap();
+    table.here.edit("T1", "note", Json::Null);
+    table.pull(Depth::Changed).await;
+    let stay = [at("here/things/T2"), at("there/things/T1")];
+    table.engine.merge("ann", keep, lose, &stay).await.unwrap();
+    table.agree().await;
+    assert_eq!(values(&table.there.rows(), "note"), [Json::Null, Json::Null]);
+}
+
 /// It is the hub that wrote it, of the record that the object was of then.
 #[tokio::test]
 async fn what_was_written_unheard_to_what_was_one_is_no_change_of_theirs() {
