@@ -26,4 +26,10 @@ impl Mapping {
             writes: line.writes(),
         })
     }
+
+    /// The wire fields that a field of the record is read from and written to; none, if the mapping has no line for it.
+    pub fn wire_fields(&self, path: &str) -> impl Iterator<Item = &str> {
+        let line = self.lines.iter().find(|line| line.path == path);
+        line.into_iter().flat_map(Line::wire_names)
+    }
 }

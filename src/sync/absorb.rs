@@ -14,7 +14,6 @@ use crate::merges::merged_ids;
 use crate::missing::Missing;
 use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
-use crate::settle::{base_of, forward};
 use crate::stop::What;
 use crate::trace::Trace;
 use crate::waiting::Waiting;
@@ -499,54 +498,10 @@ impl Engine {
         }
     }
 
-    /// Maps every arrival; those that refer to something not looked up yet are mapped again once it is.
-    async fn map_forward(
-        &self,
-        place: Place<'_>,
-        arrivals: &mut [Arrival<'_>],
-        refs: &mut Refs,
-    ) -> Result<(), SyncError> {
-        for arrival in arrivals.iter_mut() {
-            arrival.forward = forward(arrival, base_of(arrival), refs);
-        }
-        if refs.learn(&*self.ledger, place.connection).await? {
-            for arrival in arrivals
-                .iter_mut()
-                .filter(|arrival| !arrival.forward.unresolved.is_empty())
-            {
-                arrival.forward = forward(arrival, base_of(arrival), refs);
-            }
-        }
-        for arrival in arrivals
-            .iter_mut()
-            .filter(|arrival| !arrival.forward.unresolved.is_empty())
-        {
-            as_last_seen(arrival, refs);
-        }
-        Ok(())
-    }
-
     pub(crate) fn in_ms(&self, wait_ms: i64) -> Timestamp {
         self.world
             .now()
             .checked_add(SignedDuration::from_millis(wait_ms))
             .unwrap_or(Timestamp::MAX)
     }
-}
-
-/// A reference to an object that is known no more, because its record has another one there now, says what it said when
-/// it was last seen.
-fn as_last_seen(arrival: &mut Arrival<'_>, refs: &Refs) {
-    let Some(Link {
-        wire: Some(wire),
-        base: Some(seen),
-        ..
-    }) = arrival.known.as_ref().map(|known| &known.link)
-    else {
-        return;
-    };
-    let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
-    let (mapping, context) = (&arrival.sync.mapping, arrival.sync.context());
-    let before = mapping.forward(wire, Some(seen), context, &resolve).unresolved;
-    arrival.forward.as_seen(&before, seen);
 }

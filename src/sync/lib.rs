@@ -34,6 +34,7 @@ mod linking;
 mod meet;
 mod merges;
 mod missing;
+mod naming;
 mod parked;
 mod plan;
 mod posted;

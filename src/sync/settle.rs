@@ -12,6 +12,7 @@ use crate::absorb::{Arrival, Place, inbound};
 use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::meet::{Met, Seeker};
+use crate::naming::{base_of, forward};
 use crate::parked::{FIELD, MAPPING, UNRESOLVED, about};
 use crate::refs::Refs;
 use crate::review::{AMBIGUOUS, DUPLICATE, PROBABLE, STANDS};
@@ -300,12 +301,11 @@ impl Engine {
         let (read_version, kind) = (record.version, record.kind());
         let seen = base_of(&arrival);
         let base = waiting.base(record.id, place, seen);
-        let named = as_named(&arrival, base.as_ref().or(seen));
         let theirs = Theirs {
             connection: place.connection,
             external_id: &arrival.object.id,
             fields: &arrival.forward.fields,
-            base: named.as_ref().or(base.as_ref()).or(seen),
+            base: base.as_ref().or(seen),
             echoed: &echoed,
             changed_at: self.changed_at(place, arrival.object, now).unwrap_or(now),
             observed_at: now,
@@ -539,30 +539,6 @@ fn beside(parked: Option<&Parked>) -> Option<RecordId> {
     parked.records.first().copied()
 }
 
-pub(crate) fn base_of<'a>(arrival: &'a Arrival<'_>) -> Option<&'a Fields> {
-    arrival.known.as_ref().and_then(|known| known.link.base.as_ref())
-}
-
-/// What was last agreed on, where the object names the same as it did then and a person has made that another record's since:
-/// then it is no change of theirs that it refers to that one now. Nothing where there is no such field.
-fn as_named(arrival: &Arrival<'_>, base: Option<&Fields>) -> Option<Fields> {
-    let (base, wire) = (base?, arrival.known.as_ref()?.link.wire.as_ref()?);
-    let mut named = None;
-    for (path, value) in arrival.forward.fields.iter() {
-        let before = base.get(path).and_then(Value::as_reference);
-        if value.as_reference().is_none() || before.is_none() || before == value.as_reference() {
-            continue;
-        }
-        let mut lines = arrival.sync.mapping.mapped();
-        let line = lines.find(|line| line.path == path);
-        let is_same = |field: &&str| wire.get(*field) == arrival.wire.get(*field);
-        if line.is_some_and(|line| line.wire.iter().all(is_same)) {
-            named.get_or_insert_with(|| base.clone()).set(path, value.clone());
-        }
-    }
-    named
-}
-
 /// What both sides agree on once an object is merged or written: what it says, and where that makes no sense what they last
 /// agreed on.
 pub(crate) fn agreed_on(forward: Forward, seen: Option<&Fields>) -> Fields {
@@ -575,14 +551,6 @@ pub(crate) fn agreed_on(forward: Forward, seen: Option<&Fields>) -> Fields {
         }
     }
     agreed
-}
-
-pub(crate) fn forward(arrival: &Arrival<'_>, base: Option<&Fields>, refs: &Refs) -> Forward {
-    let resolve = |object: &str, external_id: &str| refs.record(object, external_id);
-    arrival
-        .sync
-        .mapping
-        .forward(&arrival.wire, base, arrival.sync.context(), &resolve)
 }
 
 fn issues(forward: &Forward) -> String {

@@ -1,10 +1,11 @@
 //! What two records that are one leave behind when they are two again, and what names them meanwhile.
 
+use model::RecordId;
 use serde_json::{Value as Json, json};
 
 use super::actions::{Table, at};
 use super::stage::{Stage, was_sent};
-use crate::Depth;
+use crate::{Depth, Done};
 
 /// Two partners that both sides know, of which the second one's rows stay when they become one.
 async fn two_partners() -> Table {
@@ -78,119 +79,133 @@ async fn what_was_written_unheard_to_what_was_one_is_no_change_of_theirs() {
     assert_eq!(values(&table.there.rows(), "note"), first);
 }
 
+/// Partners that both sides know, with a deal of the first of them, of which two become one.
+struct Pair {
+    table: Table,
+    /// The partners' rows here.
+    rows: Vec<String>,
+    /// The deal's row here.
+    deal: String,
+}
+
+impl Pair {
+    async fn of(partners: &[&str]) -> Pair {
+        let deal = json!({"name": "Rollout", "stage": "prospect"});
+        let (stage, [here, there], engine, rows, deal) = Stage::with_a_deal(partners, deal).await;
+        let table = Table {
+            stage,
+            here,
+            there,
+            engine,
+        };
+        Pair { table, rows, deal }
+    }
+
+    /// The record of a partner.
+    async fn partner(&self, nth: usize) -> RecordId {
+        let at = format!("here/things/{}", self.rows[nth]);
+        self.table.record(&at).await.unwrap()
+    }
+
+    /// Its row there.
+    async fn there(&self, nth: usize) -> String {
+        let links = self.table.stage.ledger.links(&[self.partner(nth).await]).await;
+        let mut links = links.unwrap().into_iter();
+        links.find(|link| link.connection == "there").unwrap().external_id
+    }
+
+    /// Makes the partner `lose` one with `keep`; the rows of these stay, here and there.
+    async fn merge(&self, (keep, lose): (usize, usize), (here, there): (usize, usize)) -> Done {
+        let stay = [
+            at(&format!("here/things/{}", self.rows[here])),
+            at(&format!("there/things/{}", self.there(there).await)),
+        ];
+        let (keep, lose) = (self.partner(keep).await, self.partner(lose).await);
+        self.table.engine.merge("ann", keep, lose, &stay).await.unwrap()
+    }
+
+    async fn undo(&self, done: &Done) {
+        self.table.engine.undo("bob", done.action.id).await.unwrap();
+    }
+
+    fn deal_here(&self) -> Json {
+        deal_of(&self.table.here.rows())
+    }
+
+    fn deal_there(&self) -> Json {
+        deal_of(&self.table.there.rows())
+    }
+
+    fn edit_there(&self, field: &str, value: Json) {
+        let id = self.deal_there()["id"].as_str().unwrap().to_owned();
+        self.table.there.edit(&id, field, value);
+    }
+}
+
+fn deal_of(rows: &[Json]) -> Json {
+    let mut deals = rows.iter().filter(|row| row["stage"].is_string());
+    deals.next().cloned().unwrap()
+}
+
 #[tokio::test]
 async fn deals_name_the_object_that_stays_and_their_own_again() {
-    let deal = json!({"name": "Rollout", "stage": "prospect"});
-    let (stage, [here, there], engine, partners, deal) =
-        Stage::with_a_deal(&["Northwind", "Contoso"], deal).await;
-    let table = Table {
-        stage,
-        here,
-        there,
-        engine,
-    };
-    let of = |rows: Vec<Json>, id: &str| {
-        let row = rows.into_iter().find(|row| row["id"] == *id);
-        row.map_or(Json::Null, |row| row["partner"].clone())
-    };
-    let keep = table
-        .record(&format!("here/things/{}", partners[0]))
-        .await
-        .unwrap();
-    let lose = table
-        .record(&format!("here/things/{}", partners[1]))
-        .await
-        .unwrap();
-    let theirs = there_id(&table, lose).await;
-    let ours = there_id(&table, keep).await;
-    let stay = [
-        at(&format!("here/things/{}", partners[1])),
-        at(&format!("there/things/{ours}")),
-    ];
-    assert_eq!(of(table.here.rows(), &deal), json!(partners[0]));
-    let done = table.engine.merge("ann", keep, lose, &stay).await.unwrap();
-    table.agree().await;
-    assert_eq!(
-        of(table.here.rows(), &deal),
-        json!(partners[1]),
-        "what is left alone has none"
-    );
-    table.engine.undo("ann", done.action.id).await.unwrap();
-    table.agree().await;
-    assert_eq!(of(table.here.rows(), &deal), json!(partners[0]));
+    let pair = Pair::of(&["Northwind", "Contoso"]).await;
+    let lose = pair.partner(1).await;
+    let (ours, theirs) = (pair.there(0).await, pair.there(1).await);
+    assert_eq!(pair.deal_here()["partner"], json!(pair.rows[0]));
+    let done = pair.merge((0, 1), (1, 0)).await;
+    pair.table.agree().await;
+    let named = pair.deal_here()["partner"].clone();
+    assert_eq!(named, json!(pair.rows[1]), "what is left alone has none");
+    pair.undo(&done).await;
+    pair.table.agree().await;
+    assert_eq!(pair.deal_here()["partner"], json!(pair.rows[0]));
 
     // While it is left alone there, nothing there can name it.
-    let done = table
-        .engine
-        .unlink("ann", lose, "there", None, true)
-        .await
-        .unwrap();
-    table.here.edit(&deal, "partner", json!(partners[1]));
-    table.agree().await;
-    let named = |rows: Vec<Json>| {
-        let deals = rows.into_iter().filter(|row| row["stage"].is_string());
-        deals.map(|row| row["partner"].clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(named(table.there.rows()), [json!(ours)]);
-    table.engine.undo("ann", done.action.id).await.unwrap();
-    table.agree().await;
-    assert_eq!(named(table.there.rows()), [json!(theirs)]);
+    let unlinked = pair.table.engine.unlink("ann", lose, "there", None, true).await;
+    pair.table.here.edit(&pair.deal, "partner", json!(pair.rows[1]));
+    pair.table.agree().await;
+    assert_eq!(pair.deal_there()["partner"], json!(ours));
+    pair.undo(&unlinked.unwrap()).await;
+    pair.table.agree().await;
+    assert_eq!(pair.deal_there()["partner"], json!(theirs));
 }
 
 /// It was read while it named the other one's object, and names the same ever since.
 #[tokio::test]
 async fn what_a_deal_names_as_before_is_no_change_when_they_are_two_again() {
-    let deal = json!({"name": "Rollout", "stage": "prospect"});
-    let (stage, [here, there], engine, partners, deal) =
-        Stage::with_a_deal(&["Northwind", "Contoso", "Fabrikam"], deal).await;
-    let table = Table {
-        stage,
-        here,
-        there,
-        engine,
-    };
-    let lose = table
-        .record(&format!("here/things/{}", partners[0]))
-        .await
-        .unwrap();
-    let keep = table
-        .record(&format!("here/things/{}", partners[1]))
-        .await
-        .unwrap();
-    let stay = [
-        at(&format!("here/things/{}", partners[0])),
-        at(&format!("there/things/{}", there_id(&table, lose).await)),
-    ];
-    let done = table.engine.merge("ann", keep, lose, &stay).await.unwrap();
-    let deal_there = || {
-        let rows = table.there.rows();
-        let row = rows.into_iter().find(|row| row["stage"].is_string()).unwrap();
-        row["id"].as_str().unwrap().to_owned()
-    };
-    table.there.edit(&deal_there(), "name", json!("Rollout 2"));
-    table.agree().await;
-    table.engine.undo("ann", done.action.id).await.unwrap();
-    table.agree().await;
-    let third = table
-        .record(&format!("here/things/{}", partners[2]))
-        .await
-        .unwrap();
-    let third = there_id(&table, third).await;
+    let pair = Pair::of(&["Northwind", "Contoso", "Fabrikam"]).await;
+    let done = pair.merge((1, 0), (0, 0)).await;
+    pair.edit_there("name", json!("Rollout 2"));
+    pair.table.agree().await;
+    pair.undo(&done).await;
+    pair.table.agree().await;
 
-    table.here.edit(&deal, "partner", json!(partners[2]));
-    table.pull(Depth::Changed).await;
-    table.there.edit(&deal_there(), "name", json!("Rollout 3"));
-    table.agree().await;
-    let rows = table.there.rows();
-    let row = rows.iter().find(|row| row["stage"].is_string()).unwrap();
+    pair.table.here.edit(&pair.deal, "partner", json!(pair.rows[2]));
+    pair.table.pull(Depth::Changed).await;
+    pair.edit_there("name", json!("Rollout 3"));
+    pair.table.agree().await;
+    let deal = pair.deal_there();
     assert_eq!(
-        (&row["partner"], &row["name"]),
-        (&json!(third), &json!("Rollout 3"))
+        (&deal["partner"], &deal["name"]),
+        (&json!(pair.there(2).await), &json!("Rollout 3"))
     );
 }
 
-async fn there_id(table: &Table, record: model::RecordId) -> String {
-    let links = table.stage.ledger.links(&[record]).await.unwrap();
-    let link = links.into_iter().find(|link| link.connection == "there");
-    link.unwrap().external_id
+/// It was read while it named the other one's object, which was the same record then as the one that it names next.
+#[tokio::test]
+async fn a_deal_that_is_moved_from_one_to_the_other_is_moved_when_they_are_two_again() {
+    let pair = Pair::of(&["Northwind", "Contoso", "Fabrikam"]).await;
+    let keep = pair.there(1).await;
+    let done = pair.merge((1, 0), (0, 0)).await;
+    pair.edit_there("name", json!("Rollout 2"));
+    pair.table.agree().await;
+    pair.undo(&done).await;
+
+    pair.table.here.edit(&pair.deal, "partner", json!(pair.rows[2]));
+    pair.table.pull(Depth::Changed).await;
+    pair.edit_there("partner", json!(keep));
+    pair.table.agree().await;
+    assert_eq!(pair.deal_there()["partner"], json!(keep));
+    assert_eq!(pair.deal_here()["partner"], json!(pair.rows[1]));
 }
