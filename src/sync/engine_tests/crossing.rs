@@ -196,3 +196,29 @@ async fn what_is_gone_without_a_trace_was_not_deleted_later_than_now() {
     assert_eq!(stage.partners().await[0].deleted_at, None);
     assert_eq!(here.rows()[0].get("deleted"), None);
 }
+
+/// Its clock is minutes ahead of ours, it does not tell when it took what we wrote, and its listing is behind.
+#[tokio::test]
+async fn what_was_changed_before_we_wrote_is_older_than_that_by_their_clock() {
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    there.edit(&made, "note", json!("theirs"));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    engine.push("here", "things").await.unwrap();
+    there.tell_time("Thu, 26 Nov 2026 08:10:00 GMT");
+    for domain in ["northwind.test", "northwind.example"] {
+        there.edit(&made, "domain", json!(domain));
+    }
+    there.fall_behind();
+    here.edit(&id, "note", json!("ours"));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    engine.push("there", "things").await.unwrap();
+    stage.pass_ms(3_000);
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    engine.push("here", "things").await.unwrap();
+    for system in [&here, &there] {
+        let row = &system.rows()[0];
+        let held = (&row["note"], &row["domain"]);
+        assert_eq!(held, (&json!("ours"), &json!("northwind.example")));
+    }
+}

@@ -134,6 +134,8 @@ struct Held {
     collisions: usize,
     /// The row that the next creation is taken for.
     mistakes: Option<String>,
+    /// What its answers say that the time is.
+    date: HeaderValue,
 }
 
 /// The system, which runs until the test's runtime ends.
@@ -174,6 +176,8 @@ impl Shelf {
                 forbidden: None,
                 collisions: 0,
                 mistakes: None,
+                // No test's clock is ahead of that: the machine's own is nobody's business.
+                date: HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"),
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             changes: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
@@ -183,7 +187,7 @@ impl Shelf {
             .route("/fields", get(fields))
             .route("/things", get(list).post(create))
             .route("/things/{id}", patch(change).delete(remove))
-            .layer(axum::middleware::map_response(dated))
+            .layer(axum::middleware::map_response_with_state(shelf.clone(), dated))
             .with_state(shelf.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         shelf
@@ -246,6 +250,11 @@ impl Shelf {
 
     pub(crate) fn catch_up(&self) {
         self.lock().behind = None;
+    }
+
+    /// What its answers say that the time is, from now on.
+    pub(crate) fn tell_time(&self, date: &'static str) {
+        self.lock().date = HeaderValue::from_static(date);
     }
 
     /// How many rows may be seen, in the order of their making.
@@ -467,10 +476,8 @@ async fn list(
     Ok((held.headers(), answer))
 }
 
-/// Says a time of which no test's clock is ahead: the machine's own is nobody's business.
-async fn dated(mut answer: Response) -> Response {
-    let late = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
-    answer.headers_mut().insert("date", late);
+async fn dated(State(shelf): State<Shelf>, mut answer: Response) -> Response {
+    answer.headers_mut().insert("date", shelf.lock().date.clone());
     answer
 }
 
