@@ -58,6 +58,17 @@ pub(crate) enum AsOf {
     Read(HashMap<String, Timestamp>),
 }
 
+impl AsOf {
+    /// When what is written down now was seen there: a page may have been asked for long ago, and what it shows may be gone
+    /// since.
+    fn seen_at(&self, now: Timestamp) -> Timestamp {
+        match self {
+            AsOf::Listed(asked_at) => now.min(*asked_at),
+            AsOf::Read(_) => now,
+        }
+    }
+}
+
 /// How far the clocks of two processes of the hub may be apart, in milliseconds: what one wrote down so short before another
 /// one asked may have come after that.
 pub(crate) const CLOCKS_APART_MS: i64 = 2_000;
@@ -101,6 +112,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) wire: serde_json::Value,
     pub(crate) known: Option<Linked>,
     pub(crate) forward: Forward,
+    /// When it was seen.
+    pub(crate) seen_at: Timestamp,
 }
 
 impl Engine {
@@ -226,6 +239,7 @@ impl Engine {
         let by_us = self.deleted_unheard(place, &over).await?;
         let waiting = self.waiting(&over).await?;
         let beside = self.beside(place, batch.objects, &over).await?;
+        let seen_at = batch.as_of.seen_at(self.world.now());
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
         for object in batch.objects {
             let mut known = linked.remove(&object.id);
@@ -269,7 +283,14 @@ impl Engine {
             }
             // What is parked is mapped again though it says the same: the mapping may have been corrected.
             let again = waits.is_some();
-            if let Some(arrival) = self.arrive(place, object, (known, again), &waiting, &mut commit, report) {
+            if let Some(arrival) = self.arrive(
+                place,
+                (object, seen_at),
+                (known, again),
+                &waiting,
+                &mut commit,
+                report,
+            ) {
                 let moved_on = self.moved_on(place, &arrival);
                 if !again {
                     drift.extend(drifted(
@@ -403,7 +424,7 @@ impl Engine {
     fn arrive<'a>(
         &'a self,
         place: Place<'a>,
-        object: &'a Object,
+        (object, seen_at): (&'a Object, Timestamp),
         (known, again): (Option<Linked>, bool),
         waiting: &Waiting,
         commit: &mut SyncCommit,
@@ -437,7 +458,7 @@ impl Engine {
                 commit.links.push(Link {
                     external_version: object.version.clone(),
                     modified: object.modified,
-                    seen_at: self.world.now(),
+                    seen_at,
                     ..known.link.clone()
                 });
             }
@@ -454,6 +475,7 @@ impl Engine {
             wire,
             known,
             forward: Forward::default(),
+            seen_at,
         })
     }
 
@@ -477,6 +499,7 @@ impl Engine {
             wire,
             known: None,
             forward: Forward::default(),
+            seen_at: arrival.seen_at,
         })
     }
 

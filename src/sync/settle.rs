@@ -356,7 +356,7 @@ impl Engine {
             wire: Some(arrival.wire.clone()),
             external_version: arrival.object.version.clone(),
             modified: arrival.object.modified,
-            seen_at: now,
+            seen_at: arrival.seen_at,
             replaces: known.and_then(|known| known.link.replaces).filter(|_| !left),
             gone: left,
             ignored: false,

@@ -590,3 +590,29 @@ async fn what_went_when_a_clock_was_ahead_is_outlived_by_what_was_said_since_its
     engine.pull("here", "things", Depth::Changed).await.unwrap();
     assert_eq!(stage.partners().await[0].deleted_at, None);
 }
+
+/// A page was long on its way; what it shows was seen when it was asked for, and went before it was written down.
+#[tokio::test]
+async fn what_went_while_a_page_was_on_its_way_is_outlived_by_what_was_said_since_that_was_asked_for() {
+    let (mut stage, [here, there], [id, made]) = Stage::knowing().await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    there.edit(&made, "note", json!("call back"));
+    stage.pass_ms(3_000);
+    there.forget_calls();
+    there.hold_listings();
+    let slow = Arc::clone(&engine);
+    let pulling = tokio::spawn(async move { slow.pull("there", "things", Depth::Changed).await });
+    there.called("GET changes", 1).await;
+    there.take(&made);
+    stage.pass_ms(600_000);
+    there.let_listings();
+    pulling.await.unwrap().unwrap();
+    engine.census("there", "things", 100).await.unwrap();
+    assert!(stage.partners().await[0].deleted_at.is_some());
+    for _ in 0..3 {
+        here.edit(&id, "domain", json!("northwind.example"));
+    }
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!(stage.partners().await[0].deleted_at, None);
+}

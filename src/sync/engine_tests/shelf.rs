@@ -148,6 +148,8 @@ pub(crate) struct Shelf {
     answers: Arc<Semaphore>,
     /// Permits for changes.
     changes: Arc<Semaphore>,
+    /// Permits for answers to listings.
+    listings: Arc<Semaphore>,
 }
 
 impl Shelf {
@@ -181,6 +183,7 @@ impl Shelf {
             })),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             changes: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            listings: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         let router = Router::new()
             .route("/me", get(|| async { Answer(json!({"account": "1"})) }))
@@ -368,11 +371,70 @@ impl Shelf {
         self.changes.add_permits(Semaphore::MAX_PERMITS);
     }
 
+    /// What is listed is on its way, and does not arrive until [`Shelf::let_listings`].
+    pub(crate) fn hold_listings(&self) {
+        self.listings.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn let_listings(&self) {
+        self.listings.add_permits(Semaphore::MAX_PERMITS);
+    }
+
     /// Waits until a call was received so often.
     pub(crate) async fn called(&self, call: &str, times: usize) {
         while self.calls().iter().filter(|c| *c == call).count() < times {
             tokio::task::yield_now().await;
         }
+    }
+
+    fn listed(&self, asked: &Asked) -> Result<(HeaderMap, Answer<Json>), Refused> {
+        let mut held = self.lock();
+        if held.unwell {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, Answer(json!({"says": "unwell"}))));
+        }
+        let refused = held.refuse == Some(0);
+        held.refuse = held.refuse.and_then(|others| others.checked_sub(1));
+        if refused {
+            return Err((StatusCode::NOT_FOUND, Answer(json!({"says": "not now"}))));
+        }
+        let field = held.key.field();
+        let named = asked.ids.is_some() || asked.key.is_some();
+        let passed_over = !named && std::mem::take(&mut held.passes_over);
+        let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
+            (Some(ids), _) => ids.split(',').any(|id| row["id"] == id) && row["deleted"] != true,
+            (_, Some(key)) => row[field] == key.as_str() && row["deleted"] != true,
+            // Who asks for everything is shown it.
+            _ => (!held.silent || asked.since.as_deref() == Some("0")) && !passed_over,
+        };
+        let rows = match &held.behind {
+            Some(behind) if !named => behind,
+            _ => &held.rows,
+        };
+        let rows: Vec<Json> = rows
+            .iter()
+            .take(if named {
+                held.visible
+            } else {
+                held.visible.min(held.listed)
+            })
+            .filter(wanted)
+            .map(|row| held.shown(row))
+            .collect();
+        let from: usize = asked
+            .after
+            .iter()
+            .find_map(|after| after.parse().ok())
+            .unwrap_or(0);
+        let next = (rows.len() > from + PAGE).then_some(from + PAGE);
+        let rows = &rows[from.min(rows.len())..next.unwrap_or(rows.len())];
+        let answer = Answer(json!({"rows": rows, "next": next.map(|next| next.to_string())}));
+        let call = match asked {
+            Asked { ids: Some(_), .. } => "GET ids",
+            Asked { key: Some(_), .. } => "GET key",
+            _ => "GET changes",
+        };
+        held.calls.push(call.to_owned());
+        Ok((held.headers(), answer))
     }
 }
 
@@ -426,56 +488,14 @@ struct Asked {
 async fn list(
     State(shelf): State<Shelf>,
     Query(asked): Query<Asked>,
-) -> Result<(HeaderMap, Answer<Json>), (StatusCode, Answer<Json>)> {
-    let mut held = shelf.lock();
-    if held.unwell {
-        return Err((StatusCode::SERVICE_UNAVAILABLE, Answer(json!({"says": "unwell"}))));
+) -> Result<(HeaderMap, Answer<Json>), Refused> {
+    let is_listing = asked.ids.is_none() && asked.key.is_none();
+    let listed = shelf.listed(&asked);
+    if is_listing {
+        drop(shelf.listings.acquire().await.unwrap());
     }
-    let refused = held.refuse == Some(0);
-    held.refuse = held.refuse.and_then(|others| others.checked_sub(1));
-    if refused {
-        return Err((StatusCode::NOT_FOUND, Answer(json!({"says": "not now"}))));
-    }
-    let field = held.key.field();
-    let named = asked.ids.is_some() || asked.key.is_some();
-    let passed_over = !named && std::mem::take(&mut held.passes_over);
-    let wanted = |row: &&Json| match (&asked.ids, &asked.key) {
-        (Some(ids), _) => ids.split(',').any(|id| row["id"] == id) && row["deleted"] != true,
-        (_, Some(key)) => row[field] == key.as_str() && row["deleted"] != true,
-        // Who asks for everything is shown it.
-        _ => (!held.silent || asked.since.as_deref() == Some("0")) && !passed_over,
-    };
-    let rows = match &held.behind {
-        Some(behind) if !named => behind,
-        _ => &held.rows,
-    };
-    let rows: Vec<Json> = rows
-        .iter()
-        .take(if named {
-            held.visible
-        } else {
-            held.visible.min(held.listed)
-        })
-        .filter(wanted)
-        .map(|row| held.shown(row))
-        .collect();
-    let from: usize = asked
-        .after
-        .iter()
-        .find_map(|after| after.parse().ok())
-        .unwrap_or(0);
-    let next = (rows.len() > from + PAGE).then_some(from + PAGE);
-    let rows = &rows[from.min(rows.len())..next.unwrap_or(rows.len())];
-    let answer = Answer(json!({"rows": rows, "next": next.map(|next| next.to_string())}));
-    let call = match asked {
-        Asked { ids: Some(_), .. } => "GET ids",
-        Asked { key: Some(_), .. } => "GET key",
-        _ => "GET changes",
-    };
-    held.calls.push(call.to_owned());
-    Ok((held.headers(), answer))
+    listed
 }
-
 async fn dated(State(shelf): State<Shelf>, mut answer: Response) -> Response {
     answer.headers_mut().insert("date", shelf.lock().date.clone());
     answer
