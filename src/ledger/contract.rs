@@ -85,6 +85,8 @@ pub trait Leases: Send + Sync {
     ) -> Result<Option<Lease>, LedgerError>;
     /// Keeps a lease; false when it is lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError>;
+    /// Whether anybody holds the lease on a key.
+    async fn is_leased(&self, key: &str, now: Timestamp) -> Result<bool, LedgerError>;
     /// Gives a lease back: it is free at once, and a write that still carries it is refused. Nothing happens when it is
     /// lost already.
     async fn release(&self, lease: &Lease) -> Result<(), LedgerError>;

@@ -50,6 +50,7 @@ macro_rules! everywhere {
                 a_lease_has_one_owner_at_a_time
                 of_many_who_ask_at_once_one_gets_the_lease
                 a_lease_that_is_kept_stays
+                a_lease_is_held_until_it_is_over_or_given_back
                 a_lost_lease_can_neither_be_kept_nor_given_back
                 a_lease_that_was_given_back_is_free_and_lost;
             records:

@@ -1,9 +1,11 @@
 //! Actions: what a person does with records, each one transaction and one row that can be undone.
 //!
-//! While an action is under way nothing of its kind of record is pulled or pushed: it holds the leases that pulls and pushes
-//! need, and waits a moment for those that are under way. Everything that it changed is in its row (`ledger::Action`), and
+//! While an action is under way nothing of its kind of record is pulled or pushed: it says that it wants every object of it
+//! to be *still*, so that nobody begins and who is at it ends with the page or batch at hand, and then holds the leases that
+//! pulls and pushes need. Everything that it changed is in its row (`ledger::Action`), and
 //! so [`Engine::undo`] can take it back, as long as no later action on the same records stands in the way.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,13 +18,13 @@ use ledger::{
 use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_from};
 use serde_json::Value as Json;
 
-use crate::engine::SyncError;
+use crate::engine::{SyncError, still_key};
 use crate::parked::READ_AGAIN;
 use crate::{Engine, Report};
 
-/// How long an action waits for pulls and pushes that are under way.
-const WAIT_MS_MAX: i64 = 5_000;
-/// How long it waits before it asks again.
+/// How long, in milliseconds, an action waits for the pages and batches that are under way.
+const WAIT_MS_MAX: i64 = 30_000;
+/// How long it waits, in milliseconds, before it asks again.
 const WAIT_STEP_MS: u64 = 20;
 /// Open conflicts of one record that are closed at a time; it has no more fields.
 const CONFLICTS_MAX: usize = 1_000;
@@ -125,6 +127,22 @@ pub struct Done {
     pub report: Report,
 }
 
+/// What is refused because somebody else holds the lease on `way:connection:object`.
+fn busy(key: &str) -> ActionError {
+    let mut parts = key.splitn(3, ':');
+    let [way, connection, object] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let reason = match way {
+        "pull" => format!("one page of {object} of {connection} is being read"),
+        "push" => format!("one batch of {object} is being written to {connection}"),
+        _ => format!("another action on {object} of {connection} is under way"),
+    };
+    let waited_s = WAIT_MS_MAX / 1_000;
+    refused(
+        "busy",
+        format!("{reason} for more than {waited_s} s; try again in a moment"),
+    )
+}
+
 /// The right to change records of some kinds, for a moment.
 pub(crate) struct Held(Vec<Lease>);
 
@@ -200,17 +218,17 @@ impl Engine {
         Ok(later.into_iter().min_by_key(|other| other.id))
     }
 
-    /// Holds everything of some kinds of records still. Waits a moment for what is under way.
+    /// Holds everything of some kinds of records still. Waits for the pages and batches that are under way.
     pub(crate) async fn hold(&self, kinds: &[Kind]) -> Result<Held, ActionError> {
         let syncs = self.plan.syncs.iter().filter(|sync| kinds.contains(&sync.kind()));
-        let places = syncs.map(|sync| (sync.connection.as_str(), sync.object()));
-        let mut keys: Vec<String> = places
-            .flat_map(|(connection, object)| {
-                ["pull", "push"].map(|what| format!("{what}:{connection}:{object}"))
-            })
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let places: BTreeSet<(&str, &str)> = syncs.map(|sync| (&*sync.connection, sync.object())).collect();
+        let still = places
+            .iter()
+            .map(|(connection, object)| still_key(connection, object));
+        let ways = places.iter().flat_map(|(connection, object)| {
+            ["pull", "push"].map(|way| format!("{way}:{connection}:{object}"))
+        });
+        let keys: Vec<String> = still.chain(ways).collect();
         let mut held = Held(Vec::new());
         let until = self.in_ms(WAIT_MS_MAX);
         for key in keys {
@@ -226,17 +244,18 @@ impl Engine {
                     Err(error) => {
                         self.let_go(held).await?;
                         return Err(match error {
-                            SyncError::Taken => refused(
-                                "busy",
-                                format!(
-                                    "a {} is under way; try again in a moment",
-                                    key.replacen(':', " of ", 1)
-                                ),
-                            ),
+                            SyncError::Taken => busy(&key),
                             other => other.into(),
                         });
                     }
                 }
+            }
+        }
+        // Those taken first may be about to be over.
+        for lease in &held.0 {
+            if let Err(lost) = self.keep(lease).await {
+                self.let_go(held).await?;
+                return Err(lost.into());
             }
         }
         Ok(held)

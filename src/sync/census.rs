@@ -136,21 +136,25 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let connection = system.name();
-        let lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let mut lease = self.turn("pull", connection, object).await?;
         let missing = self.missing(connection, object).await?;
         let trace = self.trace();
-        let place = Place {
-            connection,
-            object,
-            run,
-            lease: &lease,
-            missing: &missing,
-            trace: &trace,
-            drift: None,
-        };
         let mut standing = Some(Standing::begin(self.world.now()));
         let mut result = Ok(());
         while let (Some(at), Ok(())) = (standing.take(), &result) {
+            if self.is_wanted_still(connection, object).await? {
+                self.ledger.release(&lease).await?;
+                lease = self.turn("pull", connection, object).await?;
+            }
+            let place = Place {
+                connection,
+                object,
+                run,
+                lease: &lease,
+                missing: &missing,
+                trace: &trace,
+                drift: None,
+            };
             result = self
                 .count_page(system, place, at, gone_max_percent, report)
                 .await
@@ -227,6 +231,9 @@ impl Engine {
             (None, Some(_)) => Standing::begin(now),
         };
         for _ in 0..PAGES_MAX {
+            if self.is_wanted_still(place.connection, place.object).await? {
+                break;
+            }
             match self
                 .count_page(system, place, standing, GONE_MAX_PERCENT, report)
                 .await?

@@ -16,6 +16,10 @@ use crate::{Plan, PostedBy, Report};
 
 /// How long the lease on an object is held before it must be renewed, when nobody says; renewed with every page and batch.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
+/// How long, in milliseconds, a pull or a push waits at most for a person who wants an object to be still.
+const STILL_MS_MAX: i64 = 2_000;
+/// How long it waits, in milliseconds, before it looks again.
+const STILL_STEP_MS: u64 = 50;
 /// From how many milliseconds on that our clock is ahead of a system's a run that changed nothing is noted for it.
 const CLOCK_AHEAD_TOLD_MS: u64 = 300_000;
 /// How often a page is merged again because somebody else changed a record meanwhile.
@@ -59,6 +63,11 @@ pub struct Announced<'a> {
     pub posted: Option<&'a PostedBy>,
     /// The whole event.
     pub body: &'a [u8],
+}
+
+/// The key of the lease that a person holds who wants an object to be still: nobody begins to read or write it.
+pub(crate) fn still_key(connection: &str, object: &str) -> String {
+    format!("still:{connection}:{object}")
 }
 
 /// Why a pull or a push stopped.
@@ -214,6 +223,24 @@ impl Engine {
     pub(crate) async fn creating(&self, connection: &str, object: &str) -> Option<MutexGuard<'_, ()>> {
         let mutex = self.creating.get(&(connection.to_owned(), object.to_owned()))?;
         Some(mutex.lock().await)
+    }
+
+    /// Takes the lease on reading (`pull`) or writing (`push`) an object. A person who waits for it to be still goes first.
+    pub(crate) async fn turn(&self, way: &str, connection: &str, object: &str) -> Result<Lease, SyncError> {
+        let until = self.in_ms(STILL_MS_MAX);
+        while self.is_wanted_still(connection, object).await? {
+            if self.world.now() >= until {
+                return Err(SyncError::Taken);
+            }
+            self.world.sleep(STILL_STEP_MS).await;
+        }
+        self.take(&format!("{way}:{connection}:{object}")).await
+    }
+
+    /// Whether a person waits for an object to be still, so that nothing goes on after this page or batch.
+    pub(crate) async fn is_wanted_still(&self, connection: &str, object: &str) -> Result<bool, LedgerError> {
+        let key = still_key(connection, object);
+        self.ledger.is_leased(&key, self.world.now()).await
     }
 
     pub(crate) async fn take(&self, key: &str) -> Result<Lease, SyncError> {

@@ -115,7 +115,8 @@ impl Engine {
             if last {
                 break;
             }
-            if batches == BATCHES_MAX {
+            let is_wanted = self.is_wanted_still(place.connection, place.object).await?;
+            if batches == BATCHES_MAX || is_wanted {
                 report.look_again(self.world.now());
                 break;
             }

@@ -71,7 +71,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let connection = system.name();
-        let lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let lease = self.turn("pull", connection, object).await?;
         let mut missing = self.missing(connection, object).await?;
         if system.connector().is_posted() {
             let trace = self.trace();
@@ -204,7 +204,8 @@ impl Engine {
             if rounds_left == 0 {
                 break;
             }
-            if page_number == PAGES_MAX {
+            let is_wanted = self.is_wanted_still(place.connection, place.object).await?;
+            if page_number == PAGES_MAX || is_wanted {
                 report.look_again(self.world.now());
                 break;
             }

@@ -136,7 +136,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         let connection = system.name();
-        let lease = self.take(&format!("push:{connection}:{object}")).await?;
+        let lease = self.turn("push", connection, object).await?;
         let mut missing = self.missing(connection, object).await?;
         loop {
             let trace = self.trace();
@@ -177,6 +177,9 @@ impl Engine {
         let limit = self.batch(system, place).await?;
         let (mut looked, mut looked_for) = (BTreeSet::new(), BTreeSet::new());
         for number in 1..=BATCHES_MAX {
+            if number > 1 && self.is_wanted_still(place.connection, place.object).await? {
+                break;
+            }
             let now = self.world.now();
             let pushes = self
                 .ledger

@@ -252,7 +252,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<bool, SyncError> {
         let connection = system.name();
-        let lease = self.take(&format!("pull:{connection}:{object}")).await?;
+        let lease = self.turn("pull", connection, object).await?;
         let missing = self.missing(connection, object).await?;
         let trace = self.trace();
         let place = Place {
@@ -308,6 +308,9 @@ impl Engine {
             self.absorb(system, place, batch, report).await?;
             if !page.more {
                 return Ok(false);
+            }
+            if self.is_wanted_still(place.connection, place.object).await? {
+                break;
             }
             position = Some(page.cursor);
         }

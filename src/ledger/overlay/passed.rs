@@ -39,6 +39,7 @@ macro_rules! pass_on {
 pass_on! { Leases {
     lease(key: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Lease>, own;
     renew(lease: &Lease, until: Timestamp) -> bool, own;
+    is_leased(key: &str, now: Timestamp) -> bool, own;
     release(lease: &Lease) -> (), own;
 } }
 

@@ -45,6 +45,12 @@ impl Leases for PostgresLedger {
         Ok(!rows.is_empty())
     }
 
+    async fn is_leased(&self, key: &str, now: Timestamp) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM leases WHERE key = $1 AND until > $2";
+        let rows = self.database.query(sql, &[&text(key), &micros(now)]).await?;
+        Ok(!rows.is_empty())
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), LedgerError> {
         let sql = "UPDATE leases SET until = $3, token = token + 1 WHERE key = $1 AND token = $2";
         let (key, token) = (text(&lease.key), big(lease.token));

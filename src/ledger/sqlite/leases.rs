@@ -35,11 +35,22 @@ impl Leases for SqliteLedger {
         .await
     }
 
+    async fn is_leased(&self, key: &str, now: Timestamp) -> Result<bool, LedgerError> {
+        let key = key.to_owned();
+        self.read(move |connection| Ok(is_taken(connection, &key, now)?))
+            .await
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), LedgerError> {
         let lease = lease.clone();
         self.write(1, move |connection| give_back(connection, &lease))
             .await
     }
+}
+
+fn is_taken(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<bool> {
+    let sql = "SELECT token FROM leases WHERE key = ?1 AND until > ?2";
+    connection.prepare_cached(sql)?.exists(params![key, micros(now)])
 }
 
 /// Takes a lease, if nobody has it.
@@ -50,11 +61,7 @@ pub(super) fn take(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Lease>, LedgerError> {
-    let sql = "SELECT token FROM leases WHERE key = ?1 AND until > ?2";
-    if connection
-        .prepare_cached(sql)?
-        .exists(params![key, micros(now)])?
-    {
+    if is_taken(connection, key, now)? {
         return Ok(None);
     }
     // Not by RETURNING, which costs a table of its own each time.

@@ -55,6 +55,17 @@ pub(super) async fn a_lease_that_is_kept_stays(stand: &Stand) {
     assert!(ledger.lease("k", "b", at(30), at(40)).await.unwrap().is_some());
 }
 
+pub(super) async fn a_lease_is_held_until_it_is_over_or_given_back(stand: &Stand) {
+    let ledger = stand.open().await;
+    assert!(!ledger.is_leased("k", at(0)).await.unwrap());
+    let lease = ledger.lease("k", "a", at(0), at(10)).await.unwrap().unwrap();
+    assert!(ledger.is_leased("k", at(9)).await.unwrap());
+    assert!(!ledger.is_leased("k", at(10)).await.unwrap());
+    assert!(!ledger.is_leased("other", at(9)).await.unwrap());
+    ledger.release(&lease).await.unwrap();
+    assert!(!ledger.is_leased("k", at(9)).await.unwrap());
+}
+
 pub(super) async fn a_lost_lease_can_neither_be_kept_nor_given_back(stand: &Stand) {
     let ledger = stand.open().await;
     let lost = ledger.lease("k", "a", at(0), at(10)).await.unwrap().unwrap();

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use ledger::Ledger;
 use model::{Kind, MatchRule, Record, RecordId};
 use serde_json::json;
 
+use super::held::{Call, Held};
 use super::shelf::{Key, Shelf};
 use super::stage::Stage;
-use crate::{ActionError, Depth, Done, Engine, ObjectAt};
+use crate::{ActionError, Depth, Done, Engine, ObjectAt, SyncError};
 
 pub(crate) struct Table {
     pub(crate) stage: Stage,
@@ -401,4 +403,44 @@ async fn what_is_under_way_is_waited_for_and_then_told() {
         .unlink("ann", record, "there", None, true)
         .await
         .unwrap();
+}
+
+/// The page at hand is waited for; those behind it wait for the person.
+#[tokio::test]
+async fn who_reads_much_gives_way_to_a_person() {
+    let table = Table::set().await;
+    table.here.put(json!({"name": "Northwind"}));
+    table.agree().await;
+    let record = table.record("here/things/T1").await.unwrap();
+    for nth in 0..250 {
+        table.here.put(json!({"name": format!("Partner {nth}")}));
+    }
+    let held = Arc::new(Held::over(Arc::clone(&table.stage.ledger)));
+    let reader = table.stage.node("reader", Arc::clone(&held) as Arc<dyn Ledger>);
+    let pull =
+        |reader: Arc<Engine>| async move { reader.pull("here", "things", Depth::Changed).await.unwrap() };
+    held.hold(Call::Commit);
+    let reading = tokio::spawn(pull(Arc::clone(&reader)));
+    held.called().await;
+    let engine = Arc::clone(&table.engine);
+    let asked = tokio::spawn(async move { engine.unlink("ann", record, "there", None, true).await });
+    let now = "2026-11-26T08:00:00Z".parse().unwrap();
+    while !table
+        .stage
+        .ledger
+        .is_leased("still:here:things", now)
+        .await
+        .unwrap()
+    {
+        tokio::task::yield_now().await;
+    }
+    let begun = reader.push("there", "things").await;
+    assert!(matches!(begun, Err(SyncError::Taken)), "{begun:?}");
+    held.go_on();
+    let first = reading.await.unwrap();
+    assert_eq!((first.counts.read, first.again.is_some()), (100, true));
+    asked.await.unwrap().unwrap();
+    // Nobody wants it to be still any more.
+    let rest = pull(reader).await;
+    assert_eq!((rest.counts.created, rest.again), (151, None));
 }

@@ -146,6 +146,7 @@ macro_rules! pass_on {
 pass_on! { Leases {
     lease(key: &str, holder: &str, now: Timestamp, until: Timestamp) -> Option<Lease>;
     renew(lease: &Lease, until: Timestamp) -> bool;
+    is_leased(key: &str, now: Timestamp) -> bool;
     release(lease: &Lease) -> ();
 } }
 
