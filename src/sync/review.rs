@@ -6,7 +6,6 @@
 //! created where it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{LedgerError, Link, Parked, ParkedFilter, Push, PushEnd, PushMark, SyncCommit};
@@ -246,7 +245,7 @@ impl Engine {
         let kind = parked.records.first().map(|record| record.kind);
         let kind =
             kind.ok_or_else(|| refused("other_question", "it is not known what it may be".to_owned()))?;
-        let system = Arc::clone(self.known(&at.connection, &at.object)?);
+        let system = self.ready(&at.connection, &at.object).await?;
         let id = RecordId::new(kind, uuid_from(self.world.now(), self.world.random()));
         let mut about = vec![id];
         about.extend(&parked.records);

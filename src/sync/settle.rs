@@ -20,8 +20,11 @@ use crate::waiting::Waiting;
 use crate::wire::{get, overlay};
 use crate::{Engine, Report, Sync};
 
-/// After how long an object that waits for another one is read again.
+/// After how many milliseconds an object that waits for another one is read again, at first; later after as long as it has
+/// waited, …
 const UNRESOLVED_RETRY_MS: i64 = 2_000;
+/// … and at most after so many: what it refers to may be nothing that is ever read here.
+const UNRESOLVED_RETRY_MS_MAX: i64 = 3_600_000;
 /// After how long an object is read again that waits for a person to make two objects of its system one.
 pub(crate) const DUPLICATE_RETRY_MS: i64 = 600_000;
 /// Behind the external id of a link whose object has become another kind of record.
@@ -57,7 +60,14 @@ impl Engine {
             .into_iter()
             .partition(|arrival| arrival.forward.unresolved.is_empty());
         for arrival in waiting {
-            let retry = self.in_ms(UNRESOLVED_RETRY_MS);
+            let before = parked
+                .get(&arrival.object.id)
+                .filter(|parked| parked.code == UNRESOLVED);
+            let waited_ms = before.map_or(0, |parked| {
+                self.world.now().duration_since(parked.since).as_millis()
+            });
+            let waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
+            let retry = self.in_ms(waited_ms.clamp(UNRESOLVED_RETRY_MS, UNRESOLVED_RETRY_MS_MAX));
             report.look_again(retry);
             commit.parked.push(self.waits(place, &arrival, retry));
         }
@@ -76,7 +86,9 @@ impl Engine {
         for mut arrival in ready {
             let is_new = arrival.known.is_none();
             let mut made = is_new.then(|| self.carried(place, arrival.object)).flatten();
-            let record = match (&arrival.known, met.remove(&arrival.object.id)) {
+            // The arrival of what moved on has the same id as the one that it leaves, and it is the one that meets.
+            let meets = is_new.then(|| met.remove(&arrival.object.id)).flatten();
+            let record = match (&arrival.known, meets) {
                 (Some(known), _) => known.record.clone(),
                 (None, Some(Met::Known { record, tried, .. })) => {
                     report.counts.met += 1;
