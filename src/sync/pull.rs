@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use connector::{Connection, Forecast, Lane, Object};
-use ledger::{Cursor, ParkedFilter, SyncCommit};
+use ledger::{Cursor, LedgerError, ParkedFilter, SyncCommit};
 use model::{RecordId, RunId};
 
 use crate::absorb::{AsOf, Batch, Place, inbound};
@@ -113,8 +113,12 @@ impl Engine {
                 // What was read already is behind the stored cursor.
                 Ok(false) if report.counts.read > read && depth == Depth::All => depth = Depth::Changed,
                 Ok(false) => {}
+                // What is back is back when all was read again.
+                Ok(true) if !back.is_empty() && self.goes_on(connection, object).await? => {
+                    depth = Depth::Changed;
+                }
                 done => {
-                    if done.is_ok() {
+                    if done.is_ok() && !self.is_under_way(connection, object).await? {
                         self.welcome_back(connection, object, &back, report).await?;
                     }
                     self.ledger.release(&lease).await?;
@@ -122,6 +126,18 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether a reading has pages left.
+    async fn is_under_way(&self, connection: &str, object: &str) -> Result<bool, LedgerError> {
+        let cursor = self.ledger.cursor(connection, object).await?;
+        Ok(cursor.is_some_and(|cursor| cursor.round_at.is_some()))
+    }
+
+    /// Whether a reading has pages left, and nobody wants its object still.
+    async fn goes_on(&self, connection: &str, object: &str) -> Result<bool, LedgerError> {
+        let is_wanted = self.is_wanted_still(connection, object).await?;
+        Ok(!is_wanted && self.is_under_way(connection, object).await?)
     }
 
     async fn pull_pages(
