@@ -63,17 +63,17 @@ fn owned_by_both(keep: &Record, path: &str, said: &Provenance, policies: &Polici
     said.connection == *connection && ours.is_some_and(|ours| ours.connection == *connection)
 }
 
-/// Takes back what objects have said in a record: it has what it had in `before`. What was not known then is blank, said
-/// by `by`. The version stays.
+/// Takes back what others have said in a record, by path and who said it: it has what it had in `before`. What was not known
+/// then is blank, said by `by`. The version stays.
 pub fn take_back(
     record: &mut Record,
     before: &Record,
-    from: &[ObjectId],
+    is_theirs: impl Fn(&str, &Provenance) -> bool,
     by: &Arc<Provenance>,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     for (path, value) in record.fields.clone().iter() {
-        let Some(said) = record.provenance.get(path).filter(|said| is_of(said, from)) else {
+        let Some(said) = record.provenance.get(path).filter(|said| is_theirs(path, said)) else {
             continue;
         };
         if before.provenance.get(path) == Some(said) {
@@ -137,7 +137,8 @@ pub fn refer(
     changes
 }
 
-fn is_of(said: &Provenance, from: &[ObjectId]) -> bool {
+/// Whether one of these objects has said it.
+pub fn is_of(said: &Provenance, from: &[ObjectId]) -> bool {
     let mut from = from.iter();
     from.any(|(connection, id)| *connection == said.connection && *id == said.external_id)
 }
@@ -151,10 +152,11 @@ fn set(
     changes: &mut Vec<Change>,
 ) {
     record.provenance.insert(path, said);
+    // A blank is a word, too, where nothing was known.
+    record.fields.set(path, after.clone());
     if after == *before {
         return;
     }
-    record.fields.set(path, after.clone());
     changes.push(Change {
         path,
         before: Some(before.clone()),
@@ -291,7 +293,7 @@ mod tests {
         let objects = ids(&[("erp", "7")]);
         let by = said("interconnect", "act", 300);
         let given = give_back(&mut lose, &keep, &objects, &by);
-        let taken = take_back(&mut keep, &before, &objects, &by);
+        let taken = take_back(&mut keep, &before, |_, said| is_of(said, &objects), &by);
         assert_eq!(lose.fields.text("description"), Some("later"));
         assert_eq!(lose.fields.text("domain"), Some("acme.com"));
         assert_eq!(
@@ -346,7 +348,9 @@ mod tests {
             let once = keep.clone();
             prop_assert!(unite(&mut keep, &lose, &Policies::default(), at(100)).changes.is_empty());
             prop_assert_eq!(&keep, &once);
-            take_back(&mut keep, &before, &ids(&[("b", "1")]), &said("interconnect", "act", 300));
+            let objects = ids(&[("b", "1")]);
+            let by = said("interconnect", "act", 300);
+            take_back(&mut keep, &before, |_, said| is_of(said, &objects), &by);
             let filled = |record: &Record| -> Fields {
                 let filled = record.fields.iter().filter(|(_, value)| !value.is_blank());
                 filled.map(|(path, value)| (path, value.clone())).collect()

@@ -26,6 +26,8 @@ use crate::{Engine, Report};
 const WAIT_MS_MAX: i64 = 30_000;
 /// How long it waits, in milliseconds, before it asks again.
 const WAIT_STEP_MS: u64 = 20;
+/// What can be undone.
+const UNDOABLE: [&str; 4] = ["link", "unlink", "merge", "dismiss"];
 /// Open conflicts of one record that are closed at a time; it has no more fields.
 const CONFLICTS_MAX: usize = 1_000;
 /// Actions on a record that are looked through for one that stands in the way of undoing an older one.
@@ -197,6 +199,10 @@ impl Engine {
                 "cannot_be_undone",
                 "what was gone is read again when it is back".to_owned(),
             )),
+            "resolve" => Err(refused(
+                "cannot_be_undone",
+                "what was decided is written; if it was wrong, change the value at one of the systems".to_owned(),
+            )),
             _ => Err(refused(
                 "cannot_be_undone",
                 "undoing is not undone; do it again instead".to_owned(),
@@ -204,7 +210,8 @@ impl Engine {
         }
     }
 
-    /// The oldest later action on one of its records that stands.
+    /// The oldest later action on one of its records that stands, and that can be undone: of what cannot, such as deciding a
+    /// conflict, what was said is kept.
     async fn standing_in_the_way(&self, action: &Action) -> Result<Option<Action>, LedgerError> {
         let mut later = Vec::new();
         for record in &action.records {
@@ -214,7 +221,8 @@ impl Engine {
             };
             later.extend(self.ledger.actions(&filter, LATER_MAX).await?);
         }
-        later.retain(|other| other.id > action.id && other.undone_by.is_none() && other.undoes.is_none());
+        let stands = |other: &Action| other.undone_by.is_none() && UNDOABLE.contains(&&*other.verb);
+        later.retain(|other| other.id > action.id && stands(other));
         Ok(later.into_iter().min_by_key(|other| other.id))
     }
 

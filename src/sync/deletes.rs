@@ -25,6 +25,7 @@ use serde_json::{Value as Json, json};
 use crate::absorb::{Arrival, Place};
 use crate::announce::Cause;
 use crate::engine::SyncError;
+use crate::linking::UNLINKED;
 use crate::stop::What;
 use crate::unheard::{Unanswered, end_refused};
 use crate::waiting::Waiting;
@@ -91,15 +92,18 @@ fn follows(sync: &Sync, record: &Record, link: &Link) -> bool {
     sync.deletes.follow && is_deleted(record) && !link.gone && !link.ignored
 }
 
+/// Whether an object is gone because we deleted it; one that a person took away, unread as it was, is not.
+fn we_deleted(link: &Link) -> bool {
+    link.gone && link.base.is_none() && !link.external_id.ends_with(UNLINKED)
+}
+
 /// What is to become of a record at a system that is owed it.
 pub(crate) fn fate(sync: &Sync, record: &Record, link: Option<Link>) -> Fate {
     match link {
         _ if record.merged_into.is_some() => Fate::Left,
         Some(link) if follows(sync, record, &link) => Fate::Deleted(link),
         // What we deleted ourselves is made again when its record is back.
-        Some(link) if link.gone && link.base.is_none() && record.deleted_at.is_none() && sync.create => {
-            Fate::Written(None)
-        }
+        Some(link) if we_deleted(&link) && record.deleted_at.is_none() && sync.create => Fate::Written(None),
         Some(link) if !link.gone && !link.ignored => Fate::Written(Some(link)),
         None if sync.create && record.deleted_at.is_none() => Fate::Written(None),
         _ => Fate::Left,

@@ -1,6 +1,6 @@
 //! What undoing needs, as JSON in the row of an action.
 
-use ledger::{Link, Parked};
+use ledger::{Link, Parked, Sent};
 use model::{Kind, Record, RecordId, stored};
 use serde_json::{Value as Json, json};
 
@@ -93,6 +93,24 @@ pub(crate) fn read_record(kept: &Json, now: &Record) -> Result<Record, Unreadabl
         fields,
         ..now.clone()
     })
+}
+
+/// What was written without being heard of.
+pub(crate) fn sent(sent: &Sent) -> Json {
+    json!({"at": sent.at.to_string(), "values": sent.values, "creates": sent.creates})
+}
+
+/// What was written, from what was kept of it; nothing in what was kept before there was any.
+pub(crate) fn read_sent(kept: &Json) -> Result<Vec<Sent>, Unreadable> {
+    let all = kept["sent"].as_array().into_iter().flatten();
+    let each = all.map(|sent| {
+        Ok(Sent {
+            at: read(sent, "at")?,
+            values: sent["values"].clone(),
+            creates: sent["creates"] == true,
+        })
+    });
+    each.collect()
 }
 
 /// Something parked as it was.

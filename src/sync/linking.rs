@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Action, ConflictState, Link, Parked, RecordWrite, SyncCommit};
-use model::{Record, RecordId, unite};
+use ledger::{Action, ConflictState, Link, Parked, RecordWrite, Sent, SyncCommit};
+use model::{Provenance, Record, RecordId, unite};
 use serde_json::json;
 
 use crate::absorb::Place;
@@ -298,7 +298,13 @@ impl Engine {
             }
         };
         let at = ObjectAt::of(&link);
-        let detail = json!({"object": at.to_string(), "link": kept::link(&link), "ignore": ignore});
+        // What was written there, and not heard of, may come to be there until this is undone.
+        let sent = self.ledger.sent(&link.connection, &link.object, &[id]).await?;
+        let sent: Vec<Sent> = sent.into_iter().flat_map(|(_, sent)| sent).collect();
+        let detail = json!({
+            "object": at.to_string(), "link": kept::link(&link), "ignore": ignore,
+            "sent": sent.iter().map(kept::sent).collect::<Vec<_>>(),
+        });
         let action = self.new_action(by, "unlink", vec![id], detail);
         let left = match ignore {
             true => Link {
@@ -315,6 +321,11 @@ impl Engine {
                 .await?,
             records: vec![self.touched(record)],
             links: vec![left],
+            // Who names it from now on does not mean this record.
+            forgotten: match ignore {
+                true => Vec::new(),
+                false => vec![(at_connection.clone(), at_object.clone(), link.external_id.clone())],
+            },
             unparked: vec![
                 (at_connection.clone(), at_object.clone(), link.external_id, true),
                 (at_connection, at_object, id.to_string(), false),
@@ -370,7 +381,8 @@ impl Engine {
         let before = kept::read_record(&detail["record"], &record).map_err(&unreadable)?;
         let action = self.undoing(by, undone);
         let objects = [(at.connection.clone(), at.external_id.clone())];
-        let changes = unite::take_back(&mut record, &before, &objects, &by_hand(&action));
+        let is_its = |_: &str, said: &Provenance| unite::is_of(said, &objects);
+        let changes = unite::take_back(&mut record, &before, is_its, &by_hand(&action));
         let mut commit = SyncCommit {
             lease: held.first(),
             marks: self.owed_everywhere(id, action.at),
@@ -437,7 +449,7 @@ impl Engine {
         undone: &Action,
         held: &Held,
     ) -> Result<Done, ActionError> {
-        let at = ObjectAt::of(&link);
+        let (at, undone_record) = (ObjectAt::of(&link), link.record);
         let record = self.standing_record(link.record).await?;
         let other = self.linked_at(&at).await?;
         if let Some(other) = other.filter(|other| other.record.id != link.record) {
@@ -450,20 +462,23 @@ impl Engine {
             ));
         }
         self.must_be_free(&link, UNLINKED).await?;
+        let sent = kept::read_sent(&undone.detail).map_err(unreadable(undone))?;
         let action = self.undoing(by, undone);
-        let commit = SyncCommit {
+        let told = vec![format!("{at} is the object of {} again", record.id)];
+        let mut commit = SyncCommit {
             lease: held.first(),
+            records: vec![self.touched(record)],
             marks: self.owed_everywhere(link.record, action.at),
             parked: vec![self.read_again(&at, "its link was restored by hand")],
             links: vec![link],
             action: Some(action.clone()),
             ..SyncCommit::default()
         };
-        let told = vec![format!("{at} is the object of {} again", record.id)];
-        let mut commit = SyncCommit {
-            records: vec![self.touched(record)],
-            ..commit
-        };
+        if !sent.is_empty() {
+            commit
+                .sending
+                .push(self.known_as_sent((&at.connection, &at.object), undone_record, sent));
+        }
         self.owe_referring_to(&undone.records, &mut commit).await?;
         self.finish(commit, action, told).await
     }

@@ -513,6 +513,15 @@ impl Engine {
                 };
             }
         };
+        // A person has linked it, and it could not be read yet: what it holds would be written over.
+        if link
+            .as_ref()
+            .is_some_and(|link| link.base.is_none() && link.wire.is_none())
+        {
+            let wait = self.retry(&push);
+            report.look_again(wait);
+            return out.commit.ended.push((push, PushEnd::Later(wait)));
+        }
         let refer = |id: RecordId, object: &str| refs.external(id, object);
         let held = link.as_ref().and_then(|link| link.wire.as_ref());
         let context = mapping::Context {

@@ -13,7 +13,7 @@ use ledger::{
 };
 use model::merge::{Merged, Policies, Reason, Winner};
 use model::unite::ObjectId;
-use model::{ConflictId, Record, RecordId, Value, unite};
+use model::{BY_HAND, ConflictId, Provenance, Record, RecordId, Value, unite};
 use serde_json::{Value as Json, json};
 
 use crate::absorb::PARKED_MAX;
@@ -202,19 +202,31 @@ impl Engine {
                 let mut sent: Vec<Sent> = its.map(|(_, sent)| sent.clone()).collect();
                 sent.sort_by_key(|sent| sent.at);
                 if !sent.is_empty() {
-                    commit.sending.push(Push {
-                        connection: connection.clone(),
-                        object: object.to_owned(),
-                        record: *record,
-                        mark: 0,
-                        due_at: self.world.now(),
-                        attempts: 0,
-                        sent,
-                    });
+                    commit
+                        .sending
+                        .push(self.known_as_sent((connection, object), *record, sent));
                 }
             }
         }
         Ok(())
+    }
+
+    /// A push by which it is known what was written of a record, and not heard of.
+    pub(crate) fn known_as_sent(
+        &self,
+        (connection, object): (&str, &str),
+        record: RecordId,
+        sent: Vec<Sent>,
+    ) -> Push {
+        Push {
+            connection: connection.to_owned(),
+            object: object.to_owned(),
+            record,
+            mark: 0,
+            due_at: self.world.now(),
+            attempts: 0,
+            sent,
+        }
     }
 
     /// Records that refer to the one that goes, and in which fields.
@@ -409,7 +421,11 @@ impl Engine {
         let theirs = objects_of(&lost, &links);
         let by = by_hand(&action);
         let given = unite::give_back(&mut lost, &kept_record, &theirs, &by);
-        let taken = unite::take_back(&mut kept_record, &before, &theirs, &by);
+        let is_theirs = |path: &str, said: &Provenance| match said.connection.as_str() {
+            BY_HAND => lost.provenance.get(path).is_some_and(|theirs| **theirs == *said),
+            _ => unite::is_of(said, &theirs),
+        };
+        let taken = unite::take_back(&mut kept_record, &before, is_theirs, &by);
         (lost.deleted_at, lost.merged_into) = (None, None);
         let next = self.next(&kept_record, action.at);
         commit.events.push(self.announce_union(
@@ -566,7 +582,7 @@ fn taken(link: &Link, record: RecordId, ignored: bool) -> Link {
     }
 }
 
-/// All objects that have spoken for the record that went.
+/// All objects that have spoken for the record that went; a person is none.
 fn objects_of(lost: &Record, links: &[Link]) -> Vec<ObjectId> {
     let theirs = objects(links, lost.id);
     let kept: BTreeSet<ObjectId> = links
@@ -574,7 +590,7 @@ fn objects_of(lost: &Record, links: &[Link]) -> Vec<ObjectId> {
         .filter(|link| link.record != lost.id)
         .map(|link| (link.connection.clone(), link.external_id.clone()))
         .collect();
-    let said = lost.provenance.values();
+    let said = lost.provenance.values().filter(|said| said.connection != BY_HAND);
     let said = said.map(|said| (said.connection.clone(), said.external_id.clone()));
     let all: BTreeSet<ObjectId> = theirs.into_iter().chain(said).collect();
     all.difference(&kept).cloned().collect()

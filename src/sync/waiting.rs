@@ -121,8 +121,8 @@ impl Engine {
     }
 
     /// Linked objects that are to be read before their records are written: what a person is to decide about would be
-    /// written, or the object deleted, and a change of theirs that nobody has read yet would be lost by that. Those that were looked at already
-    /// are left out.
+    /// written, or the object deleted, and a change of theirs that nobody has read yet would be lost by that; or a person has
+    /// linked it, and nobody has read it at all. Those that were looked at already are left out.
     pub(crate) fn unread(
         &self,
         records: &BTreeMap<RecordId, Record>,
@@ -131,7 +131,11 @@ impl Engine {
     ) -> Vec<String> {
         let mut ids = Vec::new();
         for (id, link) in links.iter().filter(|(_, link)| !link.gone) {
-            let (Some(record), Some(seen)) = (records.get(id), &link.base) else {
+            let Some(record) = records.get(id) else { continue };
+            let Some(seen) = &link.base else {
+                if !link.ignored && looked.insert(*id) {
+                    ids.push(link.external_id.clone());
+                }
                 continue;
             };
             if self.is_to_go(record, link) && looked.insert(*id) {

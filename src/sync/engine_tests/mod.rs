@@ -24,4 +24,5 @@ mod stage;
 mod stopping;
 mod unheard;
 mod united;
+mod unlinked;
 mod waiting;

@@ -290,6 +290,10 @@ impl Stage {
         .unwrap()
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world.at()
+    }
+
     /// Lets hours pass.
     pub(crate) fn pass_hours(&self, hours: i64) {
         self.pass_ms(hours * 3_600_000);

@@ -1,6 +1,9 @@
 //! What two records that are one leave behind when they are two again, and what names them meanwhile.
 
-use model::RecordId;
+use std::sync::Arc;
+
+use ledger::{Action, RecordWrite, SyncCommit};
+use model::{BY_HAND, Provenance, RecordId, Value};
 use serde_json::{Value as Json, json};
 
 use super::actions::{Table, at};
@@ -208,4 +211,96 @@ async fn a_deal_that_is_moved_from_one_to_the_other_is_moved_when_they_are_two_a
     pair.table.agree().await;
     assert_eq!(pair.deal_there()["partner"], json!(keep));
     assert_eq!(pair.deal_here()["partner"], json!(pair.rows[1]));
+}
+
+/// What is decided later is said of the one that stays, and stays there.
+#[tokio::test]
+async fn what_was_decided_since_does_not_stand_in_the_way() {
+    let pair = Pair::of(&["Northwind", "Contoso"]).await;
+    let (keep, lose) = (pair.partner(0).await, pair.partner(1).await);
+    let done = pair.merge((0, 1), (0, 0)).await;
+    let commit = SyncCommit {
+        action: Some(Action {
+            id: "act_02m8be0b60e008000000000099".parse().unwrap(),
+            verb: "resolve".to_owned(),
+            ..done.action.clone()
+        }),
+        ..SyncCommit::default()
+    };
+    pair.table.stage.ledger.commit(commit).await.unwrap();
+    pair.undo(&done).await;
+    let merged = pair.table.read(lose).await.merged_into;
+    assert_eq!((merged, pair.table.read(keep).await.merged_into), (None, None));
+}
+
+/// The same person had decided something about each of them.
+#[tokio::test]
+async fn what_a_person_said_of_one_is_not_the_others_when_they_are_two_again() {
+    let pair = Pair::of(&["Northwind", "Contoso"]).await;
+    let (keep, lose) = (pair.partner(0).await, pair.partner(1).await);
+    for (id, path, value) in [(keep, "description", "ours"), (lose, "domain", "contoso.example")] {
+        let mut record = pair.table.read(id).await;
+        let read_version = record.version;
+        record.version += 1;
+        record.fields.set(path, Value::text(value));
+        let by = Provenance {
+            connection: BY_HAND.to_owned(),
+            external_id: "ann".to_owned(),
+            ..(*record.provenance["display_name"]).clone()
+        };
+        record.provenance.insert(path, Arc::new(by));
+        let write = RecordWrite {
+            record,
+            read_version,
+            changes: Vec::new(),
+            match_keys: Vec::new(),
+        };
+        let commit = SyncCommit {
+            records: vec![write],
+            ..SyncCommit::default()
+        };
+        pair.table.stage.ledger.commit(commit).await.unwrap();
+    }
+    let done = pair.merge((0, 1), (0, 0)).await;
+    let one = pair.table.read(keep).await.fields;
+    assert_eq!(
+        (one.text("description"), one.text("domain")),
+        (Some("ours"), Some("contoso.example"))
+    );
+    pair.undo(&done).await;
+    let (one, two) = (
+        pair.table.read(keep).await.fields,
+        pair.table.read(lose).await.fields,
+    );
+    assert_eq!(
+        (one.text("description"), one.text("domain")),
+        (Some("ours"), None)
+    );
+    assert_eq!(
+        (two.text("description"), two.text("domain")),
+        (None, Some("contoso.example"))
+    );
+}
+
+/// One of its own objects took back what the other ones had been told, while the two were one.
+#[tokio::test]
+async fn what_one_took_back_while_it_was_another_is_blank_when_they_are_two_again() {
+    let table = two_partners().await;
+    let lose = table.record("here/things/T2").await.unwrap();
+    let keep = table.record("here/things/T1").await.unwrap();
+    let stay = [at("here/things/T2"), at("there/things/T2")];
+    let done = table.engine.merge("ann", keep, lose, &stay).await.unwrap();
+    table.agree().await;
+    table.here.edit("T2", "note", Json::Null);
+    table.pull(Depth::Changed).await;
+    table.engine.undo("ann", done.action.id).await.unwrap();
+    table.agree().await;
+    assert_eq!(
+        values(&table.here.rows(), "note"),
+        [json!("of the first"), Json::Null]
+    );
+    assert_eq!(
+        values(&table.there.rows(), "note"),
+        [json!("of the first"), Json::Null]
+    );
 }
