@@ -45,8 +45,12 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
     );
-    let told = disclosure::about(&due.body, &endpoint.terms);
     let answer = send(on, endpoint, headers, body).await;
+    // What never left was told to nobody.
+    let left = !matches!(&answer, Err(Unanswered { left: false, .. }));
+    let told = left
+        .then(|| disclosure::about(&due.body, &endpoint.terms))
+        .flatten();
     let ended = (on.clock)();
     let outcome = match &answer {
         Ok(reply) => Outcome::Answer {
@@ -109,19 +113,32 @@ pub(crate) fn message(
     Ok((headers, body))
 }
 
-/// Sends it, with something to show where the endpoint wants that; why there is no answer, otherwise.
+/// Why there is no answer.
+struct Unanswered {
+    reason: String,
+    /// Whether the endpoint may have got it nevertheless.
+    left: bool,
+}
+
+impl Unanswered {
+    fn unsent(reason: String) -> Unanswered {
+        Unanswered { reason, left: false }
+    }
+}
+
+/// Sends it, with something to show where the endpoint wants that.
 async fn send(
     on: &Deliverer,
     endpoint: &Endpoint,
     mut headers: HeaderMap,
     body: Bytes,
-) -> Result<Reply, String> {
+) -> Result<Reply, Unanswered> {
     let Some(target) = &endpoint.target else {
-        return Err("it has no address".to_owned());
+        return Err(Unanswered::unsent("it has no address".to_owned()));
     };
     let mut shown = None;
     if let Some(authorize) = &endpoint.authorize {
-        let (number, value) = authorize.authorization(None).await?;
+        let (number, value) = authorize.authorization(None).await.map_err(Unanswered::unsent)?;
         headers.insert(AUTHORIZATION, value);
         shown = Some((authorize, number));
     }
@@ -133,7 +150,10 @@ async fn send(
         // The next try has another one; if there is none, it says why.
         let _renewed = authorize.authorization(Some(number)).await;
     }
-    answer.map_err(|error| error.to_string())
+    answer.map_err(|error| Unanswered {
+        left: error.sent(),
+        reason: error.to_string(),
+    })
 }
 
 fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
@@ -157,10 +177,10 @@ fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
 }
 
 /// What went wrong, for a person; empty when nothing did.
-fn said(answer: &Result<Reply, String>, verdict: &Verdict) -> String {
+fn said(answer: &Result<Reply, Unanswered>, verdict: &Verdict) -> String {
     match (answer, verdict.next) {
         (_, Next::Delivered) => String::new(),
-        (Err(error), _) => error.clone(),
+        (Err(unanswered), _) => unanswered.reason.clone(),
         (Ok(reply), _) => {
             let said = String::from_utf8_lossy(&reply.head);
             let said: String = said

@@ -78,9 +78,27 @@ impl Breaker {
         self.health.opened > 0
     }
 
-    /// The endpoint asked for nothing before a moment; the longest such rest counts.
-    pub(crate) fn rest(&mut self, until: Timestamp) {
+    /// It rests until a moment; the longest rest counts.
+    fn rest(&mut self, until: Timestamp) {
         self.health.rest_until = self.health.rest_until.max(Some(until));
+    }
+
+    /// Takes in what a try that ended `now` says, with which the endpoint asked for nothing before a moment; the longest such
+    /// rest counts. To a probe that is no sign that it is well again.
+    pub(crate) fn note_wait(&mut self, sign: Sign, until: Timestamp, now: Timestamp) -> Effect {
+        let rests = self.health.rest_until.max(Some(until));
+        let effect = match self.probes() {
+            true => {
+                self.did_not_arrive(now);
+                match self.failed_too_long(now) {
+                    true => Effect::TooLong,
+                    false => Effect::Nothing,
+                }
+            }
+            false => self.note(sign, now),
+        };
+        self.health.rest_until = rests;
+        effect
     }
 
     /// Takes in what a try that ended `now` says.
@@ -197,6 +215,31 @@ mod tests {
         }
         assert_eq!(breaker.note(Sign::Arrived, at(now)), Effect::Closed);
         assert_eq!(breaker.health, Health::default());
+    }
+
+    #[test]
+    fn a_probe_that_is_asked_to_wait_waits_and_nothing_is_well() {
+        let mut breaker = breaker(3);
+        for _ in 0..3 {
+            breaker.note(Sign::Failed, at(1));
+        }
+        assert_eq!(
+            breaker.note_wait(Sign::Refused, at(3_640), at(40)),
+            Effect::Nothing
+        );
+        assert_eq!(
+            (breaker.probes(), breaker.health.rests_until(at(41))),
+            (true, Some(at(3_640)))
+        );
+        assert_eq!(breaker.note(Sign::Arrived, at(3_641)), Effect::Closed);
+        assert_eq!(
+            breaker.note_wait(Sign::Refused, at(4_000), at(3_700)),
+            Effect::Nothing
+        );
+        assert_eq!(
+            (breaker.probes(), breaker.health.rests_until(at(3_701))),
+            (false, Some(at(4_000)))
+        );
     }
 
     #[test]

@@ -53,9 +53,12 @@ impl Pace {
         }
     }
 
-    /// When the next send may begin, if that is later than now.
-    pub(crate) fn wait(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When the next send may begin, if that is later than now. What began when a clock was ahead counts as begun now.
+    pub(crate) fn wait(&mut self, now: Timestamp) -> Option<Timestamp> {
         let rate = self.rate_per_s?;
+        for begun in self.begun.iter_mut().rev().take_while(|begun| **begun > now) {
+            *begun = now;
+        }
         let oldest = self.begun.front().filter(|_| self.begun.len() >= rate)?;
         Some(later(*oldest, SECOND_MS)).filter(|at| *at > now)
     }
@@ -122,6 +125,15 @@ mod tests {
         (0..1000).for_each(|_| pace.begin(at(0)));
         pace.catch_up(Some(at(0)));
         assert_eq!((pace.wait(at(0)), pace.sent_at()), (None, None));
+    }
+
+    #[test]
+    fn what_was_sent_when_a_clock_was_ahead_holds_up_for_a_second() {
+        let mut pace = Pace::new(8, Some(3));
+        pace.catch_up(Some(at(3_600_000)));
+        assert_eq!(pace.wait(at(100)), Some(at(1_100)));
+        assert_eq!(pace.wait(at(600)), Some(at(1_100)));
+        assert_eq!(pace.wait(at(1_100)), None);
     }
 
     #[test]

@@ -328,9 +328,6 @@ impl<'a> Run<'a> {
 
     fn tried(&mut self, tried: Tried) {
         self.pace.note(tried.pacing);
-        if let Pacing::Slower(Some(until)) = tried.pacing {
-            self.breaker.rest(until);
-        }
         if let Some(line) = &tried.line {
             self.lines.remove(line);
         }
@@ -338,7 +335,10 @@ impl<'a> Run<'a> {
         if tried.gone {
             self.disable("it answered 410 Gone".to_owned(), now);
         } else if let Some(sign) = tried.sign {
-            let effect = self.breaker.note(sign, now);
+            let effect = match tried.pacing {
+                Pacing::Slower(Some(until)) => self.breaker.note_wait(sign, until, now),
+                _ => self.breaker.note(sign, now),
+            };
             self.took_effect(effect, &tried.attempt, now);
         }
         self.done.push(tried.attempt);

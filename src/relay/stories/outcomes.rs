@@ -487,3 +487,30 @@ async fn an_endpoint_gets_the_headers_that_it_wants_beside_ours() {
         "they are secrets"
     );
 }
+
+#[tokio::test]
+async fn what_never_left_was_told_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut nobody = endpoint("a", "ceres", &sink);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    nobody.url = format!("http://{closed}/hook");
+    let stage = Stage::open(
+        folder.path(),
+        &[nobody, endpoint("b", "borealis", &sink)],
+        limits(),
+    )
+    .await;
+    let body = r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"id":"dea_1"}}"#;
+    stage.post_body("m1", body).await.unwrap();
+    sink.answer_always(Answer::Status(503));
+    for endpoint in ["a", "b"] {
+        stage.deliver(endpoint).await;
+    }
+    let told = stage.ledger.disclosed("dea_1", None, 9).await.unwrap();
+    let partners: Vec<&str> = told.iter().map(|told| told.terms.partner.as_str()).collect();
+    assert_eq!(partners, ["borealis"], "though it would not take it");
+}
