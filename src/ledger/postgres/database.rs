@@ -19,6 +19,8 @@ use crate::{Durability, LedgerError, OpenError, Settings};
 const TRIES_MAX: u32 = 6;
 /// The first pause between tries; each further one is as much longer.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the database may say nothing to what was sent to it before the connection counts as dead.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 /// How far a machine's clock may be from the database's: two machines are within two seconds of each other then, which is what
 /// whoever compares their moments counts on.
 const CLOCK_APART_MAX_MS: i64 = 1_000;
@@ -89,6 +91,33 @@ pub(super) struct Database {
     writes_waiting_max: usize,
 }
 
+/// A connection that was asked something. Whoever lets it go before the answer is there takes it out of the pool: the next
+/// one would wait for the answer to that first.
+struct Asked(Option<Client>);
+
+impl Asked {
+    async fn rows(mut self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let Some(client) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        let statement = client.prepare_cached(sql).await;
+        let rows = match statement {
+            Ok(statement) => client.query(&statement, params).await,
+            Err(error) => Err(error),
+        };
+        drop(self.0.take());
+        rows
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Client::take(client));
+        }
+    }
+}
+
 impl Database {
     /// Connects, and brings the schema up to date.
     pub(super) async fn open(address: &str, settings: &Settings) -> Result<Database, OpenError> {
@@ -143,12 +172,10 @@ impl Database {
         let mut tries = 1;
         loop {
             let result = match self.client().await {
-                Ok(client) => async {
-                    let statement = client.prepare_cached(sql).await?;
-                    client.query(&statement, params).await
+                Ok(client) => {
+                    let asked = Asked(Some(client));
+                    asked.rows(sql, params).await.map_err(Failure::Database)
                 }
-                .await
-                .map_err(Failure::Database),
                 Err(failure) => Err(failure),
             };
             match result {
@@ -215,6 +242,13 @@ fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Co
     }
     config.ssl_mode(SslMode::Disable);
     config.connect_timeout(timeout);
+    // A database that is gone without a word is noticed soon, unless the address says otherwise.
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENT_MAX);
+    }
+    if !address.contains("keepalives_idle") {
+        config.keepalives_idle(SILENT_MAX);
+    }
     config.application_name("interconnect");
     let mut options = config.get_options().unwrap_or_default().to_owned();
     // Plans that are made once take every array for ten rows, and then compare a page with itself row by row.
@@ -301,7 +335,42 @@ fn ahead(before: i64, theirs: i64, after: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::ahead;
+    use super::*;
+
+    /// How long nobody waits for an answer, and how long somebody waits at most.
+    const GIVEN_UP: Duration = Duration::from_millis(100);
+    const PATIENT: Duration = Duration::from_secs(60);
+
+    /// The next one who is given the connection would wait for the answer to what was asked first.
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_holds_nobody_up() {
+        let server = std::env::var("IT_POSTGRES_URL").expect("run by `make test`, or set IT_POSTGRES_URL");
+        let (place, _) = server.rsplit_once('/').unwrap();
+        let name = format!("given_up_{}", std::process::id());
+        let (admin, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
+        let admin_at_work = tokio::spawn(connection);
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let settings = Settings {
+            connections_max: 1,
+            ..Settings::default()
+        };
+        let database = Database::open(&format!("{place}/{name}"), &settings)
+            .await
+            .unwrap();
+        let slow = database.query("SELECT pg_sleep(600)", &[]);
+        assert!(tokio::time::timeout(GIVEN_UP, slow).await.is_err());
+        let next = tokio::time::timeout(PATIENT, database.query("SELECT 1", &[])).await;
+        assert_eq!(next.unwrap().unwrap().len(), 1);
+        drop(database);
+        admin
+            .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+            .await
+            .unwrap();
+        admin_at_work.abort();
+    }
 
     #[test]
     fn what_took_long_is_no_wrong_clock() {
