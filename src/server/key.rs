@@ -99,12 +99,27 @@ impl FromRequestParts<Hub> for Admin {
     }
 }
 
+/// What proxies tell of whom they stand for. One that tells nothing and rewrites `Host` cannot be told from this machine.
+const PROXIED: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
 fn only_from_here(parts: &Parts) -> Result<(), Problem> {
     let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let host = text(HOST).unwrap_or("");
     if !names_this_machine(host) {
         return Err(Problem::forbidden(
-            "without `api_key`, the API answers to localhost only; call it by that name, or set a key",
+            "without `admin_key`, the API answers to localhost only; call it by that name, or set a key",
+        ));
+    }
+    if PROXIED.into_iter().any(|name| parts.headers.contains_key(name)) {
+        return Err(Problem::forbidden(
+            "without `admin_key`, the API does not answer through a proxy; set a key",
         ));
     }
     match text(ORIGIN) {
@@ -114,7 +129,7 @@ fn only_from_here(parts: &Parts) -> Result<(), Problem> {
                 .is_some_and(|(_, host)| names_this_machine(host)) =>
         {
             Err(Problem::forbidden(
-                "without `api_key`, the API does not answer to pages of other sites",
+                "without `admin_key`, the API does not answer to pages of other sites",
             ))
         }
         _ => Ok(()),
@@ -132,6 +147,36 @@ fn names_this_machine(authority: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a request with these headers is taken for one of this machine.
+    fn is_from_here(headers: &[(&'static str, &'static str)]) -> bool {
+        let mut request = axum::http::Request::new(());
+        for (name, value) in headers {
+            let value = axum::http::HeaderValue::from_static(value);
+            request.headers_mut().insert(*name, value);
+        }
+        only_from_here(&request.into_parts().0).is_ok()
+    }
+
+    #[test]
+    fn without_a_key_who_is_elsewhere_or_comes_by_a_proxy_is_refused() {
+        assert!(is_from_here(&[("host", "localhost:8080")]));
+        assert!(is_from_here(&[
+            ("host", "[::1]:8080"),
+            ("origin", "http://localhost:8080")
+        ]));
+        assert!(!is_from_here(&[("host", "hub.example")]));
+        assert!(!is_from_here(&[
+            ("host", "localhost"),
+            ("origin", "https://elsewhere.example")
+        ]));
+        for name in PROXIED {
+            assert!(
+                !is_from_here(&[("host", "127.0.0.1:8080"), (name, "x")]),
+                "{name}"
+            );
+        }
+    }
 
     #[test]
     fn keys_are_long_and_do_not_show() {

@@ -53,10 +53,16 @@ pub(crate) async fn watch(State(hub): State<Hub>, mut request: Request, next: Ne
     response
 }
 
+/// The paths that tell whether the hub is well.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
+
 async fn answer(hub: &Hub, request: Request, next: Next) -> Response {
-    let Ok(_place) = hub.requests().try_acquire() else {
+    // Who asks whether the hub is well has a place of its own: a hub with much to do is not to be killed for it.
+    let is_probe = PROBES.contains(&request.uri().path());
+    let place = hub.requests().try_acquire();
+    if place.is_err() && !is_probe {
         return Problem::busy("too many requests are being worked on; try again shortly").into_response();
-    };
+    }
     let deadline = Duration::from_millis(hub.settings.request_timeout_ms);
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,

@@ -23,7 +23,7 @@ use crate::parked::READ_AGAIN;
 use crate::{Engine, Report};
 
 /// How long, in milliseconds, an action waits for the pages and batches that are under way.
-const WAIT_MS_MAX: i64 = 30_000;
+const WAIT_MS_MAX: i64 = 20_000;
 /// How long it waits, in milliseconds, before it asks again.
 const WAIT_STEP_MS: u64 = 20;
 /// What can be undone.

@@ -131,12 +131,13 @@ async fn more_requests_than_are_worked_on_at_once_are_told_to_come_back() {
     let mut asked = [0; 25];
     first.read_exact(&mut asked).await.unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
-    let second = stage.get("/livez").await;
+    let second = stage.get("/v1/events").await;
     assert_eq!((second.status(), second.header("retry-after")), (503, Some("1")));
     insta::assert_snapshot!(second.problem(), @"503 busy: too many requests are being worked on; try again shortly");
+    assert_eq!(stage.get("/livez").await.status(), 200, "it is well, if busy");
     first.write_all(b"{}").await.unwrap();
     assert!(read_to_end(&mut first).await.contains("signature_missing"));
-    assert_eq!(stage.get("/livez").await.status(), 200);
+    assert_eq!(stage.get("/v1/events").await.status(), 200);
 }
 
 #[tokio::test]

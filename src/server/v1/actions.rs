@@ -1,5 +1,7 @@
 //! `/v1/actions`, `/v1/reviews` and what is done with records: which object is which record.
 
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::{Extension, Json};
 use bytes::Bytes;
@@ -254,7 +256,13 @@ pub(crate) async fn decide(
 
 async fn done(hub: &Hub, by: Option<String>, act: Act) -> Answered {
     let by = by.unwrap_or_else(|| "admin".to_owned());
-    let Done { action, told, .. } = hub.decisions.act(&by, &act).await.map_err(refused)?;
+    // It goes on when whoever asked for it goes away: half way it would hold everything still.
+    let decisions = Arc::clone(&hub.decisions);
+    let acting = tokio::spawn(async move { decisions.act(&by, &act).await });
+    let acted = acting
+        .await
+        .unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
+    let Done { action, told, .. } = acted.map_err(refused)?;
     let line = Line {
         subject: action.id.to_string(),
         event: String::new(),
