@@ -596,6 +596,10 @@ impl Truth {
         if sensible.any(|other| other != value) {
             return Some(format!("{domain} {field}: {values:?}"));
         }
+        let ever = self.ever.entry(key.clone()).or_default();
+        if !ever.contains(value) {
+            ever.push(value.clone());
+        }
         self.agreed.insert(key, vec![value.clone()]);
         (!allowed.contains(value))
             .then(|| format!("{domain} {field}: everybody has {value}, people said {allowed:?}"))
