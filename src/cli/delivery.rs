@@ -226,7 +226,9 @@ async fn retry(
 ) -> Result<Exit, ledger::LedgerError> {
     let mut progress = Progress::begin();
     progress.step("counting deliveries", None);
-    let ids = retriable(ledger, filter, &mut progress).await?;
+    let mut ids = retriable(ledger, filter, &mut progress).await?;
+    // What is to arrive in order is made due in order.
+    ids.sort_unstable();
     let mut count = 0;
     if dry_run {
         count = ids.len() as u64;
