@@ -314,12 +314,7 @@ impl Listener {
     }
 
     async fn store(&self, lease: &Lease, stand: &Stand) -> Result<(), LedgerError> {
-        let cursor = Cursor {
-            position: stand.position(),
-            complete_at: None,
-            round_at: None,
-            stored_at: Timestamp::now(),
-        };
+        let cursor = Cursor::at(stand.position(), Timestamp::now());
         let commit = SyncCommit {
             lease: Some(lease.clone()),
             cursor: Some((self.connection.name().to_owned(), self.topic.clone(), cursor)),
@@ -370,12 +365,7 @@ mod tests {
                 refused: "no right".to_owned(),
             },
         ] {
-            let cursor = Cursor {
-                position: stand.position(),
-                complete_at: None,
-                round_at: None,
-                stored_at: Timestamp::UNIX_EPOCH,
-            };
+            let cursor = Cursor::at(stand.position(), Timestamp::UNIX_EPOCH);
             assert_eq!(Stand::of(&cursor), stand);
         }
     }

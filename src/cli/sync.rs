@@ -27,6 +27,8 @@ pub(crate) enum SyncCommand {
         #[arg(long, value_name = "NAME")]
         connection: Option<String>,
         /// Read everything again from the beginning, not only what changed.
+        ///
+        /// An object whose mapping has gained a line is read again by itself.
         #[arg(long)]
         full: bool,
         /// Let what was stopped go on, up to so many from now on: creates=N, updates=N, gone=N or deletes=N.
@@ -143,7 +145,16 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
             connection,
             object,
             gone_max_percent,
-        } => census(&hub, connection, object.as_deref(), *gone_max_percent, out).await,
+        } => {
+            Box::pin(census(
+                &hub,
+                connection,
+                object.as_deref(),
+                *gone_max_percent,
+                out,
+            ))
+            .await
+        }
         SyncCommand::Reconcile { connection } => {
             Box::pin(reconcile::run(&hub, connection.as_deref(), out)).await
         }

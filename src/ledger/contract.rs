@@ -19,6 +19,8 @@ mod replays;
 mod retention;
 mod turns;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{ActionId, Fields, Kind, MatchKey, Record, RecordId, RunId};
@@ -288,8 +290,27 @@ pub struct Cursor {
     pub complete_at: Option<Timestamp>,
     /// When the reading that is under way began.
     pub round_at: Option<Timestamp>,
+    /// The fields that everything that was there has been read with. Of any other nobody knows what an object holds in it,
+    /// unless the object was read since it is mapped. Nothing when that was not written down.
+    pub fields_read: Option<BTreeSet<String>>,
+    /// The fields that the reading of everything that is under way asks for.
+    pub fields_asked: Option<BTreeSet<String>>,
     /// When it was stored.
     pub stored_at: Timestamp,
+}
+
+impl Cursor {
+    /// A position of its own, of what is not read by fields.
+    pub fn at(position: Json, stored_at: Timestamp) -> Cursor {
+        Cursor {
+            position,
+            complete_at: None,
+            round_at: None,
+            fields_read: None,
+            fields_asked: None,
+            stored_at,
+        }
+    }
 }
 
 /// What was found under a key when it was decided that there is no record for an object yet.
@@ -348,6 +369,9 @@ pub struct SyncCommit {
     pub events: Vec<NewEvent>,
     /// The new position of a connection's object.
     pub cursor: Option<(String, String, Cursor)>,
+    /// A connection's object of which every linked record is owed to it, but for what is gone or ignored, and when that is
+    /// due. Counts after `ended`, and for what the commit links, too.
+    pub owe_linked: Option<(String, String, Timestamp)>,
     /// What a person did that all this comes from. Refused as [`LedgerError::Undone`] when it undoes what is undone
     /// already.
     pub action: Option<Action>,
@@ -457,13 +481,6 @@ pub trait Records: Send + Sync {
     /// are not at the version they were read at (or exist, when they were read at 0), whose conflicts were closed or
     /// opened meanwhile, or that came under a key that was [`SyncCommit::sought`], and as [`LedgerError::LeaseLost`].
     async fn commit(&self, commit: SyncCommit) -> Result<(), LedgerError>;
-    /// Marks every record that has a link at an object which is not gone as owed to it; answers how many.
-    async fn mark_linked(
-        &self,
-        connection: &str,
-        object: &str,
-        due_at: Timestamp,
-    ) -> Result<u64, LedgerError>;
     /// Pushes owed to an object of a connection that are due, oldest due first. At most `limit`.
     async fn pushes(
         &self,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use jiff::Timestamp;
 use model::{Record, RecordId};
 
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) struct Folded {
     /// As given.
     pub(crate) events: Vec<NewEvent>,
     pub(crate) cursor: Option<(String, String, Cursor)>,
+    pub(crate) owe_linked: Option<(String, String, Timestamp)>,
     pub(crate) action: Option<Action>,
 }
 
@@ -86,6 +88,7 @@ pub(crate) fn fold(commit: SyncCommit) -> Result<Folded, LedgerError> {
             .collect(),
         events: commit.events,
         cursor: commit.cursor,
+        owe_linked: commit.owe_linked,
         action: commit.action,
     })
 }

@@ -205,6 +205,32 @@ impl Overlay {
         Ok(below)
     }
 
+    /// Marks what is linked at an object as owed to it, page by page: what is linked below only is known here then.
+    async fn owe_linked(&self, connection: &str, object: &str, due_at: Timestamp) -> Result<(), LedgerError> {
+        let mut after = None;
+        loop {
+            let ids = self
+                .linked_ids(connection, object, after.as_deref(), PUSHES_AT_A_TIME)
+                .await?;
+            let Some(last) = ids.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            let linked = self.linked(connection, object, &ids).await?;
+            let marks = linked.into_iter().map(|linked| PushMark {
+                connection: connection.to_owned(),
+                object: object.to_owned(),
+                record: linked.record.id,
+                due_at,
+            });
+            let marks = SyncCommit {
+                marks: marks.collect(),
+                ..SyncCommit::default()
+            };
+            self.commit(marks).await?;
+        }
+    }
+
     /// The records of a commit that are still below only, as they are there. A new record must not be there.
     async fn copies(&self, commit: &SyncCommit) -> Result<Vec<RecordWrite>, LedgerError> {
         let mut read: BTreeMap<RecordId, u64> = BTreeMap::new();
@@ -421,37 +447,11 @@ impl Records for Overlay {
         self.take_over_conflicts(&commit).await?;
         let copies = self.copies(&commit).await?;
         commit.records.splice(0..0, copies);
-        self.own.commit(commit).await
-    }
-
-    async fn mark_linked(
-        &self,
-        connection: &str,
-        object: &str,
-        due_at: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        let (mut after, mut marked) = (None, 0);
-        loop {
-            let ids = self
-                .linked_ids(connection, object, after.as_deref(), PUSHES_AT_A_TIME)
-                .await?;
-            let Some(last) = ids.last() else {
-                return Ok(marked);
-            };
-            after = Some(last.clone());
-            let linked = self.linked(connection, object, &ids).await?;
-            marked += linked.len() as u64;
-            let marks = linked.into_iter().map(|linked| PushMark {
-                connection: connection.to_owned(),
-                object: object.to_owned(),
-                record: linked.record.id,
-                due_at,
-            });
-            let commit = SyncCommit {
-                marks: marks.collect(),
-                ..SyncCommit::default()
-            };
-            self.commit(commit).await?;
+        let owed = commit.owe_linked.take();
+        self.own.commit(commit).await?;
+        match owed {
+            Some((connection, object, due_at)) => self.owe_linked(&connection, &object, due_at).await,
+            None => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@
 //! record's own provenance and fields keep all their digits: those are JSON, written by [`model::stored`].
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{Kind, RecordId, RunId};
@@ -173,6 +174,17 @@ pub(crate) fn names_if_any(names: &[String]) -> Option<String> {
 /// Names from a row that may have none.
 pub(crate) fn names_or_none(text: Option<&str>) -> Result<Vec<String>, LedgerError> {
     text.map_or_else(|| Ok(Vec::new()), names)
+}
+
+/// The fields of a cursor as its row keeps them.
+pub(crate) fn field_names_text(fields: Option<&BTreeSet<String>>) -> Option<String> {
+    fields.map(|fields| json_text(&fields.iter().cloned().collect::<Json>()))
+}
+
+/// The fields of a cursor from its row.
+pub(crate) fn field_names(text: Option<&str>) -> Result<Option<BTreeSet<String>>, LedgerError> {
+    let read = text.map(|text| names(text).map(BTreeSet::from_iter));
+    read.transpose()
 }
 
 /// Everything that is parked, by cause, with the newest of each. Both databases read it alike, and sort it in their own ways.

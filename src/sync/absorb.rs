@@ -1,6 +1,6 @@
 //! Absorbing: objects that were read become records, links, history and what others are owed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use connector::{Connection, Object};
@@ -32,10 +32,34 @@ pub(crate) struct Place<'a> {
     pub(crate) lease: &'a Lease,
     /// Fields that the system does not know at present.
     pub(crate) missing: &'a Missing,
+    /// Fields that were not asked for before, while everything is read again with them.
+    pub(crate) unread: Option<&'a BTreeSet<String>>,
     /// What came with it.
     pub(crate) trace: &'a Trace,
     /// What differs that should have been seen, while everything is compared.
     pub(crate) drift: Option<&'a Drift>,
+}
+
+impl<'a> Place<'a> {
+    /// A connection's object, to be read or written in a run, under a lease.
+    pub(crate) fn new(
+        (connection, object): (&'a str, &'a str),
+        run: RunId,
+        lease: &'a Lease,
+        missing: &'a Missing,
+        trace: &'a Trace,
+    ) -> Place<'a> {
+        Place {
+            connection,
+            object,
+            run,
+            lease,
+            missing,
+            unread: None,
+            trace,
+            drift: None,
+        }
+    }
 }
 
 /// Objects to absorb, in one transaction.
@@ -373,7 +397,12 @@ impl Engine {
             let as_seen = |sync: &Sync| {
                 let seen = link.wire.as_ref();
                 seen.is_some_and(|seen| {
-                    is_as_seen(&object.body, sync.mapping.object_fields(), seen, place.missing)
+                    // What nobody has read is not told by a listing that is behind.
+                    let is_unknown = |field: &str| {
+                        let is_new = place.unread.is_some_and(|unread| unread.contains(field));
+                        place.missing.has(field) || is_new && seen.get(field).is_none()
+                    };
+                    is_as_seen(&object.body, sync.mapping.object_fields(), seen, is_unknown)
                 })
             };
             match object.deleted == link.gone {
@@ -450,7 +479,7 @@ impl Engine {
             && known.link.base.is_some()
             && !known.link.gone
             && !again
-            && is_as_seen(&object.body, fields, seen, place.missing)
+            && is_as_seen(&object.body, fields, seen, |field| place.missing.has(field))
         {
             report.counts.unchanged += 1;
             // Something was changed that no mapping reads: who writes it next must name this version.

@@ -68,21 +68,15 @@ impl Standing {
 
     fn write(&self, now: Timestamp) -> Cursor {
         let began = self.began.to_string();
-        Cursor {
-            position: json!({"began": began, "after": self.after, "asked": self.asked, "gone": self.gone}),
-            complete_at: None,
-            round_at: None,
-            stored_at: now,
-        }
+        let position = json!({"began": began, "after": self.after, "asked": self.asked, "gone": self.gone});
+        Cursor::at(position, now)
     }
 
     /// The census after its end: `stored_at` is when.
     fn ended(&self, now: Timestamp) -> Cursor {
         Cursor {
-            position: json!({"asked": self.asked, "gone": self.gone}),
             complete_at: Some(now),
-            round_at: None,
-            stored_at: now,
+            ..Cursor::at(json!({"asked": self.asked, "gone": self.gone}), now)
         }
     }
 }
@@ -146,15 +140,7 @@ impl Engine {
                 self.ledger.release(&lease).await?;
                 lease = self.turn("pull", connection, object).await?;
             }
-            let place = Place {
-                connection,
-                object,
-                run,
-                lease: &lease,
-                missing: &missing,
-                trace: &trace,
-                drift: None,
-            };
+            let place = Place::new((connection, object), run, &lease, &missing, &trace);
             result = self
                 .count_page(system, place, at, gone_max_percent, report)
                 .await

@@ -27,6 +27,7 @@ mod deletes;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
+mod fields;
 mod hints;
 mod journey;
 mod kept;

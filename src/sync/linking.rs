@@ -224,15 +224,13 @@ impl Engine {
         };
         let missing = self.missing(&at.connection, &at.object).await?;
         let trace = Trace::one(&trace_of(&done.action));
-        let place = Place {
-            trace: &trace,
-            drift: None,
-            connection: &at.connection,
-            object: &at.object,
-            run: run_of(&done.action),
+        let place = Place::new(
+            (&at.connection, &at.object),
+            run_of(&done.action),
             lease,
-            missing: &missing,
-        };
+            &missing,
+            &trace,
+        );
         let (fields, ids) = (self.fields_of(system, place), [at.external_id.clone()]);
         let read = self
             .absorb_ids(system, place, &fields, &ids, &BTreeMap::new(), &mut done.report)

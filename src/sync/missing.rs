@@ -2,7 +2,7 @@
 //!
 //! A *missing* field is in quarantine: it is not asked for and not written, and what was last seen in it stands, so that
 //! the other fields of its object flow and nothing is taken for a change.
-//! Now and then it is looked for among the system's fields; when it is back, its object is read again from the beginning.
+//! Now and then it is looked for among the system's fields; when it is back, it is one that nobody has read ([`crate::fields`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use ledger::Quarantined;
 use serde_json::Value as Json;
 
+use crate::Engine;
+use crate::absorb::Place;
 use crate::engine::SyncError;
-use crate::{Engine, Report};
 
 /// How often a missing field is looked for.
 const LOOK_EVERY_MS: i64 = 600_000;
@@ -26,11 +27,6 @@ pub(crate) type Looked = std::sync::Mutex<BTreeMap<(String, String), Timestamp>>
 pub(crate) struct Missing(BTreeSet<String>);
 
 impl Missing {
-    #[cfg(test)]
-    pub(crate) fn of<const N: usize>(fields: [&str; N]) -> Missing {
-        Missing(fields.map(str::to_owned).into())
-    }
-
     /// Whether a field is missing; systems do not agree with us about capitals.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.0.iter().any(|missing| missing.eq_ignore_ascii_case(field))
@@ -93,47 +89,31 @@ impl Engine {
         Ok(false)
     }
 
-    /// Looks for missing fields, when it is time: those that are back, which are not missing any more. They stay in
-    /// quarantine until [`Engine::welcome_back`].
+    /// Looks for missing fields, when it is time. Those that are back end their quarantine, and were read with nothing: what
+    /// they hold is read again.
     pub(crate) async fn look_again_for(
         &self,
         system: &Connection,
-        object: &str,
-        missing: &mut Missing,
-    ) -> Vec<String> {
-        if missing.0.is_empty() || !self.time_to_look(system.name(), object) {
-            return Vec::new();
+        place: Place<'_>,
+    ) -> Result<Missing, SyncError> {
+        let (connection, object) = (place.connection, place.object);
+        let missing = Missing(place.missing.0.clone());
+        if missing.0.is_empty() || !self.time_to_look(connection, object) {
+            return Ok(missing);
         }
-        self.looked(system.name(), object);
+        self.looked(connection, object);
         let Ok(fields) = system.fields(object).await else {
             // The next look may be luckier; the object flows without the field.
-            return Vec::new();
+            return Ok(missing);
         };
         let there = |field: &String| fields.iter().any(|known| known.name.eq_ignore_ascii_case(field));
-        let (back, still): (BTreeSet<String>, BTreeSet<String>) =
-            std::mem::take(&mut missing.0).into_iter().partition(there);
-        missing.0 = still;
-        back.into_iter().collect()
-    }
-
-    /// Ends the quarantine of fields after their object was read again: what was said of them elsewhere is owed now.
-    pub(crate) async fn welcome_back(
-        &self,
-        connection: &str,
-        object: &str,
-        back: &[String],
-        report: &mut Report,
-    ) -> Result<(), SyncError> {
-        if back.is_empty() {
-            return Ok(());
+        let (back, still): (Vec<String>, Vec<String>) = missing.0.into_iter().partition(there);
+        if !back.is_empty() {
+            tracing::info!(connection, object, fields = ?back, "missing fields are back; everything is read again with them");
+            self.forget_read(system, place, &back).await?;
+            self.ledger.release_fields(connection, object, &back).await?;
         }
-        tracing::info!(connection, object, fields = ?back, "missing fields are back");
-        self.ledger
-            .mark_linked(connection, object, self.world.now())
-            .await?;
-        self.ledger.release_fields(connection, object, back).await?;
-        report.owed.insert((connection.to_owned(), object.to_owned()));
-        Ok(())
+        Ok(Missing(still.into_iter().collect()))
     }
 
     fn time_to_look(&self, connection: &str, object: &str) -> bool {

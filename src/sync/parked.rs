@@ -215,12 +215,7 @@ impl Engine {
             }
         }
         for ((connection, object), mapped_by) in corrected {
-            let cursor = Cursor {
-                position: mapped_by,
-                complete_at: None,
-                round_at: None,
-                stored_at: self.world.now(),
-            };
+            let cursor = Cursor::at(mapped_by, self.world.now());
             let commit = SyncCommit {
                 cursor: Some((connection.to_owned(), marked(object), cursor)),
                 ..SyncCommit::default()

@@ -136,10 +136,8 @@ impl Engine {
     async fn note_read(&self, place: Place<'_>) -> Result<(), SyncError> {
         let now = self.world.now();
         let cursor = Cursor {
-            position: Json::Null,
             complete_at: Some(now),
-            round_at: None,
-            stored_at: now,
+            ..Cursor::at(Json::Null, now)
         };
         let commit = SyncCommit {
             lease: Some(place.lease.clone()),

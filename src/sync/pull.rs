@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use connector::{Connection, Forecast, Lane, Object};
-use ledger::{Cursor, LedgerError, ParkedFilter, SyncCommit};
+use ledger::{Cursor, ParkedFilter, SyncCommit};
 use model::{RecordId, RunId};
 
 use crate::absorb::{AsOf, Batch, Place, inbound};
 use crate::engine::SyncError;
+use crate::fields::Asking;
 use crate::rehearsal::Way;
 use crate::review::STANDS;
 use crate::{Engine, Report};
@@ -73,37 +74,20 @@ impl Engine {
         let connection = system.name();
         let lease = self.turn("pull", connection, object).await?;
         let mut missing = self.missing(connection, object).await?;
+        let trace = self.trace();
+        let place = Place::new((connection, object), run, &lease, &missing, &trace);
         if system.connector().is_posted() {
-            let trace = self.trace();
-            let place = Place {
-                connection,
-                object,
-                run,
-                lease: &lease,
-                missing: &missing,
-                trace: &trace,
-                drift: None,
-            };
             let result = self.pull_posted(system, place, report).await;
             self.ledger.release(&lease).await?;
             return result;
         }
-        // What is back was not read for a while.
-        let back = self.look_again_for(system, object, &mut missing).await;
-        let mut depth = if back.is_empty() { depth } else { Depth::All };
+        missing = Box::pin(self.look_again_for(system, place)).await?;
+        let mut depth = depth;
         loop {
             let read = report.counts.read;
             let trace = self.trace();
-            let place = Place {
-                connection,
-                object,
-                run,
-                lease: &lease,
-                missing: &missing,
-                trace: &trace,
-                drift: None,
-            };
-            let mut result = self.pull_pages(system, place, depth, report).await;
+            let place = Place::new((connection, object), run, &lease, &missing, &trace);
+            let mut result = Box::pin(self.pull_pages(system, place, depth, report)).await;
             // What changed comes first.
             let at_leisure = report.again.is_none_or(|again| again > self.world.now());
             if result.is_ok() && depth != Depth::Named && at_leisure {
@@ -113,31 +97,12 @@ impl Engine {
                 // What was read already is behind the stored cursor.
                 Ok(false) if report.counts.read > read && depth == Depth::All => depth = Depth::Changed,
                 Ok(false) => {}
-                // What is back is back when all was read again.
-                Ok(true) if !back.is_empty() && self.goes_on(connection, object).await? => {
-                    depth = Depth::Changed;
-                }
                 done => {
-                    if done.is_ok() && !self.is_under_way(connection, object).await? {
-                        self.welcome_back(connection, object, &back, report).await?;
-                    }
                     self.ledger.release(&lease).await?;
                     return done.map(drop);
                 }
             }
         }
-    }
-
-    /// Whether a reading has pages left.
-    async fn is_under_way(&self, connection: &str, object: &str) -> Result<bool, LedgerError> {
-        let cursor = self.ledger.cursor(connection, object).await?;
-        Ok(cursor.is_some_and(|cursor| cursor.round_at.is_some()))
-    }
-
-    /// Whether a reading has pages left, and nobody wants its object still.
-    async fn goes_on(&self, connection: &str, object: &str) -> Result<bool, LedgerError> {
-        let is_wanted = self.is_wanted_still(connection, object).await?;
-        Ok(!is_wanted && self.is_under_way(connection, object).await?)
     }
 
     async fn pull_pages(
@@ -149,17 +114,23 @@ impl Engine {
     ) -> Result<(), SyncError> {
         let fields = self.fields_of(system, place);
         let stored = self.ledger.cursor(place.connection, place.object).await?;
+        let mut asking = Asking::new(&fields, stored.as_ref());
+        let is_from_start = depth == Depth::All || stored.is_none() || asking.is_new();
+        if is_from_start {
+            asking.start();
+        }
+        let unread = asking.unread();
         let mut complete_at = stored.as_ref().and_then(|cursor| cursor.complete_at);
         // What is edited while everything is read for the first time may have moved out of its way; what reads behind it
         // finds that.
         let mut rounds_left = if complete_at.is_some() { 1 } else { 2 };
         // Who reads everything lets those pass who have news.
-        let lane = match complete_at.is_some() && depth != Depth::All {
+        let lane = match complete_at.is_some() && !is_from_start {
             true => Lane::Live,
             false => Lane::Backfill,
         };
         let mut reading = system.in_lane(lane);
-        if stored.is_none() || depth == Depth::All {
+        if is_from_start {
             self.tell_forecast(&reading, place, &fields).await;
         }
         // What is to be read completely need not be named.
@@ -169,7 +140,7 @@ impl Engine {
         {
             return Ok(());
         }
-        let goes_on = stored.filter(|_| depth != Depth::All);
+        let goes_on = stored.filter(|_| !is_from_start);
         let mut round_at = goes_on.as_ref().and_then(|cursor| cursor.round_at);
         let mut position = goes_on.map(|cursor| cursor.position);
         for page_number in 1.. {
@@ -180,6 +151,7 @@ impl Engine {
             let trace = self.trace();
             let place = Place {
                 trace: &trace,
+                unread: Some(&unread),
                 ..place
             };
             let asked_at = self.world.now();
@@ -200,14 +172,19 @@ impl Engine {
                     complete_at
                 };
             }
+            let has_gained = rounds_left == 0 && asking.has_gained();
+            if rounds_left == 0 && !has_gained {
+                asking.end();
+            }
+            let mut cursor = Cursor {
+                complete_at,
+                round_at,
+                ..Cursor::at(page.cursor.clone(), self.world.now())
+            };
+            asking.note(&mut cursor);
             let moved = position.as_ref() != Some(&page.cursor);
             if moved || !page.objects.is_empty() || !page.more {
-                let cursor = Cursor {
-                    position: page.cursor.clone(),
-                    complete_at,
-                    round_at,
-                    stored_at: self.world.now(),
-                };
+                let cursor = cursor.clone();
                 let batch = Batch {
                     objects: &page.objects,
                     adopt: &BTreeMap::new(),
@@ -217,6 +194,9 @@ impl Engine {
                 self.absorb(system, place, batch, report).await?;
             }
             position = Some(page.cursor);
+            if has_gained {
+                Box::pin(self.welcome(place, &mut asking, cursor, report)).await?;
+            }
             if rounds_left == 0 {
                 break;
             }

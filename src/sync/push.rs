@@ -51,6 +51,17 @@ struct Loaded {
     records: BTreeMap<RecordId, Record>,
     /// The links to the object that is written.
     links: BTreeMap<RecordId, Link>,
+    fields: FieldsRead,
+}
+
+/// The fields that everything at an object has been read with, where that is known.
+struct FieldsRead(Option<BTreeSet<String>>);
+
+impl FieldsRead {
+    /// Whether nobody knows what an object holds in a field.
+    fn is_unread(&self, field: &str, held: &serde_json::Value) -> bool {
+        self.0.as_ref().is_some_and(|read| !read.contains(field)) && held.get(field).is_none()
+    }
 }
 
 /// What became of looking whether something is there already.
@@ -140,15 +151,7 @@ impl Engine {
         let mut missing = self.missing(connection, object).await?;
         loop {
             let trace = self.trace();
-            let place = Place {
-                connection,
-                object,
-                run,
-                lease: &lease,
-                missing: &missing,
-                trace: &trace,
-                drift: None,
-            };
+            let place = Place::new((connection, object), run, &lease, &missing, &trace);
             let result = self.push_batches(system, place, report).await;
             let learned = self.learn_missing(connection, object, &mut missing, result).await;
             if !matches!(learned, Ok(false)) {
@@ -353,7 +356,8 @@ impl Engine {
         Ok(refs)
     }
 
-    /// Pushes with all that they are about. A record is not older than its link: what a page told between the two would
+    /// Pushes with all that they are about. Which fields are read is asked after them: a reading that ends in between owes
+    /// them anew. A record is not older than its link: what a page told between the two would
     /// else be written over, under the version that the page told.
     async fn load(&self, place: Place<'_>, pushes: Vec<Push>) -> Result<Loaded, LedgerError> {
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
@@ -362,6 +366,7 @@ impl Engine {
         let records = self.ledger.records(&ids).await?.into_iter();
         Ok(Loaded {
             pushes,
+            fields: FieldsRead(self.fields_read(place).await?),
             records: records.map(|record| (record.id, record)).collect(),
             links: links.into_iter().map(|link| (link.record, link)).collect(),
         })
@@ -445,6 +450,7 @@ impl Engine {
             pushes,
             mut records,
             mut links,
+            fields,
         } = owed;
         let mut refs = self.refs_of(place, records.values()).await?;
         let agreed = links.values().filter_map(|link| link.base.as_ref());
@@ -466,24 +472,19 @@ impl Engine {
         for push in pushes.await? {
             let record = records.remove(&push.record);
             let link = links.remove(&push.record);
-            self.prepare_one(place, push, record, link, &refs, &mut out, report);
+            self.prepare_one(place, push, (record, link), (&refs, &fields), &mut out, report);
         }
         // Side by side, those of one parent lock it once.
         out.writes.sort_by_key(|owed| parent(&owed.record));
         Ok(out)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one batch's worth of state, used nowhere else"
-    )]
     fn prepare_one<'a>(
         &'a self,
         place: Place<'_>,
         push: Push,
-        record: Option<Record>,
-        link: Option<Link>,
-        refs: &Refs,
+        (record, link): (Option<Record>, Option<Link>),
+        (refs, fields): (&Refs, &FieldsRead),
         out: &mut Out<'a>,
         report: &mut Report,
     ) {
@@ -529,7 +530,9 @@ impl Engine {
             ..sync.context()
         };
         let mut back = sync.mapping.backward(&record.fields, held, context, &refer);
-        back.values.retain(|field, _| !place.missing.has(field));
+        back.values.retain(|field, _| {
+            !place.missing.has(field) && !held.is_some_and(|held| fields.is_unread(field, held))
+        });
         let mut waits = None;
         if !back.unresolved.is_empty() {
             let missing = back.unresolved.iter();

@@ -191,12 +191,7 @@ impl Engine {
         object: &str,
         position: Json,
     ) -> Result<(), LedgerError> {
-        let cursor = Cursor {
-            position,
-            complete_at: None,
-            round_at: None,
-            stored_at: self.world.now(),
-        };
+        let cursor = Cursor::at(position, self.world.now());
         let commit = SyncCommit {
             cursor: Some((connection.to_owned(), kept_under(object), cursor)),
             ..SyncCommit::default()
@@ -233,7 +228,7 @@ impl Engine {
         let system = Arc::new(self.ready(connection, object).await?.counted());
         let mut result = Ok(!is_counting(&position));
         while let Ok(true) = result {
-            result = self.reconcile_slice(&system, object, run, &drift, report).await;
+            result = Box::pin(self.reconcile_slice(&system, object, run, &drift, report)).await;
         }
         self.called(&system, object, Way::In, report);
         report.drift = drift.told();
@@ -256,13 +251,8 @@ impl Engine {
         let missing = self.missing(connection, object).await?;
         let trace = self.trace();
         let place = Place {
-            connection,
-            object,
-            run,
-            lease: &lease,
-            missing: &missing,
-            trace: &trace,
             drift: Some(drift),
+            ..Place::new((connection, object), run, &lease, &missing, &trace)
         };
         let result = self.reconcile_pages(system, place, report).await;
         self.ledger.release(&lease).await?;
@@ -289,16 +279,12 @@ impl Engine {
                 failure,
             })?;
             self.keep(place.lease).await?;
-            let cursor = Cursor {
-                // What this page shows is told with the next one.
-                position: match page.more {
-                    true => json!({"at": page.cursor, "drift": place.drift.map(Drift::told)}),
-                    false => json!({"counting": true, "drift": place.drift.map(Drift::told)}),
-                },
-                complete_at: None,
-                round_at: None,
-                stored_at: self.world.now(),
+            // What this page shows is told with the next one.
+            let stands = match page.more {
+                true => json!({"at": page.cursor, "drift": place.drift.map(Drift::told)}),
+                false => json!({"counting": true, "drift": place.drift.map(Drift::told)}),
             };
+            let cursor = Cursor::at(stands, self.world.now());
             let batch = Batch {
                 objects: &page.objects,
                 adopt: &BTreeMap::new(),

@@ -257,15 +257,13 @@ impl Engine {
             Some(lease) => {
                 let missing = self.missing(&at.connection, &at.object).await?;
                 let trace = Trace::one(&trace_of(&action));
-                let place = Place {
-                    trace: &trace,
-                    drift: None,
-                    connection: &at.connection,
-                    object: &at.object,
-                    run: run_of(&action),
+                let place = Place::new(
+                    (&at.connection, &at.object),
+                    run_of(&action),
                     lease,
-                    missing: &missing,
-                };
+                    &missing,
+                    &trace,
+                );
                 let (fields, ids) = (self.fields_of(&system, place), [at.external_id.clone()]);
                 let adopt = BTreeMap::from([(at.external_id.clone(), id)]);
                 self.absorb_ids(&system, place, &fields, &ids, &adopt, &mut report)

@@ -172,13 +172,7 @@ struct Halt {
 }
 
 fn cursor(object: &str, kept: &str, position: Json, now: Timestamp) -> (String, Cursor) {
-    let cursor = Cursor {
-        position,
-        complete_at: None,
-        round_at: None,
-        stored_at: now,
-    };
-    (format!("{object}{kept}"), cursor)
+    (format!("{object}{kept}"), Cursor::at(position, now))
 }
 
 /// What halts an object, for a person: the reason with the fix.

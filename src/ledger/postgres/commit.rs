@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, GenericClient, Transaction};
+use jiff::Timestamp;
 use model::stored::{encode_fields, encode_provenance};
 use model::{Kind, RecordId};
 
@@ -19,7 +20,9 @@ use super::records::MATCHING;
 use super::rows::{self, column, text};
 use super::{Params, journal, journeys, links};
 use crate::fold::{Folded, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros, names_if_any, sent_text};
+use crate::stored::{
+    big, encode_history, field_names_text, ids_text, json_text, micros, names_if_any, sent_text,
+};
 use crate::{Cursor, LedgerError, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
@@ -49,6 +52,9 @@ impl Work for Commit {
         journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
         write_marks(&transaction, &commit.marks).await?;
+        if let Some((at, object, due_at)) = &commit.owe_linked {
+            owe_linked(&transaction, at, object, *due_at).await?;
+        }
         write_sending(&transaction, &commit.sending).await?;
         write_parked(&transaction, &commit.unparked, &commit.parked).await?;
         let events: Vec<&NewEvent> = commit.events.iter().collect();
@@ -354,6 +360,21 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
     Ok(())
 }
 
+async fn owe_linked(
+    transaction: &Transaction<'_>,
+    at: &str,
+    object: &str,
+    due_at: Timestamp,
+) -> Result<(), Failure> {
+    let sql = "INSERT INTO pushes AS p (connection, object, kind, record, mark, due_at, attempts) \
+               SELECT connection, object, kind, record, 1, $3::bigint, 0 FROM links \
+               WHERE connection = $1 AND object = $2 AND NOT gone AND NOT ignored ORDER BY kind, record \
+               ON CONFLICT (connection, object, kind, record) \
+               DO UPDATE SET mark = p.mark + 1, attempts = 0, due_at = least(p.due_at, excluded.due_at)";
+    let values: &Params<'_> = &[&text(at), &text(object), &micros(due_at)];
+    execute(transaction, sql, values).await
+}
+
 async fn write_marks(transaction: &Transaction<'_>, marks: &[PushMark]) -> Result<(), Failure> {
     if marks.is_empty() {
         return Ok(());
@@ -423,10 +444,11 @@ async fn write_cursor(
     object: &str,
     cursor: &Cursor,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO cursors (connection, object, position, complete_at, round_at, stored_at) \
-               VALUES ($1, $2, $3, $4, $5, $6) \
+    let sql = "INSERT INTO cursors (connection, object, position, complete_at, round_at, fields_read, fields_asked, stored_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
                ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
-               complete_at = excluded.complete_at, round_at = excluded.round_at, stored_at = excluded.stored_at";
+               complete_at = excluded.complete_at, round_at = excluded.round_at, fields_read = excluded.fields_read, \
+               fields_asked = excluded.fields_asked, stored_at = excluded.stored_at";
     let position = json_text(&cursor.position);
     let values: &Params<'_> = &[
         &text(at),
@@ -434,6 +456,8 @@ async fn write_cursor(
         &position,
         &cursor.complete_at.map(micros),
         &cursor.round_at.map(micros),
+        &field_names_text(cursor.fields_read.as_ref()),
+        &field_names_text(cursor.fields_asked.as_ref()),
         &micros(cursor.stored_at),
     ];
     execute(transaction, sql, values).await

@@ -12,8 +12,8 @@ use super::commit::Commit;
 use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, column, text};
 use crate::fold::fold;
 use crate::stored::{
-    CAUSES, count, decode_history, ids, in_order, json, limit, micros, moment, moment_if, names_if_any,
-    names_or_none, sent,
+    CAUSES, count, decode_history, field_names, ids, in_order, json, limit, micros, moment, moment_if,
+    names_if_any, names_or_none, sent,
 };
 use crate::{
     Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
@@ -154,25 +154,6 @@ impl Records for PostgresLedger {
         Ok(self.database.run(&commit).await?)
     }
 
-    async fn mark_linked(
-        &self,
-        connection: &str,
-        object: &str,
-        due_at: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        let sql = "WITH marked AS (\
-                   INSERT INTO pushes AS p (connection, object, kind, record, mark, due_at, attempts) \
-                   SELECT connection, object, kind, record, 1, $3::bigint, 0 FROM links \
-                   WHERE connection = $1 AND object = $2 AND NOT gone AND NOT ignored ORDER BY kind, record \
-                   ON CONFLICT (connection, object, kind, record) \
-                   DO UPDATE SET mark = p.mark + 1, attempts = 0, due_at = least(p.due_at, excluded.due_at) \
-                   RETURNING 1) SELECT count(*) FROM marked";
-        let values: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&text(connection), &text(object), &micros(due_at)];
-        let rows = self.database.write(sql, values).await?;
-        rows.first().map_or(Ok(0), |row| count(row.try_get(0)?))
-    }
-
     async fn pushes(
         &self,
         connection: &str,
@@ -230,7 +211,7 @@ impl Records for PostgresLedger {
     }
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
-        let sql = "SELECT position, complete_at, round_at, stored_at FROM cursors \
+        let sql = "SELECT position, complete_at, round_at, fields_read, fields_asked, stored_at FROM cursors \
                    WHERE connection = $1 AND object = $2";
         let rows = self
             .database
@@ -241,7 +222,9 @@ impl Records for PostgresLedger {
                 position: json(row.try_get(0)?)?,
                 complete_at: moment_if(row.try_get(1)?)?,
                 round_at: moment_if(row.try_get(2)?)?,
-                stored_at: moment(row.try_get(3)?)?,
+                fields_read: field_names(row.try_get(3)?)?,
+                fields_asked: field_names(row.try_get(4)?)?,
+                stored_at: moment(row.try_get(5)?)?,
             })
         };
         rows.first().map(read).transpose()

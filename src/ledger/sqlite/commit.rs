@@ -1,11 +1,14 @@
 //! Writing a page or a batch.
 
+use jiff::Timestamp;
 use model::stored::{encode_fields, encode_provenance};
 use rusqlite::{Connection, params};
 
 use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Linking, Written};
-use crate::stored::{big, encode_history, ids_text, json_text, micros, names_if_any, sent_text};
+use crate::stored::{
+    big, encode_history, field_names_text, ids_text, json_text, micros, names_if_any, sent_text,
+};
 use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
 
 /// Writes all of a commit. On an error the caller takes everything back.
@@ -23,6 +26,9 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
     write_marks(connection, &commit.marks)?;
+    if let Some((at, object, due_at)) = &commit.owe_linked {
+        owe_linked(connection, at, object, *due_at)?;
+    }
     write_sending(connection, &commit.sending)?;
     write_parked(connection, &commit.unparked, &commit.parked)?;
     accept::accept(connection, &commit.events)?;
@@ -264,6 +270,18 @@ fn write_ended(connection: &Connection, ended: &[(Push, PushEnd)]) -> Result<(),
     Ok(())
 }
 
+fn owe_linked(connection: &Connection, at: &str, object: &str, due_at: Timestamp) -> Result<(), LedgerError> {
+    let sql = "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
+               SELECT connection, object, kind, record, 1, ?3, 0 FROM links \
+               WHERE connection = ?1 AND object = ?2 AND gone = 0 AND ignored = 0 \
+               ON CONFLICT (connection, object, kind, record) \
+               DO UPDATE SET mark = mark + 1, attempts = 0, due_at = min(due_at, excluded.due_at)";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![at, object, micros(due_at)])?;
+    Ok(())
+}
+
 fn write_marks(connection: &Connection, marks: &[PushMark]) -> Result<(), LedgerError> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
@@ -320,10 +338,11 @@ fn write_parked(
 fn write_cursor(connection: &Connection, at: &str, object: &str, cursor: &Cursor) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO cursors (connection, object, position, complete_at, round_at, stored_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+            "INSERT INTO cursors (connection, object, position, complete_at, round_at, fields_read, fields_asked, stored_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
              ON CONFLICT (connection, object) DO UPDATE SET position = excluded.position, \
-             complete_at = excluded.complete_at, round_at = excluded.round_at, stored_at = excluded.stored_at",
+             complete_at = excluded.complete_at, round_at = excluded.round_at, fields_read = excluded.fields_read, \
+             fields_asked = excluded.fields_asked, stored_at = excluded.stored_at",
         )?
         .execute(params![
             at,
@@ -331,6 +350,8 @@ fn write_cursor(connection: &Connection, at: &str, object: &str, cursor: &Cursor
             json_text(&cursor.position),
             cursor.complete_at.map(micros),
             cursor.round_at.map(micros),
+            field_names_text(cursor.fields_read.as_ref()),
+            field_names_text(cursor.fields_asked.as_ref()),
             micros(cursor.stored_at)
         ])?;
     Ok(())

@@ -10,8 +10,8 @@ use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, all, extend, record_co
 use super::{SqliteLedger, commit};
 use crate::fold::fold;
 use crate::stored::{
-    CAUSES, count, decode_history, ids, in_order, json, json_text, limit, micros, moment, moment_if,
-    names_if_any, names_or_none, sent,
+    CAUSES, count, decode_history, field_names, ids, in_order, json, json_text, limit, micros, moment,
+    moment_if, names_if_any, names_or_none, sent,
 };
 use crate::{
     Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
@@ -190,27 +190,6 @@ impl Records for SqliteLedger {
             .await
     }
 
-    async fn mark_linked(
-        &self,
-        connection: &str,
-        object: &str,
-        due_at: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        let (at, object) = (connection.to_owned(), object.to_owned());
-        self.write(1, move |connection| {
-            let sql = "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
-                       SELECT connection, object, kind, record, 1, ?3, 0 FROM links \
-                       WHERE connection = ?1 AND object = ?2 AND gone = 0 AND ignored = 0 \
-                       ON CONFLICT (connection, object, kind, record) \
-                       DO UPDATE SET mark = mark + 1, attempts = 0, due_at = min(due_at, excluded.due_at)";
-            let marked = connection
-                .prepare_cached(sql)?
-                .execute(params![at, object, micros(due_at)])?;
-            count(crate::stored::big(marked))
-        })
-        .await
-    }
-
     async fn pushes(
         &self,
         connection: &str,
@@ -274,7 +253,7 @@ impl Records for SqliteLedger {
 
     async fn cursor(&self, connection: &str, object: &str) -> Result<Option<Cursor>, LedgerError> {
         let (at, object) = (connection.to_owned(), object.to_owned());
-        let sql = "SELECT position, complete_at, round_at, stored_at FROM cursors \
+        let sql = "SELECT position, complete_at, round_at, fields_read, fields_asked, stored_at FROM cursors \
                    WHERE connection = ?1 AND object = ?2";
         self.read(move |connection| {
             let found = all(connection, sql, params![at, object], |row| {
@@ -282,7 +261,9 @@ impl Records for SqliteLedger {
                     position: json(rows::text(row, 0)?)?,
                     complete_at: moment_if(row.get(1)?)?,
                     round_at: moment_if(row.get(2)?)?,
-                    stored_at: moment(row.get(3)?)?,
+                    fields_read: field_names(row.get::<_, Option<String>>(3)?.as_deref())?,
+                    fields_asked: field_names(row.get::<_, Option<String>>(4)?.as_deref())?,
+                    stored_at: moment(row.get(5)?)?,
                 })
             })?;
             Ok(found.into_iter().next())

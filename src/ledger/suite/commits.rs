@@ -22,10 +22,8 @@ fn everything(number: u32) -> SyncCommit {
             "sf".into(),
             "deals".into(),
             Cursor {
-                position: json!(number),
                 complete_at: Some(at(1)),
-                round_at: None,
-                stored_at: at(1),
+                ..Cursor::at(json!(number), at(1))
             },
         )),
         ..SyncCommit::default()
@@ -378,10 +376,8 @@ pub(super) async fn after_a_lease_was_given_on_no_late_commit_succeeds(stand: &S
             tokio::spawn(async move {
                 for number in 0..COMMITS_MAX {
                     let cursor = Cursor {
-                        position: json!(number),
-                        complete_at: None,
                         round_at: Some(at(1)),
-                        stored_at: at(0),
+                        ..Cursor::at(json!(number), at(0))
                     };
                     let commit = SyncCommit {
                         lease: Some(lease.clone()),

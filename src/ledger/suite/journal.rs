@@ -3,7 +3,7 @@
 use model::{ActionId, Kind, RecordId};
 use serde_json::json;
 
-use super::make::{as_read, at, deal, link, parked, record_id, write};
+use super::make::{as_read, at, deal, link, owe_linked, parked, record_id, write};
 use super::stand::Stand;
 use crate::{Action, ActionFilter, LedgerError, Link, Parked, ParkedFilter, RecordWrite, SyncCommit};
 
@@ -180,7 +180,9 @@ pub(super) async fn what_is_ignored_is_not_asked_for_nor_owed(stand: &Stand) {
     };
     ledger.commit(commit).await.unwrap();
     assert_eq!(ledger.linked_ids("sf", "deals", None, 9).await.unwrap(), ["1"]);
-    assert_eq!(ledger.mark_linked("sf", "deals", at(1)).await.unwrap(), 1);
+    owe_linked(&*ledger, "sf", "deals").await;
+    let owed = ledger.all_pushes("sf", "deals", None, 9).await.unwrap();
+    assert_eq!(owed.iter().map(|push| push.record).collect::<Vec<_>>(), [deal(1)]);
     assert_eq!(ledger.links(&[deal(2)]).await.unwrap(), [as_read(&ignored)]);
     assert_eq!(
         ledger.parked(&ParkedFilter::default(), 9).await.unwrap(),

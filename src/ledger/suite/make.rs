@@ -10,8 +10,8 @@ use model::{
 use serde_json::json;
 
 use crate::{
-    Attempt, Change, Conflict, ConflictState, Link, NewDelivery, NewEvent, Next, Parked, PushMark,
-    RecordWrite, Refusal, Run, Stop, StopKind,
+    Attempt, Change, Conflict, ConflictState, Ledger, Link, NewDelivery, NewEvent, Next, Parked, PushMark,
+    RecordWrite, Refusal, Run, Stop, StopKind, SyncCommit,
 };
 
 /// A moment, so many seconds after the start of the tests' time.
@@ -223,6 +223,15 @@ pub(super) fn mark(connection: &str, record: RecordId, second: i64) -> PushMark 
         record,
         due_at: at(second),
     }
+}
+
+/// Owes to an object of a connection all that is linked there, at 10 s.
+pub(super) async fn owe_linked(ledger: &dyn Ledger, connection: &str, object: &str) {
+    let commit = SyncCommit {
+        owe_linked: Some((connection.into(), object.into(), at(10))),
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
 }
 
 pub(super) fn parked(key: &str, inbound: bool, since: i64, retry_at: Option<i64>) -> Parked {

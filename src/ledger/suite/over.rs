@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::make::{
-    at, attempt, conflict, deal, delivery_id, event, event_id, link, mark, parked, record, write,
+    at, attempt, conflict, deal, delivery_id, event, event_id, link, mark, owe_linked, parked, record, write,
 };
 use super::stand::Stand;
 use crate::{
@@ -15,10 +15,8 @@ use crate::{
 
 fn cursor(second: i64) -> Option<(String, String, Cursor)> {
     let cursor = Cursor {
-        position: json!(second),
         complete_at: Some(at(second)),
-        round_at: None,
-        stored_at: at(second),
+        ..Cursor::at(json!(second), at(second))
     };
     Some(("sf".into(), "deals".into(), cursor))
 }
@@ -138,7 +136,8 @@ pub(super) async fn an_overlay_shows_what_would_be_and_leaves_what_is(stand: &St
          ids [\"001\", \"004\", \"005\", \"009\"] pushes [1, 2, 4] parked [\"006\", \"007\"] shared 4 conflicts 2, 1 open, the first resolved in 2 \
          history 4 cursor 2"
     );
-    assert_eq!(over.mark_linked("sf", "deals", at(1)).await.unwrap(), 4);
+    owe_linked(&*over, "sf", "deals").await;
+    assert_eq!(over.all_pushes("sf", "deals", None, 9).await.unwrap().len(), 4);
 
     assert_eq!(seen(&*below).await, before, "what is below stays");
     assert_eq!(below.row_counts().await.unwrap(), rows);

@@ -1,5 +1,7 @@
 //! Promises about records, links and what sync keeps beside them.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use model::{Kind, MatchKey, Value};
 use serde_json::json;
@@ -439,6 +441,8 @@ pub(super) async fn a_cursor_is_where_reading_stands(stand: &Stand) {
             position: json!({"after": n}),
             complete_at,
             round_at,
+            fields_read: complete_at.map(|_| ["Name".to_owned(), "a,b".to_owned()].into()),
+            fields_asked: round_at.map(|_| BTreeSet::new()),
             stored_at: at(n),
         };
         let commit = SyncCommit {

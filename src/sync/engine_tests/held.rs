@@ -243,16 +243,6 @@ impl Records for Held {
         }
     }
 
-    async fn mark_linked(
-        &self,
-        connection: &str,
-        object: &str,
-        due_at: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        let _busy = self.busy().await;
-        at_once(self.ledger.mark_linked(connection, object, due_at))
-    }
-
     async fn pushes(
         &self,
         connection: &str,

@@ -6,6 +6,7 @@ mod crossing;
 mod deleting;
 mod dispute;
 mod duplicates;
+mod fields;
 pub(crate) mod held;
 mod hints;
 mod journeys;

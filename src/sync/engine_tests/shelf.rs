@@ -269,6 +269,11 @@ impl Shelf {
         MAPPING
     }
 
+    /// The mapping with another line.
+    pub(crate) fn longer_mapping() -> String {
+        format!("{MAPPING}  - {{ record: legal_name, object: legal }}\n")
+    }
+
     /// Another way to map deals: it knows a word for a stage that [`Shelf::mapping_of_deals`] does not.
     pub(crate) fn corrected_mapping_of_deals() -> String {
         let lens = ", lens: [ enum: { prospect: [prospect, warm] } ] }";

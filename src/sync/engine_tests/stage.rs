@@ -111,6 +111,8 @@ pub(crate) struct Stage {
     pub(crate) unread: Option<&'static str>,
     /// Whether the mapping of deals has been corrected.
     pub(crate) corrected: bool,
+    /// Whether the mapping of partners has got another line.
+    pub(crate) longer: bool,
     /// Connections whose things are posted.
     pub(crate) posted: Vec<&'static str>,
     /// What was announced.
@@ -135,6 +137,7 @@ impl Stage {
             deals: false,
             unread: None,
             corrected: false,
+            longer: false,
             posted: Vec::new(),
             announced: Arc::default(),
             matching: BTreeMap::new(),
@@ -211,10 +214,14 @@ impl Stage {
                 false => Shelf::mapping_of_deals().to_owned(),
             };
             let deals = self.deals.then(|| compiled(&deals));
+            let partners = match self.longer {
+                true => Shelf::longer_mapping(),
+                false => Shelf::mapping().to_owned(),
+            };
             plan.syncs.extend(
                 deals
                     .into_iter()
-                    .chain([compiled(Shelf::mapping())])
+                    .chain([compiled(&partners)])
                     .map(|mapping| Sync {
                         connection: (*connection).to_owned(),
                         mapping,
