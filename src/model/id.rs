@@ -133,18 +133,17 @@ mod tests {
         }
 
         #[test]
-        fn later_ids_sort_later(a in 0i64..4_102_444_800_000, b in 0i64..4_102_444_800_000, r in any::<[u8; 10]>()) {
-            prop_assume!(a < b);
+        fn later_ids_sort_later(a in 0i64..4_102_444_800_000, more in 1i64..4_102_444_800_000, r in any::<[u8; 10]>()) {
+            let b = a + more;
             let id = |ms| RecordId::new(Kind::Deal, uuid_from(Timestamp::from_millisecond(ms).unwrap(), r)).to_string();
             prop_assert!(id(a) < id(b));
         }
 
         #[test]
         fn ids_of_a_moment_sort_by_their_count(
-            a in 0u64..1 << 42, more in prop_oneof![Just(1), 0u64..1 << 42], r in any::<[u8; 4]>(), s in any::<[u8; 4]>(),
+            a in 0u64..1 << 41, more in prop_oneof![Just(1), 1u64..1 << 41], r in any::<[u8; 4]>(), s in any::<[u8; 4]>(),
         ) {
             let b = a + more;
-            prop_assume!(a < b && b < 1 << 42);
             let id = |count, random| uuid_from(Timestamp::UNIX_EPOCH, counted(count, random));
             prop_assert!(id(a, r) < id(b, s));
             prop_assert_eq!(id(a, r).get_version_num(), 7);

@@ -905,8 +905,13 @@ mod tests {
             let policies = Policies([("name", policy.clone())].into());
             let merged = merge(&mut known, &say(&said, met.then_some(&agreed), changed), &policies);
             let kept = known.fields.get("name").unwrap();
-            let all: BTreeSet<String> = members(&ours).union(&members(&theirs)).cloned().collect();
-            let made_of_both = policy == Policy::MergeSet && matches!(kept, Value::Set(_)) && members(kept).is_subset(&all);
+            // A set is made of what either has and keeps what both have: where each side took away
+            // what the other one has left, nothing is left.
+            let (all, common) = (&members(&ours) | &members(&theirs), &members(&ours) & &members(&theirs));
+            let made_of_both = policy == Policy::MergeSet
+                && !all.is_empty()
+                && members(kept).is_subset(&all)
+                && members(kept).is_superset(&common);
             prop_assert!(*kept == ours || *kept == theirs || made_of_both, "{:?}", kept);
             for conflict in &merged.conflicts {
                 prop_assert_eq!(&conflict.kept, kept);
