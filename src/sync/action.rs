@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ledger::{
-    Action, ActionFilter, Conflict, ConflictFilter, ConflictState, Lease, LedgerError, Link, Linked, Parked,
-    PushMark, RecordWrite,
+    Action, ActionFilter, Conflict, ConflictState, Lease, LedgerError, Link, Linked, Parked, PushMark,
+    RecordWrite,
 };
-use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, uuid_from};
+use model::{ActionId, BY_HAND, Kind, Provenance, Record, RecordId, RunId, stored, uuid_from};
 use serde_json::Value as Json;
 
 use crate::engine::{SyncError, still_key};
@@ -28,8 +28,6 @@ const WAIT_MS_MAX: i64 = 20_000;
 const WAIT_STEP_MS: u64 = 20;
 /// What can be undone.
 const UNDOABLE: [&str; 4] = ["link", "unlink", "merge", "dismiss"];
-/// Open conflicts of one record that are closed at a time; it has no more fields.
-const CONFLICTS_MAX: usize = 1_000;
 /// Actions on a record that are looked through for one that stands in the way of undoing an older one.
 const LATER_MAX: usize = 1_000;
 
@@ -387,28 +385,10 @@ impl Engine {
         }
     }
 
-    /// Closes the open conflicts of a record, or those with one of its objects.
-    pub(crate) async fn close_conflicts(
-        &self,
-        action: &Action,
-        record: RecordId,
-        at: Option<&ObjectAt>,
-        state: ConflictState,
-    ) -> Result<Vec<Conflict>, LedgerError> {
-        let filter = ConflictFilter {
-            record: Some(record),
-            state: Some(ConflictState::Open),
-            connection: at.map(|at| at.connection.clone()),
-            ..ConflictFilter::default()
-        };
-        let mut open = self.ledger.list_conflicts(&filter, None, CONFLICTS_MAX).await?;
-        open.retain(|conflict| at.is_none_or(|at| at.object == conflict.object));
-        for conflict in &mut open {
-            conflict.revision += 1;
-            conflict.state = state;
-            conflict.closed_at = Some(action.at);
-            conflict.closed_by.clone_from(&action.by);
-        }
+    /// The open conflicts of a record with the object of a link.
+    pub(crate) async fn conflicts_at(&self, link: &Link) -> Result<Vec<Conflict>, LedgerError> {
+        let mut open = self.ledger.open_conflicts(&[link.record]).await?;
+        open.retain(|conflict| conflict.connection == link.connection && conflict.object == link.object);
         Ok(open)
     }
 
@@ -423,6 +403,35 @@ impl Engine {
         });
         marks.collect()
     }
+}
+
+/// Conflicts that end with an action: what they were about is something else from now on.
+pub(crate) fn withdrawn(action: &Action, open: Vec<Conflict>) -> Vec<Conflict> {
+    let closed = open.into_iter().map(|conflict| Conflict {
+        revision: conflict.revision + 1,
+        state: ConflictState::Withdrawn,
+        closed_at: Some(action.at),
+        closed_by: action.by.clone(),
+        ..conflict
+    });
+    closed.collect()
+}
+
+/// A link of which nobody is asked about conflicts any more: in their fields, what was agreed on is what it was before they
+/// were found. Who reads the object next finds them again, where they are still there.
+pub(crate) fn undecided(link: &Link, open: &[Conflict]) -> Link {
+    let mut link = link.clone();
+    for conflict in open {
+        let field = conflict.record.kind.field(&conflict.path);
+        let agreed = field.and_then(|field| {
+            let value = stored::from_json(field.field_type, &conflict.base)?;
+            Some((field.path, value))
+        });
+        if let (Some(base), Some((path, value))) = (&mut link.base, agreed) {
+            base.set(path, value);
+        }
+    }
+    link
 }
 
 /// The run under which the history of an action stands: it has the action's own number.

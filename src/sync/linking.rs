@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{Action, ConflictState, Link, Parked, RecordWrite, Sent, SyncCommit};
+use ledger::{Action, Link, Parked, RecordWrite, Sent, SyncCommit};
 use model::{Provenance, Record, RecordId, unite};
 use serde_json::json;
 
 use crate::absorb::Place;
-use crate::action::{ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of};
+use crate::action::{
+    ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of, undecided, withdrawn,
+};
 use crate::parked::parked_at;
 use crate::trace::Trace;
 use crate::{Engine, Report, kept};
@@ -125,17 +127,22 @@ impl Engine {
         }
         self.must_be_there(id, at).await?;
         let parked = parked_at(&*self.ledger, at).await?;
+        let open = match &other {
+            Some(other) => self.conflicts_at(&other.link).await?,
+            None => Vec::new(),
+        };
         let mut about = vec![id];
         about.extend(other.as_ref().map(|other| other.record.id));
         let detail = json!({
             "object": at.to_string(), "record": kept::record(&record), "here": here.as_ref().map(kept::link),
-            "other": other.as_ref().map(|other| kept::link(&other.link)), "parked": parked.as_ref().map(kept::parked),
+            "other": other.as_ref().map(|other| kept::link(&undecided(&other.link, &open))), "parked": parked.as_ref().map(kept::parked),
         });
         let action = self.new_action(by, "link", about, detail);
         let mut commit = SyncCommit {
             lease: held.first(),
             records: vec![self.touched(record)],
             parked: vec![self.read_again(at, "it was linked by hand")],
+            conflicts: withdrawn(&action, open),
             action: Some(action.clone()),
             ..SyncCommit::default()
         };
@@ -299,6 +306,8 @@ impl Engine {
         // What was written there, and not heard of, may come to be there until this is undone.
         let sent = self.ledger.sent(&link.connection, &link.object, &[id]).await?;
         let sent: Vec<Sent> = sent.into_iter().flat_map(|(_, sent)| sent).collect();
+        let open = self.conflicts_at(&link).await?;
+        let link = undecided(&link, &open);
         let detail = json!({
             "object": at.to_string(), "link": kept::link(&link), "ignore": ignore,
             "sent": sent.iter().map(kept::sent).collect::<Vec<_>>(),
@@ -314,9 +323,7 @@ impl Engine {
         let (at_connection, at_object) = (link.connection.clone(), link.object.clone());
         let commit = SyncCommit {
             lease: held.first(),
-            conflicts: self
-                .close_conflicts(&action, id, Some(&at), ConflictState::Withdrawn)
-                .await?,
+            conflicts: withdrawn(&action, open),
             records: vec![self.touched(record)],
             links: vec![left],
             // Who names it from now on does not mean this record.
@@ -378,6 +385,7 @@ impl Engine {
         let mut record = self.standing_record(id).await?;
         let before = kept::read_record(&detail["record"], &record).map_err(&unreadable)?;
         let action = self.undoing(by, undone);
+        let open = self.conflicts_at(&now.link).await?;
         let objects = [(at.connection.clone(), at.external_id.clone())];
         let is_its = |_: &str, said: &Provenance| unite::is_of(said, &objects);
         let changes = unite::take_back(&mut record, &before, is_its, &by_hand(&action));
@@ -391,6 +399,7 @@ impl Engine {
                 true,
             )],
             forgotten: vec![(at.connection.clone(), at.object.clone(), at.external_id.clone())],
+            conflicts: withdrawn(&action, open),
             action: Some(action.clone()),
             ..SyncCommit::default()
         };
@@ -447,8 +456,9 @@ impl Engine {
         undone: &Action,
         held: &Held,
     ) -> Result<Done, ActionError> {
-        let (at, undone_record) = (ObjectAt::of(&link), link.record);
+        let at = ObjectAt::of(&link);
         let record = self.standing_record(link.record).await?;
+        let id = record.id;
         let other = self.linked_at(&at).await?;
         if let Some(other) = other.filter(|other| other.record.id != link.record) {
             return Err(refused(
@@ -475,7 +485,7 @@ impl Engine {
         if !sent.is_empty() {
             commit
                 .sending
-                .push(self.known_as_sent((&at.connection, &at.object), undone_record, sent));
+                .push(self.known_as_sent((&at.connection, &at.object), id, sent));
         }
         self.owe_referring_to(&undone.records, &mut commit).await?;
         self.finish(commit, action, told).await

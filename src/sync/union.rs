@@ -17,7 +17,9 @@ use model::{BY_HAND, ConflictId, Provenance, Record, RecordId, Value, unite};
 use serde_json::{Value as Json, json};
 
 use crate::absorb::PARKED_MAX;
-use crate::action::{ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of};
+use crate::action::{
+    ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of, undecided, withdrawn,
+};
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::linking::UNLINKED;
 use crate::review::MERGED;
@@ -130,11 +132,7 @@ impl Engine {
             left.iter()
                 .map(|link| format!("{} is left alone from now on", ObjectAt::of(link))),
         );
-        let mut conflicts = self.conflicts_of(&action, keep, &lost, (&united, &links));
-        conflicts.extend(
-            self.close_conflicts(&action, lose, None, ConflictState::Resolved)
-                .await?,
-        );
+        let conflicts = self.conflicts_of(&action, keep, &lost, (&united, &links));
         let mut commit = SyncCommit {
             lease: held.first(),
             links: moves.into_iter().chain(left).collect(),
@@ -145,6 +143,8 @@ impl Engine {
             action: Some(action.clone()),
             ..SyncCommit::default()
         };
+        self.ask_anew(&action, &links, (keep, &united.changes), &mut commit)
+            .await?;
         commit
             .records
             .push(self.changed_by(&action, kept_record, &united.changes));
@@ -165,6 +165,60 @@ impl Engine {
         self.tell_what_was_sent((keep, lose), &[keep], &mut commit)
             .await?;
         self.finish(commit, action, told).await
+    }
+
+    /// Withdraws what a person was asked about objects that are another record's or left alone from now on, and about values
+    /// of a record that changed with that. Those that are still read are read again, and asked about again where there is
+    /// need.
+    async fn ask_anew(
+        &self,
+        action: &Action,
+        links: &[Link],
+        (record, changes): (RecordId, &[model::merge::Change]),
+        commit: &mut SyncCommit,
+    ) -> Result<(), LedgerError> {
+        let of: BTreeSet<RecordId> = links.iter().map(|link| link.record).collect();
+        let open = self.ledger.open_conflicts(&Vec::from_iter(of)).await?;
+        for conflict in open {
+            let is_its = |link: &&Link| {
+                link.record == conflict.record
+                    && link.connection == conflict.connection
+                    && link.object == conflict.object
+            };
+            let link = links.iter().find(is_its);
+            let place = link.map(ObjectAt::of);
+            let written = commit
+                .links
+                .iter()
+                .position(|link| Some(ObjectAt::of(link)) == place);
+            let is_its_still = |at: usize| {
+                let link = &commit.links[at];
+                link.record == conflict.record && !link.ignored
+            };
+            let stays = conflict.record == record
+                && written.is_none_or(is_its_still)
+                && changes.iter().all(|change| change.path != conflict.path);
+            if stays {
+                continue;
+            }
+            if let (Some(link), Some(place)) = (link, place) {
+                let written = written.map(|at| &mut commit.links[at]);
+                let link = undecided(
+                    written.as_deref().unwrap_or(link),
+                    std::slice::from_ref(&conflict),
+                );
+                if !link.ignored && !link.gone {
+                    let why = "what a person was asked about it is asked anew";
+                    commit.parked.push(self.read_again(&place, why));
+                }
+                match written {
+                    Some(written) => *written = link,
+                    None => commit.links.push(link),
+                }
+            }
+            commit.conflicts.extend(withdrawn(action, vec![conflict]));
+        }
+        Ok(())
     }
 
     /// What refers to records whose objects are others now is owed everywhere: it may name those that were theirs, or none
@@ -426,6 +480,9 @@ impl Engine {
             _ => unite::is_of(said, &theirs),
         };
         let taken = unite::take_back(&mut kept_record, &before, is_theirs, &by);
+        let links = self.ledger.links(&[keep]).await?;
+        self.ask_anew(&action, &links, (keep, &taken), &mut commit)
+            .await?;
         (lost.deleted_at, lost.merged_into) = (None, None);
         let next = self.next(&kept_record, action.at);
         commit.events.push(self.announce_union(

@@ -27,3 +27,4 @@ mod unheard;
 mod united;
 mod unlinked;
 mod waiting;
+mod withdrawn;
