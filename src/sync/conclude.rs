@@ -29,6 +29,15 @@ const AHEAD_MS: i64 = 10_000;
 /// How often a creation that collided with another one is tried again before it is parked.
 const COLLISIONS_MAX: u32 = 5;
 
+/// What a batch found to be there.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Objects to be read, and the records that they are to meet.
+    pub(crate) adopt: BTreeMap<String, RecordId>,
+    /// Objects that are there already, says their system, in the place of what was to be made.
+    instead: Vec<(String, Push)>,
+}
+
 impl Engine {
     #[expect(
         clippy::too_many_arguments,
@@ -40,7 +49,7 @@ impl Engine {
         owed: Owed<'_>,
         outcome: Outcome,
         refs: &Refs,
-        adopt: &mut BTreeMap<String, RecordId>,
+        found: &mut Found,
         (commit, unheard): (&mut SyncCommit, &mut Vec<Unanswered>),
         report: &mut Report,
     ) {
@@ -98,7 +107,8 @@ impl Engine {
                 ..
             }) if owed.link.is_none() => {
                 // The system has it already under another id: read it, meet, and push the difference afterwards.
-                adopt.insert(existing, owed.record.id);
+                found.adopt.insert(existing.clone(), owed.record.id);
+                found.instead.push((existing, owed.push.clone()));
                 self.later(owed.push, commit, report);
             }
             Outcome::Refused(RecordError {
@@ -107,7 +117,7 @@ impl Engine {
             }) if owed.link.is_some() => {
                 // Somebody changed it since it was read: read that, merge, and push what is left.
                 if let Some(link) = owed.link {
-                    adopt.insert(link.external_id, owed.record.id);
+                    found.adopt.insert(link.external_id, owed.record.id);
                 }
                 self.later(owed.push, commit, report);
             }
@@ -281,6 +291,62 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Tells of records that could not be made because of an object that did not become theirs. Where that is another
+    /// record's, nothing but a person helps; else it is looked for again, since it may be hidden for a while.
+    pub(crate) async fn tell_taken(
+        &self,
+        place: Place<'_>,
+        found: Found,
+        unheard: &mut Vec<Unanswered>,
+        report: &mut Report,
+    ) -> Result<(), LedgerError> {
+        if found.instead.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<RecordId> = found.instead.iter().map(|(_, push)| push.record).collect();
+        let ids: Vec<String> = found.instead.iter().map(|(id, _)| id.clone()).collect();
+        let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
+        let owners = linked
+            .into_iter()
+            .map(|linked| (linked.link.external_id, linked.record.id));
+        let owners: BTreeMap<String, RecordId> = owners.collect();
+        let links = self.ledger.links(&records).await?.into_iter();
+        let met: BTreeSet<RecordId> = links
+            .filter(|link| !link.gone && link.connection == place.connection && link.object == place.object)
+            .map(|link| link.record)
+            .collect();
+        let mut commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            ..SyncCommit::default()
+        };
+        for (id, push) in found.instead {
+            if met.contains(&push.record) {
+                continue;
+            }
+            let (connection, object) = (place.connection, place.object);
+            let owner = owners.get(&id);
+            let reason = match owner {
+                Some(owner) => format!(
+                    "{connection} says that it is there already as {id}, which is {owner}: make the two records one, or \
+                     make them differ"
+                ),
+                None => format!(
+                    "{connection} says that it is there already as {object} {id}, which is not read as a {}: see that it \
+                     is shown to this connection and admitted by its mapping, or make them differ",
+                    push.record.kind
+                ),
+            };
+            commit
+                .parked
+                .push(self.parks_out(place, push.record, DUPLICATE, reason));
+            if owner.is_some() {
+                end_refused(push, None, &mut commit, unheard);
+            }
+        }
+        report.counts.parked += commit.parked.len() as u64;
+        self.ledger.commit(commit).await
     }
 
     /// A push that was to end is tried again at once.

@@ -135,8 +135,8 @@ pub fn advice(cause: &ParkedCause) -> &'static str {
             "it was not written: correct the value where it is kept, or the mapping: either goes on by itself"
         }
         (false, DUPLICATE) => {
-            "what it was written to is another record: make the two one with `interconnect record merge`, or make them differ, \
-             and retry"
+            "what it is at its system is another record: make the two one with `interconnect record merge`, or make them \
+             differ, and retry"
         }
         (false, _) => {
             "the system refused it: correct the value where it is kept, which is written by itself, or what refuses it there, \

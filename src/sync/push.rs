@@ -11,6 +11,7 @@ use ledger::{LedgerError, Link, Parked, Push, PushEnd, SyncCommit};
 use model::{Record, RecordId, RunId, Value};
 
 use crate::absorb::Place;
+use crate::conclude::Found;
 use crate::deletes::{Deletion, Fate, fate};
 use crate::engine::SyncError;
 use crate::parked::{MAPPING, UNRESOLVED, about};
@@ -302,7 +303,7 @@ impl Engine {
             }
             _ => None,
         });
-        let mut adopt = BTreeMap::new();
+        let mut found = Found::default();
         let refs = self
             .refs_of(place, out.writes.iter().map(|owed| &owed.record))
             .await?;
@@ -313,7 +314,7 @@ impl Engine {
         let made_again: Vec<RecordId> = made.map(|(owed, _)| owed.record.id).collect();
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             let ends = (&mut out.commit, &mut out.unheard);
-            self.conclude(place, owed, outcome, &refs, &mut adopt, ends, report);
+            self.conclude(place, owed, outcome, &refs, &mut found, ends, report);
         }
         report.counts.parked += out.commit.parked.len() as u64;
         let (created, written) = (
@@ -328,7 +329,9 @@ impl Engine {
         self.commit_written(place, out.commit, &created_here, report)
             .await?;
         drop(creating);
-        self.adopt(system, place, adopt, report).await?;
+        self.adopt(system, place, std::mem::take(&mut found.adopt), report)
+            .await?;
+        self.tell_taken(place, found, &mut out.unheard, report).await?;
         self.hear(system, place, out.unheard, report).await?;
         self.delete_there(system, place, (out.deletions, lane), report)
             .await?;

@@ -468,3 +468,71 @@ async fn what_was_passed_over_as_a_duplicate_is_read_when_it_takes_the_place_of_
         []
     );
 }
+
+/// What is parked on its way out: its code and why.
+async fn parked_out(stage: &Stage) -> Vec<(String, String)> {
+    let filter = ParkedFilter {
+        inbound: Some(false),
+        ..ParkedFilter::default()
+    };
+    let parked = stage.ledger.parked(&filter, 9).await.unwrap();
+    parked
+        .into_iter()
+        .map(|parked| (parked.code, parked.reason))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_its_system_takes_for_another_record_waits_for_a_person() {
+    let (stage, here, there, engine) = empty().await;
+    let other = there.put(json!({"name": "Contoso"}));
+    settle(&engine).await;
+    there.has_all_as(Some(&other));
+    here.put(json!({"name": "Northwind"}));
+    settle(&engine).await;
+    let contoso = stage.ledger.linked("there", "things", &[other]).await.unwrap();
+    let parked = parked_out(&stage).await;
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].0, "duplicate");
+    assert!(
+        parked[0].1.contains(&contoso[0].record.id.to_string()),
+        "{parked:?}"
+    );
+    // It is not tried for ever.
+    stage.pass_hours(1);
+    there.forget_calls();
+    settle(&engine).await;
+    assert!(!there.calls().contains(&"POST".to_owned()));
+
+    there.has_all_as(None);
+    engine
+        .retry_parked(&crate::WhichParked::default(), false)
+        .await
+        .unwrap();
+    settle(&engine).await;
+    assert_eq!(parked_out(&stage).await, []);
+    assert_eq!(there.rows().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_there_and_hidden_is_told_and_met_when_it_is_shown() {
+    let (stage, here, there, engine) = empty().await;
+    there.show_only(0);
+    let hidden = there.put(json!({"name": "Northwind"}));
+    there.has_all_as(Some(&hidden));
+    here.put(json!({"name": "Northwind", "note": "ours"}));
+    settle(&engine).await;
+    let parked = parked_out(&stage).await;
+    assert_eq!(parked.len(), 1);
+    assert!(parked[0].1.contains("is not read as a partner"), "{parked:?}");
+    there.show_only(usize::MAX);
+    stage.pass_hours(1);
+    push(&engine, "there").await;
+    stage.pass_hours(1);
+    settle(&engine).await;
+    assert_eq!(parked_out(&stage).await, []);
+    assert_eq!(
+        (there.rows().len(), &there.rows()[0]["note"]),
+        (1, &json!("ours"))
+    );
+}

@@ -30,6 +30,7 @@ limits:
 errors:
   - { when: { status: 404 }, class: not_found, message: .says }
   - { when: { status: 409 }, class: validation, message: .says }
+  - { when: { status: 410 }, class: duplicate, existing: .existing, message: .says }
   - { when: { status: 412 }, class: conflict, message: .says }
   - { when: { status: 429 }, class: rate_limited, wait: 1s, message: .says }
   - { when: { status: [500, 503] }, class: transient, message: .says }
@@ -134,6 +135,8 @@ struct Held {
     collisions: usize,
     /// The row that the next creation is taken for.
     mistakes: Option<String>,
+    /// The row that whatever is to be created is already.
+    existing: Option<String>,
     /// What its answers say that the time is.
     date: HeaderValue,
 }
@@ -178,6 +181,7 @@ impl Shelf {
                 forbidden: None,
                 collisions: 0,
                 mistakes: None,
+                existing: None,
                 // No test's clock is ahead of that: the machine's own is nobody's business.
                 date: HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT"),
             })),
@@ -343,6 +347,11 @@ impl Shelf {
     /// The next creation is answered with a row that is there already.
     pub(crate) fn mistake_for(&self, id: &str) {
         self.lock().mistakes = Some(id.to_owned());
+    }
+
+    /// From now on, whatever is to be created is a row already, or is not.
+    pub(crate) fn has_all_as(&self, id: Option<&str>) {
+        self.lock().existing = id.map(str::to_owned);
     }
 
     pub(crate) fn rows(&self) -> Vec<Json> {
@@ -524,6 +533,10 @@ async fn create(
         if let Some(left) = held.collisions.checked_sub(1) {
             held.collisions = left;
             return Err(says(StatusCode::PRECONDITION_FAILED, "the number is taken"));
+        }
+        if let Some(id) = &held.existing {
+            let told = json!({"says": "it is there already", "existing": id});
+            return Err((StatusCode::GONE, Answer(told)));
         }
         let known = held.mistakes.take();
         let known = known.and_then(|id| held.living(&id).cloned());
