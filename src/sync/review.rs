@@ -369,8 +369,18 @@ impl Engine {
             ..ParkedFilter::default()
         };
         let open = self.ledger.parked(&filter, PARKED_MAX).await?;
+        // With more of them than are looked at, nobody knows who is not among them: nothing new is made meanwhile.
+        let all_wait = open.len() == PARKED_MAX;
+        if all_wait {
+            tracing::warn!(
+                connection = place.connection,
+                object = place.object,
+                "{PARKED_MAX} objects wait for a decision, so that nothing is created there: see interconnect review list"
+            );
+        }
         let open: BTreeSet<RecordId> = open.into_iter().flat_map(|parked| parked.records).collect();
-        let waits = |push: &mut Push| !links.contains_key(&push.record) && open.contains(&push.record);
+        let waits =
+            |push: &mut Push| !links.contains_key(&push.record) && (all_wait || open.contains(&push.record));
         let later = self.after(Duration::from_millis(UNDECIDED_MS));
         let waiting = pushes.extract_if(.., waits);
         commit
