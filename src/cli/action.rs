@@ -307,7 +307,7 @@ pub(crate) fn tell(done: Result<Done, Wrong>, out: &Out) -> Exit {
                 json!({"action": document(&done.action), "told": done.told}),
                 || {
                     let mut text = done.told.join("\n");
-                    if done.action.undoes.is_none() {
+                    if sync::can_be_undone(&done.action) {
                         text.push_str(&format!("\ntake it back with: interconnect action undo {id}"));
                     }
                     text

@@ -8,6 +8,7 @@ use model::{BY_HAND, ConflictId, Kind, RecordId};
 use serde_json::{Value as Json, json};
 use sync::{Decision, Take};
 
+use super::action::By;
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::hub::{self, Hub};
@@ -95,13 +96,12 @@ pub(crate) struct ResolveArgs {
     /// Another value, as JSON: '"qualified"', 12, null, '{"amount": "10.00", "currency": "EUR"}'.
     #[arg(long, value_name = "JSON", conflicts_with = "take")]
     value: Option<String>,
-    /// Who decides; it is kept with the change.
-    #[arg(long, value_name = "NAME", env = "USER", required_unless_present = "dry_run")]
-    by: Option<String>,
+    #[command(flatten)]
+    by: By,
     /// Only if the conflict is still at this revision, as it was shown; for one conflict.
     #[arg(long, value_name = "NUMBER")]
     revision: Option<u64>,
-    /// Only tell how many and which.
+    /// Only tell how many and which, and what would be refused.
     #[arg(long)]
     dry_run: bool,
     /// Show the rule that would have decided so, as a change of the configuration.
@@ -361,13 +361,6 @@ async fn resolve(args: &ResolveArgs, common: &Common, out: &Out) -> Exit {
         ));
     }
     out.note(&format!("{} conflicts are meant", found.len()));
-    if args.dry_run {
-        let json: Vec<Json> = found.iter().map(document).collect();
-        out.data(json!({"data": json}), || {
-            found.iter().map(line).collect::<Vec<_>>().join("\n")
-        });
-        return Exit::Ok;
-    }
     let (resolved, errors) = decide(&hub, &found, &take, args).await;
     let json: Vec<Json> = resolved.iter().map(document).collect();
     out.data(json!({"data": json, "errors": errors}), || {
@@ -379,14 +372,14 @@ async fn resolve(args: &ResolveArgs, common: &Common, out: &Out) -> Exit {
         (true, false) => Exit::Failed,
         (false, false) => Exit::Partial,
     };
-    if (args.propose || args.change.write) && !resolved.is_empty() {
+    if (args.propose || args.change.write) && !resolved.is_empty() && !args.dry_run {
         let proposed = rule::propose(&resolved, &args.change, common, out);
         return if exit == Exit::Ok { proposed } else { exit };
     }
     exit
 }
 
-/// Takes a decision about each; gives those that were taken, and why others were not.
+/// Takes a decision about each, or asks whether it could be; gives those that were taken, and why others were not.
 async fn decide(
     hub: &Hub,
     found: &[Conflict],
@@ -399,10 +392,17 @@ async fn decide(
         let decision = Decision {
             conflict: conflict.id,
             take: take.clone(),
-            by: args.by.clone().unwrap_or_default(),
+            by: args.by.name(),
             // What is decided is what was just read.
             revision: Some(args.revision.unwrap_or(conflict.revision)),
         };
+        if args.dry_run {
+            match hub.engine.may_resolve(&decision, run).await {
+                Ok(()) => resolved.push(conflict.clone()),
+                Err(error) => errors.push(error.to_string()),
+            }
+            continue;
+        }
         match hub.engine.resolve(&decision, run).await {
             Ok(done) => {
                 nudges.extend(crate::hints::nudges_of(&done));
@@ -410,6 +410,9 @@ async fn decide(
             }
             Err(error) => errors.push(error.to_string()),
         }
+    }
+    if args.dry_run {
+        return (resolved, errors);
     }
     let count = u64::try_from(resolved.len()).unwrap_or(u64::MAX);
     if let Err(error) = hub.engine.note_resolved(run, count).await {

@@ -130,7 +130,7 @@ fn one(catalogue: &Catalogue, name: &str, version: Option<u32>, schema_alone: bo
             info.name, found.version, info.doc, found.sample
         )
     };
-    let json = json!({"name": info.name, "doc": info.doc, "version": found.version, "schema": schema, "sample": sample});
+    let json = json!({"name": info.name, "doc": info.doc, "version": found.version, "data_schema": schema, "sample": sample});
     out.data(json, text);
     Exit::Ok
 }

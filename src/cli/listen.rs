@@ -43,7 +43,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "NAME")]
     endpoint: String,
     /// The hub.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8400")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     hub: Url,
     /// The environment variable with the key.
     #[arg(long, value_name = "VARIABLE")]
@@ -54,7 +54,7 @@ pub(crate) struct ListenArgs {
     /// Which of them, such as deal.won or deal.*; all when it is left out.
     #[arg(long, value_name = "TYPE")]
     events: Vec<String>,
-    /// End after so many were forwarded.
+    /// End after so many, whether the program took them or not.
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
 }
@@ -113,7 +113,9 @@ struct Listener<'a> {
     out: &'a Out,
     client: Client,
     key: Option<HeaderValue>,
+    /// How many the program took, and how many it did not.
     forwarded: usize,
+    failed: usize,
 }
 
 pub(crate) async fn run(args: &ListenArgs, out: &Out) -> Exit {
@@ -134,7 +136,11 @@ pub(crate) async fn run(args: &ListenArgs, out: &Out) -> Exit {
     };
     match ended {
         Ok(()) => {
-            out.note(&format!("{} forwarded", listener.forwarded));
+            let failed = match listener.failed {
+                0 => String::new(),
+                failed => format!(", {failed} not taken"),
+            };
+            out.note(&format!("{} forwarded{failed}", listener.forwarded));
             Exit::Ok
         }
         Err(error) => out.fail(&error),
@@ -172,6 +178,7 @@ impl<'a> Listener<'a> {
             client,
             key: key.transpose()?,
             forwarded: 0,
+            failed: 0,
         })
     }
 
@@ -192,7 +199,8 @@ impl<'a> Listener<'a> {
                     continue;
                 }
                 self.forward(event).await;
-                if self.args.count.is_some_and(|count| self.forwarded >= count) {
+                let tried = self.forwarded + self.failed;
+                if self.args.count.is_some_and(|count| tried >= count) {
                     return Ok(());
                 }
             }
@@ -251,7 +259,10 @@ impl<'a> Listener<'a> {
         let began = Instant::now();
         let answer = self.client.call(request).await;
         let took_ms = began.elapsed().as_millis();
-        self.forwarded += 1;
+        match &answer {
+            Ok(answer) if (200..300).contains(&answer.status) => self.forwarded += 1,
+            _ => self.failed += 1,
+        }
         let (status, error) = match answer {
             Ok(answer) => (Some(answer.status), None),
             Err(error) => (None, Some(error.to_string())),

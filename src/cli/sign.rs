@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{Common, Exit, Out};
 use crate::config::{Config, SecretRef, span_ms};
 use crate::hub;
+use crate::world::RealWorld;
 
 /// Bytes of a body that are read.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -43,9 +44,9 @@ pub(crate) struct SignArgs {
     body: Option<PathBuf>,
     #[command(flatten)]
     whose: Whose,
-    /// The message's id.
-    #[arg(long, default_value = "msg_test")]
-    id: String,
+    /// The message's id; a new one when it is left out. A hub takes what comes under an id that it knows for the same message.
+    #[arg(long)]
+    id: Option<String>,
     /// When it is signed, in seconds since 1970; now when it is left out.
     #[arg(long, value_name = "SECONDS")]
     at: Option<i64>,
@@ -70,6 +71,12 @@ pub(crate) struct VerifyArgs {
     tolerance: String,
 }
 
+/// The id of a message that nobody has sent yet.
+fn new_id() -> String {
+    let uuid = model::uuid_from(Timestamp::now(), RealWorld::id_bytes());
+    format!("msg_{}", uuid.simple())
+}
+
 pub(crate) fn sign(args: &SignArgs, common: &Common, out: &Out) -> Exit {
     let prepared = secrets(&args.whose, common, out).and_then(|secrets| {
         let at = match args.at {
@@ -77,9 +84,10 @@ pub(crate) fn sign(args: &SignArgs, common: &Common, out: &Out) -> Exit {
             Some(seconds) => Timestamp::from_second(seconds)
                 .map_err(|_| usage(out, &format!("{seconds} is no moment in seconds since 1970"))),
         };
-        if args.id.is_empty()
-            || args.id.len() > standard::ID_CHARS_MAX
-            || !args.id.bytes().all(|c| c.is_ascii_graphic() && c != b'.')
+        let id = args.id.clone().unwrap_or_else(new_id);
+        if id.is_empty()
+            || id.len() > standard::ID_CHARS_MAX
+            || !id.bytes().all(|c| c.is_ascii_graphic() && c != b'.')
         {
             let max = standard::ID_CHARS_MAX;
             return Err(usage(
@@ -87,13 +95,13 @@ pub(crate) fn sign(args: &SignArgs, common: &Common, out: &Out) -> Exit {
                 &format!("`--id` is up to {max} visible ASCII characters without a dot"),
             ));
         }
-        Ok((secrets, at?, body(args.body.as_ref(), out)?))
+        Ok((secrets, id, at?, body(args.body.as_ref(), out)?))
     });
-    let (secrets, at, body) = match prepared {
+    let (secrets, id, at, body) = match prepared {
         Ok(prepared) => prepared,
         Err(exit) => return exit,
     };
-    let headers = standard::sign(&secrets, &args.id, at, &body);
+    let headers = standard::sign(&secrets, &id, at, &body);
     let text = |name: &HeaderName| {
         headers
             .get(name)

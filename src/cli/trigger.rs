@@ -8,13 +8,14 @@ use relay::{Handover, Intake};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Common, Exit, Out};
+use crate::catalogue::Catalogue;
 use crate::world::RealWorld;
 use crate::{hub, partners};
 
 /// Which event, and to whom.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  interconnect trigger deal.won --endpoint northwind-crm --set amount.currency=EUR\n  \
+    after_help = "Examples:\n  interconnect trigger deal.won --endpoint northwind-crm --set deal.amount.currency=USD\n  \
     interconnect trigger custom.ping --all"
 )]
 pub(crate) struct TriggerArgs {
@@ -22,7 +23,8 @@ pub(crate) struct TriggerArgs {
     event_type: String,
     #[command(flatten)]
     to: To,
-    /// A value in its `data`: a path with dots, `=`, and JSON or text. `test` is set in any case.
+    /// A value in its `data`: a path with dots, `=`, and JSON or text. The rest is the sample of the type, as `event type`
+    /// shows it; its `id` is test, and `test` is true in any case.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
 }
@@ -48,7 +50,7 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let data = match data(&args.sets) {
+    let data = match data(sample(&catalogue, &args.event_type), &args.sets) {
         Ok(data) => data,
         Err(error) => return usage(&error),
     };
@@ -116,9 +118,20 @@ pub(crate) async fn run(args: &TriggerArgs, common: &Common, out: &Out) -> Exit 
     Exit::Ok
 }
 
-/// What the event says: that it is a test, and what was set.
-fn data(sets: &[String]) -> Result<Json, String> {
-    let mut data = json!({"id": "test", "test": true});
+/// The sample of the newest version of a type; nothing where there is none.
+fn sample(catalogue: &Catalogue, event_type: &str) -> Map<String, Json> {
+    let newest = catalogue
+        .events()
+        .get(event_type)
+        .and_then(|info| info.versions.last());
+    let sample = newest.and_then(|info| info.sample.as_object());
+    sample.cloned().unwrap_or_default()
+}
+
+/// What the event says: what its sample says, that it is a test, and what was set.
+fn data(sample: Map<String, Json>, sets: &[String]) -> Result<Json, String> {
+    let mut data = Json::Object(sample);
+    data["id"] = json!("test");
     for set in sets {
         let (path, value) = set
             .split_once('=')
@@ -136,6 +149,7 @@ fn data(sets: &[String]) -> Result<Json, String> {
         }
         *at = value;
     }
+    data["test"] = json!(true);
     Ok(data)
 }
 
@@ -152,14 +166,14 @@ mod tests {
             "id=D-1",
             "open=true",
         ];
-        let made = data(&sets.map(str::to_owned)).unwrap();
+        let made = data(Map::new(), &sets.map(str::to_owned)).unwrap();
         assert_eq!(
             made,
             json!({"id": "D-1", "test": true, "name": "Solar park", "open": true,
                 "amount": {"amount": 12.5, "currency": "EUR"}})
         );
         for bad in ["name", "=x", "a..b=1"] {
-            assert!(data(&[bad.to_owned()]).is_err(), "{bad}");
+            assert!(data(Map::new(), &[bad.to_owned()]).is_err(), "{bad}");
         }
     }
 }

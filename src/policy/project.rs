@@ -13,6 +13,9 @@ use crate::{Allow, Rules, SharingPolicy, Shown, Withheld};
 /// everything is allowed.
 const ENVELOPE: [&str; 3] = ["type", "version", "timestamp"];
 
+/// What the `data` of a test event says: that is shared whatever is allowed, so that nobody takes it for real.
+const TEST: &str = "test";
+
 /// The part of the `data` of an event about a record that tells by field what changed, and what it tells of each.
 const CHANGED: &str = "changed";
 const SIDES: [&str; 2] = ["before", "after"];
@@ -32,6 +35,7 @@ pub struct Disclosure {
 ///
 /// What an event about a record tells of a change, `data.changed` by field, is what the field is: what is said of
 /// `deal.amount` holds for `data.deal.amount`, and for what it was before.
+/// That an event is a test, `data.test`, is always told.
 /// A container that holds nothing after something was taken from it is left out too, so that its presence tells
 /// nothing. An event whose body is no object has nothing that a policy could allow and comes out empty.
 pub fn project(
@@ -91,8 +95,23 @@ impl Walk<'_> {
         let mut shared = Map::new();
         for (key, value) in body.as_object().into_iter().flatten() {
             if key == "data" {
-                let data = self.data(value, event_type);
-                shared.insert(key.clone(), data.unwrap_or_else(|| Json::Object(Map::new())));
+                let mut data = match self.data(value, event_type) {
+                    Some(Json::Object(data)) => data,
+                    Some(other) => {
+                        shared.insert(key.clone(), other);
+                        continue;
+                    }
+                    None => Map::new(),
+                };
+                if value.get(TEST) == Some(&Json::Bool(true)) {
+                    data.insert(TEST.to_owned(), Json::Bool(true));
+                    if let Some(notes) = &mut self.notes {
+                        let place = format!("data.{TEST}");
+                        notes.held.retain(|held| *held != place);
+                        notes.shared.insert(place, Shown::Plainly);
+                    }
+                }
+                shared.insert(key.clone(), Json::Object(data));
             } else if ENVELOPE.contains(&key.as_str()) || self.rules.allow == Allow::Everything {
                 shared.insert(key.clone(), value.clone());
             } else if let Some(notes) = &mut self.notes {
@@ -237,6 +256,22 @@ mod tests {
 
     fn projected(rules: Rules, body: &Json) -> (String, String) {
         told_and_held(&agreed(rules), body)
+    }
+
+    #[test]
+    fn that_it_is_a_test_is_told_whatever_is_allowed() {
+        let only = |path: &str| Rules::only(vec![path.parse().unwrap()]);
+        let test =
+            json!({"type": "deal.won", "data": {"id": "test", "test": true, "deal": {"name": "Solar"}}});
+        let (told, held) = projected(only("deal.stage"), &test);
+        assert_eq!(told, r#"{"data":{"test":true},"type":"deal.won"}"#);
+        assert!(!held.split(' ').any(|held| held == "data.test"), "{held}");
+        // Only that, and not what somebody says under that name.
+        let said = json!({"type": "deal.won", "data": {"id": "D-1", "test": "a secret"}});
+        assert_eq!(
+            projected(only("deal.stage"), &said).0,
+            r#"{"data":{},"type":"deal.won"}"#
+        );
     }
 
     #[test]

@@ -26,6 +26,11 @@ use crate::{Engine, Report};
 const WAIT_MS_MAX: i64 = 20_000;
 /// How long it waits, in milliseconds, before it asks again.
 const WAIT_STEP_MS: u64 = 20;
+/// Whether what a person did can be taken back.
+pub fn can_be_undone(action: &Action) -> bool {
+    action.undoes.is_none() && UNDOABLE.contains(&&*action.verb)
+}
+
 /// What can be undone.
 const UNDOABLE: [&str; 4] = ["link", "unlink", "merge", "dismiss"];
 /// Actions on a record that are looked through for one that stands in the way of undoing an older one.

@@ -59,7 +59,7 @@ mod waiting;
 mod wire;
 
 pub use act::Act;
-pub use action::{ActionError, Done, NotAnObject, ObjectAt};
+pub use action::{ActionError, Done, NotAnObject, ObjectAt, can_be_undone};
 pub use census::GONE_MAX_PERCENT;
 pub use deletes::{DELETED_AT, Deletes};
 pub use engine::{Addressed, Announced, Engine, FanOut, SyncError, World};

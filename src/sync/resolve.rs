@@ -138,17 +138,7 @@ impl Engine {
     pub async fn resolve(&self, decision: &Decision, run: RunId) -> Result<Resolved, Unresolved> {
         let mut seen = decision.revision;
         for _ in 0..STALE_TRIES_MAX {
-            let case = self.case(decision.conflict).await?;
-            if seen.is_some_and(|seen| seen != case.conflict.revision) {
-                let (ours, theirs) = (&case.conflict.ours, &case.conflict.theirs);
-                return Err(Unresolved::MovedOn {
-                    id: decision.conflict,
-                    what: format!(
-                        "it is at revision {}, ours is {ours} and theirs {theirs} now",
-                        case.conflict.revision
-                    ),
-                });
-            }
+            let case = self.case(decision.conflict, seen).await?;
             seen = Some(case.conflict.revision);
             let (commit, resolved) = self.decided(decision, case, run)?;
             match self.ledger.commit(commit).await {
@@ -161,7 +151,14 @@ impl Engine {
         Err(LedgerError::Stale(Vec::new()).into())
     }
 
-    async fn case(&self, id: ConflictId) -> Result<Case, Unresolved> {
+    /// Whether a decision would be taken as things stand. Writes nothing.
+    pub async fn may_resolve(&self, decision: &Decision, run: RunId) -> Result<(), Unresolved> {
+        let case = self.case(decision.conflict, decision.revision).await?;
+        self.decided(decision, case, run).map(drop)
+    }
+
+    /// All that a decision is about, if it is what a person saw at a revision.
+    async fn case(&self, id: ConflictId, seen: Option<u64>) -> Result<Case, Unresolved> {
         let filter = ConflictFilter {
             ids: vec![id],
             ..ConflictFilter::default()
@@ -175,6 +172,18 @@ impl Engine {
             };
             let how = format!("{}{who}, {} was kept", conflict.state.word(), conflict.kept);
             return Err(Unresolved::Closed { id, how });
+        }
+        if seen.is_some_and(|seen| seen != conflict.revision) {
+            let Conflict {
+                revision,
+                ours,
+                theirs,
+                ..
+            } = conflict;
+            return Err(Unresolved::MovedOn {
+                id,
+                what: format!("it is at revision {revision}, ours is {ours} and theirs {theirs} now"),
+            });
         }
         let unfit = |why: String| Unresolved::Unfit { id, why };
         let field = conflict.record.kind.field(&conflict.path);

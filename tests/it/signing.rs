@@ -107,10 +107,18 @@ fn a_test_event_reaches_one_endpoint_signed_with_every_secret_of_it() {
         expect(all.len() == 1, all.len()).map(|()| all)
     });
     let event: Json = serde_json::from_str(all[0]["body"].as_str().expect("a body")).expect("JSON");
+    let data = &event["data"];
     assert_eq!(
-        event["data"],
-        json!({"id": "test", "test": true, "name": "Solar"})
+        (&data["id"], &data["test"], &data["name"]),
+        (&json!("test"), &json!(true), &json!("Solar"))
     );
+    // The rest is the sample of the type.
+    let known = json_of(&interconnect(
+        &["--config", path, "event", "type", "lead.created", "--json"],
+        &secrets,
+    ));
+    assert_eq!(data["lead"], known["sample"]["lead"]);
+    assert!(known["data_schema"]["$defs"].is_object(), "{known}");
     assert_eq!(all[0]["id"], sent["id"]);
     let sent = json_of(&trigger(&["deal.won", "--all", "--json"]));
     let names: Vec<&str> = sent["endpoints"]
@@ -120,6 +128,13 @@ fn a_test_event_reaches_one_endpoint_signed_with_every_secret_of_it() {
         .filter_map(Json::as_str)
         .collect();
     assert_eq!(names, ["acme-self", "globex-won", "northwind-all"]);
+    // Whatever their policies let through of a deal, that it is a test is told.
+    let all = eventually("the test event", || {
+        let all = received(&sandbox, "globex");
+        expect(all.len() == 1, all.len()).map(|()| all)
+    });
+    let event: Json = serde_json::from_str(all[0]["body"].as_str().expect("a body")).expect("JSON");
+    assert_eq!(event["data"]["test"], json!(true), "{event}");
     for (wrong, hint) in [
         (
             ["deal.won", "--endpoint", "nobody"],
