@@ -620,8 +620,18 @@ pub(crate) async fn open(path: &Path, out: &Out) -> Result<Hub, Exit> {
 
 /// Opens only the ledger of a configuration, for commands that look.
 pub(crate) async fn open_ledger(path: &Path, out: &Out) -> Result<Arc<dyn Ledger>, Exit> {
+    let (_, ledger) = open_config_and_ledger(path, out).await?;
+    Ok(ledger)
+}
+
+/// Reads a configuration and opens its ledger.
+pub(crate) async fn open_config_and_ledger(
+    path: &Path,
+    out: &Out,
+) -> Result<(Config, Arc<dyn Ledger>), Exit> {
     let (config, _) = load(path, out)?;
-    ledger_of(&config, out).await
+    let ledger = ledger_of(&config, out).await?;
+    Ok((config, ledger))
 }
 
 /// Opens the ledger of a configuration that was read.

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use sync::{Decision, Take};
 
 use super::action::By;
+use super::names::{Named, must_be_connected, open_for};
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::hub::{self, Hub};
@@ -161,7 +162,8 @@ pub(crate) async fn run(command: &ConflictCommand, common: &Common, out: &Out) -
                 (Ok(filter), Ok(after)) => (filter, after),
                 (Err(error), _) | (_, Err(error)) => return usage(out, &error),
             };
-            match hub::open_ledger(&common.config, out).await {
+            let named = which.connection.as_deref().map(Named::Connection);
+            match open_for(named, common, out).await {
                 Ok(ledger) => list(&*ledger, &filter, after, usize::from(*limit), out).await,
                 Err(exit) => return exit,
             }
@@ -347,6 +349,9 @@ async fn resolve(args: &ResolveArgs, common: &Common, out: &Out) -> Exit {
         Ok(hub) => hub,
         Err(exit) => return exit,
     };
+    if let Err(exit) = must_be_connected(args.which.connection.as_deref(), &hub.engine, out) {
+        return exit;
+    }
     let found = match hub.ledger.list_conflicts(&filter, None, AT_A_TIME_MAX).await {
         Ok(found) => found,
         Err(error) => return out.fail(&error.to_string()),

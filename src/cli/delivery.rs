@@ -9,6 +9,7 @@ use model::DeliveryId;
 use relay::{NotAgain, sendable};
 use serde_json::{Value as Json, json};
 
+use super::names::{Named, must_be_known};
 use super::out::table;
 use super::progress::Progress;
 use super::{Common, Exit, Out};
@@ -109,6 +110,16 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };
+    let named = match command {
+        DeliveryCommand::List { which, .. } | DeliveryCommand::Retry { which, .. } => {
+            which.endpoint.as_deref()
+        }
+        DeliveryCommand::Replay(args) => args.endpoint(),
+        _ => None,
+    };
+    if let Err(exit) = must_be_known(named.map(Named::Endpoint), &config, &*ledger, out).await {
+        return exit;
+    }
     let only_pulled = partners::only_pulled(&config);
     let now = Timestamp::now();
     let done = match command {

@@ -1,12 +1,14 @@
 //! `interconnect error`: what is parked, by cause, and trying it again.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ledger::{Ledger, LedgerError, Parked, ParkedCause};
 use serde_json::{Value as Json, json};
 use sync::{Engine, WhichParked, advice};
 
+use super::names::{Named, must_be_connected, open_for};
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::hub;
@@ -83,6 +85,12 @@ pub(crate) struct Which {
 }
 
 impl Which {
+    /// Opens the ledger, unless a connection is named that nobody knows.
+    async fn open(&self, common: &Common, out: &Out) -> Result<Arc<dyn Ledger>, Exit> {
+        let named = self.connection.as_deref().map(Named::Connection);
+        open_for(named, common, out).await
+    }
+
     fn parked(&self) -> WhichParked {
         WhichParked {
             connection: self.connection.clone(),
@@ -97,11 +105,11 @@ impl Which {
 
 pub(crate) async fn run(command: &ErrorCommand, common: &Common, out: &Out) -> Exit {
     let done = match command {
-        ErrorCommand::List(which) => match hub::open_ledger(&common.config, out).await {
+        ErrorCommand::List(which) => match which.open(common, out).await {
             Ok(ledger) => list(&*ledger, &which.parked(), out).await,
             Err(exit) => return exit,
         },
-        ErrorCommand::Show { which, limit } => match hub::open_ledger(&common.config, out).await {
+        ErrorCommand::Show { which, limit } => match which.open(common, out).await {
             Ok(ledger) => show(&*ledger, &which.parked(), usize::from(*limit), out).await,
             Err(exit) => return exit,
         },
@@ -111,7 +119,11 @@ pub(crate) async fn run(command: &ErrorCommand, common: &Common, out: &Out) -> E
                 out.fails("say which: --connection, --object, --way, --code, --field, --key, or --all");
                 return Exit::Usage;
             }
+            let known = which.connection.clone();
             match hub::open(&common.config, out).await {
+                Ok(hub) if must_be_connected(known.as_deref(), &hub.engine, out).is_err() => {
+                    return Exit::Usage;
+                }
                 Ok(hub) => retry(&hub.engine, &which, *dry_run, out).await,
                 Err(exit) => return exit,
             }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use ledger::LedgerError;
 use serde_json::{Value as Json, json};
 
+use super::names::open_for;
 use super::out::table;
 use super::schema::at_hand;
 use super::{Common, Exit, Out};
@@ -52,7 +53,7 @@ pub(crate) async fn run(command: &EventCommand, common: &Common, out: &Out) -> E
             version,
             schema,
         } => catalogue().map(|catalogue| one(&catalogue, name, *version, *schema, out)),
-        EventCommand::List(args) => match hub::open_ledger(&common.config, out).await {
+        EventCommand::List(args) => match open_for(args.named(), common, out).await {
             Ok(ledger) => Ok(told(kept::list(args, &*ledger, Timestamp::now(), out).await, out)),
             Err(exit) => Err(exit),
         },

@@ -19,6 +19,7 @@ mod explain_tests;
 mod fields;
 mod listen;
 mod map;
+mod names;
 mod new;
 mod out;
 mod plan;

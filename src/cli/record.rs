@@ -110,13 +110,15 @@ pub(crate) async fn run(command: &RecordCommand, common: &Common, out: &Out) -> 
                 .unwrap_or_else(|error| out.fail(&error)),
             Err(exit) => exit,
         },
-        RecordCommand::Told { id, partner, limit } => match hub::open_ledger(&common.config, out).await {
-            Ok(ledger) => {
-                let told = told::run(&*ledger, id, partner.as_deref(), usize::from(*limit), out).await;
-                told.unwrap_or_else(|error| out.fail(&error))
-            }
-            Err(exit) => exit,
-        },
+        RecordCommand::Told { id, partner, limit } => {
+            let (config, ledger) = match hub::open_config_and_ledger(&common.config, out).await {
+                Ok(opened) => opened,
+                Err(exit) => return exit,
+            };
+            let stores = (&config, &*ledger);
+            let told = told::run(stores, id, partner.as_deref(), usize::from(*limit), out).await;
+            told.unwrap_or_else(|error| out.fail(&error))
+        }
         RecordCommand::Journey { id, version, trace } => match hub::open_ledger(&common.config, out).await {
             Ok(ledger) => {
                 let which = match (version, trace) {

@@ -5,6 +5,7 @@ use ledger::ParkedFilter;
 use serde_json::{Map, Value as Json, json};
 use sync::{Counts, GONE_MAX_PERCENT};
 
+use super::names::must_be_connected;
 use super::out::table;
 use super::progress::{Progress, span};
 use super::reconcile;
@@ -123,6 +124,15 @@ pub(crate) async fn run(command: &SyncCommand, common: &Common, out: &Out) -> Ex
         Ok(hub) => hub,
         Err(exit) => return exit,
     };
+    let named = match command {
+        SyncCommand::Run { connection, .. }
+        | SyncCommand::Forecast { connection }
+        | SyncCommand::Reconcile { connection } => connection.as_deref(),
+        _ => None,
+    };
+    if let Err(exit) = must_be_connected(named, &hub.engine, out) {
+        return exit;
+    }
     match command {
         SyncCommand::Run {
             connection,

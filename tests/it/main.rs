@@ -28,6 +28,7 @@ mod invented;
 mod kill;
 mod map;
 mod metrics;
+mod names;
 mod owners;
 mod partners;
 mod plan;

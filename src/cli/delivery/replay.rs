@@ -44,6 +44,11 @@ pub(crate) struct ReplayArgs {
 }
 
 impl ReplayArgs {
+    /// The endpoint, where one is named.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.which.endpoint.as_deref()
+    }
+
     fn wanted(&self, now: Timestamp) -> Result<Wanted, String> {
         let mut filter = self.which.filter(now)?;
         filter.until = self

@@ -100,6 +100,19 @@ pub(crate) async fn run(
             }
         }
     };
+    if let Some(name) = &args.name
+        && settings.endpoint(name).is_none()
+        && before
+            .as_ref()
+            .is_none_or(|before| before.endpoint(name).is_none())
+    {
+        let known = settings.endpoints().map(|endpoint| endpoint.name());
+        out.fails(&format!(
+            "there is no endpoint `{name}`; {}",
+            diagnostic::suggestion(name, known)
+        ));
+        return Exit::Usage;
+    }
     match compare(args, ledger, (settings, before.as_ref()), (since, now)).await {
         Ok((events, differences)) => {
             show(events, &differences, out);

@@ -7,6 +7,7 @@ use model::EventId;
 use relay::Arrival;
 use serde_json::{Value as Json, json};
 
+use crate::cli::names::Named;
 use crate::cli::out::table;
 use crate::cli::{Exit, Out};
 use crate::config::span_ms;
@@ -29,6 +30,13 @@ pub(crate) struct ListArgs {
     /// At most so many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
+}
+
+impl ListArgs {
+    /// Whose events they are, where that is said.
+    pub(crate) fn named(&self) -> Option<Named<'_>> {
+        self.source.as_deref().map(Named::Source)
+    }
 }
 
 pub(crate) async fn list(

@@ -6,11 +6,13 @@ use relay::{Remembered, Told};
 use serde_json::{Value as Json, json};
 
 use super::find;
+use crate::cli::names::{Named, must_be_known};
 use crate::cli::out::table;
 use crate::cli::{Exit, Out};
+use crate::config::Config;
 
 pub(super) async fn run(
-    ledger: &dyn Ledger,
+    (config, ledger): (&Config, &dyn Ledger),
     id: &str,
     partner: Option<&str>,
     limit: usize,
@@ -28,6 +30,12 @@ pub(super) async fn run(
     let told = told.await.map_err(|error| error.to_string())?;
     let earlier = relay::remembered(ledger, &record, partner, limit);
     let earlier = earlier.await.map_err(|error| error.to_string())?;
+    if told.is_empty() && earlier.is_empty() {
+        let named = partner.map(Named::Partner);
+        if let Err(exit) = must_be_known(named, config, ledger, out).await {
+            return Ok(exit);
+        }
+    }
     let json: Vec<Json> = told.iter().map(document).collect();
     let before: Vec<Json> = earlier.iter().map(remembered).collect();
     out.data(json!({"record": record, "data": json, "earlier": before}), || {
