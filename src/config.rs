@@ -119,7 +119,10 @@ impl Config {
         let syncs = syncs::syncs(&mut fields, &connections, &speakers, report);
         let records = syncs::records(&mut fields, &connections, report);
         let policies = sharing::policies(&mut fields, report);
-        let partners = partners::partners(&mut fields, &connections, &policies, report);
+        // What is no rule was told already.
+        let rules = outbound_allow.iter().filter_map(|rule| rule.parse().ok());
+        let guard = outbound::Guard::allowing(rules);
+        let partners = partners::partners(&mut fields, &connections, (&policies, &guard), report);
         let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);
         fields.finish(report);
@@ -203,13 +206,22 @@ fn outbound(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
     let Some(mut inner) = Fields::open(node, "`outbound`", fields.source(), report) else {
         return Vec::new();
     };
-    let allow = inner
-        .texts("allow", report)
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let allow = inner.texts("allow", report);
+    let place = inner.optional("allow").map_or(inner.place(), |node| node.place);
+    for rule in allow
+        .iter()
+        .filter(|rule| rule.parse::<outbound::Rule>().is_err())
+    {
+        report.error(
+            "IC0158",
+            fields.source(),
+            place,
+            format!("`{rule}` names neither hosts nor addresses that may be called"),
+            "write a block of addresses, 10.0.0.0/8 or fd00::/8, an address, or the name of a host",
+        );
+    }
     inner.finish(report);
-    allow
+    allow.into_iter().map(str::to_owned).collect()
 }
 
 /// A time span as people write it: `500ms`, `30s`, `5m`, `2h`, `1d`; milliseconds.

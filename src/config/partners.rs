@@ -6,6 +6,7 @@ use std::sync::Arc;
 use diagnostic::{Fields, Node, Place, Report, Source};
 use event::Shape;
 use jiff::Timestamp;
+use outbound::{BadTarget, Guard, NotAllowed, Target};
 use policy::SharingPolicy;
 use program::Program;
 use relay::breaker::REST_MS_MAX;
@@ -100,6 +101,8 @@ pub struct EndpointConfig {
 /// What is shared with an endpoint of a partner that says nothing else.
 struct Shared<'a> {
     policies: &'a Policies,
+    /// What may be called.
+    guard: &'a Guard,
     /// What the partner says for all its endpoints.
     with_all: Option<&'a SharingPolicy>,
 }
@@ -123,7 +126,7 @@ const SENDING: [&str; 9] = [
 pub(super) fn partners(
     fields: &mut Fields<'_>,
     connections: &BTreeMap<String, ConnectionConfig>,
-    policies: &Policies,
+    (policies, guard): (&Policies, &Guard),
     report: &mut Report,
 ) -> BTreeMap<String, PartnerConfig> {
     let source = fields.source();
@@ -162,6 +165,7 @@ pub(super) fn partners(
         let share = sharing::share(&mut inner, name, policies, report);
         let shared = Shared {
             policies,
+            guard,
             with_all: share.as_ref(),
         };
         let endpoints = inner.list("endpoints", report).iter();
@@ -226,6 +230,27 @@ fn endpoint(
         }
         _ => fields.text("url", report),
     };
+    if let Some(url) = url.filter(|url| !url.is_empty())
+        && let Err(bad) = Target::parse(url, shared.guard)
+    {
+        let place = fields.optional("url").map_or(fields.place(), |node| node.place);
+        let help = match bad {
+            _ if url.contains("${") => {
+                "an address is written as it is; what is secret about it belongs into `headers` or `auth`"
+            }
+            BadTarget::NotAllowed(NotAllowed::Private { .. }) => {
+                "add it to `outbound.allow` if it is meant, such as 10.0.0.0/8"
+            }
+            _ => "write a whole address, https://hooks.example.com/interconnect",
+        };
+        report.error(
+            "IC0157",
+            source,
+            place,
+            format!("nothing can be sent to this `url`: {bad}"),
+            help,
+        );
+    }
     let secrets = match fields.required("secret", report) {
         Some(Node {
             value: diagnostic::Value::List(nodes),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use diagnostic::{Fields, Node, Place, Report, Source, suggestion};
 use model::merge::Policy;
-use model::{Confidence, Kind, MatchRule};
+use model::{Confidence, FieldType, Kind, MatchRule, normalise};
 use relay::Subscription;
 use sync::{Deletes, STOP_PER_MS, StopLimits};
 
@@ -131,6 +131,21 @@ fn connection(node: &Node, source: &Source, report: &mut Report) -> Option<Conne
             "write for example `currency: EUR`",
         );
     }
+    if let Some(code) = country
+        .as_deref()
+        .filter(|code| normalise::country_name(code).is_none())
+    {
+        let place = fields
+            .optional("country")
+            .map_or(fields.place(), |node| node.place);
+        let meant = normalise::normalise(FieldType::Country, code, None);
+        let meant = meant.ok();
+        let help = match meant.as_ref().and_then(|meant| meant.as_text()) {
+            Some(meant) => format!("write `country: {meant}`"),
+            None => "write the two capitals of ISO 3166, such as `country: DE`".to_owned(),
+        };
+        report.error("IC0159", source, place, format!("`{code}` is no country"), help);
+    }
     let lag_ms = span(&mut fields, "lag", report);
     fields.finish(report);
     let system = system?.to_owned();
@@ -154,9 +169,24 @@ pub(super) fn syncs(
 ) -> Vec<SyncConfig> {
     let source = fields.source();
     let nodes = fields.list("syncs", report).iter();
-    nodes
-        .filter_map(|node| sync(node, source, (connections, partners), report))
-        .collect()
+    let mut syncs: Vec<SyncConfig> = Vec::new();
+    for node in nodes {
+        let Some(sync) = sync(node, source, (connections, partners), report) else {
+            continue;
+        };
+        let is_same = |other: &SyncConfig| other.connection == sync.connection && other.record == sync.record;
+        match syncs.iter().any(is_same) {
+            true => report.error(
+                "IC0160",
+                source,
+                sync.place,
+                format!("{}s of `{}` have a sync already", sync.record, sync.connection),
+                "take out one of the two, or make them one",
+            ),
+            false => syncs.push(sync),
+        }
+    }
+    syncs
 }
 
 fn sync(

@@ -96,9 +96,9 @@ impl ServerSettings {
             .collect();
         if self.api_key.is_none() && !self.bind.ip().is_loopback() {
             findings.push(BadServerSetting {
-                field: "api_key",
+                field: "admin_key",
                 reason: format!(
-                    "it is not set, and {} can be reached from other machines; set a key, or bind 127.0.0.1",
+                    "it is not set, and {} can be reached from other machines; set a key, or listen at 127.0.0.1",
                     self.bind
                 ),
             });
@@ -131,7 +131,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(told.join("\n"), @r"
         `body_bytes_max`: 0 is not between 1024 and 16777216
-        `api_key`: it is not set, and 0.0.0.0:8400 can be reached from other machines; set a key, or bind 127.0.0.1
+        `admin_key`: it is not set, and 0.0.0.0:8400 can be reached from other machines; set a key, or listen at 127.0.0.1
         ");
         let key = "0123456789abcdef0123456789abcdef".parse().unwrap();
         let closed = ServerSettings {

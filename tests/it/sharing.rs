@@ -355,7 +355,7 @@ partners:
     assert_eq!(code, Some(0));
     assert!(table.contains("by events that are kept no more"), "{table}");
     let other = json_of(&folder.run(
-        &["record", "told", "D-1", "--partner", "globex", "--json"],
+        &["record", "told", "D-1", "--partner", "acme", "--json"],
         &secrets,
     ));
     assert_eq!((&other["data"], &other["earlier"]), (&json!([]), &json!([])));
