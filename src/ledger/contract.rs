@@ -251,6 +251,17 @@ pub struct Parked {
     pub since: Timestamp,
     /// When to look again without being asked.
     pub retry_at: Option<Timestamp>,
+    /// The object that it waits for, on its way in: at once when that gets a link, it is to be looked at again.
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// An object at the connection of something parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitsFor {
+    /// The object.
+    pub object: String,
+    /// Its id.
+    pub external_id: String,
 }
 
 /// Parked things that have what they are about and their code in common, counted.

@@ -53,6 +53,13 @@ pub(crate) struct Linking {
     pub(crate) claimed: bool,
 }
 
+impl Linking {
+    /// Whether something may wait for the object: it had no link before, or one that nothing could be read through.
+    pub(crate) fn is_awaited(&self) -> bool {
+        (self.claimed || self.link.base.is_none()) && !self.link.gone
+    }
+}
+
 /// A record as it is after all its writes of the commit.
 #[derive(Debug)]
 pub(crate) struct Written {

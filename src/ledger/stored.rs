@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     About, Change, ConflictState, DeliveryFilter, DeliveryState, LedgerError, Next, Numbers, ParkedCause,
-    PushOutcome, Sent, Stop, StopKind, Wanted,
+    PushOutcome, Sent, Stop, StopKind, WaitsFor, Wanted,
 };
 
 /// The version of the history's form that is written. In version 1 each change was an object with its keys.
@@ -174,6 +174,20 @@ pub(crate) fn names_if_any(names: &[String]) -> Option<String> {
 /// Names from a row that may have none.
 pub(crate) fn names_or_none(text: Option<&str>) -> Result<Vec<String>, LedgerError> {
     text.map_or_else(|| Ok(Vec::new()), names)
+}
+
+/// What something parked waits for, as its row keeps it: no name of an object has a slash in it.
+pub(crate) fn waits_for_text(object: &str, external_id: &str) -> String {
+    format!("{object}/{external_id}")
+}
+
+/// What something parked waits for, from its row.
+pub(crate) fn waits_for(text: Option<&str>) -> Option<WaitsFor> {
+    let (object, external_id) = text?.split_once('/')?;
+    Some(WaitsFor {
+        object: object.to_owned(),
+        external_id: external_id.to_owned(),
+    })
 }
 
 /// The fields of a cursor as its row keeps them.

@@ -67,6 +67,7 @@ macro_rules! everywhere {
                 what_is_parked_is_listed_until_it_is_not
                 what_is_parked_is_counted_by_cause
                 a_cursor_is_where_reading_stands
+                who_waits_for_an_object_is_looked_at_when_it_is_linked
                 text_with_a_nul_breaks_nothing;
             commits:
                 a_stale_commit_writes_nothing_and_names_all_that_is_stale

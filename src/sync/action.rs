@@ -315,6 +315,7 @@ impl Engine {
             records: Vec::new(),
             since: now,
             retry_at: Some(now),
+            waits_for: None,
         }
     }
 

@@ -152,5 +152,6 @@ pub(crate) fn read_parked(kept: &Json) -> Result<Option<Parked>, Unreadable> {
         records: records.collect::<Result<_, _>>()?,
         since: read(kept, "since")?,
         retry_at: read_if(kept, "retry_at")?,
+        waits_for: None,
     }))
 }

@@ -318,6 +318,7 @@ impl Engine {
             records: Vec::new(),
             since: self.world.now(),
             retry_at: None,
+            waits_for: None,
         }
     }
 

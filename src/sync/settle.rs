@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit};
+use ledger::{Link, Parked, PushMark, RecordWrite, SyncCommit, WaitsFor};
 use mapping::{Context, Forward};
 use model::merge::{Echoed, Merged, Policies, Theirs};
 use model::{Fields, Kind, Record, RecordId, Value, stored};
@@ -515,6 +515,11 @@ impl Engine {
         Parked {
             fields: about(unresolved.map(|missing| missing.object_field.as_str())),
             retry_at: Some(retry),
+            // One after the other: with the first one here, the next is what is waited for.
+            waits_for: arrival.forward.unresolved.first().map(|missing| WaitsFor {
+                object: missing.object.clone(),
+                external_id: missing.external_id.clone(),
+            }),
             ..self.parks(place, &arrival.object.id, UNRESOLVED, reason)
         }
     }

@@ -19,11 +19,12 @@ use super::leases::held;
 use super::records::MATCHING;
 use super::rows::{self, column, text};
 use super::{Params, journal, journeys, links};
-use crate::fold::{Folded, Written};
+use crate::fold::{Folded, Linking, Written};
 use crate::stored::{
     big, encode_history, field_names_text, ids_text, json_text, micros, names_if_any, sent_text,
+    waits_for_text,
 };
-use crate::{Cursor, LedgerError, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
+use crate::{Cursor, LedgerError, Link, NewEvent, Parked, Push, PushEnd, PushMark, Sought};
 
 /// A commit to be written.
 pub(super) struct Commit(pub(super) Folded);
@@ -48,6 +49,7 @@ impl Work for Commit {
         write_match_keys(&transaction, &commit.records).await?;
         forget_links(&transaction, &commit.forgotten).await?;
         links::write(&transaction, &commit.links).await?;
+        wake(&transaction, &commit.links).await?;
         conflicts::write(&transaction, &commit.conflicts).await?;
         journeys::write(&transaction, &commit.pushed).await?;
         write_ended(&transaction, &commit.ended).await?;
@@ -394,6 +396,26 @@ async fn write_marks(transaction: &Transaction<'_>, marks: &[PushMark]) -> Resul
     execute(transaction, sql, values).await
 }
 
+/// What waits for objects that were linked is looked at again.
+async fn wake(transaction: &Transaction<'_>, links: &[Linking]) -> Result<(), Failure> {
+    let awaited = links.iter().filter(|linking| linking.is_awaited());
+    let awaited: Vec<&Link> = awaited.map(|linking| &linking.link).collect();
+    if awaited.is_empty() {
+        return Ok(());
+    }
+    let sql = "UPDATE parked p SET retry_at = least(p.retry_at, n.seen_at) \
+               FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n (connection, waits_for, seen_at) \
+               WHERE p.connection = n.connection AND p.waits_for = n.waits_for AND p.retry_at IS NOT NULL";
+    let values: &Params<'_> = &[
+        &column(&awaited, |link| text(&link.connection)),
+        &column(&awaited, |link| {
+            text(&waits_for_text(&link.object, &link.external_id)).into_owned()
+        }),
+        &column(&awaited, |link| micros(link.seen_at)),
+    ];
+    execute(transaction, sql, values).await
+}
+
 async fn write_parked(
     transaction: &Transaction<'_>,
     unparked: &[(String, String, String, bool)],
@@ -415,14 +437,15 @@ async fn write_parked(
     if parked.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields) \
-               SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
-               $7::bigint[], $8::bigint[], $9::text[], $10::text[]) AS n (connection, object, key, inbound) \
+    let sql = "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields, \
+               waits_for) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
+               $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::text[]) AS n (connection, object, key, inbound) \
                ORDER BY n.connection, n.object, n.key, n.inbound \
                ON CONFLICT (connection, object, key, inbound) DO UPDATE SET code = excluded.code, \
                reason = excluded.reason, since = CASE parked.code WHEN excluded.code \
                THEN least(parked.since, excluded.since) ELSE excluded.since END, \
-               retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields";
+               retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields, \
+               waits_for = excluded.waits_for";
     let values: &Params<'_> = &[
         &column(parked, |item| text(&item.connection)),
         &column(parked, |item| text(&item.object)),
@@ -434,6 +457,10 @@ async fn write_parked(
         &column(parked, |item| item.retry_at.map(micros)),
         &column(parked, |item| ids_text(&item.records)),
         &column(parked, |item| names_if_any(&item.fields)),
+        &column(parked, |item| {
+            let waits_for = item.waits_for.as_ref();
+            waits_for.map(|of| text(&waits_for_text(&of.object, &of.external_id)).into_owned())
+        }),
     ];
     execute(transaction, sql, values).await
 }

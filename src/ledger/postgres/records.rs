@@ -13,7 +13,7 @@ use super::rows::{self, LINK_COLUMNS, LINK_COLUMNS_COUNT, RECORD_COLUMNS, all, c
 use crate::fold::fold;
 use crate::stored::{
     CAUSES, count, decode_history, field_names, ids, in_order, json, limit, micros, moment, moment_if,
-    names_if_any, names_or_none, sent,
+    names_if_any, names_or_none, sent, waits_for,
 };
 use crate::{
     Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
@@ -237,7 +237,7 @@ impl Records for PostgresLedger {
         let (keys, codes) = (filter.keys.as_ref().map(texts), filter.codes.as_ref().map(texts));
         // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
         let mut sql = String::from(
-            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields FROM parked \
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields, waits_for FROM parked \
              WHERE $1::bigint IS NOT NULL",
         );
         let mut asked: Vec<&(dyn ToSql + Sync)> = vec![&at_most];
@@ -295,6 +295,7 @@ impl Records for PostgresLedger {
                 retry_at: moment_if(row.try_get(7)?)?,
                 records: ids(row.try_get(8)?)?,
                 fields: names_or_none(row.try_get(9)?)?,
+                waits_for: waits_for(row.try_get(10)?),
             })
         })
     }

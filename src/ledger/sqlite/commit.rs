@@ -8,6 +8,7 @@ use super::{accept, conflicts, journal, journeys, leases, records, rows};
 use crate::fold::{Folded, Linking, Written};
 use crate::stored::{
     big, encode_history, field_names_text, ids_text, json_text, micros, names_if_any, sent_text,
+    waits_for_text,
 };
 use crate::{Cursor, LedgerError, Parked, Push, PushEnd, PushMark, Sought};
 
@@ -22,6 +23,7 @@ pub(super) fn write(connection: &Connection, commit: &Folded) -> Result<(), Ledg
     }
     forget_links(connection, &commit.forgotten)?;
     write_links(connection, &commit.links)?;
+    wake(connection, &commit.links)?;
     conflicts::write(connection, &commit.conflicts)?;
     journeys::write(connection, &commit.pushed)?;
     write_ended(connection, &commit.ended)?;
@@ -300,6 +302,22 @@ fn write_marks(connection: &Connection, marks: &[PushMark]) -> Result<(), Ledger
     Ok(())
 }
 
+/// What waits for objects that were linked is looked at again.
+fn wake(connection: &Connection, links: &[Linking]) -> Result<(), LedgerError> {
+    let sql = "UPDATE parked SET retry_at = min(retry_at, ?3) WHERE connection = ?1 AND waits_for = ?2 \
+               AND retry_at IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    for link in links
+        .iter()
+        .filter(|linking| linking.is_awaited())
+        .map(|linking| &linking.link)
+    {
+        let waits_for = waits_for_text(&link.object, &link.external_id);
+        statement.execute(params![link.connection, waits_for, micros(link.seen_at)])?;
+    }
+    Ok(())
+}
+
 fn write_parked(
     connection: &Connection,
     unparked: &[(String, String, String, bool)],
@@ -312,11 +330,12 @@ fn write_parked(
         remove.execute(params![at, object, key, inbound])?;
     }
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connection, object, key, inbound) \
+        "INSERT INTO parked (connection, object, key, inbound, code, reason, since, retry_at, records, fields, waits_for) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (connection, object, key, inbound) \
          DO UPDATE SET code = excluded.code, reason = excluded.reason, \
          since = CASE parked.code WHEN excluded.code THEN min(parked.since, excluded.since) ELSE excluded.since END, \
-         retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields",
+         retry_at = excluded.retry_at, records = excluded.records, fields = excluded.fields, \
+         waits_for = excluded.waits_for",
     )?;
     for item in parked {
         upsert.execute(params![
@@ -329,7 +348,10 @@ fn write_parked(
             micros(item.since),
             item.retry_at.map(micros),
             ids_text(&item.records),
-            names_if_any(&item.fields)
+            names_if_any(&item.fields),
+            item.waits_for
+                .as_ref()
+                .map(|of| waits_for_text(&of.object, &of.external_id))
         ])?;
     }
     Ok(())

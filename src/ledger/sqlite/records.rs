@@ -11,7 +11,7 @@ use super::{SqliteLedger, commit};
 use crate::fold::fold;
 use crate::stored::{
     CAUSES, count, decode_history, field_names, ids, in_order, json, json_text, limit, micros, moment,
-    moment_if, names_if_any, names_or_none, sent,
+    moment_if, names_if_any, names_or_none, sent, waits_for,
 };
 use crate::{
     Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
@@ -274,7 +274,7 @@ impl Records for SqliteLedger {
     async fn parked(&self, filter: &ParkedFilter, at_most: usize) -> Result<Vec<Parked>, LedgerError> {
         // Only what is asked for stands in the statement: a condition on what may be nothing would hide the indices.
         let mut sql = String::from(
-            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields FROM parked WHERE TRUE",
+            "SELECT connection, object, key, inbound, code, reason, since, retry_at, records, fields, waits_for FROM parked WHERE TRUE",
         );
         let mut asked: Vec<SqlValue> = Vec::new();
         if let Some((connection, object)) = filter.of.clone() {
@@ -325,6 +325,7 @@ impl Records for SqliteLedger {
                     retry_at: moment_if(row.get(7)?)?,
                     records: ids(row.get::<_, Option<String>>(8)?.as_deref())?,
                     fields: names_or_none(row.get::<_, Option<String>>(9)?.as_deref())?,
+                    waits_for: waits_for(row.get::<_, Option<String>>(10)?.as_deref()),
                 })
             })
         })

@@ -246,6 +246,7 @@ pub(super) fn parked(key: &str, inbound: bool, since: i64, retry_at: Option<i64>
         records: Vec::new(),
         since: at(since),
         retry_at: retry_at.map(at),
+        waits_for: None,
     }
 }
 

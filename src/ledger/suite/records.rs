@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::make::{as_read, at, change, deal, link, parked, record, record_id, run_id, write};
 use super::stand::Stand;
-use crate::{Cursor, Ledger, Link, Parked, ParkedCause, ParkedFilter, RecordWrite, SyncCommit};
+use crate::{Cursor, Ledger, Link, Parked, ParkedCause, ParkedFilter, RecordWrite, SyncCommit, WaitsFor};
 
 pub(super) async fn commit_records(ledger: &dyn Ledger, records: Vec<RecordWrite>) {
     let commit = SyncCommit {
@@ -453,6 +453,44 @@ pub(super) async fn a_cursor_is_where_reading_stands(stand: &Stand) {
         assert_eq!(ledger.cursor("sf", "deals").await.unwrap(), Some(cursor));
     }
     assert_eq!(ledger.cursor("sf", "leads").await.unwrap(), None);
+}
+
+pub(super) async fn who_waits_for_an_object_is_looked_at_when_it_is_linked(stand: &Stand) {
+    let ledger = stand.open().await;
+    let waits = |key: &str, for_id: &str| Parked {
+        waits_for: Some(WaitsFor {
+            object: "deals".into(),
+            external_id: for_id.into(),
+        }),
+        ..parked(key, true, 1, Some(1_000))
+    };
+    let elsewhere = Parked {
+        connection: "hs".into(),
+        ..waits("c", "9")
+    };
+    let commit = SyncCommit {
+        records: vec![write(deal(1), 1)],
+        parked: vec![waits("a", "9"), waits("b", "8"), elsewhere],
+        ..SyncCommit::default()
+    };
+    ledger.commit(commit).await.unwrap();
+    let due = async || {
+        let all = ParkedFilter::default();
+        let all = ledger.parked(&all, 9).await.unwrap().into_iter();
+        let mut due: Vec<_> = all.map(|parked| (parked.key, parked.retry_at.unwrap())).collect();
+        due.sort();
+        due.into_iter().map(|(_, at)| at).collect::<Vec<_>>()
+    };
+    let new = Link {
+        seen_at: at(10),
+        ..link("sf", "9", deal(1))
+    };
+    let linked = SyncCommit {
+        claims: vec![new],
+        ..SyncCommit::default()
+    };
+    ledger.commit(linked).await.unwrap();
+    assert_eq!(due().await, [at(10), at(1_000), at(1_000)]);
 }
 
 pub(super) async fn text_with_a_nul_breaks_nothing(stand: &Stand) {

@@ -162,6 +162,35 @@ async fn what_was_left_out_is_read_when_the_mapping_was_corrected() {
     assert_eq!(causes(&stage).await, Vec::<String>::new());
 }
 
+/// It has waited for hours, and would be read again after as many.
+#[tokio::test]
+async fn what_waits_for_another_object_is_read_again_when_that_is_here() {
+    let (stage, here, _, engine) = two().await;
+    let northwind = here.put(json!({"name": "Northwind"}));
+    here.take(&northwind);
+    here.put(json!({"name": "Rollout", "partner": "T3", "stage": "prospect"}));
+    for _ in 0..3 {
+        pull(&engine, "here").await;
+        stage.pass_hours(2);
+    }
+    assert_eq!(
+        causes(&stage).await,
+        ["here in unresolved_reference [\"partner\"] 1"]
+    );
+    pull(&engine, "here").await;
+    assert_eq!(here.put(json!({"name": "Contoso"})), "T3");
+    for _ in 0..2 {
+        pull(&engine, "here").await;
+    }
+    assert_eq!(causes(&stage).await, Vec::<String>::new());
+    let deals = stage
+        .ledger
+        .list_records(model::Kind::Deal, None, 9)
+        .await
+        .unwrap();
+    assert_eq!(deals.len(), 1);
+}
+
 /// Nobody would read it: it is told, and not marked.
 #[tokio::test]
 async fn what_no_sync_reads_is_left() {
