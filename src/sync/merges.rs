@@ -118,6 +118,17 @@ impl Engine {
         });
     }
 
+    /// The link of an object that another one stands for.
+    fn moved_to(&self, to: &str, link: Link) -> Link {
+        Link {
+            external_id: to.to_owned(),
+            seen_at: self.world.now(),
+            replaces: None,
+            gone: false,
+            ..link
+        }
+    }
+
     /// Moves links along the merges that objects tell of; gives the records whose links were moved.
     pub(crate) fn follow_merges(
         &self,
@@ -130,19 +141,24 @@ impl Engine {
         let mut moved = Vec::new();
         let merges = objects.iter().flat_map(|object| &object.merged);
         for MergedInto { from, to } in merges.filter(|merge| merge.from != merge.to) {
-            let Some(lost) = linked.remove(from).filter(|lost| !lost.link.ignored) else {
+            let Some(lost) = linked.remove(from) else {
                 continue;
             };
+            if lost.link.ignored {
+                // One that was left alone and another one that nobody knows are one now, which is left alone.
+                if !linked.contains_key(to) {
+                    let link = self.moved_to(to, lost.link);
+                    commit.links.push(link.clone());
+                    commit.unparked.push(inbound(place, to));
+                    let record = lost.record;
+                    linked.insert(to.clone(), Linked { link, record });
+                }
+                continue;
+            }
             // One that was left alone stands for both now: it is what the other one was.
             let Some(kept) = linked.get(to).filter(|kept| !kept.link.ignored) else {
                 // What was agreed on with the one that is no more is what the other one differs from.
-                let link = Link {
-                    external_id: to.clone(),
-                    seen_at: self.world.now(),
-                    replaces: None,
-                    gone: false,
-                    ..lost.link
-                };
+                let link = self.moved_to(to, lost.link);
                 commit.links.push(link.clone());
                 match objects.iter().any(|object| object.id == *to) {
                     // Whatever it waited for as a stranger.

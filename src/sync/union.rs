@@ -469,8 +469,13 @@ impl Engine {
             action: Some(action.clone()),
             ..SyncCommit::default()
         };
+        let present = self.ledger.links(&[keep, lose]).await?;
         for link in &links {
-            self.restore_link(link, keep, lose, &mut commit).await?;
+            let left = undone.detail["left_alone"].as_array().into_iter().flatten();
+            let at = ObjectAt::of(link).to_string();
+            let is_left = left.filter_map(Json::as_str).any(|left| left == at);
+            let heir = heir(link, if is_left { lose } else { keep }, (&links, &present));
+            self.restore_link(link, heir, (keep, lose), &mut commit).await?;
         }
         let theirs = objects_of(&lost, &links);
         let by = by_hand(&action);
@@ -512,15 +517,15 @@ impl Engine {
         self.finish(commit, action, told).await
     }
 
-    /// Puts a link back to where it was before the union, as its object is now.
+    /// Puts a link back to where it was before the union, as its object, or the one that it was merged into since, is now.
     async fn restore_link(
         &self,
         link: &Link,
-        keep: RecordId,
-        lose: RecordId,
+        heir: Option<&Link>,
+        (keep, lose): (RecordId, RecordId),
         commit: &mut SyncCommit,
     ) -> Result<(), ActionError> {
-        let at = ObjectAt::of(link);
+        let at = ObjectAt::of(heir.unwrap_or(link));
         let now = self.linked_at(&at).await?;
         let now = match now {
             Some(now) if now.record.id == keep || now.record.id == lose => now.link,
@@ -581,6 +586,22 @@ impl Engine {
         }
         Ok((back, asked - back))
     }
+}
+
+/// The object that the one of a link was merged into since the union: whoever has had it since has another one there, of
+/// which nobody knew.
+fn heir<'l>(link: &Link, holder: RecordId, (before, present): (&[Link], &'l [Link])) -> Option<&'l Link> {
+    let is_at = |other: &&Link| other.connection == link.connection && other.object == link.object;
+    let is_one_of =
+        |links: &[Link], id: &str| links.iter().filter(is_at).any(|known| known.external_id == id);
+    if is_one_of(present, &link.external_id) {
+        return None;
+    }
+    let mut heirs = present
+        .iter()
+        .filter(is_at)
+        .filter(|other| other.record == holder && !other.gone);
+    heirs.find(|other| !is_one_of(before, &other.external_id))
 }
 
 /// Who has which object after a union: the links that the kept record takes, and those that are left alone.

@@ -304,3 +304,30 @@ async fn what_one_took_back_while_it_was_another_is_blank_when_they_are_two_agai
         [json!("of the first"), Json::Null]
     );
 }
+
+/// People make it one with a row of theirs that nobody had read.
+#[tokio::test]
+async fn what_was_left_alone_stays_so_in_what_it_is_merged_into() {
+    let table = two_partners().await;
+    let keep = table.record("here/things/T1").await.unwrap();
+    let lose = table.record("here/things/T2").await.unwrap();
+    let stay = [at("here/things/T1"), at("there/things/T1")];
+    let done = table.engine.merge("ann", keep, lose, &stay).await.unwrap();
+    let other = table
+        .there
+        .put(json!({"name": "Contoso Ltd", "note": "of there"}));
+    table.there.edit("T2", "into", json!(other));
+    table.stage.pass_hours(1);
+    table.agree().await;
+    assert_eq!(table.stage.partners().await.len(), 2);
+    assert_eq!(table.here.rows().len(), 2);
+
+    table.engine.undo("ann", done.action.id).await.unwrap();
+    table.stage.pass_hours(1);
+    table.agree().await;
+    let links = table.stage.ledger.links(&[lose]).await.unwrap();
+    let there = links.iter().find(|link| link.connection == "there").unwrap();
+    assert_eq!((there.external_id.as_str(), there.ignored), (&*other, false));
+    let names = values(&table.here.rows(), "name");
+    assert_eq!(names[1], json!("Contoso Ltd"), "{names:?}");
+}
