@@ -75,3 +75,26 @@ async fn who_has_the_endpoints_key_reads_its_events_page_by_page_and_nobody_else
     insta::assert_snapshot!(refused("/v1/endpoints/b/events?from=now&cursor=at_1").await, @"400 bad_request: `cursor` and `from` say two places; leave one out");
     assert_eq!(stage.get("/v1/endpoints/b/events").await.status(), 401);
 }
+
+/// A page of the largest bodies that are taken fits into memory.
+#[tokio::test]
+async fn a_page_holds_fewer_where_each_event_may_be_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoints = [endpoint("b", "borealis", "http://127.0.0.1:9/in")];
+    let settings = ServerSettings {
+        body_bytes_max: 16 << 20,
+        ..settings()
+    };
+    let stage = Stage::open(folder.path(), &endpoints, settings).await;
+    for id in ["m1", "m2", "m3"] {
+        stage.post(id, EVENT).await;
+    }
+    let key = format!("Bearer {}", KEY.replace(' ', "-"));
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, key.parse().unwrap())]);
+    let path = "/v1/endpoints/b/events?limit=200";
+    let page = stage.call(Method::GET, path, headers, Bytes::new()).await.json();
+    assert_eq!(
+        (page["data"].as_array().unwrap().len(), &page["more"]),
+        (2, &json!(true))
+    );
+}

@@ -49,6 +49,9 @@ impl FromRequestParts<Hub> for Puller {
     }
 }
 
+/// Bytes that the bodies of a page have at most; one event is told however large it is.
+const PAGE_BYTES_MAX: usize = 32 << 20;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FeedQuery {
@@ -100,7 +103,9 @@ pub(crate) async fn list(
     }: Puller,
     Asked(query): Asked<FeedQuery>,
 ) -> Result<(Extension<Line>, Json<FeedPage>), Problem> {
-    let limit = limit(query.limit)?;
+    // A body may be as large as one that is taken: a page of the largest fits into memory, and there is more then.
+    let fit = (PAGE_BYTES_MAX / hub.settings.body_bytes_max).max(1);
+    let limit = limit(query.limit)?.min(fit);
     let mut at_end = None;
     let after = match (query.cursor.as_deref(), query.from.as_deref()) {
         (Some(cursor), None) => cursor.parse().map_err(|_| {
