@@ -54,12 +54,16 @@ impl Catalogue {
                     line: 1,
                     column: 1,
                 };
+                let hint = match error.kind() {
+                    std::io::ErrorKind::NotFound => format!("create it, or remove `{kind}:`"),
+                    _ => "put right what cannot be read, or take it out of the folder".to_owned(),
+                };
                 report.error(
                     "IC0120",
                     config_source,
                     start,
                     format!("the folder `{folder}` cannot be read: {error}"),
-                    format!("create it, or remove `{kind}:`"),
+                    hint,
                 );
             }
         }
@@ -236,8 +240,35 @@ impl Catalogue {
                     format!("write {path}, or remove the sync"),
                 );
             }
+            self.maps_what_there_is(sync, &connection.system, source, report);
             self.posts_fit(sync, &connection.system, source, report);
             self.deletes_fit(config, sync, &connection.system, source, report);
+        }
+    }
+
+    /// Notes a mapping of another system, or of an object that its connector does not have.
+    fn maps_what_there_is(&self, sync: &SyncConfig, system: &str, source: &Source, report: &mut Report) {
+        let (Some(mapping), Some(connector)) =
+            (self.mapping(system, sync.record), self.connectors.get(system))
+        else {
+            return;
+        };
+        let file = format!("mappings/{system}/{}.yaml", sync.record);
+        let mut error = |what: String, hint: String| report.error("IC0122", source, sync.place, what, hint);
+        if mapping.system() != system {
+            let what = format!("{file} says that it is of the system `{}`", mapping.system());
+            error(what, format!("write `system: {system}` there"));
+        }
+        if !connector.objects().any(|object| object == mapping.object()) {
+            let what = format!(
+                "{file} maps `{}`, and {} has no such object",
+                mapping.object(),
+                connector.title()
+            );
+            error(
+                what,
+                diagnostic::suggestion(mapping.object(), connector.objects()),
+            );
         }
     }
 
@@ -346,6 +377,19 @@ impl Catalogue {
 pub(crate) fn ships(system: &str) -> bool {
     let path = format!("connectors/{system}/connector.yaml");
     SHIPPED.iter().any(|(shipped, _)| *shipped == path)
+}
+
+/// The files that ship for a system: paths and texts.
+pub(crate) fn shipped(system: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let folders = ["connectors", "mappings"].map(|kind| format!("{kind}/{system}/"));
+    let files = SHIPPED.iter().copied();
+    files.filter(move |(path, _)| folders.iter().any(|folder| path.starts_with(folder)))
+}
+
+/// The systems of which a connector ships.
+pub(crate) fn shipped_systems() -> impl Iterator<Item = &'static str> {
+    let files = SHIPPED.iter().map(|(path, _)| *path);
+    files.filter_map(|path| path.strip_prefix("connectors/")?.strip_suffix("/connector.yaml"))
 }
 
 /// The way to sign in that a connection chose, if its connector has it.
@@ -474,7 +518,8 @@ fn list(folder: &Path, name: &str, files: &mut BTreeMap<String, Source>) -> std:
                     path.display()
                 )));
             }
-            let text = std::fs::read_to_string(&path)?;
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
             let own = Source::new(path.display().to_string(), text);
             let file = match files.get(&below) {
                 Some(shipped) if own.is_overlay() => shipped.under(own),

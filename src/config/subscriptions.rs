@@ -98,6 +98,9 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
     let filter = fields
         .optional("where")
         .and_then(|node| program(node, &[], source, report));
+    if let (Some(filter), Some(node)) = (&filter, fields.optional("where")) {
+        chooses(filter, node.place, source, report);
+    }
     let fold = fields.optional_bool("fold", report).unwrap_or(false);
     fields.finish(report);
     Some(Subscription {
@@ -106,6 +109,50 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
         filter,
         fold,
     })
+}
+
+/// Notes a filter that lets everything through: it sets a value where it should compare, or makes something even of an event
+/// that says nothing.
+fn chooses(filter: &Program, place: Place, source: &Source, report: &mut Report) {
+    let made = filter.one(&serde_json::json!({}), &|_| None);
+    let of_nothing = made
+        .ok()
+        .filter(|made| !matches!(made, serde_json::Value::Null | serde_json::Value::Bool(_)));
+    let why = match of_nothing {
+        _ if assigns(filter.source()) => "it sets a value".to_owned(),
+        Some(made) => format!("even of an event that says nothing it makes {made}"),
+        None => return,
+    };
+    report.error(
+        "IC0161",
+        source,
+        place,
+        format!("`where` chooses nothing: {why}"),
+        "compare with `==`: .data.deal.amount.currency == \"EUR\"",
+    );
+}
+
+/// Whether an expression has a `=` that is no part of a comparison.
+fn assigns(text: &str) -> bool {
+    let (mut in_text, mut escaped) = (false, false);
+    let chars: Vec<char> = text.chars().collect();
+    let at = |index: Option<usize>| index.and_then(|index| chars.get(index)).copied();
+    for (index, c) in chars.iter().enumerate() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            '=' if !in_text => {
+                let (before, after) = (at(index.checked_sub(1)), at(Some(index + 1)));
+                let compares = before.is_some_and(|c| "=!<>".contains(c)) || after == Some('=');
+                if !compares {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Notes subscriptions that fold where no order says what is about the same record.
@@ -217,4 +264,25 @@ pub(super) fn tells_which(
 
 fn owned(texts: Vec<&str>) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::assigns;
+
+    #[test]
+    fn what_sets_a_value_is_told_from_what_compares() {
+        for sets in [".a = 1", ".a=\"x\"", ".a |= 2", ".a += 1", ".a == 1 and (.b = 2)"] {
+            assert!(assigns(sets), "{sets}");
+        }
+        for compares in [
+            ".a == 1",
+            ".a != 1",
+            ".a <= 1 or .b >= 2",
+            ".a == \"=\"",
+            r#".a == "\" = " "#,
+        ] {
+            assert!(!assigns(compares), "{compares}");
+        }
+    }
 }
