@@ -168,17 +168,26 @@ pub(crate) async fn run(command: &ConflictCommand, common: &Common, out: &Out) -
                 Err(exit) => return exit,
             }
         }
-        ConflictCommand::Show { id } => match hub::open_ledger(&common.config, out).await {
-            Ok(ledger) => show(&*ledger, id, out).await,
-            Err(exit) => return exit,
-        },
-        ConflictCommand::Rule { id, change } => match hub::open_ledger(&common.config, out).await {
-            Ok(ledger) => match one(&*ledger, id).await {
-                Ok(conflict) => return rule::propose(&[conflict], change, common, out),
-                Err(error) => Err(error),
-            },
-            Err(exit) => return exit,
-        },
+        ConflictCommand::Show { id } | ConflictCommand::Rule { id, .. } => {
+            let id = match read_id(id) {
+                Ok(id) => id,
+                Err(error) => return usage(out, &error),
+            };
+            let ledger = match hub::open_ledger(&common.config, out).await {
+                Ok(ledger) => ledger,
+                Err(exit) => return exit,
+            };
+            match (one(&*ledger, id).await, command) {
+                (Ok(conflict), ConflictCommand::Rule { change, .. }) => {
+                    return rule::propose(&[conflict], change, common, out);
+                }
+                (Ok(conflict), _) => {
+                    out.data(document(&conflict), || text(&conflict));
+                    Ok(Exit::Ok)
+                }
+                (Err(error), _) => Err(error),
+            }
+        }
     };
     done.unwrap_or_else(|error| out.fail(&error))
 }
@@ -245,9 +254,9 @@ fn cut(value: &Json) -> String {
     }
 }
 
-async fn one(ledger: &dyn Ledger, id: &str) -> Result<Conflict, String> {
+async fn one(ledger: &dyn Ledger, id: ConflictId) -> Result<Conflict, String> {
     let filter = ConflictFilter {
-        ids: vec![read_id(id)?],
+        ids: vec![id],
         ..ConflictFilter::default()
     };
     let found = ledger
@@ -258,12 +267,6 @@ async fn one(ledger: &dyn Ledger, id: &str) -> Result<Conflict, String> {
     found.ok_or_else(|| {
         format!("there is no conflict `{id}`; list them with `interconnect conflict list --all`")
     })
-}
-
-async fn show(ledger: &dyn Ledger, id: &str, out: &Out) -> Result<Exit, String> {
-    let conflict = one(ledger, id).await?;
-    out.data(document(&conflict), || text(&conflict));
-    Ok(Exit::Ok)
 }
 
 fn text(conflict: &Conflict) -> String {

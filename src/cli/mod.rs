@@ -237,7 +237,8 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    runtime.block_on(run(cli, &out)).into()
+    let exit = runtime.block_on(run(cli, &out));
+    out.ended(exit).into()
 }
 
 async fn run(cli: Cli, out: &Out) -> Exit {

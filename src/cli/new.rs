@@ -1,4 +1,5 @@
-//! `interconnect new`: a connector and its mappings to start from, which pass every check as they stand.
+//! `interconnect new`: a connector and its mappings to start from, which pass every check as they stand; and what ships, as
+//! files of one's own.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use super::{Common, Exit, Out};
 use crate::catalogue;
+use crate::config::DEFAULT;
 
 /// What to make.
 #[derive(Subcommand)]
@@ -16,6 +18,29 @@ pub(crate) enum NewCommand {
         interconnect new connector pipeline --like webhook --folder partners\n\n\
         Exits 2 and writes nothing when something is there already.")]
     Connector(ConnectorArgs),
+    /// The configuration that ships, in which every key is documented, as the file that --config names.
+    #[command(
+        after_help = "Example:\n  interconnect new configuration\n\nExits 2 and writes nothing when the file is there already."
+    )]
+    Configuration,
+    /// The connector and the mappings of a system as they ship, as files of your own, which go before them.
+    ///
+    /// What is only to be set or added is better said in a file with `kind: Overlay`, which keeps changing with the releases.
+    #[command(
+        after_help = "Example:\n  interconnect new copy hubspot --folder partners\n\n\
+        Exits 2 and writes nothing when something is there already."
+    )]
+    Copy(CopyArgs),
+}
+
+/// What is copied, and where to.
+#[derive(Args)]
+pub(crate) struct CopyArgs {
+    /// The system.
+    system: String,
+    /// Where connectors/ and mappings/ lie; beside the configuration file when nothing is said.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 /// Which connector.
@@ -95,32 +120,47 @@ const SECRET_LINE: &str = "__WEBHOOK_SECRET__\n";
 /// The name of a configuration when none is said.
 const CONFIGURATION: &str = "interconnect.yaml";
 /// Written only where there is no configuration yet.
-const NEW_CONFIGURATION: &str = "# Every key is documented in the interconnect.yaml that ships.\n\
+const NEW_CONFIGURATION: &str = "# Every key is documented in the one that ships: interconnect --config other.yaml new configuration\n\
                                  connectors: ./connectors\nmappings: ./mappings\n";
 /// Characters that a system's name may have.
 const NAME_CHARS_MAX: usize = 64;
 
 pub(crate) fn run(command: &NewCommand, common: &Common, out: &Out) -> Exit {
-    let NewCommand::Connector(args) = command;
-    let config = match &args.folder {
+    let beside = |folder: &Option<PathBuf>| match folder {
         Some(folder) => folder.join(CONFIGURATION),
         None => common.config.clone(),
     };
-    match connector(args, &config) {
+    let (config, made, tried) = match command {
+        NewCommand::Connector(args) => {
+            let config = beside(&args.folder);
+            let made = connector(args, &config);
+            (config, made, Some(&args.name))
+        }
+        NewCommand::Configuration => {
+            let config = common.config.clone();
+            let made = configuration(&config);
+            (config, made, None)
+        }
+        NewCommand::Copy(args) => {
+            let config = beside(&args.folder);
+            let made = copy(&args.system, &config);
+            (config, made, Some(&args.system))
+        }
+    };
+    match made {
         Ok((written, hint)) => {
             let shown: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
             out.data(json!({"written": shown}), || shown.join("\n"));
             hint.iter().for_each(|hint| out.note(hint));
-            let name = &args.name;
             let with = if config == Path::new(CONFIGURATION) {
                 String::new()
             } else {
                 format!(" --config {}", config.display())
             };
-            out.note(&format!(
-                "next: interconnect check --all{with}; interconnect test {name}{with}; \
-                 interconnect try {name} deal{with}"
-            ));
+            let tried = tried.map_or_else(String::new, |name| {
+                format!("; interconnect test {name}{with}; interconnect try {name} deal{with}")
+            });
+            out.note(&format!("next: interconnect check --all{with}{tried}"));
             Exit::Ok
         }
         Err((exit, error)) => {
@@ -137,18 +177,64 @@ type Made = (Vec<PathBuf>, Option<String>);
 fn connector(args: &ConnectorArgs, config: &Path) -> Result<Made, (Exit, String)> {
     let usage = |error: String| (Exit::Usage, error);
     is_name(&args.name).map_err(usage)?;
-    let root = config.parent().unwrap_or(Path::new(""));
+    must_be_new(&args.name, config).map_err(usage)?;
+    write_all(files(&args.name, args.like), config)
+}
+
+/// Writes the configuration that ships.
+fn configuration(config: &Path) -> Result<Made, (Exit, String)> {
+    if config.exists() {
+        let error = format!(
+            "{} is there already; name another file with --config",
+            config.display()
+        );
+        return Err((Exit::Usage, error));
+    }
+    write_new(config, DEFAULT).map_err(|error| {
+        let error = format!("{} cannot be written: {error}", config.display());
+        (Exit::Failed, error)
+    })?;
+    Ok((vec![config.to_owned()], None))
+}
+
+/// Writes the files that ship for a system.
+fn copy(system: &str, config: &Path) -> Result<Made, (Exit, String)> {
+    let usage = |error: String| (Exit::Usage, error);
+    let files: Vec<(String, String)> = catalogue::shipped(system)
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .collect();
+    if files.is_empty() {
+        let hint = diagnostic::suggestion(system, catalogue::shipped_systems());
+        return Err(usage(format!("no connector ships for `{system}`; {hint}")));
+    }
+    must_be_new(system, config).map_err(usage)?;
+    write_all(files, config)
+}
+
+/// The folder beside a configuration in which those of a kind are.
+fn folder_of(kind: &str, config: &Path) -> PathBuf {
+    config.parent().unwrap_or(Path::new("")).join(kind)
+}
+
+fn must_be_new(system: &str, config: &Path) -> Result<(), String> {
     for kind in ["connectors", "mappings"] {
-        let folder = root.join(kind).join(&args.name);
+        let folder = folder_of(kind, config).join(system);
         if folder.exists() {
-            return Err(usage(format!(
+            return Err(format!(
                 "{} is there already; choose another name, or move it",
                 folder.display()
-            )));
+            ));
         }
     }
-    let made = files(&args.name, args.like).into_iter();
-    let mut made: Vec<(PathBuf, String)> = made.map(|(path, text)| (root.join(path), text)).collect();
+    Ok(())
+}
+
+/// Writes files beside a configuration, and the configuration when it is not there.
+fn write_all(files: Vec<(String, String)>, config: &Path) -> Result<Made, (Exit, String)> {
+    let files = files.into_iter();
+    let mut made: Vec<(PathBuf, String)> = files
+        .map(|(path, text)| (folder_of(&path, config), text))
+        .collect();
     let configured = std::fs::read_to_string(config).ok();
     if configured.is_none() {
         made.push((config.to_owned(), NEW_CONFIGURATION.to_owned()));
@@ -187,7 +273,7 @@ fn is_name(name: &str) -> Result<(), String> {
     }
     if catalogue::ships(name) {
         return Err(format!(
-            "a connector `{name}` ships already; name yours otherwise, or copy the shipped files to change them"
+            "a connector `{name}` ships already; name yours otherwise, or change a copy of it: interconnect new copy {name}"
         ));
     }
     Ok(())

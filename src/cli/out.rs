@@ -1,6 +1,7 @@
 //! [`Out`]: where answers go.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde_json::Value as Json;
 
@@ -10,6 +11,8 @@ use super::Exit;
 pub(crate) struct Out {
     /// Whether data is asked for as JSON.
     pub(crate) json: bool,
+    /// Why output was lost.
+    lost: OnceLock<std::io::Error>,
 }
 
 /// The version of the JSON that commands print; it grows when a key changes its meaning or goes away.
@@ -17,12 +20,35 @@ const SCHEMA: u32 = 1;
 
 impl Out {
     pub(crate) fn new(json: bool) -> Out {
-        Out { json }
+        Out {
+            json,
+            lost: OnceLock::new(),
+        }
     }
 
-    /// A line of data. A reader that has gone away ends the output, not the program's work.
+    /// A line of data. A reader that has gone away ends the output, not the program's work; what cannot be written for
+    /// another reason, such as a full disk, is told when the command ends ([`Out::ended`]).
     pub(crate) fn line(&self, text: &str) {
-        let _gone = writeln!(std::io::stdout().lock(), "{text}");
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+            self.lose(error);
+        }
+    }
+
+    fn lose(&self, error: std::io::Error) {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            let _told = self.lost.set(error);
+        }
+    }
+
+    /// How a command ends: not well when some of its output is lost.
+    pub(crate) fn ended(&self, exit: Exit) -> Exit {
+        if let Err(error) = std::io::stdout().lock().flush() {
+            self.lose(error);
+        }
+        match self.lost.get() {
+            Some(error) => self.fail(&format!("the output could not be written: {error}")),
+            None => exit,
+        }
     }
 
     /// Data: the JSON when it is asked for, the text otherwise.

@@ -102,6 +102,8 @@ struct Plan {
     objects: BTreeMap<(String, String), Object>,
     /// By connection: calls, and how long they take at least in milliseconds.
     connections: BTreeMap<String, (u64, u64)>,
+    /// Objects that are stopped until a person resumes them, and why.
+    stopped: Vec<String>,
     unknown: Vec<String>,
     errors: Vec<String>,
 }
@@ -154,8 +156,15 @@ impl Plan {
                 .map_or(0, |system| system.at_least_ms(&calls));
             (name, (calls.all(), at_least))
         };
+        let mut stopped = Vec::new();
+        for (connection, object) in engine.plan().objects() {
+            if let Some(reason) = sync::halted(over, connection, object).await? {
+                stopped.push(format!("{object} of {connection} is stopped: {reason}"));
+            }
+        }
         Ok(Plan {
             objects,
+            stopped,
             connections: calls.into_iter().map(least).collect(),
             unknown,
             errors: tally.errors,
@@ -182,7 +191,7 @@ impl Plan {
         let connections = connections.map(|(name, (calls, at_least_ms))| json!({"connection": name, "calls": calls, "at_least_ms": at_least_ms}));
         json!({
             "data": objects.collect::<Vec<_>>(), "connections": connections.collect::<Vec<_>>(),
-            "unknown": self.unknown, "errors": self.errors,
+            "stopped": self.stopped, "unknown": self.unknown, "errors": self.errors,
         })
     }
 
@@ -246,6 +255,9 @@ impl Plan {
                     "\n\n{number} of {object} of {connection} parked: {code}"
                 ));
             }
+        }
+        for stopped in &self.stopped {
+            text.push_str(&format!("\n\n{stopped}"));
         }
         if !self.unknown.is_empty() {
             text.push_str(&format!(

@@ -99,6 +99,15 @@ pub(crate) enum RecordCommand {
 }
 
 pub(crate) async fn run(command: &RecordCommand, common: &Common, out: &Out) -> Exit {
+    if let RecordCommand::Show { id, .. } | RecordCommand::Journey { id, .. } = command
+        && id.parse::<ObjectAt>().is_err()
+        && let Err(error) = id.parse::<RecordId>()
+    {
+        out.fails(&format!(
+            "{error}; an object at a system is named connection/object/id"
+        ));
+        return Exit::Usage;
+    }
     match command {
         RecordCommand::Link(args) => action::link(args, common, out).await,
         RecordCommand::Unlink(args) => action::unlink(args, common, out).await,

@@ -49,7 +49,7 @@ pub enum Refused {
     NotJson(String),
     /// The body is a form or XML, and nobody said what event that is.
     #[error(
-        "the body is {0}, and the hub's configuration does not say what event that is (`takes` of the partner)"
+        "the body is {0} by its content-type, and the hub's configuration does not say what event that is (`takes` of the partner); an event is sent as application/json"
     )]
     NoProgram(&'static str),
     /// The body is not what its media type says.

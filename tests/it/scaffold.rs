@@ -241,3 +241,29 @@ fn paths_lead_from_the_folder_of_the_configuration() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(folder.path("here/data.db").exists() && !elsewhere.path("data.db").exists());
 }
+
+#[test]
+fn what_ships_can_be_had_as_files_of_ones_own() {
+    let folder = Folder::new();
+    let run = |arguments: &[&str]| said(&folder.run(arguments, &[]));
+    let (code, stdout, stderr) = run(&["new", "configuration"]);
+    assert_eq!((code, stdout.trim()), (Some(0), "interconnect.yaml"), "{stderr}");
+    let written = std::fs::read_to_string(folder.path("interconnect.yaml")).unwrap();
+    assert!(written.contains("partners: {}"), "{written}");
+    let (code, _, stderr) = run(&["new", "configuration"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("is there already"), "{stderr}");
+
+    let (code, _, stderr) = run(&["new", "copy", "hubspod"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("did you mean `hubspot`?"), "{stderr}");
+    let (code, stdout, stderr) = run(&["new", "copy", "hubspot"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("mappings/hubspot/deal.yaml"), "{stdout}");
+    assert!(stderr.contains("connectors: ./connectors"), "{stderr}");
+    let used = format!("connectors: ./connectors\nmappings: ./mappings\n{written}");
+    folder.write("interconnect.yaml", &used);
+    let (code, stdout, stderr) = run(&["test", "hubspot"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("./mappings/hubspot/deal.yaml"), "{stdout}");
+}

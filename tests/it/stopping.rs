@@ -52,6 +52,10 @@ fn a_run_that_would_write_more_than_its_limit_waits_for_a_person() {
         "{status:#}"
     );
 
+    let plan = json_of(&stage.folder.run(&["plan", "--json"], &stage.env));
+    let stopped = plan["stopped"].to_string();
+    assert!(stopped.contains("companies of marketing is stopped"), "{plan:#}");
+
     // A hub that is started anew neither writes nor asks; the other ways go on.
     stage.sandbox.reset_calls("hubspot");
     let hub = Hub::start(&stage.folder.path("interconnect.yaml"), &stage.env);
