@@ -154,8 +154,18 @@ impl Engine {
                 let mut fits = found.get(key)?.iter().filter_map(|id| Some((*id, here.get(id)?)));
                 fits.find(|(_, here)| here.made)
             };
+            // A person was asked whether it is the record beside whose object it waits, and that it has another one now is no
+            // answer.
+            let waits = || {
+                let beside = seeker.beside?;
+                let beside = stands.get(&beside).copied().unwrap_or(beside);
+                let is_like = keys
+                    .iter()
+                    .any(|(key, _)| found.get(key).is_some_and(|ids| ids.contains(&beside)));
+                Some((beside, here.get(&beside).filter(|_| is_like)?))
+            };
             let outcome = match fits.as_slice() {
-                [] => match its_own().or_else(|| keys.iter().find_map(like)) {
+                [] => match its_own().or_else(|| keys.iter().find_map(like)).or_else(waits) {
                     Some((record, other)) => Met::Duplicate(record, other.external_id.clone()),
                     None => seeker.beside.filter(is_gone).map_or_else(new, Met::Ended),
                 },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ledger::ParkedCause;
 use serde_json::json;
 
+use super::hints::hint;
 use super::shelf::{Key, Shelf};
 use super::stage::{COUNTS, Stage, was_sent};
 use crate::{Depth, Engine, WhichParked, advice};
@@ -166,22 +167,23 @@ async fn what_was_left_out_is_read_when_the_mapping_was_corrected() {
 #[tokio::test]
 async fn what_waits_for_another_object_is_read_again_when_that_is_here() {
     let (stage, here, _, engine) = two().await;
-    let northwind = here.put(json!({"name": "Northwind"}));
-    here.take(&northwind);
-    here.put(json!({"name": "Rollout", "partner": "T3", "stage": "prospect"}));
+    here.list_only(0);
+    let partner = here.put(json!({"name": "Northwind"}));
+    let deal = here.put(json!({"name": "Rollout", "partner": partner, "stage": "prospect"}));
+    engine.hint("here", &hint(&deal, "create"), "t");
     for _ in 0..3 {
         pull(&engine, "here").await;
         stage.pass_hours(2);
     }
-    assert_eq!(
-        causes(&stage).await,
-        ["here in unresolved_reference [\"partner\"] 1"]
-    );
     pull(&engine, "here").await;
-    assert_eq!(here.put(json!({"name": "Contoso"})), "T3");
-    for _ in 0..2 {
-        pull(&engine, "here").await;
-    }
+    let waits = ["here in unresolved_reference [\"partner\"] 1"];
+    assert_eq!(causes(&stage).await, waits);
+    here.forget_calls();
+    pull(&engine, "here").await;
+    assert_eq!(here.calls(), ["GET changes"], "its time has not come");
+    // Only the partner is listed.
+    here.list_only(1);
+    pull(&engine, "here").await;
     assert_eq!(causes(&stage).await, Vec::<String>::new());
     let deals = stage
         .ledger

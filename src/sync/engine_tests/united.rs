@@ -331,3 +331,40 @@ async fn what_was_left_alone_stays_so_in_what_it_is_merged_into() {
     let names = values(&table.here.rows(), "name");
     assert_eq!(names[1], json!("Contoso Ltd"), "{names:?}");
 }
+
+/// It waits beside an object of ours, and that one is left alone now.
+#[tokio::test]
+async fn what_waits_beside_a_record_is_none_of_its_own_because_the_record_has_another_object() {
+    let table = Table::set().await;
+    table
+        .here
+        .put(json!({"name": "Northwind", "domain": "northwind.example"}));
+    let theirs = table.there.put(json!({"name": "Contoso"}));
+    table.agree().await;
+    let like = json!({"name": "Northwind Ltd", "domain": "northwind.example"});
+    let waits = table.there.put(like);
+    table.agree().await;
+    let parked = async || {
+        let filter = ledger::ParkedFilter::default();
+        let parked = table.stage.ledger.parked(&filter, 9).await.unwrap().into_iter();
+        parked.map(|parked| (parked.code, parked.key)).collect::<Vec<_>>()
+    };
+    let asked = [("duplicate".to_owned(), waits.clone())];
+    assert_eq!(parked().await, asked);
+    let keep = table.record("here/things/T1").await.unwrap();
+    let lose = table.record(&format!("there/things/{theirs}")).await.unwrap();
+    let stay = [at("here/things/T1"), at(&format!("there/things/{theirs}"))];
+    table.engine.merge("ann", keep, lose, &stay).await.unwrap();
+    for _ in 0..2 {
+        table.stage.pass_hours(1);
+        table.agree().await;
+    }
+    assert_eq!(parked().await, asked);
+    assert_eq!(table.stage.partners().await.len(), 2);
+    // What differs is another one.
+    table.there.edit(&waits, "domain", json!("northwind-ltd.example"));
+    table.stage.pass_hours(1);
+    table.agree().await;
+    assert_eq!(parked().await, []);
+    assert_eq!(table.stage.partners().await.len(), 3);
+}
