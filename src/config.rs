@@ -78,7 +78,11 @@ impl Config {
         if let Some(version) = fields.optional_integer("version", 1..=1, report) {
             debug_assert_eq!(version, 1);
         }
-        let listen = fields.optional_text("listen", report).unwrap_or("127.0.0.1:8080");
+        let bare = fields.bare_number("listen").map(|port| port.to_string());
+        let listen = match &bare {
+            Some(port) => port,
+            None => fields.optional_text("listen", report).unwrap_or("127.0.0.1:8080"),
+        };
         let listen_place = fields
             .optional("listen")
             .map_or(fields.place(), |node| node.place);

@@ -301,7 +301,11 @@ fn stop(node: &Node, source: &Source, report: &mut Report) -> Option<StopLimits>
 }
 
 fn span(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<u64> {
-    let text = fields.optional_text(key, report)?;
+    let bare = fields.bare_number(key).map(|number| number.to_string());
+    let text = match &bare {
+        Some(bare) => bare,
+        None => fields.optional_text(key, report)?,
+    };
     let ms = span_ms(text);
     if ms.is_none() {
         let place = fields.optional(key).map_or(fields.place(), |node| node.place);

@@ -112,6 +112,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A number as text, where a unit or more was left out; the caller says what is missing.
+    pub fn bare_number(&mut self, key: &'static str) -> Option<i64> {
+        match self.optional(key)?.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// A whole number within bounds, that may be left out.
     pub fn optional_integer(
         &mut self,
@@ -123,6 +131,9 @@ impl<'a> Fields<'a> {
         let node = self.optional(key)?;
         match node.value {
             Value::Integer(number) if bounds.contains(&number) => Some(number),
+            Value::Text(ref text) if text.parse().is_ok_and(|number| bounds.contains(&number)) => {
+                self.wrong(key, node, &format!("a number: {text}, without quotes"), report)
+            }
             _ => {
                 let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
                 self.wrong(key, node, &expected, report)
