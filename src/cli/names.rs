@@ -35,11 +35,13 @@ pub(crate) async fn must_be_known(
     out: &Out,
 ) -> Result<(), Exit> {
     for name in named {
+        let Some(unknown) = not_in(name, config) else {
+            continue;
+        };
         match is_kept(name, ledger).await {
-            _ if stands_in(name, config).is_none() => {}
             Ok(true) => {}
             Ok(false) => {
-                out.fails(&stands_in(name, config).unwrap_or_default());
+                out.fails(&unknown);
                 return Err(Exit::Usage);
             }
             Err(error) => return Err(out.fail(&error.to_string())),
@@ -87,8 +89,8 @@ fn unknown_name<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>
     }
 }
 
-/// Nothing when a name stands in a configuration, else what to say of it.
-fn stands_in(name: Named<'_>, config: &Config) -> Option<String> {
+/// What to say of a name that does not stand in a configuration.
+fn not_in(name: Named<'_>, config: &Config) -> Option<String> {
     let partners = config.partners.keys().map(String::as_str);
     let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
     let (what, name, known): (_, _, Vec<&str>) = match name {

@@ -11,7 +11,7 @@ use sync::{Counts, Engine, Foreseen, Sample, Way, What};
 
 use super::out::table;
 use super::progress::span;
-use super::rounds::{ROUNDS_MAX, Rounds, Tally};
+use super::rounds::{ROUNDS_MAX, Rounds, Tally, not_read_yet};
 use super::{Common, Exit, Out};
 use crate::hub;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &PlanArgs, common: &Common, out: &Out) -> Exit {
     let engine = hub.engine.rehearse(over.clone(), usize::from(args.sample));
     let rounds = Rounds::over(&engine, &*over, only);
     let (tally, settled) = rounds.run(false).await;
-    let plan = match Plan::of(&engine, &*over, tally, settled).await {
+    let plan = match Plan::of((&engine, only), &*over, tally, settled).await {
         Ok(plan) => plan,
         Err(error) => return out.fail(&error.to_string()),
     };
@@ -110,12 +110,13 @@ struct Plan {
 
 impl Plan {
     async fn of(
-        engine: &Engine,
+        (engine, only): (&Engine, Option<&str>),
         over: &dyn Ledger,
         tally: Tally,
         settled: bool,
     ) -> Result<Plan, ledger::LedgerError> {
-        let unknown = unknown(&tally, settled);
+        let mut unknown = unknown(&tally, settled);
+        unknown.extend(not_read_yet(engine, only));
         let mut foreseen = engine.foreseen();
         let (mut objects, mut calls) = (BTreeMap::new(), BTreeMap::<String, CallCount>::new());
         for ((connection, object), counts) in tally.objects {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use ledger::Ledger;
 use sync::{Counts, Depth, Engine, SyncError};
 
-use super::progress::{Far, Progress};
+use super::progress::{Far, Progress, span};
 
 /// Rounds of pulling and pushing after which the systems are said not to settle.
 pub(super) const ROUNDS_MAX: u32 = 20;
@@ -221,6 +221,24 @@ pub(super) fn asked<'e>(engine: &'e Engine, only: Option<&str>) -> Vec<(&'e str,
         connection.is_none_or(|connection| !connection.connector().is_posted())
     });
     objects
+}
+
+/// What changed too lately to be read, in a sentence: systems show a change some time after it was made.
+pub(super) fn not_read_yet(engine: &Engine, only: Option<&str>) -> Option<String> {
+    let mut lags: BTreeMap<&str, u64> = BTreeMap::new();
+    for (connection, object) in asked(engine, only) {
+        let lag_ms = engine
+            .connection(connection)
+            .map_or(0, |connection| connection.lag_ms(object));
+        let longest = lags.entry(connection).or_default();
+        *longest = lag_ms.max(*longest);
+    }
+    lags.retain(|_, lag_ms| *lag_ms >= 1_000);
+    let lags = lags
+        .into_iter()
+        .map(|(connection, lag_ms)| format!("{} at {connection}", span(Duration::from_millis(lag_ms))));
+    let lags: Vec<String> = lags.collect();
+    (!lags.is_empty()).then(|| format!("what changed in the last {} is read later", lags.join(", ")))
 }
 
 pub(super) fn explain(error: &SyncError) -> String {

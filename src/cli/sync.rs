@@ -9,7 +9,7 @@ use super::names::must_be_connected;
 use super::out::table;
 use super::progress::{Progress, span};
 use super::reconcile;
-use super::rounds::{ROUNDS_MAX, Rounds, Tally, asked, explain};
+use super::rounds::{ROUNDS_MAX, Rounds, Tally, asked, explain, not_read_yet};
 use super::runs::{self, per_thousand};
 use super::serve::stop_signal;
 use super::stop::{self, Allow};
@@ -195,6 +195,9 @@ async fn all(hub: &Hub, only: Option<&str>, full: bool, out: &Out) -> Exit {
             }
         }
     };
+    if let Some(later) = not_read_yet(&hub.engine, only) {
+        out.note(&later);
+    }
     report(hub, &tally, settled, out).await
 }
 

@@ -109,6 +109,15 @@ pub enum Settle {
     Again,
 }
 
+/// What a question is answered with, on the command line.
+fn answers(code: &str) -> &'static str {
+    match code {
+        MERGED => "--record ID of the one that stays, or --leave",
+        MANY_GONE => "--accept, or --again",
+        _ => "--record ID of the one that it is, or --new",
+    }
+}
+
 impl Engine {
     /// What waits for a person, oldest first. At most `limit`.
     pub async fn reviews(&self, limit: usize) -> Result<Vec<Parked>, LedgerError> {
@@ -204,7 +213,7 @@ impl Engine {
             (MANY_GONE, Settle::Again) => self.count_again(by, at, GONE_MAX_PERCENT).await,
             (code, _) => Err(refused(
                 "other_question",
-                format!("that is no answer to `{code}`: {}", parked.reason),
+                format!("`{code}` is answered with {}: {}", answers(code), parked.reason),
             )),
         }?;
         self.let_candidates_go(&parked, done).await

@@ -644,10 +644,18 @@ fn share_out(
         return Err(refused("both_linked", reason));
     }
     match chosen.into_iter().next() {
-        Some(none) => Err(refused(
-            "nothing_to_choose",
-            format!("nothing is to be chosen at {none}; leave it out"),
-        )),
+        Some(none) => {
+            let is_theirs = links.iter().filter(live).any(|link| ObjectAt::of(link) == *none);
+            let reason = match is_theirs {
+                true => {
+                    format!("only one of the two has an object where {none} is, and it stays; leave it out")
+                }
+                false => format!(
+                    "{none} is an object of neither; what they have is told by: interconnect record show {keep}, and {lose}"
+                ),
+            };
+            Err(refused("nothing_to_choose", reason))
+        }
         None => Ok((moves, left)),
     }
 }

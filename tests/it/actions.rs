@@ -350,7 +350,10 @@ fn what_is_only_probable_waits_for_a_person_with_both_sides_shown() {
     assert_eq!(phone["alike"], false, "{shown}");
     assert!(phone["object"].is_null() != phone["record"].is_null(), "{shown}");
     let (code, _, error) = stage.run(&["review", "decide", &object, "--leave"]);
-    assert!(code == Some(1) && error.contains("no answer"), "{error}");
+    assert!(
+        code == Some(1) && error.contains("is answered with --record"),
+        "{error}"
+    );
 
     stage.done(&[
         "review", "decide", &object, "--record", &record, "--by", "ann", "--json",

@@ -347,3 +347,23 @@ fn a_plan_of_one_connection_tells_what_it_does_not_know() {
     let (code, _, error) = said(&stage.folder.run(&["plan", "--connection", "crn"], &stage.env));
     assert_eq!(code, Some(2), "{error}");
 }
+
+/// Systems show a change some time after it was made, and what is younger is left for later.
+#[test]
+fn what_is_too_young_to_be_read_is_told() {
+    let stage = Stage::new("sqlite:hub.db");
+    let path = stage.folder.path("interconnect.yaml");
+    let text = std::fs::read_to_string(path).expect("it was written");
+    stage
+        .folder
+        .write("interconnect.yaml", &text.replacen("lag: 0ms", "lag: 20s", 1));
+    let plan = json_of(&stage.folder.run(&["plan", "--json"], &stage.env));
+    let told = "what changed in the last 20 s at crm is read later";
+    assert!(
+        plan["unknown"].as_array().expect("a list").contains(&json!(told)),
+        "{plan:#}"
+    );
+    let (code, _, notes) = said(&stage.folder.run(&["sync", "run"], &stage.env));
+    assert_eq!(code, Some(0), "{notes}");
+    assert!(notes.contains(told), "{notes}");
+}
