@@ -1,6 +1,6 @@
 //! Bad configuration: every finding at once, exit 2, before a port is bound.
 
-use crate::harness::{Folder, interconnect, json_of};
+use crate::harness::{BINARY, Folder, interconnect, json_of};
 
 fn checked(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = Folder::new();
@@ -199,4 +199,67 @@ fn a_customers_own_field_needs_no_copy_of_the_shipped_mapping() {
             && stdout.contains("did you mean `next_steps`?"),
         "{stdout}"
     );
+}
+
+/// A disk that is full: whoever reads the output later must not take a part of it for all.
+#[test]
+fn output_that_is_lost_is_a_failure() {
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("it is there")
+    };
+    let output = std::process::Command::new(BINARY)
+        .args(["explain", "IC0101"])
+        .stdout(full())
+        .output()
+        .expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the output could not be written"), "{told}");
+    // A reader that has had enough is no failure.
+    let mut child = std::process::Command::new(BINARY)
+        .args(["event", "types", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let ended = child.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn a_mapping_of_what_its_connector_does_not_have_is_told_and_a_file_that_is_no_text_is_named() {
+    let folder = Folder::new();
+    let config = folder.write(
+        "interconnect.yaml",
+        "mappings: ./mappings\nconnections: { hub: { system: hubspot, secrets: { access_token: \"${env:PATH}\" } } }\n\
+         syncs: [{ connection: hub, record: deal }]\n",
+    );
+    let check = || {
+        let config = config.to_str().expect("text");
+        let output = interconnect(&["--config", config, "check"], &[]);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    folder.write(
+        "mappings/hubspot/deal.yaml",
+        "apiVersion: interconnect/v1\nkind: Mapping\nsystem: hubspod\nobject: dealz\nrecord: deal\nfields:\n\
+         - { record: name, object: dealname }\n- { record: stage, object: dealstage }\n",
+    );
+    let told = check();
+    assert!(told.contains("says that it is of the system `hubspod`"), "{told}");
+    assert!(
+        told.contains("maps `dealz`, and HubSpot CRM has no such object"),
+        "{told}"
+    );
+    assert!(told.contains("did you mean `deals`?"), "{told}");
+    std::fs::write(folder.path("mappings/hubspot/deal.yaml"), b"fields: \xff").expect("it is written");
+    let told = check();
+    assert!(
+        told.contains("mappings/hubspot/deal.yaml: stream did not contain valid UTF-8"),
+        "{told}"
+    );
+    assert!(!told.contains("create it"), "{told}");
 }
