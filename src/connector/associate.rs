@@ -9,7 +9,7 @@ use crate::connection::{Connection, Outcome};
 use crate::failure::{Failure, RecordClass, RecordError};
 use crate::manifest::{Association, AssociationWrite, Call};
 use crate::names::{Names, scalar};
-use crate::outcome::{Outcomes, concerns_records};
+use crate::outcome::Outcomes;
 use crate::write::{Item, Work};
 
 /// A reference to write, and the item it belongs to.
@@ -127,18 +127,19 @@ impl Connection {
                         about.for_each(|p| refuse(outcomes, p.at, &code, &message));
                     }
                 }
-                Err(failure) if failure.ambiguous => {
+                Err(failure) if failure.is_unheard() => {
                     chunk.iter().for_each(|p| outcomes[p.at] = Some(Outcome::Unknown));
                     return Err(failure);
                 }
-                Err(failure) if concerns_records(&failure.class) => {
+                Err(failure) if failure.class.concerns_records() => {
                     let code = failure.class.name();
                     chunk
                         .iter()
                         .for_each(|p| refuse(outcomes, p.at, code, &failure.detail));
                 }
-                Err(failure) => {
+                Err(mut failure) => {
                     // The objects are written, their references are not: nothing is agreed on yet.
+                    failure.ambiguous = true;
                     let open = pairs
                         .iter()
                         .filter(|p| matches!(outcomes[p.at], Some(Outcome::Written { .. })));
@@ -162,5 +163,6 @@ pub(crate) fn refuse(outcomes: &mut Outcomes, at: usize, code: &str, message: &s
     let text = format!("the object itself was written, but {message}");
     let mut error = RecordError::new(RecordClass::Validation, code, text);
     error.existing_id = id;
+    error.ambiguous = true;
     outcomes[at] = Some(Outcome::Refused(error));
 }

@@ -52,6 +52,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Json,
+    /// Whether the system may have acted on an earlier try of the same call.
+    pub(crate) ambiguous: bool,
 }
 
 impl Reply {
@@ -198,6 +200,30 @@ impl Caller {
         repeat: Repeat,
         to: Option<&str>,
     ) -> Result<Reply, Failure> {
+        let mut may_have_acted = false;
+        let called = self
+            .call_until(call, names, repeat, to, &mut may_have_acted)
+            .await;
+        match called {
+            Ok(mut reply) => {
+                reply.ambiguous = may_have_acted;
+                Ok(reply)
+            }
+            Err(mut failure) => {
+                failure.ambiguous |= may_have_acted;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn call_until(
+        &self,
+        call: &Call,
+        names: Names,
+        repeat: Repeat,
+        to: Option<&str>,
+        may_have_acted: &mut bool,
+    ) -> Result<Reply, Failure> {
         let deadline = later(
             self.clock.now(),
             self.settings.deadline_ms.unwrap_or(CALL_DEADLINE_MS),
@@ -205,7 +231,8 @@ impl Caller {
         let mut stale = None;
         let mut tries = 0;
         loop {
-            let session = self.session(stale).await?;
+            // Whoever signs in asks for nothing yet.
+            let session = self.session(stale).await.map_err(Failure::in_no_doubt)?;
             tries += 1;
             let outgoing = self.prepared(call, &names, &session, to)?;
             let (mut failure, wait) = match self
@@ -215,6 +242,7 @@ impl Caller {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => failed,
             };
+            *may_have_acted |= failure.ambiguous;
             tracing::debug!(
                 system = self.connector.system(),
                 connection = %self.settings.name,
@@ -447,9 +475,8 @@ impl Caller {
         let refused = remote && body.get("error").is_some_and(|e| !e.is_null());
         if !success || refused {
             let (mut failure, wait) = classify(self.manifest(), answer.status, &answer.headers, &body, now);
-            // A gateway may give up on a request that the system goes on with. A remote call's error is final, and so is
-            // what a rule knows: without one, everything from 500 on is transient.
-            failure.ambiguous = answer.status >= 500 && !refused && !failure.class.is_final();
+            // A remote call's error is final.
+            failure.ambiguous = !refused && may_go_on(answer.status, &failure);
             if let Class::RateLimited { until } = failure.class {
                 self.limiter.block(group, until);
             }
@@ -459,6 +486,7 @@ impl Caller {
             status: answer.status,
             headers: answer.headers,
             body: self.unwrapped(body, remote),
+            ambiguous: false,
         };
         if let Some(told_at) = reply.told_at() {
             self.all_calls.note_told(told_at);
@@ -482,6 +510,12 @@ impl Caller {
             None => result,
         }
     }
+}
+
+/// Whether a system may go on with a request that it answered with this status: a gateway may have given up on it. What a
+/// rule knows is final; without one, everything from 500 on is transient.
+pub(crate) fn may_go_on(status: u16, failure: &Failure) -> bool {
+    status >= 500 && !failure.class.is_final()
 }
 
 /// What an answer says, as JSON: many parts are a list, and a table is one of rows.

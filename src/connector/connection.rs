@@ -164,7 +164,8 @@ pub enum Outcome {
     Gone,
     /// The request may or may not have been carried out: read the object before writing again.
     Unknown,
-    /// Not tried, because a write before it failed for a reason that concerns all.
+    /// Not done for a reason that concerns all. Unless the failure is [ambiguous](Failure::ambiguous), nothing of it was
+    /// sent that the system may have carried out.
     NotSent(Failure),
 }
 

@@ -101,6 +101,19 @@ impl Class {
         }
     }
 
+    /// Whether it is about the values of some record rather than about the connection.
+    pub(crate) fn concerns_records(&self) -> bool {
+        matches!(
+            self,
+            Class::Validation
+                | Class::Duplicate { .. }
+                | Class::Conflict
+                | Class::NotFound
+                | Class::SchemaDrift { field: None }
+                | Class::TooLarge
+        )
+    }
+
     /// Whether a system that says this has answered for good: it has not carried the request out, and will not.
     pub(crate) fn is_final(&self) -> bool {
         match self {
@@ -202,11 +215,24 @@ pub struct Failure {
     pub detail: String,
     /// The status code of the answer, if there was one.
     pub status: Option<u16>,
-    /// Whether the system may have acted although no answer came.
+    /// Whether the system may have acted all the same: an answer did not come, or told nothing, to any try of the call.
     pub ambiguous: bool,
 }
 
 impl Failure {
+    /// Whether it may have acted, and nothing was said of the objects.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.ambiguous && !self.class.concerns_records()
+    }
+
+    /// The failure, where nothing was sent that would be carried out.
+    pub(crate) fn in_no_doubt(self) -> Failure {
+        Failure {
+            ambiguous: false,
+            ..self
+        }
+    }
+
     pub(crate) fn new(class: Class, detail: impl Into<String>) -> Failure {
         Failure {
             class,
@@ -292,6 +318,9 @@ pub struct RecordError {
     pub fields: Vec<String>,
     /// The object that exists already, if the system names it, or the object whose other part was written.
     pub existing_id: Option<String>,
+    /// Whether something of it may have been carried out all the same: by an earlier try whose answer told nothing, or
+    /// because only a part of it was refused.
+    pub ambiguous: bool,
 }
 
 impl RecordError {
@@ -306,6 +335,7 @@ impl RecordError {
             message: shortened(message.into()),
             fields: Vec::new(),
             existing_id: None,
+            ambiguous: false,
         }
     }
 }

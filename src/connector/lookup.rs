@@ -19,7 +19,6 @@ use crate::connection::{Connection, LookedUp, Object};
 use crate::failure::Failure;
 use crate::manifest::{Lookup, Object as ObjectKind};
 use crate::names::{Names, scalar};
-use crate::outcome::concerns_records;
 use crate::write::Work;
 
 /// How long is believed what a lookup that reads has said.
@@ -373,7 +372,7 @@ impl Connection {
             .await
         {
             Ok(reply) => reply,
-            Err(failure) if concerns_records(&failure.class) && !failure.ambiguous => {
+            Err(failure) if failure.class.concerns_records() && !failure.ambiguous => {
                 return Ok(Found::Refused(failure.detail));
             }
             Err(failure) => return Err(failure),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use outbound::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
+use crate::call::may_go_on;
 use crate::classify::classify;
 use crate::connection::{Connection, Outcome};
 use crate::failure::{Class, Failure, RecordClass, RecordError};
@@ -111,14 +112,15 @@ impl Connection {
             .and_then(|status| u16::try_from(status).ok());
         let (caller, now) = (&self.caller, self.caller.clock.now());
         let status = status.unwrap_or_default();
-        let (failure, _) = classify(caller.manifest(), status, &headers, &answer["body"], now);
+        let (mut failure, _) = classify(caller.manifest(), status, &headers, &answer["body"], now);
+        failure.ambiguous = may_go_on(status, &failure);
         match &failure.class {
             Class::Permission => {
                 let name = failure.class.name();
                 let error = RecordError::new(RecordClass::Permission, name, failure.detail);
                 (Outcome::Refused(error), false)
             }
-            class if concerns_records(class) => (refused(item, &failure), false),
+            class if class.concerns_records() => (refused(item, &failure), false),
             // What passes by itself is tried again at once, everything else when the account is well again.
             class => {
                 let again = *class == Class::Transient;
@@ -139,19 +141,6 @@ pub(crate) fn unchanged(id: &str, item: &Item) -> Outcome {
     }
 }
 
-/// Whether a failure is about the values of some record rather than about the connection.
-pub(crate) fn concerns_records(class: &Class) -> bool {
-    matches!(
-        class,
-        Class::Validation
-            | Class::Duplicate { .. }
-            | Class::Conflict
-            | Class::NotFound
-            | Class::SchemaDrift { field: None }
-            | Class::TooLarge
-    )
-}
-
 /// What a failure means for the one record it is about.
 pub(crate) fn refused(item: &Item, failure: &Failure) -> Outcome {
     let class = match &failure.class {
@@ -162,6 +151,7 @@ pub(crate) fn refused(item: &Item, failure: &Failure) -> Outcome {
         _ => RecordClass::Validation,
     };
     let mut error = RecordError::new(class, failure.class.name(), failure.detail.clone());
+    error.ambiguous = failure.ambiguous;
     match &failure.class {
         Class::Duplicate { existing_id } => error.existing_id.clone_from(existing_id),
         Class::SchemaDrift { field } => error.fields.extend(field.clone()),

@@ -8,7 +8,7 @@ use crate::call::Repeat;
 use crate::connection::{Connection, Outcome};
 use crate::failure::{Failure, RecordClass, RecordError};
 use crate::manifest::Transitions;
-use crate::outcome::{Outcomes, concerns_records};
+use crate::outcome::Outcomes;
 use crate::write::{Item, Work};
 use crate::{associate, codec};
 
@@ -125,11 +125,13 @@ impl Connection {
             let names = work.names.clone().with("ids", ids);
             match self.caller.call(&to.request, names, Repeat::Unsafe).await {
                 Ok(_) => {}
-                Err(failure) if failure.ambiguous => {
+                Err(failure) if failure.is_unheard() => {
                     chunk.iter().for_each(|at| outcomes[*at] = Some(Outcome::Unknown));
                     return Err(failure);
                 }
-                Err(failure) if !concerns_records(&failure.class) => {
+                Err(mut failure) if !failure.class.concerns_records() => {
+                    // The objects are written, only not moved.
+                    failure.ambiguous = true;
                     chunk
                         .iter()
                         .for_each(|at| outcomes[*at] = Some(Outcome::NotSent(failure.clone())));

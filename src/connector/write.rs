@@ -17,7 +17,7 @@ use crate::flat::Instead;
 use crate::lookup::Texts;
 use crate::manifest::{Object as ObjectKind, Step, Strategy, Write as WriteKind};
 use crate::names::{Names, scalar};
-use crate::outcome::{Outcomes, concerns_records, refused, unchanged};
+use crate::outcome::{Outcomes, refused, unchanged};
 use crate::transition;
 use crate::zone::Zone;
 
@@ -90,8 +90,10 @@ impl Connection {
         items: &mut [Item],
         outcomes: &mut Outcomes,
     ) -> Result<(), Failure> {
-        self.find_first(work, items).await?;
-        self.read_rows(work, items, outcomes).await?;
+        self.find_first(work, items).await.map_err(Failure::in_no_doubt)?;
+        self.read_rows(work, items, outcomes)
+            .await
+            .map_err(Failure::in_no_doubt)?;
         let texts = self.translate(work, items, outcomes).await?;
         let (mut updates, mut creations) = (Vec::new(), Vec::new());
         for (at, item) in items.iter_mut().enumerate() {
@@ -445,6 +447,7 @@ impl Connection {
             let names = work.names.clone().with("batch", batch(work.write, chunk, items));
             match self.caller.call(&step.request, names.clone(), repeat).await {
                 Ok(reply) => {
+                    let may_have_acted = reply.ambiguous;
                     let names = reply.names(names);
                     let found = step.results.run(&reply.body, &|name| names.get(name));
                     self.assign(
@@ -455,12 +458,15 @@ impl Connection {
                         outcomes,
                         &mut locked,
                     );
+                    if may_have_acted {
+                        chunk.iter().for_each(|at| doubt(&mut outcomes[*at]));
+                    }
                 }
-                Err(failure) if failure.ambiguous => {
+                Err(failure) if failure.is_unheard() => {
                     chunk.iter().for_each(|at| outcomes[*at] = Some(Outcome::Unknown));
                     return Err(failure);
                 }
-                Err(failure) if !concerns_records(&failure.class) => return Err(failure),
+                Err(failure) if !failure.class.concerns_records() => return Err(failure),
                 // What could not even be sent costs no calls to halve.
                 Err(failure)
                     if chunk.len() > 1
@@ -495,10 +501,20 @@ pub(crate) fn decided(result: Result<(), Failure>, outcomes: &mut Outcomes) -> R
     if outcomes.iter().all(Option::is_none) {
         return Err(failure);
     }
+    let unsent = failure.in_no_doubt();
     for outcome in outcomes.iter_mut().filter(|o| o.is_none()) {
-        *outcome = Some(Outcome::NotSent(failure.clone()));
+        *outcome = Some(Outcome::NotSent(unsent.clone()));
     }
     Ok(())
+}
+
+/// Whatever became of it, an earlier try of the same may have been carried out.
+fn doubt(outcome: &mut Option<Outcome>) {
+    match outcome {
+        Some(Outcome::Refused(error)) => error.ambiguous = true,
+        Some(Outcome::NotSent(failure)) => failure.ambiguous = true,
+        _ => {}
+    }
 }
 
 /// What one call to [`Connection::write`] is about.

@@ -232,15 +232,13 @@ impl Connection {
             return Ok(());
         }
         let csv = table::written(ats.iter().map(|at| &rows.cells[at]));
-        let id = self.make(&bulk.job, &said(work, rows.operation)).await?.id;
+        let made = self.make(&bulk.job, &said(work, rows.operation)).await;
+        let id = made.map_err(Failure::in_no_doubt)?.id;
         let names = said(work, rows.operation).with("job", id.clone());
         let upload = names.clone().with("rows", csv);
         // Until it is handed over, a job does nothing: whatever happens to this call, nothing is written.
         let uploaded = self.caller.call(&bulk.upload, upload, Repeat::Unsafe).await;
-        uploaded.map_err(|failure| Failure {
-            ambiguous: false,
-            ..failure
-        })?;
+        uploaded.map_err(Failure::in_no_doubt)?;
         self.note(work, rows.operation, true);
         if let Err(failure) = self.caller.call(&bulk.start, names.clone(), Repeat::Unsafe).await
             && !failure.ambiguous
@@ -249,7 +247,8 @@ impl Connection {
             return Err(failure);
         }
         // Where the answer was lost, the job itself says whether it was handed over: then it is running, or has ended.
-        let Some(failed) = self.wait_for(bulk, &names).await? else {
+        let waited = self.wait_for(bulk, &names).await;
+        let Some(failed) = waited.map_err(|failure| unheard_of(&ats, outcomes, failure))? else {
             let mut all = Rows {
                 bulk,
                 operation: rows.operation,
@@ -265,10 +264,12 @@ impl Connection {
             self.note(work, rows.operation, false);
             return Err(failure.clone());
         }
-        let results = self.results_of(bulk, &names).await?;
+        let results = self.results_of(bulk, &names).await;
+        let results = results.map_err(|failure| unheard_of(&ats, outcomes, failure))?;
         self.assign(work, &ats, items, &results, outcomes, left);
-        if let Err(failure) = failed {
-            // What a failed job does not mention, it did not get to.
+        if let Err(mut failure) = failed {
+            // What a failed job does not mention, it did not get to, as far as anybody can tell.
+            failure.ambiguous = true;
             for at in &ats {
                 if outcomes[*at] == Some(Outcome::Unknown) {
                     outcomes[*at] = Some(Outcome::NotSent(failure.clone()));
@@ -308,7 +309,8 @@ impl Connection {
         left: &mut Vec<usize>,
     ) -> Result<(), Failure> {
         self.note(work, rows.operation, true);
-        let failure = Failure::new(Class::Transient, format!("the job {id} is still at work"));
+        let mut failure = Failure::new(Class::Transient, format!("the job {id} is still at work"));
+        failure.ambiguous = true;
         for at in std::mem::take(&mut rows.cells).into_keys().chain(left.drain(..)) {
             outcomes[at] = Some(Outcome::NotSent(failure.clone()));
         }
@@ -344,6 +346,12 @@ impl Connection {
             all.remove(&name);
         }
     }
+}
+
+/// Of a job that was handed over nobody heard what became of its rows.
+fn unheard_of(ats: &[usize], outcomes: &mut Outcomes, failure: Failure) -> Failure {
+    ats.iter().for_each(|at| outcomes[*at] = Some(Outcome::Unknown));
+    failure
 }
 
 /// What every request of a job may use.

@@ -18,7 +18,7 @@ use crate::push::Owed;
 use crate::refs::Refs;
 use crate::review::DUPLICATE;
 use crate::settle::{DUPLICATE_RETRY_MS, agreed_on};
-use crate::unheard::{Unanswered, end_refused};
+use crate::unheard::{Unanswered, end_refused, is_undone};
 use crate::wire::overlay;
 use crate::{Engine, Report};
 
@@ -56,6 +56,9 @@ impl Engine {
         commit
             .pushed
             .extend(self.became(place, (&owed.record, &owed.write), &outcome));
+        if is_undone(&outcome) {
+            commit.sending.push(owed.push.clone());
+        }
         match outcome {
             Outcome::Written {
                 id,
@@ -136,7 +139,6 @@ impl Engine {
                 commit.parked.push(self.refuses(place, record, &error, message));
                 end_refused(owed.push, owed.link, commit, unheard);
             }
-            // What was refused may have taken effect all the same, so it stays written down that it was sent.
             Outcome::Unknown | Outcome::NotSent(_) => self.later(owed.push, commit, report),
         }
     }

@@ -27,7 +27,7 @@ use crate::announce::Cause;
 use crate::engine::SyncError;
 use crate::linking::UNLINKED;
 use crate::stop::What;
-use crate::unheard::{Unanswered, end_refused};
+use crate::unheard::{Unanswered, end_refused, is_undone};
 use crate::waiting::Waiting;
 use crate::wire::sent;
 use crate::{Engine, Report, Sync};
@@ -323,10 +323,8 @@ impl Engine {
         };
         self.ledger.commit(sending).await?;
         let outcomes = system.in_lane(lane).delete(place.object, &writes).await;
-        let outcomes = outcomes.map_err(|failure| SyncError::System {
-            connection: place.connection.to_owned(),
-            failure,
-        })?;
+        let pushes = deletions.iter().map(|deletion| &deletion.push);
+        let outcomes = self.or_unsent(place, outcomes, pushes).await?;
         let mut commit = SyncCommit {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
@@ -417,6 +415,9 @@ impl Engine {
         commit
             .pushed
             .extend(self.became_deleted(place, (&record, write), &outcome));
+        if is_undone(&outcome) {
+            commit.sending.push(push.clone());
+        }
         match outcome {
             Outcome::Written { .. } | Outcome::Gone => {
                 report.counts.deleted_there += 1;

@@ -288,14 +288,9 @@ impl Engine {
         let outcomes = if writes.is_empty() {
             Vec::new()
         } else {
-            system
-                .in_lane(lane)
-                .write(place.object, &writes)
-                .await
-                .map_err(|failure| SyncError::System {
-                    connection: place.connection.to_owned(),
-                    failure,
-                })?
+            let written = system.in_lane(lane).write(place.object, &writes).await;
+            let pushes = out.writes.iter().map(|owed| &owed.push);
+            self.or_unsent(place, written, pushes).await?
         };
         let drifted = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::NotSent(failure) if matches!(failure.class, Class::SchemaDrift { .. }) => {

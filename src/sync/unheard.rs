@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use connector::Connection;
+use connector::{Connection, Failure, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Link, Push, PushEnd, SyncCommit};
 
@@ -77,6 +77,31 @@ impl Engine {
         Ok(self.ledger.commit(commit).await?)
     }
 
+    /// What became of what was written down as sent. That is crossed out where all of it [is undone](is_undone).
+    pub(crate) async fn or_unsent<'p>(
+        &self,
+        place: Place<'_>,
+        written: Result<Vec<Outcome>, Failure>,
+        pushes: impl Iterator<Item = &'p Push>,
+    ) -> Result<Vec<Outcome>, SyncError> {
+        let failure = match written {
+            Ok(outcomes) => return Ok(outcomes),
+            Err(failure) => failure,
+        };
+        if !failure.ambiguous {
+            let commit = SyncCommit {
+                lease: Some(place.lease.clone()),
+                sending: pushes.cloned().collect(),
+                ..SyncCommit::default()
+            };
+            self.ledger.commit(commit).await?;
+        }
+        Err(SyncError::System {
+            connection: place.connection.to_owned(),
+            failure,
+        })
+    }
+
     async fn is_at_work(&self, system: &Connection, place: Place<'_>) -> Result<bool, SyncError> {
         let at_work = system.is_at_work(place.object).await;
         at_work.map_err(|failure| SyncError::System {
@@ -100,6 +125,16 @@ impl Engine {
     }
 }
 
+/// Whether nothing of what was written down as sent can have been carried out. That is crossed out then: somebody who says
+/// the same there would be taken for us.
+pub(crate) fn is_undone(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Refused(error) => !error.ambiguous,
+        Outcome::NotSent(failure) => !failure.ambiguous,
+        Outcome::Written { .. } | Outcome::Gone | Outcome::Unknown => false,
+    }
+}
+
 /// Ends a push that was refused for good. That tells nothing of what was sent before it, which may still arrive.
 pub(crate) fn end_refused(
     push: Push,
@@ -110,8 +145,6 @@ pub(crate) fn end_refused(
     if push.sent.is_empty() {
         return commit.ended.push((push, PushEnd::Done));
     }
-    // Without what was refused, of which somebody has heard.
-    commit.sending.push(push.clone());
     unheard.push(Unanswered {
         push,
         link,

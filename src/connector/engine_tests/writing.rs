@@ -466,6 +466,56 @@ async fn a_500_that_a_rule_knows_is_an_answer_and_any_other_may_have_been_carrie
     }
 }
 
+/// What becomes of two updates, one request each, that are answered with these in turn: letters as in [`kinds`], with a
+/// question mark where it may have been carried out all the same.
+async fn told_apart(answers: &'static [u16]) -> String {
+    let mut calls = 0;
+    let server = Server::start(move |_| {
+        calls += 1;
+        match answers.get(calls - 1) {
+            Some(200) | None => ok(json!({"id": "1"})),
+            Some(status) => Say::Json(*status, json!({"message": "no"}).to_string()),
+        }
+    })
+    .await;
+    let rule = "  - { when: { status: 404 }, class: not_found, message: .message }\n";
+    let conflict = rule.replace("404", "409").replace("not_found", "conflict");
+    let connection = one_by_one(&server, &[(rule, &format!("{rule}{conflict}"))]);
+    let batch = [
+        write(Some("1"), "a", json!({"name": "a"})),
+        write(Some("2"), "b", json!({"name": "b"})),
+    ];
+    let doubt = |ambiguous: bool| if ambiguous { "?" } else { "" };
+    match connection.write("deals", &batch).await {
+        Err(failure) => format!("{:?}{}", failure.class, doubt(failure.ambiguous)),
+        Ok(outcomes) => {
+            let told = outcomes.iter().map(|outcome| {
+                let doubt = match outcome {
+                    Outcome::Refused(error) => doubt(error.ambiguous),
+                    Outcome::NotSent(failure) => doubt(failure.ambiguous),
+                    _ => "",
+                };
+                kinds(std::slice::from_ref(outcome)) + doubt
+            });
+            told.collect()
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_done_is_told_apart_from_what_may_have_been_done_by_an_earlier_try() {
+    for (answers, expected) in [
+        (&[409, 200][..], "rw"),
+        (&[503, 409, 200], "r?w"),
+        (&[401], "AuthRevoked"),
+        (&[503, 401], "un"),
+        (&[200, 401], "wn"),
+        (&[200, 503, 401], "wu"),
+    ] {
+        assert_eq!(told_apart(answers).await, expected, "{answers:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_cannot_be_made_of_a_record_refuses_that_record_alone() {
     let server = Server::start(|got| match got.line.as_str() {

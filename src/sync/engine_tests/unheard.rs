@@ -70,6 +70,38 @@ async fn what_was_taken_back_is_no_change_of_theirs_when_something_else_is_writt
     taken_back("name", json!("Northwind Traders"), 1).await;
 }
 
+/// What the hub could not even send, for its share of a quota was spent, is nothing that it has said.
+#[tokio::test]
+async fn whoever_says_what_was_never_sent_is_not_taken_for_us() {
+    let (stage, [here, there], [id, made]) = Stage::knowing().await;
+    let engine = stage.node("second", stage.ledger.clone());
+    here.edit(&id, "note", json!("call back"));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    there.tell_used(990);
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    let refused = engine.push("there", "things").await.unwrap_err();
+    assert!(refused.to_string().contains("daily"), "{refused}");
+    assert_eq!(there.rows()[0]["note"], Json::Null);
+
+    // People here think better of it, and later others write there what was to be written.
+    here.edit(&id, "note", json!("wait"));
+    for note in ["soon", "now", "call back"] {
+        there.edit(&made, "note", json!(note));
+    }
+    there.tell_used(10);
+    stage.pass_hours(1);
+    for _ in 0..2 {
+        for connection in ["here", "there"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+        }
+    }
+    assert_eq!(
+        (&here.rows()[0]["note"], &there.rows()[0]["note"]),
+        (&json!("call back"), &json!("call back"))
+    );
+}
+
 /// Lines that we took out after we had written them unheard are no additions of theirs; what a person added is.
 #[tokio::test]
 async fn what_was_taken_out_of_a_set_is_not_added_again() {

@@ -176,7 +176,12 @@ impl Run {
         if self.systems[at].rows[&id].values.get(field) == Some(&value) {
             return;
         }
-        self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
+        // Nor is to name another row of the same partner, beside the one that the hub keeps.
+        let (named, by) = self.systems[at].partner_of(&id);
+        let named = self.truth.hands.partner(NAMES[at], named, by);
+        if field != "partner" || said != json!(named) {
+            self.truth.edited((NAMES[at], &id), &mark, (field, said), now);
+        }
         self.systems[at].edit(&id, field, value.clone(), now, &mut self.chance);
         self.tell(&format!("{id} ({mark}) {field} is set to {value}"));
         self.hints.push((NAMES[at], ORDERS, id, "update"));
