@@ -35,6 +35,8 @@ const BEFORE_MS: i64 = 120_000;
 const STEPS: usize = 220;
 /// Rounds without a write after which everything is at rest; together they are longer than the slowest pass.
 const QUIET_ROUNDS: usize = 8;
+/// How long the hub waits at most before it tries once more what failed.
+const LONGEST_WAIT_MS: i64 = 600_000;
 /// Rounds within which everything must come to rest.
 const ROUNDS_MAX: usize = 200;
 /// How long a round takes at least.
@@ -565,6 +567,10 @@ impl Run {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             let written = self.written();
+            // What failed over and over is due by then.
+            if quiet == QUIET_ROUNDS / 2 {
+                self.pass(LONGEST_WAIT_MS);
+            }
             // What was refused before may be heard of only now.
             if is_strict(self.seed) && quiet == QUIET_ROUNDS / 2 {
                 self.retry().await;

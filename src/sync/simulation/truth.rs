@@ -255,6 +255,7 @@ impl Truth {
         let deals: Vec<Living> = systems.iter().map(|system| system.living(ORDERS)).collect();
         wrong.extend(self.judge_alone(systems));
         let (domains, marks) = self.names();
+        let mut undecided = BTreeSet::new();
         for domain in domains {
             let mut life: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
             let mut held: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
@@ -282,6 +283,11 @@ impl Truth {
                     }
                 }
             }
+            // Where only rows are left that are left alone, what people said is known to the hub alone.
+            let is_alone = self.hands.alone().any(|(_, name)| *name == domain);
+            if is_alone && life.values().all(Vec::is_empty) {
+                undecided.insert(domain.clone());
+            }
             wrong.extend(self.judge_life(&domain, &life));
             let outlives = self.deleted.contains_key(&domain) && life.values().any(|rows| !rows.is_empty());
             match outlives {
@@ -293,7 +299,6 @@ impl Truth {
                 wrong.extend(self.judge_field(&domain, field, &values, waiting));
             }
         }
-        let mut undecided = BTreeSet::new();
         for mark in marks {
             match self.judge_deal(&mark, systems, (&partners, &deals), waiting) {
                 Some(found) => wrong.extend(found),
