@@ -5,6 +5,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -85,7 +86,7 @@ pub(crate) async fn partner(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let taken = match read(&hub, &parts.headers, body).await {
+    let taken = match read(&hub, &parts, body).await {
         Ok(body) => {
             let (now, bytes) = ((hub.clock)(), body.len() as u64);
             let receipt = hub
@@ -111,7 +112,7 @@ pub(crate) async fn connection(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let headers = parts.headers.clone();
-    let taken = match read(&hub, &headers, body).await {
+    let taken = match read(&hub, &parts, body).await {
         Ok(body) => {
             let bytes = body.len() as u64;
             let incoming = IncomingParts {
@@ -149,8 +150,8 @@ fn taken_from(connection: String, answer: Option<HookAnswer>) -> Response {
     (Extension(line), headers, answer.body).into_response()
 }
 
-async fn read(hub: &Hub, headers: &HeaderMap, body: Body) -> Result<Bytes, (Problem, u64)> {
-    let read = body::read(body, headers, &hub.settings).await;
+async fn read(hub: &Hub, parts: &Parts, body: Body) -> Result<Bytes, (Problem, u64)> {
+    let read = body::read(hub, parts, body).await;
     read.map_err(|unread| (unread.problem, unread.read_bytes))
 }
 

@@ -7,7 +7,11 @@ use ledger::Ledger;
 use relay::{Clock, Intake, Nudge, Random, Refusals, RelaySettings, Replayer, Switch};
 use tokio::sync::Semaphore;
 
+use crate::bodies::Bodies;
 use crate::{Decisions, Metrics, ServerSettings, SystemHooks};
+
+/// Bytes of bodies that are on their way in, together; but room for two of the largest.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The parts of the hub behind the HTTP surface. Cheap to clone.
 #[derive(Clone)]
@@ -16,7 +20,9 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     parts: HubParts,
     /// Places for requests that are worked on.
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
+    /// Bodies that are on their way in.
+    bodies: Bodies,
 }
 
 /// What a [`Hub`] is made of.
@@ -52,12 +58,21 @@ pub struct HubParts {
 impl Hub {
     /// Puts a hub together.
     pub fn new(parts: HubParts) -> Hub {
-        let requests = Semaphore::new(parts.settings.requests_max);
-        Hub(Arc::new(Inner { parts, requests }))
+        let settings = &parts.settings;
+        let bytes_max = BODIES_BYTES_MAX.max(settings.body_bytes_max.saturating_mul(2));
+        Hub(Arc::new(Inner {
+            requests: Arc::new(Semaphore::new(settings.requests_max)),
+            bodies: Bodies::new(settings.requests_max, bytes_max),
+            parts,
+        }))
     }
 
-    pub(crate) fn requests(&self) -> &Semaphore {
+    pub(crate) fn requests(&self) -> &Arc<Semaphore> {
         &self.0.requests
+    }
+
+    pub(crate) fn bodies(&self) -> &Bodies {
+        &self.0.bodies
     }
 }
 

@@ -11,6 +11,7 @@
 //! Not here: what a webhook of a system looks like ([`SystemHooks`] is handed in), TLS (a proxy in front has it), the
 //! console.
 
+mod bodies;
 mod body;
 mod health;
 mod hooks;

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use crate::ServerSettings;
@@ -52,8 +53,9 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let (http, router, stopped) = (http.clone(), router.clone(), stopped.clone());
+        let write_timeout = Duration::from_millis(settings.write_timeout_ms);
         tokio::spawn(async move {
-            connection(&http, stream, router, stopped).await;
+            connection(&http, stream, write_timeout, router, stopped).await;
             drop(place);
         });
     }
@@ -95,6 +97,7 @@ fn is_about_the_peer(error: &io::Error) -> bool {
 async fn connection(
     http: &http1::Builder,
     stream: TcpStream,
+    write_timeout: Duration,
     router: Router,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -109,7 +112,11 @@ async fn connection(
             response
         }
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // Who asks and reads no answer would keep the connection for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write_timeout));
+    let stream = TokioIo::new(Box::pin(stream));
+    let mut connection = pin!(http.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = stopped.changed() => {

@@ -31,6 +31,8 @@ pub struct ServerSettings {
     pub body_timeout_ms: u64,
     /// From the end of the headers to the answer.
     pub request_timeout_ms: u64,
+    /// How long nothing of an answer may be read by its caller before the connection is closed.
+    pub write_timeout_ms: u64,
     /// When the server stops, how long requests that were begun may take.
     pub stop_timeout_ms: u64,
 }
@@ -49,6 +51,7 @@ impl Default for ServerSettings {
             headers_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             request_timeout_ms: 30_000,
+            write_timeout_ms: 30_000,
             stop_timeout_ms: 20_000,
         }
     }
@@ -67,7 +70,7 @@ pub struct BadServerSetting {
 impl ServerSettings {
     /// Checks the settings before a port is bound; every finding at once.
     pub fn check(&self) -> Result<(), Vec<BadServerSetting>> {
-        let ranges: [(&str, u64, RangeInclusive<u64>); 9] = [
+        let ranges: [(&str, u64, RangeInclusive<u64>); 10] = [
             (
                 "body_bytes_max",
                 self.body_bytes_max as u64,
@@ -84,6 +87,7 @@ impl ServerSettings {
             ("headers_timeout_ms", self.headers_timeout_ms, 100..=600_000),
             ("body_timeout_ms", self.body_timeout_ms, 100..=600_000),
             ("request_timeout_ms", self.request_timeout_ms, 100..=600_000),
+            ("write_timeout_ms", self.write_timeout_ms, 100..=600_000),
             ("stop_timeout_ms", self.stop_timeout_ms, 0..=600_000),
         ];
         let mut findings: Vec<BadServerSetting> = ranges

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::body::Place;
 use crate::{Hub, Problem};
 
 /// Joins what is logged, kept and answered for one request: 32 hexadecimal digits, as in W3C Trace Context.
@@ -56,12 +57,14 @@ pub(crate) async fn watch(State(hub): State<Hub>, mut request: Request, next: Ne
 /// The paths that tell whether the hub is well.
 const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
-async fn answer(hub: &Hub, request: Request, next: Next) -> Response {
+async fn answer(hub: &Hub, mut request: Request, next: Next) -> Response {
     // Who asks whether the hub is well has a place of its own: a hub with much to do is not to be killed for it.
     let is_probe = PROBES.contains(&request.uri().path());
-    let place = hub.requests().try_acquire();
-    if place.is_err() && !is_probe {
-        return Problem::busy("too many requests are being worked on; try again shortly").into_response();
+    let place = Place::take(hub);
+    match &place {
+        Ok(place) => drop(request.extensions_mut().insert(place.clone())),
+        Err(_) if is_probe => {}
+        Err(busy) => return busy.clone().into_response(),
     }
     let deadline = Duration::from_millis(hub.settings.request_timeout_ms);
     match tokio::time::timeout(deadline, next.run(request)).await {

@@ -39,6 +39,18 @@ async fn read_to_end(peer: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A request of which the server asks for the body, which is two bytes long, as it does when the handler reads it.
+async fn announced(stage: &Stage, path: &str) -> TcpStream {
+    let mut peer = TcpStream::connect(stage.address()).await.unwrap();
+    let headers = "host: 127.0.0.1\r\nconnection: close\r\ncontent-length: 2\r\nexpect: 100-continue";
+    let request = format!("POST {path} HTTP/1.1\r\n{headers}\r\n\r\n");
+    peer.write_all(request.as_bytes()).await.unwrap();
+    let mut asked = [0; 25];
+    peer.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    peer
+}
+
 async fn quick() -> (tempfile::TempDir, Stage) {
     let folder = tempfile::tempdir().unwrap();
     let settings = ServerSettings {
@@ -125,19 +137,66 @@ async fn more_requests_than_are_worked_on_at_once_are_told_to_come_back() {
         ..ServerSettings::default()
     };
     let stage = Stage::open(folder.path(), &[], settings).await;
-    let mut first = TcpStream::connect(stage.address()).await.unwrap();
-    first.write_all(b"POST /hooks/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n").await.unwrap();
-    // The server asks for the body when the handler reads it: from now on the place is taken.
-    let mut asked = [0; 25];
-    first.read_exact(&mut asked).await.unwrap();
-    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // What an admin says is read in its place.
+    let mut first = announced(&stage, "/v1/conflicts/x/resolve").await;
     let second = stage.get("/v1/events").await;
     assert_eq!((second.status(), second.header("retry-after")), (503, Some("1")));
     insta::assert_snapshot!(second.problem(), @"503 busy: too many requests are being worked on; try again shortly");
     assert_eq!(stage.get("/livez").await.status(), 200, "it is well, if busy");
     first.write_all(b"{}").await.unwrap();
-    assert!(read_to_end(&mut first).await.contains("signature_missing"));
+    assert!(read_to_end(&mut first).await.starts_with("HTTP/1.1 400"));
     assert_eq!(stage.get("/v1/events").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_on_its_way_takes_no_place_and_the_slowest_gives_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        requests_max: 1,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let mut first = announced(&stage, "/hooks/acme").await;
+    assert_eq!(stage.get("/v1/events").await.status(), 200);
+    let mut second = announced(&stage, "/hooks/acme").await;
+    let told = read_to_end(&mut first).await;
+    assert!(
+        told.starts_with("HTTP/1.1 503") && told.contains("too many bodies are on their way"),
+        "{told}"
+    );
+    // Whoever has a whole body needs a place again.
+    let mut admin = announced(&stage, "/v1/conflicts/x/resolve").await;
+    second.write_all(b"{}").await.unwrap();
+    let told = read_to_end(&mut second).await;
+    assert!(
+        told.starts_with("HTTP/1.1 503") && told.contains("too many requests"),
+        "{told}"
+    );
+    admin.write_all(b"{}").await.unwrap();
+    read_to_end(&mut admin).await;
+    let mut third = announced(&stage, "/hooks/acme").await;
+    third.write_all(b"{}").await.unwrap();
+    assert!(read_to_end(&mut third).await.contains("signature_missing"));
+}
+
+#[tokio::test]
+async fn who_reads_no_answer_does_not_keep_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        connections_max: 1,
+        write_timeout_ms: 100,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let mut deaf = TcpStream::connect(stage.address()).await.unwrap();
+    // More than the operating system keeps of what nobody reads.
+    let asked = b"GET /v1/asyncapi.json HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(1_000);
+    deaf.write_all(&asked).await.unwrap();
+    let mut second = TcpStream::connect(stage.address()).await.unwrap();
+    second.write_all(LIVEZ).await.unwrap();
+    let alive = tokio::time::timeout(Duration::from_secs(HANG_S), read_alive(&mut second));
+    alive.await.expect("the first is closed");
+    drop(deaf);
 }
 
 #[tokio::test]

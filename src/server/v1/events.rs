@@ -132,7 +132,7 @@ pub(crate) async fn publish(
 ) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     let key = read_key(&parts.headers)?;
-    let content = body::read(content, &parts.headers, &hub.settings).await;
+    let content = body::read(&hub, &parts, content).await;
     let content = content.map_err(|unread| unread.problem)?;
     let receipt = hub
         .intake
