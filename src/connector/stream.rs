@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::failure::{Class, Failure};
 use crate::flat;
-use crate::manifest::{Changes, Protocol, Stream};
+use crate::manifest::{Changes, Pass, Protocol, Stream};
 use crate::names::Names;
 use crate::pubsub;
 use crate::secret::Secret;
@@ -62,11 +62,20 @@ impl Connection {
 
     /// After how long a change is to be read again because it may not have been visible before, in milliseconds.
     pub fn lag_ms(&self, object: &str) -> u64 {
+        self.passes(object).first().map_or(0, |pass| pass.lag_ms)
+    }
+
+    /// For how long a listing may go on showing what is no more, in milliseconds.
+    pub fn authoritative_lag_ms(&self, object: &str) -> u64 {
+        self.passes(object).last().map_or(0, |pass| pass.lag_ms)
+    }
+
+    fn passes(&self, object: &str) -> Vec<Pass> {
         let object = self.caller.manifest().objects.get(object);
-        let Some(Changes::Windows(changes)) = object.and_then(|object| object.changes.as_ref()) else {
-            return 0;
-        };
-        self.plan(changes).passes.first().map_or(0, |pass| pass.lag_ms)
+        match object.and_then(|object| object.changes.as_ref()) {
+            Some(Changes::Windows(changes)) => self.plan(changes).passes,
+            _ => Vec::new(),
+        }
     }
 
     /// Listens to the topic of an object, from behind a place on, or from now on.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use connector::{Connection, Hint, Lane, Object, Outcome, RecordClass, RecordError, Write};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{Change, LedgerError, Link, Linked, Push, PushEnd, PushMark, RecordWrite, Sent, SyncCommit};
 use model::merge::Merged;
 use model::{Kind, Record, RecordId};
@@ -112,7 +112,7 @@ pub(crate) fn fate(sync: &Sync, record: &Record, link: Option<Link>) -> Fate {
 
 /// Whether a record has been changed elsewhere since its object was deleted. A system that does not tell when it was may
 /// have done so at any time since the object was last seen: what it does not know yet counts as later then.
-fn is_outlived(record: &Record, link: &Link, told: Option<Timestamp>) -> bool {
+fn is_outlived(record: &Record, link: &Link, told: Option<Timestamp>, deleted_at: Timestamp) -> bool {
     let is_later = |(path, value): (&'static str, &model::Value)| {
         let Some(said) = record.provenance.get(path) else {
             return false;
@@ -123,7 +123,7 @@ fn is_outlived(record: &Record, link: &Link, told: Option<Timestamp>) -> bool {
                 Some(held) if held == value => false,
                 Some(_) => told.is_none_or(|told| said.changed_at > told),
                 // It does not have such a field.
-                None => said.changed_at > told.unwrap_or(link.seen_at),
+                None => said.changed_at > deleted_at,
             }
     };
     record.fields.iter().any(is_later)
@@ -149,10 +149,10 @@ impl Engine {
         let merged_away = object.merged.iter().any(|merge| merge.from == object.id);
         if self.propagates(place, record.kind()) && record.deleted_at.is_none() && !merged_away {
             let told = self.changed_at(place, object, self.world.now());
-            let deleted_at = told.unwrap_or_else(|| self.last_seen(&link));
+            let deleted_at = told.unwrap_or_else(|| self.last_seen(place, &link));
             let before = record.deleted_at;
-            let outlived =
-                is_outlived(&record, &link, told) || waiting.is_later(record.id, place, deleted_at);
+            let outlived = is_outlived(&record, &link, told, deleted_at)
+                || waiting.is_later(record.id, place, deleted_at);
             let read_version = record.version;
             record.version += 1;
             record.updated_at = self.world.now();
@@ -181,13 +181,18 @@ impl Engine {
             .push(self.gone(link, self.end_known_at(place, object)));
     }
 
-    /// When an object was last seen. Where our clock was ahead then, only its own last change is known to be before its end.
-    fn last_seen(&self, link: &Link) -> Timestamp {
+    /// When an object was there for certain. Where our clock was ahead when it was seen, only its own last change is known to
+    /// be before its end; and what showed it may have been behind.
+    fn last_seen(&self, place: Place<'_>, link: &Link) -> Timestamp {
         let now = self.world.now();
-        match link.seen_at > now {
+        let seen_at = match link.seen_at > now {
             true => link.modified.map_or(now, |modified| modified.min(now)),
             false => link.seen_at,
-        }
+        };
+        let system = self.connections.get(place.connection);
+        let lag_ms = system.map_or(0, |system| system.authoritative_lag_ms(place.object));
+        let lag = SignedDuration::from_millis(i64::try_from(lag_ms).unwrap_or(i64::MAX));
+        seen_at.checked_sub(lag).unwrap_or(seen_at)
     }
 
     /// The link to an object that is gone, at a moment where that is told.

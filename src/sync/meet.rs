@@ -35,6 +35,8 @@ pub(crate) enum Met {
         record: Box<Record>,
         /// Whether somebody has sent that it be made here, and nobody heard of it: this may be what came of that.
         tried: bool,
+        /// Whether it had another object here, which is gone.
+        had_one: bool,
         /// What was agreed on with the object that this one waited beside, and stands for now that it is gone: where it
         /// says the same, it may have it from there.
         stood_for: Option<Fields>,
@@ -175,13 +177,16 @@ impl Engine {
                     let external_id = seeker.external_id.to_owned();
                     let tried = tried.contains(id);
                     let beside = seeker.beside == Some(*id);
-                    let gone = links.iter().filter(|link| beside && link.record == *id);
-                    let stood_for = gone.filter(is_here).find_map(|link| link.base.clone());
+                    let gone = links.iter().filter(|link| link.record == *id && link.gone);
+                    let mut gone = gone.filter(is_here).peekable();
+                    let had_one = gone.peek().is_some();
+                    let stood_for = gone.filter(|_| beside).find_map(|link| link.base.clone());
                     let made = own == Some(*id) || tried;
                     here.insert(*id, Here { external_id, made });
                     records.remove(id).map_or_else(new, |record| Met::Known {
                         record: Box::new(record),
                         tried,
+                        had_one,
                         stood_for,
                     })
                 }

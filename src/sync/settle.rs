@@ -80,7 +80,7 @@ impl Engine {
         refs.learn_records(&*self.ledger, place.connection, all).await?;
         let ours = self.ours(place, &ready, &met).await?;
         let mut waiting = self.waiting(&records_of(&ready, &met)).await?;
-        let mut made_unheard = Vec::new();
+        let mut named_anew = Vec::new();
         // An object that moved on stands behind itself: the link of its later arrival replaces the earlier one, and the
         // record that it leaves keeps a link that is gone, so that it is not created there again.
         for mut arrival in ready {
@@ -90,12 +90,20 @@ impl Engine {
             let meets = is_new.then(|| met.remove(&arrival.object.id)).flatten();
             let record = match (&arrival.known, meets) {
                 (Some(known), _) => known.record.clone(),
-                (None, Some(Met::Known { record, tried, .. })) => {
+                (
+                    None,
+                    Some(Met::Known {
+                        record,
+                        tried,
+                        had_one,
+                        ..
+                    }),
+                ) => {
                     report.counts.met += 1;
                     made = made.or_else(|| tried.then_some(record.id));
                     let named = adopt.get(&arrival.object.id).copied();
-                    if named.or(made) == Some(record.id) {
-                        made_unheard.push(record.id);
+                    if had_one || named.or(made) == Some(record.id) {
+                        named_anew.push(record.id);
                     }
                     // A coarse value (one stage for two of ours) is read as what the record says, where it can be.
                     arrival.forward = forward(&arrival, Some(&record.fields), refs);
@@ -171,7 +179,7 @@ impl Engine {
             );
         }
         // It may stand for one that is gone, which others still name.
-        Ok(self.owe_referring(place, &made_unheard, commit, report).await?)
+        Ok(self.owe_referring(place, &named_anew, commit, report).await?)
     }
 
     /// What is ours of these objects, by record.
@@ -198,6 +206,7 @@ impl Engine {
                 record,
                 tried,
                 stood_for,
+                ..
             }) = met.get(&arrival.object.id)
             else {
                 continue;

@@ -276,6 +276,24 @@ async fn what_waits_takes_the_place_of_ours_that_is_gone_without_a_trace() {
     );
 }
 
+/// Nor is what names ours left with the name of what is no more.
+#[tokio::test]
+async fn what_named_ours_names_what_takes_its_place() {
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (_stage, [here, there], engine, partners, _) = Stage::with_a_deal(&["Northwind"], deal).await;
+    here.edit(&partners[0], "domain", json!("northwind.example"));
+    settle(&engine).await;
+    let theirs = there.put(northwind());
+    settle(&engine).await;
+    assert_eq!(there.rows()[1]["partner"], "T1");
+    there.take("T1");
+    engine.census("there", "things", 100).await.unwrap();
+    for _ in 0..2 {
+        settle(&engine).await;
+    }
+    assert_eq!(there.rows()[0]["partner"], theirs, "{:?}", there.rows());
+}
+
 /// People made the two one, which took the note from ours; meanwhile it was cleared elsewhere.
 #[tokio::test]
 async fn what_stands_for_ours_says_nothing_by_what_it_has_of_it() {
