@@ -26,6 +26,8 @@ use crate::settings::RelaySettings;
 const ASKING_MAX: usize = 2_048;
 /// Deliveries that a turn brings along when it begins. Whoever is owed more looks for it, beside those who write.
 const FIRST_MAX: usize = 16;
+/// How large bodies are taken to be, in bytes, before a look has brought any.
+pub(crate) const BODY_BYTES_AT_FIRST: usize = 64 * 1024;
 
 /// Sends deliveries. Share it by `Arc`.
 pub struct Deliverer {
@@ -120,7 +122,7 @@ impl Deliverer {
         // What may be folded is folded before it is looked at.
         let first_max = match endpoint.folds_some() {
             true => 0,
-            false => self.batch_max().min(FIRST_MAX),
+            false => self.batch_max(BODY_BYTES_AT_FIRST).min(FIRST_MAX),
         };
         let turn = self
             .ledger
@@ -165,9 +167,16 @@ impl Deliverer {
         share.max(2)
     }
 
-    /// How many deliveries are read at once for an endpoint.
-    pub(crate) fn batch_max(&self) -> usize {
-        self.waiting_max().min(self.settings.limits.batch_max)
+    /// How many bytes of bodies may wait for an endpoint, with as many as are sent to now.
+    pub(crate) fn waiting_bytes_max(&self) -> usize {
+        self.settings.limits.waiting_bytes_max / self.handover.open_count().max(1)
+    }
+
+    /// How many deliveries are read at once for an endpoint whose bodies are so large.
+    pub(crate) fn batch_max(&self, body_bytes: usize) -> usize {
+        let fit = (self.waiting_bytes_max() / body_bytes.max(1)).max(2);
+        let waiting_max = self.waiting_max().min(fit);
+        waiting_max.min(self.settings.limits.batch_max)
     }
 
     /// Keeps by what an endpoint is told things, before it is told anything.

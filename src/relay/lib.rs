@@ -46,6 +46,7 @@ pub mod standard;
 mod stories;
 mod subscription;
 mod switch;
+mod waiting;
 mod whom;
 
 pub use again::{NotAgain, sendable};

@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use crate::Endpoint;
 use crate::attempt::{Tried, try_once};
 use crate::breaker::{Breaker, Effect};
-use crate::deliver::Deliverer;
+use crate::deliver::{BODY_BYTES_AT_FIRST, Deliverer};
 use crate::endpoint::Order;
 use crate::folding;
 use crate::handed::later;
@@ -32,8 +32,9 @@ use crate::handover::Open;
 use crate::notice::notice;
 use crate::pace::Pace;
 use crate::schedule::Pacing;
+use crate::waiting::Waiting;
 
-/// Waits between tries of writing attempts down, while the ledger is busy or cannot be reached.
+/// Waits between tries of writing attempts down, while the ledger is busy or cannot be reached; the last one from then on.
 const SETTLE_RETRY_MS: [u64; 5] = [20, 100, 500, 2_000, 5_000];
 
 /// Why a run begins nothing new.
@@ -73,7 +74,9 @@ pub(crate) struct Run<'a> {
     noted: ledger::Health,
     stop: Option<Stop>,
     notices: Vec<NewEvent>,
-    waiting: VecDeque<Due>,
+    waiting: Waiting,
+    /// The largest body that the last look brought.
+    body_bytes: usize,
     /// The lines of what is being sent.
     lines: HashSet<String>,
     /// Sleeps until the endpoint's rate allows the next send.
@@ -120,7 +123,8 @@ impl<'a> Run<'a> {
             breaker,
             stop: None,
             notices: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
+            body_bytes: BODY_BYTES_AT_FIRST,
             lines: HashSet::new(),
             holding: None,
             taken: HashSet::new(),
@@ -246,10 +250,10 @@ impl<'a> Run<'a> {
             return None;
         }
         if self.endpoint.order == Order::None {
-            return self.waiting.pop_front();
+            return self.waiting.take(|_| true);
         }
         let free = |due: &Due| due.line.as_ref().is_none_or(|line| !self.lines.contains(line));
-        let due = self.waiting.remove(self.waiting.iter().position(free)?)?;
+        let due = self.waiting.take(free)?;
         self.lines.extend(due.line.clone());
         Some(due)
     }
@@ -259,10 +263,9 @@ impl<'a> Run<'a> {
         let (on, lease, unwritten) = (self.on, self.lease.clone(), self.unwritten.clone());
         self.settling = Some(Box::pin(async move {
             let deliveries = attempts.iter().map(|attempt| attempt.delivery).collect();
-            (
-                deliveries,
-                on.asking(settle(on, &lease, attempts, &unwritten)).await,
-            )
+            let settle = || on.asking(on.ledger.settle(Some(&lease), attempts.clone()));
+            let written = until_written(&unwritten, settle).await;
+            (deliveries, written)
         }));
     }
 
@@ -270,7 +273,7 @@ impl<'a> Run<'a> {
         self.take_over();
         self.look_owed = false;
         // What is taken is still due in the ledger's eyes, and older than what is new.
-        let limit = self.taken.len() + self.on.batch_max();
+        let limit = self.taken.len() + self.on.batch_max(self.body_bytes);
         let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
         let in_flight: Vec<DeliveryId> = self.taken.iter().copied().collect();
         self.looking = Some(Box::pin(on.asking(async move {
@@ -298,7 +301,7 @@ impl<'a> Run<'a> {
     fn take(&mut self, due: Due) -> bool {
         let new = self.taken.insert(due.delivery);
         if new {
-            self.waiting.push_back(due);
+            self.waiting.push(due);
         }
         new
     }
@@ -309,9 +312,9 @@ impl<'a> Run<'a> {
         if news.halted && self.closing.is_none() {
             self.closing = Some(Closing::Halted);
         }
-        let waiting_max = self.on.waiting_max();
+        let (waiting_max, bytes_max) = (self.on.waiting_max(), self.on.waiting_bytes_max());
         for due in news.handed {
-            if self.waiting.len() >= waiting_max {
+            if !self.waiting.has_room(&due, waiting_max, bytes_max) {
                 // It is read when there is room.
                 self.look_owed = true;
             } else if !self.seen.contains(&due.delivery) {
@@ -420,6 +423,9 @@ impl<'a> Run<'a> {
     /// Takes over what was due; what is as much as was asked for is not all.
     pub(crate) fn found(&mut self, due: Vec<Due>, limit: usize) {
         self.look_owed |= due.len() >= limit;
+        if let Some(largest) = due.iter().map(|due| due.body.len()).max() {
+            self.body_bytes = largest;
+        }
         let issued = self.open.issued();
         for due in due {
             let delivery = due.delivery;
@@ -514,20 +520,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Writes attempts down, again and again while it may succeed: the sends they tell of have happened. Meanwhile they are
-/// `unwritten`.
-async fn settle(
-    on: &Deliverer,
-    lease: &Lease,
-    attempts: Vec<Attempt>,
-    unwritten: &AtomicBool,
-) -> Result<(), LedgerError> {
-    for wait_ms in SETTLE_RETRY_MS {
-        match on.ledger.settle(Some(lease), attempts.clone()).await {
+/// Writes down, for as long as it takes: the sends that attempts tell of have happened, and would happen again. Meanwhile
+/// they are `unwritten`. Only a stop of the process gives them up.
+async fn until_written<W>(unwritten: &AtomicBool, mut write: impl FnMut() -> W) -> Result<(), LedgerError>
+where
+    W: Future<Output = Result<(), LedgerError>>,
+{
+    let [.., last_ms] = SETTLE_RETRY_MS;
+    let mut waits_ms = SETTLE_RETRY_MS.into_iter();
+    loop {
+        match write().await {
             Err(error @ (LedgerError::Busy { .. } | LedgerError::Store(_))) => {
-                tracing::warn!(%error, count = attempts.len(), "attempts were not written, trying again");
+                tracing::warn!(%error, "attempts were not written, trying again");
                 unwritten.store(true, Ordering::Relaxed);
-                sleep(Duration::from_millis(wait_ms)).await;
+                sleep(Duration::from_millis(waits_ms.next().unwrap_or(last_ms))).await;
             }
             other => {
                 unwritten.store(false, Ordering::Relaxed);
@@ -535,7 +541,6 @@ async fn settle(
             }
         }
     }
-    on.ledger.settle(Some(lease), attempts).await
 }
 
 /// The value of what goes on in a slot, and empties it; never ready when nothing goes on.
@@ -555,4 +560,37 @@ fn every(ms: u64) -> tokio::time::Interval {
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger that is away for many times as long as all the waits take.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_written_however_long_the_ledger_is_away() {
+        let (unwritten, mut tries) = (AtomicBool::new(false), 0);
+        let began = Instant::now();
+        let written = until_written(&unwritten, || {
+            tries += 1;
+            let seen = unwritten.load(Ordering::Relaxed);
+            assert_eq!(seen, tries > 1);
+            let result = match tries {
+                100 => Ok(()),
+                _ => Err(LedgerError::Store("it is away".to_owned())),
+            };
+            async { result }
+        });
+        assert!(written.await.is_ok());
+        assert!(began.elapsed() > Duration::from_secs(400));
+        assert!(!unwritten.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_lost_the_lease_writes_no_more() {
+        let unwritten = AtomicBool::new(false);
+        let lost = || async { Err(LedgerError::LeaseLost("deliver:b".to_owned())) };
+        let written = until_written(&unwritten, lost).await;
+        assert!(matches!(written, Err(LedgerError::LeaseLost(_))));
+    }
 }

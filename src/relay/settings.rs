@@ -86,6 +86,9 @@ pub struct RelayLimits {
     /// Deliveries that may wait in memory, for all endpoints together: where many are sent to, fewer wait for each, and the
     /// rest is read when there is room. Two may wait for each in any case.
     pub waiting_max: usize,
+    /// Bytes of bodies that may wait in memory, for all endpoints together, shared and counted like the deliveries. What a
+    /// first look brings may be more: how large they are is known after it.
+    pub waiting_bytes_max: usize,
     /// For how long the right to send to an endpoint is taken; it is renewed at a third of it.
     pub lease_ms: u64,
     /// While an endpoint is sent to, the ledger is looked at again at least this often, for what other nodes accepted;
@@ -103,6 +106,7 @@ impl Default for RelayLimits {
             tolerance_ms: standard::TOLERANCE_MS,
             batch_max: 128,
             waiting_max: 65_536,
+            waiting_bytes_max: 128 * 1024 * 1024,
             lease_ms: 30_000,
             look_ms: 200,
             run_ms_max: 30_000,
@@ -173,6 +177,7 @@ impl RelaySettings {
         ] {
             findings.range(field, value, 1..=1_000_000);
         }
+        findings.range("waiting_bytes_max", limits.waiting_bytes_max as u64, 1..=1 << 40);
         findings.range("tolerance_ms", limits.tolerance_ms, 1_000..=86_400_000);
         findings.range("lease_ms", limits.lease_ms, 1_000..=600_000);
         if !findings.0.is_empty() {

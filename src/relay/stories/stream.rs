@@ -247,6 +247,16 @@ async fn what_was_read_and_sent_is_not_sent_again_when_it_is_handed_over_late() 
 
 #[tokio::test]
 async fn what_is_handed_over_beyond_what_may_wait_is_read_when_there_is_room() {
+    handed_over_beyond(4, usize::MAX >> 24).await;
+}
+
+/// Two of them, whose bodies are of some dozens of bytes, are more than may wait.
+#[tokio::test]
+async fn what_is_handed_over_beyond_the_bytes_that_may_wait_is_read_when_there_is_room() {
+    handed_over_beyond(1_000, 100).await;
+}
+
+async fn handed_over_beyond(waiting_max: usize, waiting_bytes_max: usize) {
     const MORE: usize = 20;
     let folder = tempfile::tempdir().unwrap();
     let sink = Sink::start().await;
@@ -254,7 +264,7 @@ async fn what_is_handed_over_beyond_what_may_wait_is_read_when_there_is_room() {
     // Nothing is read because of the time.
     limits.look_ms = 1_000_000;
     limits.run_ms_max = 1_000_000;
-    limits.waiting_max = 4;
+    (limits.waiting_max, limits.waiting_bytes_max) = (waiting_max, waiting_bytes_max);
     let mut to = endpoint("b", "borealis", &sink);
     to.in_flight_max = 2;
     let stage = Stage::open(folder.path(), &[to], limits).await;
@@ -284,16 +294,26 @@ async fn where_many_are_sent_to_fewer_wait_for_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut limits = limits();
     (limits.waiting_max, limits.batch_max) = (40, 8);
+    limits.waiting_bytes_max = 4_000;
     let stage = Stage::open(folder.path(), &[], limits).await;
     let mut open = Vec::new();
-    for (endpoints, waiting, batch) in [(0, 40, 8), (1, 40, 8), (2, 20, 8), (10, 4, 4), (30, 2, 2)] {
+    for (endpoints, waiting, (small, large)) in [
+        (0, 40, (8, 4)),
+        (1, 40, (8, 4)),
+        (2, 20, (8, 2)),
+        (10, 4, (4, 2)),
+        (30, 2, (2, 2)),
+    ] {
         while open.len() < endpoints {
             open.extend(stage.handover.open(&format!("e{}", open.len()), true));
         }
         let deliverer = &stage.deliverer;
         assert_eq!(
-            (deliverer.waiting_max(), deliverer.batch_max()),
-            (waiting, batch),
+            (
+                deliverer.waiting_max(),
+                (deliverer.batch_max(10), deliverer.batch_max(1_000))
+            ),
+            (waiting, (small, large)),
             "{endpoints}"
         );
     }
