@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use connector::{Connection, Object};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
+use ledger::{Action, Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
 use mapping::Forward;
 use model::{RecordId, RunId};
 
@@ -38,6 +38,8 @@ pub(crate) struct Place<'a> {
     pub(crate) trace: &'a Trace,
     /// What differs that should have been seen, while everything is compared.
     pub(crate) drift: Option<&'a Drift>,
+    /// The record that a person wants made of an object, and what they did: both are written at once.
+    pub(crate) making: Option<(RecordId, &'a Action)>,
 }
 
 impl<'a> Place<'a> {
@@ -58,6 +60,7 @@ impl<'a> Place<'a> {
             unread: None,
             trace,
             drift: None,
+            making: None,
         }
     }
 }
@@ -361,6 +364,11 @@ impl Engine {
         let gone = report.counts.gone;
         self.stop_before(place, What::Gone, gone).await?;
         self.close_with_gone(&mut commit).await?;
+        if let Some((made, action)) = place.making
+            && commit.records.iter().any(|write| write.record.id == made)
+        {
+            commit.action = Some(action.clone());
+        }
         let written = self.rehearsal.as_ref().map(|_| commit.records.clone());
         self.ledger.commit(commit).await?;
         if let Some(cursor) = self.counted(place, &[(What::Gone, gone)]).await? {

@@ -266,13 +266,16 @@ impl Engine {
             Some(lease) => {
                 let missing = self.missing(&at.connection, &at.object).await?;
                 let trace = Trace::one(&trace_of(&action));
-                let place = Place::new(
-                    (&at.connection, &at.object),
-                    run_of(&action),
-                    lease,
-                    &missing,
-                    &trace,
-                );
+                let place = Place {
+                    making: Some((id, &action)),
+                    ..Place::new(
+                        (&at.connection, &at.object),
+                        run_of(&action),
+                        lease,
+                        &missing,
+                        &trace,
+                    )
+                };
                 let (fields, ids) = (self.fields_of(&system, place), [at.external_id.clone()]);
                 let adopt = BTreeMap::from([(at.external_id.clone(), id)]);
                 self.absorb_ids(&system, place, &fields, &ids, &adopt, &mut report)
@@ -291,11 +294,6 @@ impl Engine {
                 format!("no record could be made of {at}: {now}"),
             ));
         }
-        let commit = SyncCommit {
-            action: Some(action.clone()),
-            ..SyncCommit::default()
-        };
-        self.ledger.commit(commit).await?;
         Ok(Done {
             action,
             told: vec![format!("{at} is a record of its own: {id}")],

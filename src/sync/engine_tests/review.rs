@@ -1,9 +1,13 @@
 //! What a rule cannot tell waits for a person.
 
+use std::sync::Arc;
+
+use ledger::ActionFilter;
 use model::{Confidence, MatchRule};
 use serde_json::json;
 
 use super::actions::{Table, at, code, told};
+use super::held::{Failing, Held};
 use crate::{Depth, Settle};
 
 fn by_name(confidence: Confidence) -> [MatchRule; 1] {
@@ -78,6 +82,30 @@ async fn what_is_another_one_is_made_everywhere_once_that_is_decided() {
     table.pull(Depth::All).await;
     assert!(waits(&table).await.is_empty());
     assert_eq!(table.standing().await, 2);
+}
+
+/// Nobody hears that it was written: it is all there, or nothing.
+#[tokio::test]
+async fn what_is_made_another_one_is_written_down_with_who_did_it() {
+    for failing in [Failing::Unheard, Failing::Unwritten] {
+        let table = Table::ruled(&by_name(Confidence::Probable)).await;
+        table.here.put(json!({"name": "Northwind"}));
+        table.there.put(json!({"name": "Northwind"}));
+        table.agree().await;
+        let held = Arc::new(Held::over(Arc::clone(&table.stage.ledger)));
+        let engine = table.stage.node("second", held.clone());
+        held.fail(Some(failing));
+        let object = at("there/things/T1");
+        assert!(engine.decide("ann", &object, &Settle::New).await.is_err());
+        let actions = table.stage.ledger.actions(&ActionFilter::default(), 9).await;
+        let actions: Vec<String> = actions.unwrap().into_iter().map(|action| action.verb).collect();
+        let made = match failing {
+            Failing::Unheard => vec!["create".to_owned()],
+            Failing::Unwritten => Vec::new(),
+        };
+        assert_eq!(actions, made);
+        assert_eq!(table.standing().await, 1 + made.len());
+    }
 }
 
 #[tokio::test]
