@@ -352,6 +352,8 @@ impl Connection {
         if before.is_empty() {
             return Ok(());
         }
+        let doubtful = before.iter().filter(|(_, (outcome, _))| is_doubtful(outcome));
+        let doubtful: Vec<usize> = doubtful.map(|(at, _)| *at).collect();
         self.forget(work.object, &wanted);
         let translated = self.translate(work, items, outcomes).await;
         let mut ats = (Vec::new(), Vec::new());
@@ -364,7 +366,9 @@ impl Connection {
             }
         }
         translated?;
-        self.send(work, ats, items, outcomes).await
+        let sent = self.send(work, ats, items, outcomes).await;
+        doubtful.into_iter().for_each(|at| doubt(&mut outcomes[at]));
+        sent
     }
 
     /// Some systems say the same of an object that is gone and of a value that is wrong: reading tells which it is.
@@ -417,8 +421,14 @@ impl Connection {
             if tries > 1 {
                 self.caller.clock.sleep(BACKOFF_BASE_MS << tries).await;
             }
-            let locked = self.step(work, step, repeat, &ats, items, outcomes).await?;
-            ats = locked;
+            let doubtful: Vec<usize> = ats
+                .iter()
+                .copied()
+                .filter(|at| is_doubtful(&outcomes[*at]))
+                .collect();
+            let locked = self.step(work, step, repeat, &ats, items, outcomes).await;
+            doubtful.into_iter().for_each(|at| doubt(&mut outcomes[at]));
+            ats = locked?;
         }
         Ok(())
     }
@@ -508,12 +518,22 @@ pub(crate) fn decided(result: Result<(), Failure>, outcomes: &mut Outcomes) -> R
     Ok(())
 }
 
+/// Whether an item may have been carried out, as far as is known by now.
+fn is_doubtful(outcome: &Option<Outcome>) -> bool {
+    match outcome {
+        Some(Outcome::Refused(error)) => error.ambiguous,
+        Some(Outcome::NotSent(failure)) => failure.ambiguous,
+        _ => false,
+    }
+}
+
 /// Whatever became of it, an earlier try of the same may have been carried out.
 fn doubt(outcome: &mut Option<Outcome>) {
     match outcome {
         Some(Outcome::Refused(error)) => error.ambiguous = true,
         Some(Outcome::NotSent(failure)) => failure.ambiguous = true,
-        _ => {}
+        None => *outcome = Some(Outcome::Unknown),
+        Some(_) => {}
     }
 }
 

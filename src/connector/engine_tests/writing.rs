@@ -353,6 +353,32 @@ async fn a_locked_record_is_tried_again_alone() {
     assert_eq!(sizes, [3, 1, 1]);
 }
 
+/// The first try told nothing, and the last one that it is wrong, which it may be for what the first one did.
+#[tokio::test]
+async fn what_is_tried_again_alone_may_have_been_done_before() {
+    let mut calls = 0;
+    let (_server, connection) = org(move |_| {
+        calls += 1;
+        let error =
+            |code: &str| json!([{"success": false, "errors": [{"statusCode": code, "message": "no"}]}]);
+        match calls {
+            1 => Say::Json(503, "[]".to_owned()),
+            2 => ok(error("UNABLE_TO_LOCK_ROW")),
+            _ => ok(error("FIELD_CUSTOM_VALIDATION_EXCEPTION")),
+        }
+    })
+    .await;
+    let batch = [write(Some("00Q000000000001AAA"), "a", json!({"LastName": "a"}))];
+    let outcomes = connection.write("Lead", &batch).await.unwrap();
+    let Outcome::Refused(error) = &outcomes[0] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(
+        (error.code.as_str(), error.ambiguous),
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", true)
+    );
+}
+
 #[tokio::test]
 async fn gone_is_only_believed_after_reading() {
     let (_, connection) = org(|got| {
