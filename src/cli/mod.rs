@@ -106,7 +106,7 @@ pub(crate) struct Common {
     #[arg(long, global = true)]
     json: bool,
     /// What to log on standard error: error, warn, info, debug, or filters such as relay=debug.
-    #[arg(long, global = true, value_name = "FILTER", env = "INTERCONNECT_LOG")]
+    #[arg(long, global = true, value_name = "FILTER", env = "INTERCONNECT_LOG", value_parser = crate::telemetry::read_filter)]
     log: Option<String>,
 }
 
