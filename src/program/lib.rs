@@ -340,19 +340,33 @@ fn path(source: &str) -> Option<Vec<Step>> {
     (source.starts_with('.') && !steps.is_empty()).then_some(steps)
 }
 
+/// Whether a name that nobody knows stands for itself, like a field whose dot was forgotten.
+fn is_bare(source: &str, name: &str) -> bool {
+    let after = &source[load::span(source, name).end..];
+    let mut of_jq = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+    let mut native = jaq_core::funs::<data::JustLut<Val>>();
+    !after.trim_start().starts_with('(')
+        && !of_jq.any(|def| def.name == name)
+        && !native.any(|function| function.0 == name)
+}
+
 fn compiled(source: &str, names: &[&'static str]) -> Result<Filter, Broken> {
     let offset = |part: &str| Some(load::span(source, part).start);
     if let Some(term) = load::parse(source, |p| p.term()) {
         let mut unknown = Vec::new();
         foreign(&term, &mut unknown);
         if let Some((name, message)) = unknown.into_iter().next() {
+            let hint = match diagnostic::suggestion(name, VOCABULARY.iter().copied()) {
+                close if close.starts_with("did you mean") => close,
+                _ if message.starts_with('`') && is_bare(source, name) => {
+                    format!("a field has a dot before its name: `.{name}`")
+                }
+                _ => "a program must end on every input; connectors/README.md lists what is available"
+                    .to_owned(),
+            };
             return Err(Broken {
                 message,
-                hint: match diagnostic::suggestion(name, VOCABULARY.iter().copied()) {
-                    close if close.starts_with("did you mean") => close,
-                    _ => "a program must end on every input; connectors/README.md lists what is available"
-                        .to_owned(),
-                },
+                hint,
                 offset: offset(name),
                 length: name.len(),
             });

@@ -360,6 +360,16 @@ mistakes! {
        |
        = help: did you mean `tostring`?
     "##;
+    a_field_without_its_dot: "records: .items[]\n" => "records: items[]\n",
+    r##"
+    error[IC0203]: `items` is not available in an expression
+      --> connector.yaml:38:18
+       |
+    38 |         records: items[]
+       |                  ^^^^^
+       |
+       = help: a field has a dot before its name: `.items`
+    "##;
     a_program_that_may_not_end: "'.items[] | select(.gone | not)'" => "'[repeat(.items)]'",
     r##"
     error[IC0203]: `repeat` is not available in an expression
