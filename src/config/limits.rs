@@ -9,7 +9,7 @@ use diagnostic::{Fields, Report};
 pub struct Limits {
     /// Bytes of an incoming webhook.
     pub body_bytes_max: usize,
-    /// Requests served at the same time.
+    /// Requests served at the same time; and as many bodies may be on their way beside them.
     pub requests_max: usize,
     /// Milliseconds that a request may take.
     pub request_timeout_ms: u64,
