@@ -51,7 +51,7 @@
 //!
 //! An idle node is woken by publish/subscribe and asks by itself once in `idle_poll_ms`: measured on Redis 7.0,
 //! 3.5 commands a second with the default of 2,000 ms, those inside scripts counted.
-//! `examples/throughput.rs` measures the rest on the machine at hand.
+//! `examples/jobs.rs` measures the rest on the machine at hand.
 
 mod backend;
 mod backoff;

@@ -4,7 +4,7 @@
 //! message with its own id and signature), the hub (real server, SQLite in a file, real sender), and a sink that counts.
 //! Only the hub's CPU time is reported. It ends when everything that was accepted has arrived.
 //!
-//! `cargo run --release -p interconnect-server --example throughput -- [seconds] [connections] [full|normal]`
+//! `cargo run --release -p interconnect-server --example intake -- [seconds] [connections] [full|normal]`
 
 #![expect(clippy::print_stdout, reason = "the numbers are for the person who asked")]
 

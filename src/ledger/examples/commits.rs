@@ -1,6 +1,6 @@
 //! How much the ledger takes in and writes, and what it costs. Prints a table, asserts nothing.
 //!
-//! `cargo run --release -p interconnect-ledger --example throughput [postgres://…]`: SQLite in a temporary folder, or
+//! `cargo run --release -p interconnect-ledger --example commits [postgres://…]`: SQLite in a temporary folder, or
 //! the PostgreSQL database at the address, which is filled. CPU is this process's, without the server's.
 #![expect(clippy::print_stdout, reason = "a table is what this program is for")]
 

@@ -1,6 +1,6 @@
 //! How many jobs a second, and at what cost, on this machine.
 //!
-//! `cargo run --release -p interconnect-queue --example throughput -- [redis URL] [jobs]`
+//! `cargo run --release -p interconnect-queue --example jobs -- [redis URL] [jobs]`
 //!
 //! Without a URL it measures the queue in memory. Point it at a Redis of its own: it queues keys under `throughput`.
 //! It prints, for one set of workers with a look that does nothing: jobs queued and run a second,
