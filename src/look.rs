@@ -209,11 +209,24 @@ impl Looker {
         }
     }
 
-    /// The first nudges of a process: a sweep, which nudges all the rest.
+    /// The first nudges of a process: a sweep, which nudges all the rest; and objects that are only written, for a mapping
+    /// may have gained a line since, which nothing but a push would notice.
     pub(crate) async fn start(&self) -> Result<(), queue::QueueError> {
         // A sweep that died in an earlier life must not stay dead: everything else hangs on it.
         self.queue.release_dead(&Job::Sweep).await?;
-        self.queue.nudge(&[Nudge::now(Job::Sweep)]).await
+        let plan = self.engine.plan();
+        let written = plan.objects().into_iter().filter(|(connection, object)| {
+            let mut pulls = plan.of(connection, object).filter(|sync| sync.pull);
+            pulls.next().is_none()
+        });
+        let pushes = written.map(|(connection, object)| {
+            Nudge::now(Job::Push {
+                connection: connection.to_owned(),
+                object: object.to_owned(),
+            })
+        });
+        let nudges: Vec<Nudge> = std::iter::once(Nudge::now(Job::Sweep)).chain(pushes).collect();
+        self.queue.nudge(&nudges).await
     }
 }
 

@@ -220,9 +220,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Whether it may have acted, and nothing was said of the objects.
+    /// Whether it may have acted, and nothing was said of the objects: too large may be the answer, too.
     pub(crate) fn is_unheard(&self) -> bool {
-        self.ambiguous && !self.class.concerns_records()
+        self.ambiguous && (self.class == Class::TooLarge || !self.class.concerns_records())
     }
 
     /// The failure, where nothing was sent that would be carried out.

@@ -3,16 +3,23 @@
 //! A mapping that gains a line names a field of which nobody knows what the objects hold in it that were read before. Until
 //! everything was read again with it, it is *unread*: what is linked already is not written in it, unless the object itself
 //! was read meanwhile, and everything else flows. Then every linked record is owed to the object, for what others said in
-//! that field. The cursor keeps which fields were asked for, so that any process on any node goes on where another stopped.
+//! in that field. The cursor keeps which fields were asked for, so that any process on any node goes on where another stopped.
+//!
+//! An object that is only written holds in such a field what nobody asks for: every linked record is owed to it at the first
+//! push with the longer mapping.
 
 use std::collections::BTreeSet;
 
 use connector::Connection;
 use ledger::{Cursor, LedgerError, SyncCommit};
+use serde_json::Value as Json;
 
 use crate::absorb::Place;
 use crate::engine::SyncError;
 use crate::{Engine, Report};
+
+/// Behind an object's name: the cursor of an object that is only written, with the fields that were mapped at the last push.
+const MAPPED: &str = "#mapped";
 
 /// The fields that a reading asks for, and those that everything was read with.
 pub(crate) struct Asking {
@@ -103,6 +110,37 @@ impl Engine {
         }
         let cursor = self.ledger.cursor(place.connection, place.object).await?;
         Ok(cursor.and_then(|cursor| cursor.fields_read))
+    }
+
+    /// Owes an object that is only written every linked record, where its mapping has gained a field since the last push.
+    pub(crate) async fn owe_gained(&self, system: &Connection, place: Place<'_>) -> Result<(), LedgerError> {
+        if self.plan.of(place.connection, place.object).any(|sync| sync.pull) {
+            return Ok(());
+        }
+        let (connection, object) = (place.connection.to_owned(), place.object.to_owned());
+        let name = format!("{object}{MAPPED}");
+        let before = self.ledger.cursor(&connection, &name).await?;
+        let before = before.and_then(|cursor| cursor.fields_read);
+        let key = system.connector().key_field(&object);
+        let mapped = self.plan.object_fields(&connection, &object, key);
+        let mapped: BTreeSet<String> = mapped.into_iter().collect();
+        if before.as_ref() == Some(&mapped) {
+            return Ok(());
+        }
+        // What was written before anybody kept this counts as written with what is mapped now.
+        let gained = before.is_some_and(|before| !before.is_superset(&mapped));
+        let now = self.world.now();
+        let cursor = Cursor {
+            fields_read: Some(mapped),
+            ..Cursor::at(Json::Null, now)
+        };
+        let commit = SyncCommit {
+            lease: Some(place.lease.clone()),
+            owe_linked: gained.then(|| (connection.clone(), object, now)),
+            cursor: Some((connection, name, cursor)),
+            ..SyncCommit::default()
+        };
+        self.ledger.commit(commit).await
     }
 
     /// Ends a reading of everything that brought fields nobody had read before: they may be written now, and what was said

@@ -178,6 +178,7 @@ impl Engine {
         place: Place<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
+        self.owe_gained(system, place).await?;
         let limit = self.batch(system, place).await?;
         let (mut looked, mut looked_for) = (BTreeSet::new(), BTreeSet::new());
         for number in 1..=BATCHES_MAX {

@@ -155,6 +155,16 @@ async fn a_creation_whose_answer_was_lost_is_unknown_and_left_to_who_can_look_fo
     }
 }
 
+/// That it is too large tells nothing of what was written, and to ask for half of it would write that twice.
+#[tokio::test]
+async fn a_creation_whose_answer_is_too_large_is_unknown() {
+    let body_max_bytes = outbound::Limits::default().body_max_bytes;
+    let server = Server::start(move |_| Say::Json(200, " ".repeat(body_max_bytes + 1))).await;
+    let hubspot = hubspot(&server, &Arc::default());
+    let outcomes = hubspot.write("deals", &deals(3)).await.unwrap();
+    assert_eq!((kinds(&outcomes).as_str(), server.got().len()), ("uuu", 1));
+}
+
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_repeated() {
     let mut calls = 0;

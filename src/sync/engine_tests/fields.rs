@@ -124,3 +124,54 @@ async fn another_node_goes_on_where_the_reading_stopped() {
     pull(&stage.node("fifth", Arc::clone(&stage.ledger)), "here").await;
     assert_eq!(here.calls(), ["GET changes"; 3]);
 }
+
+/// Nobody asks what such an object holds, and what others said in the new field is written there at once.
+#[tokio::test]
+async fn an_object_that_is_only_written_is_owed_what_its_mapping_has_gained() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.unread = Some("there");
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    for name in ["Contoso", "Northwind"] {
+        here.put(json!({"name": name, "legal": format!("{name} Ltd")}));
+    }
+    pull(&engine, "here").await;
+    push(&engine, "there").await;
+    there.forget_calls();
+    push(&engine, "there").await;
+    assert_eq!(there.calls(), [""; 0]);
+
+    stage.longer = true;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    pull(&engine, "here").await;
+    pull(&engine, "here").await;
+    push(&engine, "there").await;
+    let expected = [("Contoso", "Contoso Ltd"), ("Northwind", "Northwind Ltd")];
+    assert_eq!(
+        legal(&there),
+        expected.map(|(name, legal)| (name.to_owned(), json!(legal)))
+    );
+    there.forget_calls();
+    push(&engine, "there").await;
+    assert_eq!(there.calls(), [""; 0]);
+}
+
+/// So is what was said in it before it was mapped there.
+#[tokio::test]
+async fn what_others_said_long_ago_is_owed_where_the_mapping_gains_it() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.unread = Some("there");
+    stage.longer = true;
+    stage.shorter_at = Some("there");
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    here.put(json!({"name": "Contoso", "legal": "Contoso Ltd"}));
+    pull(&engine, "here").await;
+    push(&engine, "there").await;
+    assert_eq!(legal(&there), [("Contoso".to_owned(), Json::Null)]);
+
+    stage.shorter_at = None;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
+    push(&engine, "there").await;
+    assert_eq!(legal(&there), [("Contoso".to_owned(), json!("Contoso Ltd"))]);
+}

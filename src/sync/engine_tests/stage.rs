@@ -113,6 +113,8 @@ pub(crate) struct Stage {
     pub(crate) corrected: bool,
     /// Whether the mapping of partners has got another line.
     pub(crate) longer: bool,
+    /// Of the connections with the longer mapping, one that has it not yet.
+    pub(crate) shorter_at: Option<&'static str>,
     /// Connections whose things are posted.
     pub(crate) posted: Vec<&'static str>,
     /// What was announced.
@@ -138,6 +140,7 @@ impl Stage {
             unread: None,
             corrected: false,
             longer: false,
+            shorter_at: None,
             posted: Vec::new(),
             announced: Arc::default(),
             matching: BTreeMap::new(),
@@ -214,7 +217,7 @@ impl Stage {
                 false => Shelf::mapping_of_deals().to_owned(),
             };
             let deals = self.deals.then(|| compiled(&deals));
-            let partners = match self.longer {
+            let partners = match self.longer && self.shorter_at != Some(*connection) {
                 true => Shelf::longer_mapping(),
                 false => Shelf::mapping().to_owned(),
             };
