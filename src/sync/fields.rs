@@ -3,7 +3,7 @@
 //! A mapping that gains a line names a field of which nobody knows what the objects hold in it that were read before. Until
 //! everything was read again with it, it is *unread*: what is linked already is not written in it, unless the object itself
 //! was read meanwhile, and everything else flows. Then every linked record is owed to the object, for what others said in
-//! in that field. The cursor keeps which fields were asked for, so that any process on any node goes on where another stopped.
+//! that field. The cursor keeps which fields were asked for, so that any process on any node goes on where another stopped.
 //!
 //! An object that is only written holds in such a field what nobody asks for: every linked record is owed to it at the first
 //! push with the longer mapping.
