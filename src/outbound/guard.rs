@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
+use crate::lookup::Lookups;
+
 /// What an administrator allows beyond public addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -87,6 +89,7 @@ pub enum NotAllowed {
 #[derive(Clone, Default)]
 pub struct Guard {
     rules: Arc<[Rule]>,
+    lookups: Lookups,
 }
 
 impl fmt::Debug for Guard {
@@ -105,6 +108,7 @@ impl Guard {
     pub fn allowing(rules: impl IntoIterator<Item = Rule>) -> Guard {
         Guard {
             rules: rules.into_iter().collect(),
+            lookups: Lookups::default(),
         }
     }
 
@@ -126,15 +130,11 @@ impl Guard {
 
     /// Second layer: resolves a name and keeps the addresses that may be called.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NotAllowed> {
-        let unresolved = || NotAllowed::Unresolved(host.to_owned());
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|_| unresolved())?
-            .collect();
+        let found = self.lookups.find(host).await;
         let allowed: Vec<SocketAddr> = found
             .iter()
             .filter(|a| self.allows_host(host) || self.allows(a.ip()))
-            .copied()
+            .map(|a| SocketAddr::new(a.ip(), port))
             .collect();
         match (allowed.is_empty(), found.first()) {
             (false, _) => Ok(allowed),
@@ -142,7 +142,7 @@ impl Guard {
                 host: host.to_owned(),
                 address: first.ip(),
             }),
-            (true, None) => Err(unresolved()),
+            (true, None) => Err(NotAllowed::Unresolved(host.to_owned())),
         }
     }
 

@@ -15,6 +15,7 @@ mod channel;
 mod client;
 mod connect;
 mod guard;
+mod lookup;
 mod sender;
 mod tls;
 
