@@ -19,6 +19,7 @@ mod hub;
 mod key;
 mod listen;
 mod metrics;
+mod places;
 mod problem;
 mod query;
 mod redirect;

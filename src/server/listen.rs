@@ -13,11 +13,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use crate::ServerSettings;
+use crate::places::{Answer, Place, Places};
 
 /// The wait after the operating system could not give us a connection, usually because files are used up.
 const ACCEPT_RETRY_MS: u64 = 100;
@@ -29,8 +30,7 @@ pub async fn serve(
     settings: &ServerSettings,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let connections_max = settings.connections_max;
-    let places = Arc::new(Semaphore::new(connections_max));
+    let places = Places::new(settings.connections_max);
     let (stopping, stopped) = watch::channel(());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -39,14 +39,10 @@ pub async fn serve(
         .max_buf_size(settings.headers_bytes_max);
     let mut stop = pin!(stop);
     loop {
-        // A place first: who finds none waits in the operating system's own line.
+        // Whoever comes after one that finds no place waits in the operating system's own line.
         let next = async {
-            let place = places
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            (place, accept(&listener).await)
+            let stream = accept(&listener).await;
+            (places.take().await, stream)
         };
         let (place, stream) = tokio::select! {
             next = next => next,
@@ -55,14 +51,15 @@ pub async fn serve(
         let (http, router, stopped) = (http.clone(), router.clone(), stopped.clone());
         let write_timeout = Duration::from_millis(settings.write_timeout_ms);
         tokio::spawn(async move {
-            connection(&http, stream, write_timeout, router, stopped).await;
-            drop(place);
+            tokio::select! {
+                () = connection(&http, stream, write_timeout, (router, &place), stopped) => {}
+                () = place.gives_way() => tracing::debug!("an idle connection gave way to another one"),
+            }
         });
     }
     drop(listener);
     drop(stopping);
-    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
-    let closed = places.acquire_many(all);
+    let closed = places.empty(settings.connections_max);
     let wait = Duration::from_millis(settings.stop_timeout_ms);
     if tokio::time::timeout(wait, closed).await.is_err() {
         tracing::warn!(
@@ -98,7 +95,7 @@ async fn connection(
     http: &http1::Builder,
     stream: TcpStream,
     write_timeout: Duration,
-    router: Router,
+    (router, place): (Router, &Arc<Place>),
     mut stopped: watch::Receiver<()>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -106,10 +103,11 @@ async fn connection(
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut router = router.clone();
+        let asked = place.asked();
         async move {
             // A router is always ready.
             let response: Result<_, Infallible> = router.call(request).await;
-            response
+            response.map(|response| response.map(|body| Answer::new(body, asked)))
         }
     });
     // Who asks and reads no answer would keep the connection for ever.

@@ -21,7 +21,7 @@ pub struct ServerSettings {
     pub headers_max: usize,
     /// The request line and the headers together; at least 8192.
     pub headers_bytes_max: usize,
-    /// Open connections; more wait to be accepted.
+    /// Open connections; for one more, the one gives way on which nothing was asked for the longest, or it waits.
     pub connections_max: usize,
     /// Requests that are worked on at once; more are answered with 503.
     pub requests_max: usize,

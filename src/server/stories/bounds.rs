@@ -223,6 +223,33 @@ async fn more_connections_than_fit_wait_for_their_turn() {
     read_alive(&mut second).await;
 }
 
+/// Nor does who says nothing, or half of something.
+#[tokio::test]
+async fn who_asks_nothing_gives_way_to_who_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServerSettings {
+        connections_max: 2,
+        headers_timeout_ms: 60_000,
+        ..ServerSettings::default()
+    };
+    let stage = Stage::open(folder.path(), &[], settings).await;
+    let mut silent = TcpStream::connect(stage.address()).await.unwrap();
+    let mut halting = TcpStream::connect(stage.address()).await.unwrap();
+    halting.write_all(LIVEZ).await.unwrap();
+    read_alive(&mut halting).await;
+    halting.write_all(b"GET /livez HT").await.unwrap();
+    let mut stay = Vec::new();
+    for _ in 0..2 {
+        let mut next = TcpStream::connect(stage.address()).await.unwrap();
+        next.write_all(LIVEZ).await.unwrap();
+        let alive = tokio::time::timeout(Duration::from_secs(HANG_S), read_alive(&mut next));
+        alive.await.expect("one of the others gives way");
+        stay.push(next);
+    }
+    assert_eq!(read_to_end(&mut silent).await, "");
+    assert_eq!(read_to_end(&mut halting).await, "");
+}
+
 #[tokio::test]
 async fn stopping_finishes_what_was_begun_and_takes_nothing_new() {
     let folder = tempfile::tempdir().unwrap();
