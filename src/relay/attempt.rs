@@ -31,8 +31,11 @@ pub(crate) struct Tried {
     pub(crate) gone: bool,
 }
 
-/// Makes one try. Its end is always a value: whatever goes wrong is what becomes of the delivery.
-pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> Tried {
+/// What a try shows as `Authorization`, and the number of that, or why there is nothing to show.
+pub(crate) type Shown = Result<(u64, HeaderValue), String>;
+
+/// Makes one try, which shows something where the endpoint wants that. Its end is always a value: whatever goes wrong is what becomes of the delivery.
+pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due, shown: Option<Shown>) -> Tried {
     let at = (on.clock)();
     let number = due.attempts.saturating_add(1);
     let (ours, body) = match message(&on.settings, endpoint, &due, at) {
@@ -45,7 +48,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due) -> T
         USER_AGENT,
         HeaderValue::from_static(concat!("interconnect/", env!("CARGO_PKG_VERSION"))),
     );
-    let answer = send(on, endpoint, headers, body).await;
+    let answer = send(on, endpoint, (headers, shown), body).await;
     // What never left was told to nobody.
     let left = !matches!(&answer, Err(Unanswered { left: false, .. }));
     let told = left
@@ -126,27 +129,29 @@ impl Unanswered {
     }
 }
 
-/// Sends it, with something to show where the endpoint wants that.
+/// Sends it, with what it is to show.
 async fn send(
     on: &Deliverer,
     endpoint: &Endpoint,
-    mut headers: HeaderMap,
+    (mut headers, shown): (HeaderMap, Option<Shown>),
     body: Bytes,
 ) -> Result<Reply, Unanswered> {
     let Some(target) = &endpoint.target else {
         return Err(Unanswered::unsent("it has no address".to_owned()));
     };
-    let mut shown = None;
-    if let Some(authorize) = &endpoint.authorize {
-        let (number, value) = authorize.authorization(None).await.map_err(Unanswered::unsent)?;
+    let mut believed = None;
+    if let Some(shown) = shown {
+        let (number, value) = shown.map_err(Unanswered::unsent)?;
         headers.insert(AUTHORIZATION, value);
-        shown = Some((authorize, number));
+        believed = Some(number);
     }
     let answer = on
         .sender(endpoint)
         .post(target, headers, body, endpoint.deadline_ms)
         .await;
-    if let (Some((authorize, number)), Ok(Reply { status: 401, .. })) = (shown, &answer) {
+    if let (Some(authorize), Some(number)) = (&endpoint.authorize, believed)
+        && matches!(&answer, Ok(Reply { status: 401, .. }))
+    {
         // The next try has another one; if there is none, it says why.
         let _renewed = authorize.authorization(Some(number)).await;
     }

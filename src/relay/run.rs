@@ -13,16 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use ledger::{Attempt, Due, Lease, LedgerError, Look, NewEvent, Note, Stop, StopKind};
 use model::{DeliveryId, EventType};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::Endpoint;
-use crate::attempt::{Tried, try_once};
+use crate::attempt::{Shown, Tried, try_once};
 use crate::breaker::{Breaker, Effect};
 use crate::deliver::{BODY_BYTES_AT_FIRST, Deliverer};
 use crate::endpoint::Order;
@@ -81,6 +81,11 @@ pub(crate) struct Run<'a> {
     lines: HashSet<String>,
     /// Sleeps until the endpoint's rate allows the next send.
     holding: Option<BoxFuture<'a, ()>>,
+    /// Waits for what the next send is to show. Nothing begins meanwhile: what waited for it would leave at once, faster than
+    /// the endpoint's rate allows.
+    showing: Option<BoxFuture<'a, Shown>>,
+    /// What the next send is to show, if that was waited for.
+    shown: Option<Shown>,
     taken: HashSet<DeliveryId>,
     seen: HashSet<DeliveryId>,
     /// What is seen, with the ticket after which none can hand it over; oldest first.
@@ -127,6 +132,8 @@ impl<'a> Run<'a> {
             body_bytes: BODY_BYTES_AT_FIRST,
             lines: HashSet::new(),
             holding: None,
+            showing: None,
+            shown: None,
             taken: HashSet::new(),
             seen: HashSet::new(),
             seen_until: VecDeque::new(),
@@ -179,6 +186,7 @@ impl<'a> Run<'a> {
                 looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = ready(&mut self.holding), if open => {}
+                shown = ready(&mut self.showing), if open => self.shown = Some(shown),
                 () = self.open.changed(), if open => self.take_over(),
                 _ = look.tick(), if open => self.look_or_leave(),
                 _ = renew.tick() => self.begin_renewing(),
@@ -212,11 +220,12 @@ impl<'a> Run<'a> {
             // whatever is sent and not written down is sent again.
             && self.done.len() < batch_max
             && !self.unwritten.load(Ordering::Relaxed)
-            && let Some(due) = self.next(now)
+            && let Some((due, shown)) = self.next(now)
         {
             self.worked = true;
             self.pace.begin(now);
-            self.sending.push(Box::pin(try_once(self.on, self.endpoint, due)));
+            self.sending
+                .push(Box::pin(try_once(self.on, self.endpoint, due, shown)));
         }
         if self.settling.is_none() && !self.done.is_empty() {
             self.begin_settling();
@@ -238,9 +247,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The next one that may be sent now. Of a line one is sent at a time, whoever made several of it due.
-    fn next(&mut self, now: Timestamp) -> Option<Due> {
-        if self.holding.is_some() || self.waiting.is_empty() {
+    /// The next one that may be sent now, and what it is to show. Of a line one is sent at a time, whoever made several of it
+    /// due.
+    fn next(&mut self, now: Timestamp) -> Option<(Due, Option<Shown>)> {
+        if self.holding.is_some() || self.showing.is_some() || self.waiting.is_empty() {
             return None;
         }
         if let Some(at) = self.pace.wait(now) {
@@ -249,13 +259,28 @@ impl<'a> Run<'a> {
             self.holding = Some(Box::pin(sleep(wait)));
             return None;
         }
+        let shown = match &self.endpoint.authorize {
+            None => None,
+            Some(authorize) => {
+                let ready = self.shown.take();
+                let mut showing = authorize.authorization(None);
+                // Mostly it is at hand.
+                match ready.or_else(|| (&mut showing).now_or_never()) {
+                    Some(shown) => Some(shown),
+                    None => {
+                        self.showing = Some(showing);
+                        return None;
+                    }
+                }
+            }
+        };
         if self.endpoint.order == Order::None {
-            return self.waiting.take(|_| true);
+            return Some((self.waiting.take(|_| true)?, shown));
         }
         let free = |due: &Due| due.line.as_ref().is_none_or(|line| !self.lines.contains(line));
         let due = self.waiting.take(free)?;
         self.lines.extend(due.line.clone());
-        Some(due)
+        Some((due, shown))
     }
 
     fn begin_settling(&mut self) {

@@ -1,11 +1,13 @@
 //! What is promised to each endpoint, and kept from the others.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use ledger::DeliveryState::{Delivered, Due};
 use ledger::{DeliveryFilter, StopKind};
 use model::{EventId, EventType, uuid_from};
+use outbound::header::HeaderValue;
 
 use super::stage::{Answer, Sink, Stage, endpoint, limits, random};
 use crate::{Dispatch, EndpointSettings, Order, SecretWatch, Subscription, Switch};
@@ -120,6 +122,62 @@ async fn in_a_second_begin_no_more_sends_than_may() {
     stop.notify_one();
     run.await.unwrap().unwrap();
     assert_eq!(stage.states("b").await, [(Delivered, 1); 8]);
+}
+
+/// Tokens that are a while in coming.
+#[derive(Debug, Default)]
+struct Late(tokio::sync::Notify, std::sync::atomic::AtomicUsize);
+
+#[async_trait::async_trait]
+impl crate::Authorize for Late {
+    async fn authorization(&self, _: Option<u64>) -> Result<(u64, HeaderValue), String> {
+        if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.0.notified().await;
+        }
+        Ok((0, HeaderValue::from_static("Bearer t0")))
+    }
+}
+
+/// What waits for a token leaves when that is there, and no faster for having waited.
+#[tokio::test]
+async fn what_waited_for_a_token_is_sent_no_faster_than_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let mut to = endpoint("b", "borealis", &sink);
+    to.rate_per_s = Some(3);
+    let tokens = Arc::new(Late::default());
+    to.authorize = Some(tokens.clone());
+    let stage = Stage::open(folder.path(), &[to], limits()).await;
+    for n in 0..8 {
+        stage.post(&format!("m{n}"), "deal.won").await.unwrap();
+    }
+    let deliverer = stage.deliverer.clone();
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = stop.clone();
+    let run = tokio::spawn(async move { deliverer.deliver("b", stopped.notified()).await });
+    while tokens.1.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let waiting = tokens.1.load(Ordering::SeqCst);
+    assert_eq!(waiting, 1, "what leaves with it is counted when it leaves");
+    stage.clock.forward_s(2);
+    tokens.0.notify_one();
+    sink.arrived(3).await;
+    while stage
+        .states("b")
+        .await
+        .iter()
+        .filter(|state| **state == (Delivered, 1))
+        .count()
+        < 3
+    {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sink.count(), 3, "the second in which the token came is not over");
+    stage.clock.forward_s(1);
+    sink.arrived(6).await;
+    stop.notify_one();
+    run.await.unwrap().unwrap();
 }
 
 #[tokio::test]
