@@ -599,7 +599,7 @@ pub(crate) fn load(path: &Path, out: &Out) -> Result<(Config, Catalogue), Exit> 
     match read(path, &mut report, out)? {
         Some(read) if !report.has_errors() => Ok(read),
         _ => {
-            out.note(&report.render(Out::colours()));
+            out.findings(&report);
             out.fails(&format!(
                 "{} errors in the configuration; nothing was started",
                 report.errors()

@@ -147,7 +147,7 @@ fn coverage(system: &str, common: &Common, out: &Out) -> Exit {
     let mappings = catalogue.mappings_of(system, &mut report);
     if report.has_errors() || mappings.is_empty() {
         let hint = suggestion(system, catalogue.systems().into_iter());
-        out.note(&report.render(Out::colours()));
+        out.findings(&report);
         out.fails(&format!(
             "there is no mapping of `{system}` that can be used; {hint}"
         ));

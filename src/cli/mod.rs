@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and how answers leave.
 //!
-//! Data goes to standard output, everything else to standard error; `--json` gives data as JSON everywhere.
+//! Data goes to standard output, everything else to standard error; `--json` gives data as JSON everywhere, and errors as
+//! lines of JSON, among which remarks for people may stand.
 //! How a command ended is its exit code, see [`Exit`].
 
 mod account;
@@ -102,7 +103,7 @@ pub(crate) struct Common {
         default_value = "interconnect.yaml"
     )]
     config: PathBuf,
-    /// Print data as JSON.
+    /// Print data as JSON, and each error as a line of JSON.
     #[arg(long, global = true)]
     json: bool,
     /// What to log on standard error: error, warn, info, debug, or filters such as relay=debug.

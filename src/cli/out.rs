@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
-use serde_json::Value as Json;
+use diagnostic::Report;
+use serde_json::{Value as Json, json};
 
 use super::Exit;
 
@@ -76,9 +77,20 @@ impl Out {
         let _gone = writeln!(std::io::stderr().lock(), "{text}");
     }
 
-    /// What went wrong.
+    /// What went wrong; a line of JSON where that is asked for.
     pub(crate) fn fails(&self, text: &str) {
-        self.note(&format!("error: {text}"));
+        match self.json {
+            true => self.note(&json!({"error": text, "schema": SCHEMA}).to_string()),
+            false => self.note(&format!("error: {text}")),
+        }
+    }
+
+    /// Findings that are not what the command was asked for; a line of JSON where that is asked for.
+    pub(crate) fn findings(&self, report: &Report) {
+        match self.json {
+            true => self.note(&json!({"findings": report.findings(), "schema": SCHEMA}).to_string()),
+            false => self.note(&report.render(Out::colours())),
+        }
     }
 
     /// Says what went wrong and how the command ends.

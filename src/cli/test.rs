@@ -40,7 +40,7 @@ pub(crate) fn run(args: &TestArgs, common: &Common, out: &Out) -> Exit {
     let catalogue = match hub::read(&common.config, &mut findings, out) {
         Ok(Some((_, catalogue))) => catalogue,
         Ok(None) => {
-            out.note(&findings.render(Out::colours()));
+            out.findings(&findings);
             return Exit::Usage;
         }
         Err(exit) => return exit,

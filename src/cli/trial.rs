@@ -114,7 +114,7 @@ async fn trials(args: &TrialArgs, common: &Common, out: &Out) -> Result<Vec<Tria
 }
 
 fn refused(report: &Report, out: &Out) -> Exit {
-    out.note(&report.render(Out::colours()));
+    out.findings(report);
     Exit::Usage
 }
 

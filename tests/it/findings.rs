@@ -27,6 +27,27 @@ fn findings_stand_beside_their_lines_in_a_review() {
     ");
 }
 
+/// Whoever asks for JSON is told of errors in it, too, whichever command it was.
+#[test]
+fn errors_are_json_where_that_is_asked_for() {
+    let folder = broken();
+    let errors = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let (code, stdout, stderr) = said(&folder.run(arguments, &[]));
+        assert_eq!((code, &*stdout), (Some(2), ""), "{stderr}");
+        let lines = stderr.lines().map(|line| serde_json::from_str(line).expect(line));
+        lines.collect()
+    };
+    let told = errors(&["sync", "run", "--json"]);
+    assert_eq!(told[0]["findings"][0]["code"], "IC0101", "{told:#?}");
+    assert_eq!(
+        told[1]["error"],
+        "1 errors in the configuration; nothing was started"
+    );
+    assert_eq!(told.len(), 2);
+    let told = errors(&["check", "--config", "nowhere.yaml", "--json"]);
+    insta::assert_snapshot!(told[0], @r#"{"error":"nowhere.yaml cannot be read: No such file or directory (os error 2); name another file with --config","schema":1}"#);
+}
+
 #[test]
 fn findings_are_taken_by_code_scanning() {
     let text = checked(&broken(), &["check", "--format", "sarif"]);
