@@ -57,6 +57,8 @@ pub(super) struct Hands {
     alone: BTreeMap<Place, String>,
     /// Partners that became one or two since everything was last at rest, and whose words may be theirs now.
     open: BTreeMap<String, BTreeSet<String>>,
+    /// Partners that ever became one, by each other.
+    met: BTreeSet<(String, String)>,
 }
 
 impl Hands {
@@ -129,6 +131,19 @@ impl Hands {
         self.open.clear();
     }
 
+    /// A partner, and those that ever became one with it, whose rows may be its own since.
+    pub(super) fn all_with<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let others = self
+            .met
+            .iter()
+            .filter_map(move |(one, other)| match (one, other) {
+                (one, other) if one == name => Some(other.as_str()),
+                (one, other) if other == name => Some(one.as_str()),
+                _ => None,
+            });
+        std::iter::once(name).chain(others)
+    }
+
     fn is_free(&self, name: &str) -> bool {
         let is_left = self.alone.values().any(|of| of == name);
         !self.is_united(name) && !self.is_nobody(name) && !is_left && !self.open.contains_key(name)
@@ -144,6 +159,7 @@ impl Hands {
                 left,
             } => {
                 let both: BTreeSet<String> = [keep.clone(), lose.clone()].into();
+                self.met.insert((keep.clone(), lose.clone()));
                 self.open
                     .extend(both.iter().map(|name| (name.clone(), both.clone())));
                 if is_undone {

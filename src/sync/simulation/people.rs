@@ -299,11 +299,12 @@ impl Run {
             let domain = domain.and_then(Json::as_str);
             let name = domain.map(|domain| self.truth.hands.name(NAMES[at], id, domain));
             let waits = |id: &String| conflicts.iter().any(|other| other.external_id == *id);
-            for other in 0..NAMES.len() {
+            for (other, at) in NAMES.into_iter().enumerate() {
                 let living = self.partners_at(other);
                 let rows = name.as_ref().and_then(|name| living.get(name));
                 if let Some([row]) = rows.map(Vec::as_slice)
                     && !waits(row)
+                    && !self.truth.is_unmapped(at, "note")
                 {
                     has(row, note(other, row), &conflict.ours);
                 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::hands::{Acting, Deed};
 use super::network::{Chance, End, Network};
-use super::system::{Manners, OBJECTS, Passes, System, Writers, said};
+use super::system::{MAIL, Manners, OBJECTS, Passes, System, Writers, said};
 use super::truth::{OWNED, Truth};
 use crate::absorb::CLOCKS_APART_MS;
 use crate::engine_tests::held::{Failing, Held};
@@ -33,6 +33,8 @@ const BEFORE: usize = 6;
 const BEFORE_MS: i64 = 120_000;
 /// Steps of an episode.
 const STEPS: usize = 220;
+/// In which step of which episode mappings gain a line, or lose one, and one of the hub's processes begins anew with them.
+const MOVES_AT: (usize, usize) = (1, 70);
 /// Rounds without a write after which everything is at rest; together they are longer than the slowest pass.
 const QUIET_ROUNDS: usize = 8;
 /// How long the hub waits at most before it tries once more what failed.
@@ -81,6 +83,8 @@ pub(super) struct Node {
     life: u64,
     /// How far the clock of its machine is ahead, in milliseconds; whichever life it lives.
     ahead_ms: Arc<AtomicI64>,
+    /// Whether its mappings are the later ones.
+    is_moved: bool,
     pub(super) engine: Arc<Engine>,
 }
 
@@ -93,6 +97,8 @@ pub(crate) struct Run {
     flaw: Flaw,
     pub(super) nodes: Vec<Node>,
     lives: u64,
+    /// Whether the mappings are the later ones, which whoever begins reads.
+    is_moved: bool,
     /// By node, what it does, system and object.
     jobs: BTreeMap<(usize, &'static str, &'static str, &'static str), Job>,
     /// System, object, id, and what became of it.
@@ -121,13 +127,20 @@ impl Run {
             _ => Held::over(store),
         });
         let network = Arc::new(Network::default());
+        let mut truth = Truth::new(spreads(seed), owner(seed));
+        for name in NAMES {
+            if let Some(field) = lacks(seed, name, false) {
+                truth.unmap(name, field);
+            }
+        }
         let mut nodes = Vec::new();
         for life in 0..NODES as u64 {
             let ahead_ms = Arc::new(AtomicI64::new(chance.ms(2 * APART_MS) - APART_MS));
             nodes.push(Node {
                 life,
-                engine: engine(&network, &ledger, (flaw, seed), life, &ahead_ms),
+                engine: engine(&network, &ledger, (flaw, seed), (life, false), &ahead_ms),
                 ahead_ms,
+                is_moved: false,
             });
         }
         Run {
@@ -135,13 +148,14 @@ impl Run {
             chance,
             nodes,
             lives: NODES as u64,
+            is_moved: false,
             network,
             systems: systems.into(),
             ledger,
             flaw,
             jobs: BTreeMap::new(),
             hints: Vec::new(),
-            truth: Truth::new(spreads(seed), owner(seed)),
+            truth,
             story: Vec::new(),
             partners: 0,
             deals: 0,
@@ -162,11 +176,20 @@ impl Run {
         self.pass(BEFORE_MS);
         // Everything is read completely once before people go on.
         self.judge().await?;
-        for _ in 0..EPISODES {
+        for episode in 0..EPISODES {
             self.clean_up().await;
             self.let_rules(true);
-            for _ in 0..STEPS {
+            for step in 0..STEPS {
+                if (episode, step) == MOVES_AT {
+                    self.move_lines().await;
+                }
                 self.step().await;
+            }
+            // Whoever has not died since begins anew as well.
+            for number in 0..NODES {
+                if self.nodes[number].is_moved != self.is_moved {
+                    self.begin_anew(number).await;
+                }
             }
             self.judge().await?;
         }
@@ -499,9 +522,33 @@ impl Run {
         self.nodes[node].engine.hint(at, &hint, "");
     }
 
+    /// Mappings gain a line or lose one, and one process begins anew with them; the other one goes on without.
+    async fn move_lines(&mut self) {
+        let moving = NAMES.map(|name| Some((name, moving(self.seed, name)?)));
+        if moving == [None; NAMES.len()] {
+            return;
+        }
+        for (name, (field, comes)) in moving.into_iter().flatten() {
+            self.truth.remap(name, field);
+            let what = if comes {
+                "has a line"
+            } else {
+                "has no line any more"
+            };
+            self.tell(&format!("the mapping of partners at {name} {what} for {field}"));
+        }
+        self.is_moved = true;
+        let number = self.chance.below(NODES);
+        self.begin_anew(number).await;
+    }
+
     /// A process of the hub dies and begins anew; what it had asked for may still be carried out.
     async fn kill(&mut self) {
         let number = self.chance.below(NODES);
+        self.begin_anew(number).await;
+    }
+
+    async fn begin_anew(&mut self, number: usize) {
         let (its, others) = std::mem::take(&mut self.jobs)
             .into_iter()
             .partition(|((node, ..), _)| *node == number);
@@ -525,10 +572,11 @@ impl Run {
                 &self.network,
                 &self.ledger,
                 (self.flaw, self.seed),
-                life,
+                (life, self.is_moved),
                 &ahead_ms,
             ),
             ahead_ms,
+            is_moved: self.is_moved,
         };
         // The leases of the dead run out.
         self.pass(61_000);
@@ -653,6 +701,27 @@ fn is_by_hands(seed: u64) -> bool {
     seed % 23 < 8
 }
 
+/// The field of partners for which a system's mapping has no line at first, or none after a while, in the run of a seed; and
+/// whether it is there in the end.
+fn moving(seed: u64, name: &str) -> Option<(&'static str, bool)> {
+    let field = ["note", OWNED, MAIL][(seed % 3) as usize];
+    match seed % 29 {
+        0..4 if name == NAMES[2] => Some((field, true)),
+        4..7 if name == NAMES[0] => Some((field, true)),
+        7..9 => Some((field, true)),
+        9..11 if name == NAMES[2] => Some((field, false)),
+        11..13 if name == NAMES[0] => Some((field, false)),
+        _ => None,
+    }
+}
+
+/// The field for which a system's mapping has no line.
+fn lacks(seed: u64, name: &str, is_moved: bool) -> Option<&'static str> {
+    moving(seed, name)
+        .filter(|(_, comes)| *comes != is_moved)
+        .map(|(field, _)| field)
+}
+
 /// Which connection has the last word about a partner's industry, in the run of a seed.
 pub(super) fn owner(seed: u64) -> Option<&'static str> {
     (seed % 4 == 1).then_some(NAMES[1])
@@ -667,7 +736,7 @@ fn engine(
     network: &Arc<Network>,
     ledger: &Arc<Held>,
     (flaw, seed): (Flaw, u64),
-    life: u64,
+    (life, is_moved): (u64, bool),
     ahead_ms: &Arc<AtomicI64>,
 ) -> Arc<Engine> {
     let passes = match flaw {
@@ -685,9 +754,11 @@ fn engine(
         let manifest = diagnostic::Source::new("connector.yaml", text);
         Connector::compile(&manifest, &mut report).map(Arc::new)
     });
-    let mappings = System::mappings().map(|text| {
-        let source = diagnostic::Source::new("mapping.yaml", text);
-        Mapping::compile(&source, &mut report).map(Arc::new)
+    let mappings = NAMES.map(|name| {
+        System::mappings(lacks(seed, name, is_moved)).map(|text| {
+            let source = diagnostic::Source::new("mapping.yaml", text);
+            Mapping::compile(&source, &mut report).map(Arc::new)
+        })
     });
     assert!(report.is_empty(), "{}", report.render(false));
     let mut plan = Plan {
@@ -709,7 +780,7 @@ fn engine(
         policies.0.insert(OWNED, owner);
     }
     let mut connections = BTreeMap::new();
-    for (name, connector) in NAMES.into_iter().zip(connectors) {
+    for ((name, connector), mappings) in NAMES.into_iter().zip(connectors).zip(mappings) {
         plan.syncs.extend(mappings.iter().flatten().map(|mapping| Sync {
             connection: name.to_owned(),
             mapping: Arc::clone(mapping),

@@ -240,8 +240,13 @@ impl System {
         }
     }
 
-    pub(crate) fn mappings() -> [&'static str; 2] {
-        [OF_PARTNERS, OF_DEALS]
+    /// The mappings of its objects; that of partners without the line of a field, where it has none yet.
+    pub(crate) fn mappings(without: Option<&str>) -> [String; 2] {
+        let is_line_of =
+            |line: &str| without.is_some_and(|field| line.contains(&format!("object: {field} }}")));
+        let lines = OF_PARTNERS.lines().filter(|line| !is_line_of(line));
+        let of_partners: String = lines.flat_map(|line| [line, "\n"]).collect();
+        [of_partners, OF_DEALS.to_owned()]
     }
 
     /// Writes a row; it comes into the index later.

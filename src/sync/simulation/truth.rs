@@ -36,6 +36,11 @@ pub(crate) const OWNED: &str = "industry";
 /// How far two moments are apart when nobody can doubt which was the later one: clocks are askew and cut off seconds.
 const LATER_MS: i64 = 10_000;
 
+/// Whether a name is a deal's mark, and no partner's.
+fn is_deal(name: &str) -> bool {
+    name.starts_with("deal ")
+}
+
 /// What people did.
 #[derive(Default)]
 pub(crate) struct Truth {
@@ -63,6 +68,11 @@ pub(crate) struct Truth {
     left: BTreeMap<Place, BTreeMap<&'static str, Option<Vec<Json>>>>,
     /// Fields of partners that were agreed upon while one of their rows was left alone, which is not any more.
     missed: BTreeSet<(String, &'static str)>,
+    /// Fields of partners that the hub does not read at a system.
+    unmapped: BTreeSet<(&'static str, &'static str)>,
+    /// The field that has come to be read there since everything was last at rest, or is not read any more: anything that
+    /// people ever said of it may be what it is then, for nobody had agreed on anything, or not everything was read.
+    remapped: Option<&'static str>,
     /// The edition of rows that are left alone which the hub had written last when everything was last at rest.
     ours: BTreeMap<Place, u64>,
 }
@@ -89,9 +99,15 @@ impl Truth {
         }
         let ever = self.ever.entry((domain.to_owned(), field)).or_default();
         ever.push(value.clone());
+        if !is_deal(domain) && self.unmapped.contains(&(system, field)) {
+            return;
+        }
         let deeds = self.deeds.entry(domain.to_owned()).or_default();
         let new_at = deeds.edited.entry(system).or_default();
-        *new_at = (!value.is_null() && makes_sense(field, &value)).then_some(now_ms);
+        // A process that has no line for it yet sees nothing in it.
+        if self.remapped != Some(field) {
+            *new_at = (!value.is_null() && makes_sense(field, &value)).then_some(now_ms);
+        }
         let place = (system, id.to_owned(), field.to_owned());
         deeds.overwritten.remove(&place);
         deeds
@@ -101,6 +117,23 @@ impl Truth {
             .entry((system, id.to_owned()))
             .or_default()
             .push(value);
+    }
+
+    /// The hub does not read a field of a system's partners.
+    pub(super) fn unmap(&mut self, system: &'static str, field: &'static str) {
+        self.unmapped.insert((system, field));
+    }
+
+    pub(super) fn is_unmapped(&self, system: &'static str, field: &'static str) -> bool {
+        self.unmapped.contains(&(system, field))
+    }
+
+    /// From now on it reads a field at a system whose partners it did not read there, or the other way round.
+    pub(super) fn remap(&mut self, system: &'static str, field: &'static str) {
+        self.remapped = Some(field);
+        if !self.unmapped.remove(&(system, field)) {
+            self.unmapped.insert((system, field));
+        }
     }
 
     /// A person of a system added a line to a deal's row, or took it out.
@@ -159,8 +192,13 @@ impl Truth {
                 .into_iter()
                 .filter(|(field, now)| left.get(field) != Some(now));
             self.missed.extend(missed.map(|(field, _)| (name.clone(), field)));
-            self.say_as(&place, (&name_alone(&place.1), &name), false);
-            self.deeds.remove(&name_alone(&place.1));
+            let alone = name_alone(&place.1);
+            self.say_as(&place, (&alone, &name), false);
+            for field in EDITED {
+                let said = self.ever.remove(&(alone.clone(), field)).unwrap_or_default();
+                self.ever.entry((name.clone(), field)).or_default().extend(said);
+            }
+            self.deeds.remove(&alone);
             self.ours.remove(&place);
         }
     }
@@ -189,8 +227,14 @@ impl Truth {
         }
     }
 
-    /// Whether a partner may be there, by how many rows each system has of it that wait for nobody; what is wrong.
-    fn judge_life(&self, domain: &str, rows: &BTreeMap<&'static str, Vec<String>>) -> Option<String> {
+    /// Whether a partner may be there, by how many rows each system has of it that wait for nobody, and by where another one
+    /// waits for a person, so that nothing that is said there keeps it; what is wrong.
+    fn judge_life(
+        &self,
+        domain: &str,
+        rows: &BTreeMap<&'static str, Vec<String>>,
+        waits: &BTreeSet<&'static str>,
+    ) -> Option<String> {
         let deleted = self.deleted.get(domain);
         let is_deleted = |system: &str| deleted.is_some_and(|deleted| deleted.contains_key(system));
         let counts = |are: bool| {
@@ -213,7 +257,8 @@ impl Truth {
                 let with_others =
                     others.iter().all(|count| *count == 1) && theirs.iter().all(|count| *count <= 1);
                 let lasts = |(system, at): &(&str, Option<i64>)| {
-                    !is_deleted(system) && at.is_some_and(|at| at > last + LATER_MS)
+                    let may_keep = !is_deleted(system) && !waits.contains(system);
+                    may_keep && at.is_some_and(|at| at > last + LATER_MS)
                 };
                 // Whoever deleted it may not have known what others said, even if those have deleted it since.
                 let talked_of = |system: &str| edited.iter().any(|(other, _)| *other != system);
@@ -221,7 +266,10 @@ impl Truth {
                 let is_later =
                     |at: &i64| deleted.is_some_and(|deleted| deleted.values().any(|other| other < at));
                 let doubtful = |(system, at): (&&'static str, &i64)| talked_of(system) || is_later(at);
-                let touched = deleted.is_some_and(|deleted| deleted.iter().all(doubtful));
+                // So may what had been said before the hub read it.
+                let is_new = |field| self.ever.contains_key(&(domain.to_owned(), field));
+                let touched = deleted.is_some_and(|deleted| deleted.iter().all(doubtful))
+                    || self.remapped.is_some_and(is_new);
                 let saved = edited.iter().any(lasts);
                 (nowhere && !saved) || (with_others && (touched || self.outlived.contains(domain)))
             }
@@ -244,7 +292,7 @@ impl Truth {
         let agreed = self.agreed.keys().map(|(name, _)| name.clone());
         let all = self.deeds.keys().cloned().chain(agreed);
         let all = all.filter(|name| !self.hands.is_nobody(name));
-        all.partition(|name| !name.starts_with("deal "))
+        all.partition(|name| !is_deal(name))
     }
 
     /// Judges systems that are at rest; gives what is wrong, and takes what they hold as agreed. Rows that wait for a
@@ -259,6 +307,7 @@ impl Truth {
         for domain in domains {
             let mut life: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
             let mut held: BTreeMap<&'static str, BTreeMap<&'static str, Json>> = BTreeMap::new();
+            let mut waits_at = BTreeSet::new();
             for (system, living) in systems.iter().zip(&partners) {
                 let waits = |id: &&String| waiting.contains(&(system.name.to_owned(), (*id).clone()));
                 let rows: Vec<&String> = living
@@ -267,6 +316,9 @@ impl Truth {
                     .flatten()
                     .filter(|id| !waits(id))
                     .collect();
+                if living.get(&domain).is_some_and(|ids| ids.len() > rows.len()) {
+                    waits_at.insert(system.name);
+                }
                 // Where its row is left alone it has none.
                 let mut alone = self.hands.alone();
                 match alone.any(|((at, _), name)| *at == system.name && *name == domain) && rows.is_empty() {
@@ -278,6 +330,9 @@ impl Truth {
                     held.entry("domain").or_default().insert(system.name, known_by);
                     let values = &system.rows[id.as_str()].values;
                     for field in EDITED {
+                        if self.is_unmapped(system.name, field) {
+                            continue;
+                        }
                         let value = values.get(field).cloned().unwrap_or(Json::Null);
                         held.entry(field).or_default().insert(system.name, value);
                     }
@@ -288,7 +343,7 @@ impl Truth {
             if is_alone && life.values().all(Vec::is_empty) {
                 undecided.insert(domain.clone());
             }
-            wrong.extend(self.judge_life(&domain, &life));
+            wrong.extend(self.judge_life(&domain, &life, &waits_at));
             let outlives = self.deleted.contains_key(&domain) && life.values().any(|rows| !rows.is_empty());
             match outlives {
                 true => self.outlived.insert(domain.clone()),
@@ -318,6 +373,7 @@ impl Truth {
             .retain(|name, _| undecided.contains(name) || hands.is_nobody(name));
         self.hands.close();
         self.missed.clear();
+        self.remapped = None;
         wrong
     }
 
@@ -587,6 +643,15 @@ impl Truth {
             allowed.extend(self.agreed.get(&key).into_iter().flatten().cloned());
         }
         allowed.extend(self.said_of_open(domain, field));
+        if self.remapped == Some(field) && !is_deal(domain) {
+            // Who said it first may not be read there any more.
+            let is_lost = self.unmapped.iter().any(|(_, unread)| *unread == field);
+            let agreed = self.agreed.get(&key).cloned();
+            allowed.extend(agreed.unwrap_or_else(|| is_lost.then_some(Json::Null).into_iter().collect()));
+            let names = self.hands.all_with(domain);
+            let ever = names.filter_map(|name| self.ever.get(&(name.to_owned(), field)));
+            allowed.extend(ever.flatten().filter(|value| makes_sense(field, value)).cloned());
+        }
         if field == "partner" {
             let now = |name: &Json| name.as_str().map(|name| json!(self.hands.now(name)));
             allowed = allowed.iter().filter_map(now).collect();
