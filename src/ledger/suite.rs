@@ -62,6 +62,7 @@ macro_rules! everywhere {
                 a_second_link_of_a_record_replaces_the_first
                 of_links_made_at_once_for_one_record_one_stays
                 linked_ids_are_listed_page_by_page
+                what_was_seen_is_told_where_it_was_agreed_on
                 two_records_may_trade_their_objects
                 history_is_told_oldest_first
                 what_is_parked_is_listed_until_it_is_not

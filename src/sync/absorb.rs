@@ -1,11 +1,11 @@
 //! Absorbing: objects that were read become records, links, history and what others are owed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use connector::{Connection, Object};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Action, Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, SyncCommit};
+use ledger::{Action, Cursor, Lease, LedgerError, Link, Linked, Parked, ParkedFilter, Seen, SyncCommit};
 use mapping::Forward;
 use model::{RecordId, RunId};
 
@@ -114,6 +114,16 @@ enum News {
 fn named(place: Place<'_>, batch: &Batch<'_>) -> Option<(String, String, Cursor)> {
     let (name, cursor) = batch.cursor.as_ref()?;
     Some((place.connection.to_owned(), (*name).to_owned(), cursor.clone()))
+}
+
+/// The ids that objects name: their own, and those of merges.
+fn named_by<'o>(objects: impl IntoIterator<Item = &'o Object>) -> Vec<String> {
+    let mut ids = BTreeSet::new();
+    for object in objects {
+        ids.insert(object.id.as_str());
+        ids.extend(merged_ids(std::slice::from_ref(object)));
+    }
+    ids.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether an object is there no more. Some systems keep what was merged into another one, as an object that nobody sees.
@@ -242,10 +252,17 @@ impl Engine {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()
         };
-        let mut ids = merged_ids(batch.objects);
-        ids.extend(batch.objects.iter().map(|object| object.id.as_str()));
-        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
-        let linked = self.ledger.linked(place.connection, place.object, &ids).await?;
+        let parked = self.parked_of(place, &named_by(batch.objects)).await?;
+        let unchanged = self.unchanged(place, batch.objects, &parked).await?;
+        report.counts.read += batch.objects.len() as u64;
+        report.counts.unchanged += unchanged.len() as u64;
+        let objects = batch.objects.iter().enumerate();
+        let objects = objects.filter(|(number, _)| !unchanged.contains(number));
+        let objects: Vec<&Object> = objects.map(|(_, object)| object).collect();
+        let linked = match named_by(objects.iter().copied()) {
+            ids if ids.is_empty() => Vec::new(),
+            ids => self.ledger.linked(place.connection, place.object, &ids).await?,
+        };
         let mut linked: HashMap<String, Linked> = linked
             .into_iter()
             .map(|l| (l.link.external_id.clone(), l))
@@ -253,8 +270,6 @@ impl Engine {
         let moved = self.follow_merges(place, batch.objects, &mut linked, &mut commit, report);
         // What was written before this was heard of names the one that is no more.
         self.owe_referring(place, &moved, &mut commit, report).await?;
-        let parked = self.parked_of(place, &ids).await?;
-        report.counts.read += batch.objects.len() as u64;
 
         let mut stood_for = self.stood_for(place, batch.objects, &parked).await?;
         let over = batch.objects.iter().filter(|object| is_over(object));
@@ -268,7 +283,7 @@ impl Engine {
         let beside = self.beside(place, batch.objects, &over).await?;
         let seen_at = batch.as_of.seen_at(self.world.now());
         let (mut arrivals, mut doubtful, mut drift) = (Vec::new(), Vec::new(), Vec::new());
-        for object in batch.objects {
+        for object in objects {
             let mut known = linked.remove(&object.id);
             if is_over(object)
                 && let Some(ours) =
@@ -384,6 +399,44 @@ impl Engine {
             self.foresee_records(place, &written).await?;
         }
         Ok(doubtful)
+    }
+
+    /// Which objects say what they said when they were last seen, by their numbers. Most do where everything is read: neither
+    /// their records are loaded nor what was agreed on.
+    async fn unchanged(
+        &self,
+        place: Place<'_>,
+        objects: &[Object],
+        parked: &BTreeMap<String, Parked>,
+    ) -> Result<HashSet<usize>, LedgerError> {
+        let merged = merged_ids(objects);
+        let may_be = |object: &&Object| {
+            !is_over(object) && !merged.contains(object.id.as_str()) && !parked.contains_key(&object.id)
+        };
+        let ids: Vec<String> = objects
+            .iter()
+            .filter(may_be)
+            .map(|object| object.id.clone())
+            .collect();
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let seen = self.ledger.seen(place.connection, place.object, &ids).await?;
+        let seen: HashMap<&str, &Seen> = seen.iter().map(|one| (one.external_id.as_str(), one)).collect();
+        let is_unchanged = |object: &Object| {
+            let seen = seen.get(object.id.as_str())?;
+            let sync = self
+                .plan
+                .sync_for(place.connection, place.object, seen.record.kind);
+            let sync = sync.filter(|sync| sync.pull && object.version == seen.external_version)?;
+            let fields = sync.mapping.object_fields();
+            Some(is_as_seen(&object.body, fields, &seen.wire, |field| {
+                place.missing.has(field)
+            }))
+        };
+        let unchanged = objects.iter().enumerate().filter(|(_, object)| may_be(object));
+        let unchanged = unchanged.filter(|(_, object)| is_unchanged(object) == Some(true));
+        Ok(unchanged.map(|(number, _)| number).collect())
     }
 
     /// Whether an object tells something that its link does not know yet.

@@ -16,7 +16,7 @@ use crate::stored::{
     names_if_any, names_or_none, sent, waits_for,
 };
 use crate::{
-    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Seen, Sent,
     SyncCommit,
 };
 
@@ -52,6 +52,30 @@ impl Records for PostgresLedger {
             Ok(Linked {
                 link: rows::link(row)?,
                 record: rows::record(row, LINK_COLUMNS_COUNT)?,
+            })
+        })
+    }
+
+    async fn seen(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Seen>, LedgerError> {
+        let sql = "SELECT external_id, kind, record, wire, external_version FROM links \
+                   WHERE connection = $1 AND object = $2 AND external_id = ANY($3) \
+                   AND base IS NOT NULL AND wire IS NOT NULL AND NOT gone AND NOT ignored";
+        let external_ids = column(external_ids, |id| text(id));
+        let rows = self
+            .database
+            .query(sql, &[&text(connection), &text(object), &external_ids])
+            .await?;
+        all(&rows, |row| {
+            Ok(Seen {
+                external_id: row.try_get(0)?,
+                record: rows::id(row, 1)?,
+                wire: json(row.try_get(3)?)?,
+                external_version: row.try_get(4)?,
             })
         })
     }

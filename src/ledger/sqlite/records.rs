@@ -14,7 +14,7 @@ use crate::stored::{
     moment_if, names_if_any, names_or_none, sent, waits_for,
 };
 use crate::{
-    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Sent,
+    Change, Cursor, LedgerError, Link, Linked, Parked, ParkedCause, ParkedFilter, Push, Records, Seen, Sent,
     SyncCommit,
 };
 
@@ -54,6 +54,35 @@ impl Records for SqliteLedger {
                     Ok(Linked {
                         link: rows::link(row)?,
                         record: rows::record(row, LINK_COLUMNS_COUNT)?,
+                    })
+                })?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn seen(
+        &self,
+        connection: &str,
+        object: &str,
+        external_ids: &[String],
+    ) -> Result<Vec<Seen>, LedgerError> {
+        let (at, object, ids) = (connection.to_owned(), object.to_owned(), external_ids.to_vec());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT external_id, kind, record, wire, external_version FROM links \
+                 WHERE connection = ?1 AND object = ?2 AND external_id = ?3 \
+                 AND base IS NOT NULL AND wire IS NOT NULL AND gone = 0 AND ignored = 0",
+            )?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                extend(&mut found, &mut statement, params![at, object, id], |row| {
+                    Ok(Seen {
+                        external_id: row.get(0)?,
+                        record: rows::id(row, 1)?,
+                        wire: json(rows::text(row, 3)?)?,
+                        external_version: row.get(4)?,
                     })
                 })?;
             }

@@ -250,6 +250,43 @@ pub(super) async fn linked_ids_are_listed_page_by_page(stand: &Stand) {
     assert_eq!(pages, [vec!["10", "9", "B"], vec!["b"]]);
 }
 
+pub(super) async fn what_was_seen_is_told_where_it_was_agreed_on(stand: &Stand) {
+    let ledger = stand.open().await;
+    let numbers = 1..=6;
+    commit_records(&*ledger, numbers.map(|number| write(deal(number), 1)).collect()).await;
+    let known = link("sf", "known", deal(1));
+    let versionless = Link {
+        external_version: None,
+        ..link("sf", "versionless", deal(2))
+    };
+    let mut links: Vec<Link> = ["gone", "alone", "unagreed", "unseen"]
+        .into_iter()
+        .zip(3..)
+        .map(|(id, number)| link("sf", id, deal(number)))
+        .collect();
+    links[0].gone = true;
+    links[1].ignored = true;
+    links[2].base = None;
+    links[3].wire = None;
+    let elsewhere = link("hs", "elsewhere", deal(1));
+    let object = known.object.clone();
+    let told = |link: &Link| crate::Seen {
+        external_id: link.external_id.clone(),
+        record: link.record,
+        wire: link.wire.clone().unwrap(),
+        external_version: link.external_version.clone(),
+    };
+    let expected = [told(&known), told(&versionless)];
+    links.extend([known, versionless, elsewhere]);
+    let mut asked: Vec<String> = links.iter().map(|link| link.external_id.clone()).collect();
+    asked.push("unknown".to_owned());
+    commit_links(&*ledger, links).await;
+    let mut seen = ledger.seen("sf", &object, &asked).await.unwrap();
+    seen.sort_by(|a, b| a.external_id.cmp(&b.external_id));
+    assert_eq!(seen, expected);
+    assert_eq!(ledger.seen("sf", &object, &[]).await.unwrap(), []);
+}
+
 pub(super) async fn of_links_made_at_once_for_one_record_one_stays(stand: &Stand) {
     let ledger = stand.open().await;
     commit_records(&*ledger, vec![write(deal(1), 1)]).await;
