@@ -5,6 +5,9 @@
 //! was read meanwhile, and everything else flows. Then every linked record is owed to the object, for what others said in
 //! that field. The cursor keeps which fields were asked for, so that any process on any node goes on where another stopped.
 //!
+//! While two processes have different mappings, the one with the shorter one settles nothing that the other one owes: it
+//! leaves alone what was read with the longer one, until it has read itself.
+//!
 //! An object that is only written holds in such a field what nobody asks for: every linked record is owed to it at the first
 //! push with the longer mapping.
 
@@ -110,6 +113,21 @@ impl Engine {
         }
         let cursor = self.ledger.cursor(place.connection, place.object).await?;
         Ok(cursor.and_then(|cursor| cursor.fields_read))
+    }
+
+    /// Whether everything at an object was read with a field of which this process's mapping knows nothing. Another process
+    /// has a longer mapping, and what is owed is owed that field, too; or a line was taken out, and nobody has read since.
+    pub(crate) async fn knows_less(
+        &self,
+        system: &Connection,
+        place: Place<'_>,
+    ) -> Result<bool, LedgerError> {
+        let Some(read) = self.fields_read(place).await? else {
+            return Ok(false);
+        };
+        let key = system.connector().key_field(place.object);
+        let mapped = self.plan.object_fields(place.connection, place.object, key);
+        Ok(read.iter().any(|field| !mapped.contains(field)))
     }
 
     /// Owes an object that is only written every linked record, where its mapping has gained a field since the last push.

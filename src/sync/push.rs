@@ -193,6 +193,11 @@ impl Engine {
             if pushes.is_empty() {
                 return Ok(());
             }
+            // Whoever comes after what was loaded owes it anew.
+            if self.knows_less(system, place).await? {
+                report.look_again(self.after(Duration::from_millis(UNPRIMED_MS)));
+                return Ok(());
+            }
             let tried = pushes.len();
             self.keep_going(place, Way::Out).await?;
             self.keep(place.lease).await?;

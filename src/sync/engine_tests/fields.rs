@@ -126,6 +126,40 @@ async fn another_node_goes_on_where_the_reading_stopped() {
 }
 
 /// Nobody asks what such an object holds, and what others said in the new field is written there at once.
+/// While nodes are replaced one by one, those with the mappings of before settle nothing that others owe.
+#[tokio::test]
+async fn what_a_longer_mapping_owes_is_not_settled_with_a_shorter_one() {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    let first = stage.node("first", Arc::clone(&stage.ledger));
+    let northwind = here.put(json!({"name": "Northwind", "legal": "Northwind Ltd"}));
+    for connection in ["here", "there"] {
+        pull(&first, connection).await;
+    }
+    push(&first, "there").await;
+    pull(&first, "there").await;
+    assert_eq!(legal(&there), [("Northwind".to_owned(), Json::Null)]);
+
+    stage.longer = true;
+    let second = stage.node("second", Arc::clone(&stage.ledger));
+    for connection in ["there", "here"] {
+        pull(&second, connection).await;
+    }
+    push(&first, "there").await;
+    assert_eq!(legal(&there), [("Northwind".to_owned(), Json::Null)]);
+    push(&second, "there").await;
+    assert_eq!(legal(&there), [("Northwind".to_owned(), json!("Northwind Ltd"))]);
+
+    // Where the shorter one is the one that is meant, it goes on when it has read.
+    here.edit(&northwind, "note", json!("met in Berlin"));
+    for connection in ["here", "there"] {
+        pull(&first, connection).await;
+    }
+    push(&first, "there").await;
+    assert_eq!(there.rows()[0]["note"], "met in Berlin");
+    assert_eq!(there.rows()[0]["legal"], "Northwind Ltd");
+}
+
 #[tokio::test]
 async fn an_object_that_is_only_written_is_owed_what_its_mapping_has_gained() {
     let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);

@@ -73,6 +73,9 @@ pub(crate) struct Truth {
     /// The field that has come to be read there since everything was last at rest, or is not read any more: anything that
     /// people ever said of it may be what it is then, for nobody had agreed on anything, or not everything was read.
     remapped: Option<&'static str>,
+    /// The field that ever came or went so, and partners of which a row was left alone meanwhile and is not any more.
+    moved: Option<&'static str>,
+    reread: BTreeSet<(String, &'static str)>,
     /// The edition of rows that are left alone which the hub had written last when everything was last at rest.
     ours: BTreeMap<Place, u64>,
 }
@@ -131,6 +134,7 @@ impl Truth {
     /// From now on it reads a field at a system whose partners it did not read there, or the other way round.
     pub(super) fn remap(&mut self, system: &'static str, field: &'static str) {
         self.remapped = Some(field);
+        self.moved = Some(field);
         if !self.unmapped.remove(&(system, field)) {
             self.unmapped.insert((system, field));
         }
@@ -199,6 +203,7 @@ impl Truth {
                 self.ever.entry((name.clone(), field)).or_default().extend(said);
             }
             self.deeds.remove(&alone);
+            self.reread.extend(self.moved.map(|field| (name.clone(), field)));
             self.ours.remove(&place);
         }
     }
@@ -374,6 +379,7 @@ impl Truth {
         self.hands.close();
         self.missed.clear();
         self.remapped = None;
+        self.reread.clear();
         wrong
     }
 
@@ -643,7 +649,7 @@ impl Truth {
             allowed.extend(self.agreed.get(&key).into_iter().flatten().cloned());
         }
         allowed.extend(self.said_of_open(domain, field));
-        if self.remapped == Some(field) && !is_deal(domain) {
+        if (self.remapped == Some(field) && !is_deal(domain)) || self.reread.contains(&key) {
             // Who said it first may not be read there any more.
             let is_lost = self.unmapped.iter().any(|(_, unread)| *unread == field);
             let agreed = self.agreed.get(&key).cloned();
