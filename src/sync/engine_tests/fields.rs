@@ -126,6 +126,22 @@ async fn another_node_goes_on_where_the_reading_stopped() {
 }
 
 /// Nobody asks what such an object holds, and what others said in the new field is written there at once.
+/// Who writes it next names the version that it has by then, though nothing of it is mapped that changed.
+#[tokio::test]
+async fn what_changes_in_no_mapped_field_is_known_by_its_new_version() {
+    let here = Shelf::start(Key::Read).await;
+    let stage = Stage::new(&[("here", &here)]).await;
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    let id = here.put(json!({"name": "Northwind", "edition": "1"}));
+    pull(&engine, "here").await;
+    here.edit(&id, "edition", json!("2"));
+    let read = engine.pull("here", "things", Depth::Changed).await.unwrap();
+    assert_eq!((read.counts.read, read.counts.unchanged), (1, 1));
+    let linked = stage.ledger.linked("here", "things", &[id]).await.unwrap();
+    assert_eq!(linked[0].link.external_version.as_deref(), Some("2"));
+    assert_eq!(linked[0].record.version, 1);
+}
+
 /// While nodes are replaced one by one, those with the mappings of before settle nothing that others owe.
 #[tokio::test]
 async fn what_a_longer_mapping_owes_is_not_settled_with_a_shorter_one() {

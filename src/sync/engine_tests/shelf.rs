@@ -41,6 +41,7 @@ objects:
   things:
     id: .id
     modified: .changed
+    version: .edition
     deleted: .deleted
     merged: '(.id as $to | .was[]? | {from: ., to: $to}), (select(.into != null) | {from: .id, to: .into})'
     read:
