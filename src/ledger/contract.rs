@@ -37,7 +37,7 @@ pub use replays::*;
 pub use retention::*;
 pub use turns::*;
 
-use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed};
+use crate::{Action, Conflict, Conflicts, Journal, Journeys, Pushed, Seen};
 
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -397,20 +397,6 @@ pub struct Linked {
     pub record: Record,
 }
 
-/// What an object said when it was last seen, and both sides had agreed on what it says: when it says the same, there is
-/// nothing to do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// The object's id.
-    pub external_id: String,
-    /// The record that it belongs to.
-    pub record: RecordId,
-    /// The mapped fields as they were last seen there; see [`Link::wire`].
-    pub wire: Json,
-    /// The version that the next write names; see [`Link::external_version`].
-    pub external_version: Option<String>,
-}
-
 /// What to list of parked things.
 #[derive(Clone, Debug, Default)]
 pub struct ParkedFilter {
@@ -478,17 +464,7 @@ pub trait Records: Send + Sync {
         external_ids: &[String],
     ) -> Result<Vec<Seen>, LedgerError> {
         let linked = self.linked(connection, object, external_ids).await?;
-        let links = linked.into_iter().map(|one| one.link);
-        let known = links.filter(|link| link.base.is_some() && !link.gone && !link.ignored);
-        let seen = known.filter_map(|link| {
-            Some(Seen {
-                external_id: link.external_id,
-                record: link.record,
-                wire: link.wire?,
-                external_version: link.external_version,
-            })
-        });
-        Ok(seen.collect())
+        Ok(linked.into_iter().filter_map(|one| Seen::of(one.link)).collect())
     }
 
     /// The records that objects belonged to until these got other objects there, each with the object's id. An object

@@ -20,6 +20,7 @@ mod journey;
 mod open;
 mod overlay;
 mod postgres;
+mod seen;
 mod sqlite;
 mod stored;
 
@@ -32,6 +33,7 @@ pub use journal::{Action, ActionFilter, Journal};
 pub use journey::*;
 pub use open::{Durability, OpenError, Settings, open};
 pub use overlay::overlay;
+pub use seen::Seen;
 
 /// The tables that [`Upkeep::row_counts`] counts, in its order.
 const TABLES: [&str; 19] = [
