@@ -1,6 +1,7 @@
 //! One try of one delivery: projected, signed, sent, judged.
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use ledger::{Attempt, Due, Next};
 use model::EventType;
@@ -29,13 +30,39 @@ pub(crate) struct Tried {
     pub(crate) line: Option<String>,
     /// The endpoint said 410.
     pub(crate) gone: bool,
+    /// It waited for what it was to show, and began only then.
+    pub(crate) waited: bool,
 }
 
 /// What a try shows as `Authorization`, and the number of that, or why there is nothing to show.
-pub(crate) type Shown = Result<(u64, HeaderValue), String>;
+type Shown = Result<(u64, HeaderValue), String>;
 
-/// Makes one try, which shows something where the endpoint wants that. Its end is always a value: whatever goes wrong is what becomes of the delivery.
-pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due, shown: Option<Shown>) -> Tried {
+/// What a try is to show.
+pub(crate) enum Showing<'a> {
+    /// It is at hand.
+    Now(Shown),
+    /// It is to be waited for.
+    Later(BoxFuture<'a, Shown>),
+}
+
+/// Makes one try, which shows something where the endpoint wants that. Its end is always a value: whatever goes wrong is
+/// what becomes of the delivery.
+pub(crate) async fn try_once(
+    on: &Deliverer,
+    endpoint: &Endpoint,
+    due: Due,
+    showing: Option<Showing<'_>>,
+) -> Tried {
+    let (shown, waited) = match showing {
+        None => (None, false),
+        Some(Showing::Now(shown)) => (Some(shown), false),
+        Some(Showing::Later(showing)) => (Some(showing.await), true),
+    };
+    let tried = try_showing(on, endpoint, due, shown).await;
+    Tried { waited, ..tried }
+}
+
+async fn try_showing(on: &Deliverer, endpoint: &Endpoint, due: Due, shown: Option<Shown>) -> Tried {
     let at = (on.clock)();
     let number = due.attempts.saturating_add(1);
     let (ours, body) = match message(&on.settings, endpoint, &due, at) {
@@ -83,6 +110,7 @@ pub(crate) async fn try_once(on: &Deliverer, endpoint: &Endpoint, due: Due, show
         sign: Some(verdict.sign),
         line: due.line,
         gone: verdict.gone,
+        waited: false,
     }
 }
 
@@ -178,6 +206,7 @@ fn unsendable(due: Due, number: u32, at: Timestamp, reason: String) -> Tried {
         sign: None,
         line: due.line,
         gone: false,
+        waited: false,
     }
 }
 

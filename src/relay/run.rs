@@ -22,7 +22,7 @@ use model::{DeliveryId, EventType};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::Endpoint;
-use crate::attempt::{Shown, Tried, try_once};
+use crate::attempt::{Showing, Tried, try_once};
 use crate::breaker::{Breaker, Effect};
 use crate::deliver::{BODY_BYTES_AT_FIRST, Deliverer};
 use crate::endpoint::Order;
@@ -81,11 +81,9 @@ pub(crate) struct Run<'a> {
     lines: HashSet<String>,
     /// Sleeps until the endpoint's rate allows the next send.
     holding: Option<BoxFuture<'a, ()>>,
-    /// Waits for what the next send is to show. Nothing begins meanwhile: what waited for it would leave at once, faster than
-    /// the endpoint's rate allows.
-    showing: Option<BoxFuture<'a, Shown>>,
-    /// What the next send is to show, if that was waited for.
-    shown: Option<Shown>,
+    /// A send waits for what it is to show. Nothing else begins meanwhile: what waited as well would leave at once, faster
+    /// than the endpoint's rate allows.
+    waits_to_show: bool,
     taken: HashSet<DeliveryId>,
     seen: HashSet<DeliveryId>,
     /// What is seen, with the ticket after which none can hand it over; oldest first.
@@ -132,8 +130,7 @@ impl<'a> Run<'a> {
             body_bytes: BODY_BYTES_AT_FIRST,
             lines: HashSet::new(),
             holding: None,
-            showing: None,
-            shown: None,
+            waits_to_show: false,
             taken: HashSet::new(),
             seen: HashSet::new(),
             seen_until: VecDeque::new(),
@@ -186,7 +183,6 @@ impl<'a> Run<'a> {
                 looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = ready(&mut self.holding), if open => {}
-                shown = ready(&mut self.showing), if open => self.shown = Some(shown),
                 () = self.open.changed(), if open => self.take_over(),
                 _ = look.tick(), if open => self.look_or_leave(),
                 _ = renew.tick() => self.begin_renewing(),
@@ -220,10 +216,13 @@ impl<'a> Run<'a> {
             // whatever is sent and not written down is sent again.
             && self.done.len() < batch_max
             && !self.unwritten.load(Ordering::Relaxed)
-            && let Some((due, shown)) = self.next(now)
+            && !self.waits_to_show
+            && let Some(due) = self.next(now)
         {
             self.worked = true;
             self.pace.begin(now);
+            let shown = self.shows();
+            self.waits_to_show = matches!(shown, Some(Showing::Later(_)));
             self.sending
                 .push(Box::pin(try_once(self.on, self.endpoint, due, shown)));
         }
@@ -247,10 +246,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The next one that may be sent now, and what it is to show. Of a line one is sent at a time, whoever made several of it
-    /// due.
-    fn next(&mut self, now: Timestamp) -> Option<(Due, Option<Shown>)> {
-        if self.holding.is_some() || self.showing.is_some() || self.waiting.is_empty() {
+    /// What a send shows, where the endpoint wants that. Mostly it is at hand.
+    fn shows(&self) -> Option<Showing<'a>> {
+        let mut showing = self.endpoint.authorize.as_ref()?.authorization(None);
+        Some(match (&mut showing).now_or_never() {
+            Some(shown) => Showing::Now(shown),
+            None => Showing::Later(showing),
+        })
+    }
+
+    /// The next one that may be sent now. Of a line one is sent at a time, whoever made several of it due.
+    fn next(&mut self, now: Timestamp) -> Option<Due> {
+        if self.holding.is_some() || self.waiting.is_empty() {
             return None;
         }
         if let Some(at) = self.pace.wait(now) {
@@ -259,28 +266,13 @@ impl<'a> Run<'a> {
             self.holding = Some(Box::pin(sleep(wait)));
             return None;
         }
-        let shown = match &self.endpoint.authorize {
-            None => None,
-            Some(authorize) => {
-                let ready = self.shown.take();
-                let mut showing = authorize.authorization(None);
-                // Mostly it is at hand.
-                match ready.or_else(|| (&mut showing).now_or_never()) {
-                    Some(shown) => Some(shown),
-                    None => {
-                        self.showing = Some(showing);
-                        return None;
-                    }
-                }
-            }
-        };
         if self.endpoint.order == Order::None {
-            return Some((self.waiting.take(|_| true)?, shown));
+            return self.waiting.take(|_| true);
         }
         let free = |due: &Due| due.line.as_ref().is_none_or(|line| !self.lines.contains(line));
         let due = self.waiting.take(free)?;
         self.lines.extend(due.line.clone());
-        Some((due, shown))
+        Some(due)
     }
 
     fn begin_settling(&mut self) {
@@ -360,6 +352,11 @@ impl<'a> Run<'a> {
             self.lines.remove(line);
         }
         let now = (self.on.clock)();
+        if tried.waited {
+            // It left just now, and counts for this second.
+            self.waits_to_show = false;
+            self.pace.begin(now);
+        }
         if tried.gone {
             self.disable("it answered 410 Gone".to_owned(), now);
         } else if let Some(sign) = tried.sign {
