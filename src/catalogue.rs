@@ -20,6 +20,13 @@ use crate::seal::MAKE_KEY;
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 /// Where types of events lie; those that ship are the event crate's own.
 const EVENTS: &str = "events";
+/// The first character of a file, for what is wrong with all of it.
+const START: Place = Place {
+    start: 0,
+    end: 1,
+    line: 1,
+    column: 1,
+};
 /// Bytes that a manifest, a mapping or a file of events may have.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -47,13 +54,17 @@ impl Catalogue {
             .into_iter()
             .filter_map(|(kind, folder)| Some((kind, folder.as_ref()?)))
         {
-            if let Err(error) = list(Path::new(folder), kind, &mut files) {
-                let start = Place {
-                    start: 0,
-                    end: 1,
-                    line: 1,
-                    column: 1,
+            let mut strays = Vec::new();
+            let listed = list(Path::new(folder), kind, &mut files, &mut strays);
+            strays.sort_by(|one, other| one.file.cmp(&other.file));
+            for stray in strays {
+                let (what, hint) = match stray.file.ends_with(".yml") {
+                    true => ("a file whose name ends with .yml", "call it .yaml".to_owned()),
+                    false => ("a file of this name", lies_at(kind)),
                 };
+                report.warning("IC0162", &stray, START, format!("nobody reads {what}"), hint);
+            }
+            if let Err(error) = listed {
                 let hint = match error.kind() {
                     std::io::ErrorKind::NotFound => format!("create it, or remove `{kind}:`"),
                     _ => "put right what cannot be read, or take it out of the folder".to_owned(),
@@ -61,7 +72,7 @@ impl Catalogue {
                 report.error(
                     "IC0120",
                     config_source,
-                    start,
+                    START,
                     format!("the folder `{folder}` cannot be read: {error}"),
                     hint,
                 );
@@ -503,14 +514,51 @@ fn fits(
     }
 }
 
-/// Lists the YAML and JSON files below a folder under the names they would ship with.
-fn list(folder: &Path, name: &str, files: &mut BTreeMap<String, Source>) -> std::io::Result<()> {
+/// Whether a file that would ship under this name is read.
+fn is_read(name: &str) -> bool {
+    let is_of_records = |file: &str| {
+        let record = file.strip_suffix(".yaml");
+        record.is_some_and(|record| Kind::ALL.iter().any(|kind| kind.name() == record))
+    };
+    match name.split('/').collect::<Vec<_>>().as_slice() {
+        ["mappings", _, file] => is_of_records(file),
+        ["connectors", _, file] => *file == "connector.yaml",
+        ["connectors", _, "samples", ..] => true,
+        [EVENTS, ..] => true,
+        // A folder may be the one that the configuration lies in.
+        [_, file] => *file == "interconnect.yaml",
+        _ => false,
+    }
+}
+
+/// Where files of a kind lie.
+fn lies_at(kind: &str) -> String {
+    let records = Kind::ALL.map(Kind::name).join(", ");
+    match kind {
+        "mappings" => format!("a mapping is <system>/<record>.yaml, where a record is one of {records}"),
+        _ => "a connector is <system>/connector.yaml, with samples in <system>/samples".to_owned(),
+    }
+}
+
+/// Lists the YAML and JSON files below a folder under the names they would ship with, and those that nobody reads.
+fn list(
+    folder: &Path,
+    name: &str,
+    files: &mut BTreeMap<String, Source>,
+    strays: &mut Vec<Source>,
+) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let below = format!("{name}/{}", entry.file_name().to_string_lossy());
+        let file_name = entry.file_name();
+        let below = format!("{name}/{}", file_name.to_string_lossy());
         let path = entry.path();
+        if file_name.to_string_lossy().starts_with('.') {
+            continue;
+        }
         if path.is_dir() {
-            list(&path, &below, files)?;
+            list(&path, &below, files, strays)?;
+        } else if path.extension().is_some_and(|e| e == "yml") {
+            strays.push(Source::new(path.display().to_string(), ""));
         } else if path.extension().is_some_and(|e| e == "yaml" || e == "json") {
             if entry.metadata()?.len() > FILE_BYTES_MAX {
                 return Err(std::io::Error::other(format!(
@@ -521,6 +569,9 @@ fn list(folder: &Path, name: &str, files: &mut BTreeMap<String, Source>) -> std:
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
             let own = Source::new(path.display().to_string(), text);
+            if !is_read(&below) {
+                strays.push(own.clone());
+            }
             let file = match files.get(&below) {
                 Some(shipped) if own.is_overlay() => shipped.under(own),
                 _ => own,

@@ -92,6 +92,9 @@ fn findings(code: &str, example: &Example) -> Report {
         let shipped = Source::new("shipped.yaml", MAPPING);
         return mapping_findings(&shipped.under(Source::new("own.yaml", example.text)));
     }
+    if code == "IC0162" {
+        return folder_findings(example.text.lines());
+    }
     if code.starts_with("IC033") {
         return live_findings(&Source::new("deal.yaml", laid_over(MAPPING, example.text)));
     }
@@ -149,6 +152,18 @@ fn event_findings(text: &str) -> Report {
     let mut report = Report::new();
     event::Catalogue::read(&[Source::new("acme.yaml", text)], &mut report);
     report
+}
+
+/// With the mapping above at each of these places.
+fn folder_findings<'p>(paths: impl Iterator<Item = &'p str>) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    for path in paths {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, MAPPING).unwrap();
+    }
+    let mappings = folder.path().join("mappings");
+    config_findings(&format!("mappings: {}\n", mappings.display()))
 }
 
 /// With the connector and the mapping above as the user's own.

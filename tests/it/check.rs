@@ -1,6 +1,6 @@
 //! Bad configuration: every finding at once, exit 2, before a port is bound.
 
-use crate::harness::{BINARY, Folder, interconnect, json_of};
+use crate::harness::{BINARY, Folder, interconnect, json_of, said};
 
 fn checked(text: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = Folder::new();
@@ -134,6 +134,44 @@ fn findings_are_data_too() {
         "{json}"
     );
     assert_eq!(finding["hint"].as_str(), Some("did you mean `listen`?"));
+}
+
+#[test]
+fn a_file_that_nobody_reads_is_told() {
+    let folder = Folder::new();
+    let mapping = "apiVersion: interconnect/v1\nkind: Mapping\n";
+    for name in ["crm/contact.yaml", "crm/deal.yml", "lead.yaml", "crm/README.md"] {
+        folder.write(&format!("mappings/{name}"), mapping);
+    }
+    folder.write("interconnect.yaml", "mappings: mappings\n");
+    let (code, stdout, _) = said(&folder.run(&["check"], &[]));
+    let stdout = stdout.replace(&folder.path("mappings").display().to_string(), "mappings");
+    assert_eq!(code, Some(0), "{stdout}");
+    insta::assert_snapshot!(stdout, @r"
+    warning[IC0162]: nobody reads a file of this name
+     --> mappings/crm/contact.yaml:1:1
+      |
+    1 | apiVersion: interconnect/v1
+      | ^
+      |
+      = help: a mapping is <system>/<record>.yaml, where a record is one of partner, lead, deal
+
+    warning[IC0162]: nobody reads a file whose name ends with .yml
+     --> mappings/crm/deal.yml:1:1
+      |
+    1 |
+      | ^
+      |
+      = help: call it .yaml
+
+    warning[IC0162]: nobody reads a file of this name
+     --> mappings/lead.yaml:1:1
+      |
+    1 | apiVersion: interconnect/v1
+      | ^
+      |
+      = help: a mapping is <system>/<record>.yaml, where a record is one of partner, lead, deal
+    ");
 }
 
 #[test]
