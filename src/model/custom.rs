@@ -19,8 +19,32 @@ pub const CUSTOM_FIELDS_MAX: usize = 200;
 /// Characters of a custom field's name.
 pub const CUSTOM_NAME_CHARS_MAX: usize = 60;
 
-/// By kind, in the order of their declaration.
-static DECLARED: RwLock<[&'static [&'static Field]; Kind::ALL.len()]> = RwLock::new([&[]; Kind::ALL.len()]);
+/// The custom fields of a kind.
+#[derive(Clone, Copy)]
+struct Declared {
+    /// In the order of their declaration.
+    in_order: &'static [&'static Field],
+    by_path: &'static [&'static Field],
+}
+
+impl Declared {
+    const NONE: Declared = Declared {
+        in_order: &[],
+        by_path: &[],
+    };
+
+    fn of(in_order: Vec<&'static Field>) -> Declared {
+        let mut by_path = in_order.clone();
+        by_path.sort_unstable_by_key(|field| field.path);
+        Declared {
+            in_order: in_order.leak(),
+            by_path: by_path.leak(),
+        }
+    }
+}
+
+/// By kind.
+static DECLARED: RwLock<[Declared; Kind::ALL.len()]> = RwLock::new([Declared::NONE; Kind::ALL.len()]);
 
 /// Why a custom field is not declared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +59,20 @@ pub enum NotDeclared {
     TooMany(Kind),
 }
 
+fn of(kind: Kind) -> Declared {
+    DECLARED.read().unwrap_or_else(PoisonError::into_inner)[kind as usize]
+}
+
 /// The custom fields of a kind, in the order of their declaration.
 pub(crate) fn declared(kind: Kind) -> &'static [&'static Field] {
-    DECLARED.read().unwrap_or_else(PoisonError::into_inner)[kind as usize]
+    of(kind).in_order
+}
+
+/// The custom field of a kind at a path.
+pub(crate) fn at(kind: Kind, path: &str) -> Option<&'static Field> {
+    let by_path = of(kind).by_path;
+    let found = by_path.binary_search_by(|field| field.path.cmp(path));
+    found.ok().map(|at| by_path[at])
 }
 
 impl Kind {
@@ -60,13 +95,13 @@ impl Kind {
         let path = format!("{CUSTOM}.{name}");
         let mut declared = DECLARED.write().unwrap_or_else(PoisonError::into_inner);
         let known = &mut declared[self as usize];
-        let place = known.iter().position(|field| field.path == path);
-        if let Some(same) = place.map(|at| known[at])
+        let place = known.in_order.iter().position(|field| field.path == path);
+        if let Some(same) = place.map(|at| known.in_order[at])
             && (same.field_type, same.doc) == (field_type, doc)
         {
             return Ok(same);
         }
-        if place.is_none() && known.len() >= CUSTOM_FIELDS_MAX {
+        if place.is_none() && known.in_order.len() >= CUSTOM_FIELDS_MAX {
             return Err(NotDeclared::TooMany(self));
         }
         let field: &'static Field = Box::leak(Box::new(Field {
@@ -75,12 +110,12 @@ impl Kind {
             required: false,
             doc: doc.to_owned().leak(),
         }));
-        let mut fields = known.to_vec();
+        let mut fields = known.in_order.to_vec();
         match place {
             Some(at) => fields[at] = field,
             None => fields.push(field),
         }
-        *known = fields.leak();
+        *known = Declared::of(fields);
         Ok(field)
     }
 }

@@ -382,10 +382,7 @@ impl Kind {
         let by_path = &BY_PATH[self as usize];
         match by_path.binary_search_by(|field| field.path.cmp(path)) {
             Ok(at) => Some(by_path[at]),
-            Err(_) if path.starts_with(CUSTOM) => custom::declared(self)
-                .iter()
-                .find(|field| field.path == path)
-                .copied(),
+            Err(_) if path.starts_with(CUSTOM) => custom::at(self, path),
             Err(_) => None,
         }
     }

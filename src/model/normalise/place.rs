@@ -1,5 +1,8 @@
 //! Countries and subdivisions by ISO 3166.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use rust_iso3166::iso3166_2::{self, Subdivision};
 
 use crate::Invalid;
@@ -68,16 +71,19 @@ pub(super) fn country(raw: &str) -> Result<&'static str, Invalid> {
 }
 
 fn named(name: &str) -> Option<&'static str> {
-    let usual = USUAL_NAMES
-        .iter()
-        .find(|(_, usual)| usual.eq_ignore_ascii_case(name))
-        .map(|(code, _)| *code);
-    usual.or_else(|| {
-        rust_iso3166::ALL
+    // Of one name the last one stays: a usual one, and the first of its list.
+    static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+        let own = rust_iso3166::ALL
             .iter()
-            .find(|country| same(country.name, name))
-            .map(|country| country.alpha2)
-    })
+            .rev()
+            .map(|country| (country.name, country.alpha2));
+        let usual = USUAL_NAMES.iter().rev().map(|(code, name)| (*name, *code));
+        own.chain(usual)
+            .map(|(name, code)| (name.chars().flat_map(bare).collect(), code))
+            .collect()
+    });
+    let name: String = name.chars().flat_map(bare).collect();
+    BY_NAME.get(&name).copied()
 }
 
 /// The English name that people use for a country of ISO 3166-1 alpha-2: `United Kingdom` for `GB`.
