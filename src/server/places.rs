@@ -34,12 +34,19 @@ struct Idle {
 pub(crate) struct Place {
     places: Arc<Places>,
     gives_way: Arc<Notify>,
-    /// Its number among those that are idle.
-    idle: Mutex<Option<u64>>,
+    asked: Mutex<Questions>,
     _free: OwnedSemaphorePermit,
 }
 
-/// A question that is being answered on a connection; when it is dropped, the connection is idle again.
+/// What is being asked on a connection.
+#[derive(Default)]
+struct Questions {
+    open: usize,
+    /// Its number among those that are idle, when nothing is.
+    idle: Option<u64>,
+}
+
+/// A question that is being answered on a connection; when the last one is dropped, the connection is idle again.
 pub(crate) struct Asked(Arc<Place>);
 
 /// The body of an answer, until which has left the connection is not idle.
@@ -72,7 +79,7 @@ impl Places {
                 let place = Arc::new(Place {
                     places: Arc::clone(self),
                     gives_way: Arc::new(Notify::new()),
-                    idle: Mutex::new(None),
+                    asked: Mutex::default(),
                     _free: free.expect("the semaphore is never closed"),
                 });
                 place.rest();
@@ -95,6 +102,23 @@ impl Places {
         tokio::time::sleep(idle).await;
     }
 
+    /// A connection is idle from now on; its number among them.
+    fn note(&self, gives_way: &Arc<Notify>) -> u64 {
+        let mut all = lock(&self.idle);
+        let number = all.next;
+        all.next += 1;
+        all.connections
+            .insert(number, (Instant::now(), Arc::clone(gives_way)));
+        number
+    }
+
+    /// One is idle no more, if it was.
+    fn forget(&self, number: Option<u64>) {
+        if let Some(number) = number {
+            lock(&self.idle).connections.remove(&number);
+        }
+    }
+
     /// Ready when no connection is there any more, of as many as there were places.
     pub(crate) async fn empty(&self, connections_max: usize) {
         let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
@@ -105,26 +129,25 @@ impl Places {
 impl Place {
     /// It is asked something.
     pub(crate) fn asked(self: &Arc<Place>) -> Asked {
-        if let Some(number) = lock(&self.idle).take() {
-            lock(&self.places.idle).connections.remove(&number);
-        }
+        let mut asked = lock(&self.asked);
+        asked.open += 1;
+        self.places.forget(asked.idle.take());
+        drop(asked);
         Asked(Arc::clone(self))
     }
 
     fn rest(&self) {
-        let mut all = lock(&self.places.idle);
-        let number = all.next;
-        all.next += 1;
-        all.connections
-            .insert(number, (Instant::now(), Arc::clone(&self.gives_way)));
-        *lock(&self.idle) = Some(number);
+        let mut asked = lock(&self.asked);
+        if asked.open == 0 {
+            asked.idle = Some(self.places.note(&self.gives_way));
+        }
     }
 
     /// Ready when it has to give way: it was told so, and nobody has asked anything meanwhile.
     pub(crate) async fn gives_way(&self) {
         loop {
             self.gives_way.notified().await;
-            if lock(&self.idle).is_some() {
+            if lock(&self.asked).idle.is_some() {
                 return;
             }
         }
@@ -160,15 +183,14 @@ impl Body for Answer {
 
 impl Drop for Asked {
     fn drop(&mut self) {
+        lock(&self.0.asked).open -= 1;
         self.0.rest();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(number) = lock(&self.idle).take() {
-            lock(&self.places.idle).connections.remove(&number);
-        }
+        self.places.forget(lock(&self.asked).idle.take());
     }
 }
 
@@ -201,7 +223,11 @@ mod tests {
         let third = third.await;
 
         // The first is idle from now on, and the third has been so for longer.
+        let another = first.asked();
         drop(asked);
+        assert_eq!(lock(&places.idle).connections.len(), 1);
+        drop(another);
+        assert_eq!(lock(&places.idle).connections.len(), 2);
         let mut fourth = Box::pin(places.take());
         tokio::time::advance(Duration::from_millis(2 * IDLE_MS)).await;
         assert!((&mut fourth).now_or_never().is_none());
