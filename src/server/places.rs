@@ -49,7 +49,7 @@ struct Questions {
 /// A question that is being answered on a connection; when the last one is dropped, the connection is idle again.
 pub(crate) struct Asked(Arc<Place>);
 
-/// The body of an answer, until which has left the connection is not idle.
+/// The body of an answer: until it has left, the connection is not idle.
 pub(crate) struct Answer {
     body: axum::body::Body,
     _asked: Asked,
