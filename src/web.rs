@@ -191,7 +191,7 @@ fn public_url(request: &IncomingParts, headers: &BTreeMap<String, String>) -> St
 fn refused(refusal: &Refusal) -> HookRefusal {
     match refusal {
         Refusal::NotExpected => HookRefusal::UnknownConnection,
-        Refusal::CannotVerify(_) => HookRefusal::Failed(refusal.to_string()),
+        Refusal::CannotVerify(_) => HookRefusal::CannotVerify(refusal.to_string()),
         Refusal::Missing(_) => HookRefusal::Unsigned(refusal.to_string()),
         Refusal::Malformed { .. } => HookRefusal::Malformed(refusal.to_string()),
         Refusal::Bad => HookRefusal::WrongSignature,

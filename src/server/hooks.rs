@@ -18,6 +18,8 @@ use crate::{ErrorStatus, Hub, Problem, body};
 
 /// Characters of a name or an id that are kept with a refusal.
 const REFUSAL_CHARS_MAX: usize = 100;
+/// The code of a refusal that lasts until somebody configures what a connection lacks.
+const CANNOT_VERIFY: &str = "cannot_verify";
 
 /// A system's webhook without its body.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub enum HookRefusal {
     Future(String),
     /// It is signed, but cannot be read; why.
     Unreadable(String),
+    /// The connection is not configured to verify any; what it lacks, for the log only.
+    CannotVerify(String),
     /// Too much waits to be written.
     Busy,
     /// Something of ours failed; for the log only.
@@ -176,10 +180,11 @@ fn accepted(partner: String, receipt: &Receipt) -> Response {
     (status, json, Extension(line), body).into_response()
 }
 
-/// Answers a refusal and leaves its trace; what failed on our side is in the log instead.
+/// Answers a refusal and leaves its trace; what failed on our side is in the log instead, and what somebody must configure
+/// is in both.
 fn refused(hub: &Hub, subject: &str, headers: &HeaderMap, problem: Problem, body_bytes: u64) -> Response {
     let cut = |text: &str| text.chars().take(REFUSAL_CHARS_MAX).collect::<String>();
-    if problem.status.as_u16() < 500 {
+    if problem.status.as_u16() < 500 || problem.code == CANNOT_VERIFY {
         let id = headers.get("webhook-id").and_then(|value| value.to_str().ok());
         hub.refusals.note(Refusal {
             at: (hub.clock)(),
@@ -250,6 +255,13 @@ impl From<HookRefusal> for Problem {
             HookRefusal::Stale(detail) => Problem::new(ErrorStatus::UNAUTHORIZED, "stale", detail),
             HookRefusal::Future(detail) => Problem::new(ErrorStatus::UNAUTHORIZED, "from_the_future", detail),
             HookRefusal::Unreadable(detail) => Problem::new(ErrorStatus::UNPROCESSABLE, "unreadable", detail),
+            HookRefusal::CannotVerify(log) => Problem::new(
+                ErrorStatus::UNAVAILABLE,
+                CANNOT_VERIFY,
+                "the connection is not configured to verify webhooks; who runs the hub sees in its log what is missing",
+            )
+            .log(log)
+            .retry_after_s(60),
             HookRefusal::Busy => Problem::busy("too much waits to be written; send it again shortly"),
             HookRefusal::Failed(log) => {
                 Problem::unavailable("the webhook could not be kept; send it again").log(log)

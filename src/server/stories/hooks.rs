@@ -212,6 +212,7 @@ async fn systems_post_to_their_connections() {
         HookRefusal::Stale("signed 400 s ago".into()),
         HookRefusal::Future("signed 400 s ahead".into()),
         HookRefusal::Unreadable("it is no list".into()),
+        HookRefusal::CannotVerify("the secret `webhook_key` is not set".into()),
         HookRefusal::Busy,
         HookRefusal::Failed("the database at 10.0.0.7 is gone".into()),
     ] {
@@ -226,14 +227,15 @@ async fn systems_post_to_their_connections() {
     401 stale: signed 400 s ago
     401 from_the_future: signed 400 s ahead
     422 unreadable: it is no list
+    503 cannot_verify: the connection is not configured to verify webhooks; who runs the hub sees in its log what is missing
     503 busy: too much waits to be written; send it again shortly
     503 unavailable: the webhook could not be kept; send it again
     ");
     stage.refusals.flush().await;
     assert_eq!(
         stage.ledger.refusals(100).await.unwrap().len(),
-        7,
-        "what failed on our side is no refusal"
+        8,
+        "what failed on our side is no refusal, and what is not configured is one"
     );
 }
 
