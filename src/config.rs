@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 
 use diagnostic::{Fields, Node, Report, Source};
 
-use crate::seal::{MAKE_KEY, SealKey};
+use secret::Form;
 
 pub use limits::Limits;
 pub use partners::{EndpointAuth, EndpointConfig, OAuth2Client, PartnerConfig};
@@ -96,7 +96,7 @@ impl Config {
             );
             SocketAddr::from(([127, 0, 0, 1], 8080))
         });
-        let admin_key = secret::optional(&mut fields, "admin_key", report);
+        let admin_key = secret::optional(&mut fields, "admin_key", Form::ApiKey, report);
         let seal_keys = secret::seal_keys(&mut fields, report);
         let ledger = one_of(
             &mut fields,
@@ -167,13 +167,21 @@ impl Config {
         if let Some(queue) = environment("INTERCONNECT_QUEUE") {
             self.queue = queue;
         }
-        if self.admin_key.is_none() && environment("INTERCONNECT_ADMIN_KEY").is_some() {
-            self.admin_key = Some(SecretRef::Env("INTERCONNECT_ADMIN_KEY".to_owned()));
+        let secret = |name: &str, form: Form| {
+            let Some(held) = environment(name) else {
+                return Ok(None);
+            };
+            match form.fault(held.trim_end_matches(['\r', '\n'])) {
+                Some(fault) => Err(format!("what {name} holds cannot be used: {fault}")),
+                None => Ok(Some(SecretRef::Env(name.to_owned()))),
+            }
+        };
+        if self.admin_key.is_none() {
+            self.admin_key = secret("INTERCONNECT_ADMIN_KEY", Form::ApiKey)?;
         }
-        if let (true, Some(key)) = (self.seal_keys.is_empty(), environment("INTERCONNECT_SEAL_KEY")) {
-            SealKey::parse(&key)
-                .map_err(|bad| format!("INTERCONNECT_SEAL_KEY is {bad}; make one with: {MAKE_KEY}"))?;
-            self.seal_keys = vec![SecretRef::Env("INTERCONNECT_SEAL_KEY".to_owned())];
+        if self.seal_keys.is_empty() {
+            self.seal_keys
+                .extend(secret("INTERCONNECT_SEAL_KEY", Form::Seal)?);
         }
         Ok(())
     }
@@ -252,7 +260,7 @@ mod tests {
         let mut report = Report::new();
         assert!(Config::read(&Source::new("interconnect.yaml", text), &mut report).is_some());
         assert!(report.has_errors());
-        report.render(false)
+        secret::but_missing(&report)
     }
 
     #[test]
@@ -531,8 +539,8 @@ partners:
   acme:
     endpoints:
       - name: reader
-        secret: '${env:PATH}'
-        pull_key: '${env:PATH}'
+        secret: '${env:READER_SECRET}'
+        pull_key: '${env:READER_KEY}'
         share: everything
         events: [{ types: [deal.updated], fold: true }]
 ";
@@ -556,7 +564,7 @@ partners:
         let set = |name: &str| match name {
             "INTERCONNECT_LISTEN" => Some("0.0.0.0:9".to_owned()),
             "INTERCONNECT_QUEUE" => Some("redis://q".to_owned()),
-            "INTERCONNECT_ADMIN_KEY" => Some("k".to_owned()),
+            "INTERCONNECT_ADMIN_KEY" => Some("k".repeat(24)),
             "INTERCONNECT_SEAL_KEY" => Some(format!("{}=", "A".repeat(43))),
             _ => None,
         };
@@ -573,13 +581,13 @@ partners:
         assert_eq!(config.seal_keys, [SecretRef::Env("INTERCONNECT_SEAL_KEY".into())]);
         let wrong = config.override_from(|_| Some("here".to_owned())).unwrap_err();
         assert!(wrong.contains("INTERCONNECT_LISTEN is `here`"), "{wrong}");
-        config.seal_keys.clear();
-        let no_key = |name: &str| (name == "INTERCONNECT_SEAL_KEY").then(|| "hunter2".to_owned());
-        let wrong = config.override_from(no_key).unwrap_err();
-        assert!(
-            wrong.contains("INTERCONNECT_SEAL_KEY is not") && !wrong.contains("hunter2"),
-            "{wrong}"
-        );
+        (config.seal_keys, config.admin_key) = (Vec::new(), None);
+        let mut told = |variable: &str| {
+            let no_key = |name: &str| (name == variable).then(|| "hunter2".to_owned());
+            config.override_from(no_key).unwrap_err()
+        };
+        assert_snapshot!(told("INTERCONNECT_SEAL_KEY"), @"what INTERCONNECT_SEAL_KEY holds cannot be used: it is not 32 bytes in Base64; make one with: openssl rand -base64 32");
+        assert_snapshot!(told("INTERCONNECT_ADMIN_KEY"), @"what INTERCONNECT_ADMIN_KEY holds cannot be used: an API key has at least 24 characters, this one has 7; make one with `openssl rand -hex 24`");
     }
 
     #[test]

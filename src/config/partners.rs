@@ -15,7 +15,7 @@ use relay::{
     BreakerSettings, DEADLINE_MS, IN_FLIGHT_MAX, Order, POSTS_PER_S_MAX, RATE_PER_S_MAX, Subscription,
 };
 
-use super::secret::{self, SecretRef};
+use super::secret::{self, Form, SecretRef};
 use super::sharing::Policies;
 use super::tls::EndpointTls;
 use super::{ConnectionConfig, sharing, subscriptions, tls};
@@ -158,7 +158,7 @@ pub(super) fn partners(
         };
         let secrets = inner.list("secrets", report).iter();
         let (secrets, expires) = secrets
-            .filter_map(|node| secret::read_expiring("secrets", node, source, report))
+            .filter_map(|node| secret::read_expiring("secrets", Form::Signing, node, source, report))
             .unzip();
         let takes = subscriptions::takes(&mut inner, report);
         let posts_per_s = inner.optional_integer("posts_per_s", 1..=i64::from(POSTS_PER_S_MAX), report);
@@ -260,17 +260,19 @@ fn endpoint(
     };
     let (secrets, expires) = secrets
         .iter()
-        .filter_map(|node| secret::read_expiring("secret", node, source, report))
+        .filter_map(|node| secret::read_expiring("secret", Form::Signing, node, source, report))
         .unzip();
     let headers = fields.map("headers", report).iter();
     let headers = headers
-        .filter_map(|(name, _, node)| Some((name.clone(), secret::read(name, node, source, report)?)))
+        .filter_map(|(name, _, node)| {
+            Some((name.clone(), secret::read(name, Form::Any, node, source, report)?))
+        })
         .collect();
     let auth = auth(&mut fields, report);
     let tls = tls::tls(&mut fields, url.filter(|url| !url.is_empty()), report);
-    let pull_key = secret::optional(&mut fields, "pull_key", report);
+    let pull_key = secret::optional(&mut fields, "pull_key", Form::ApiKey, report);
     let subscriptions = subscriptions::subscriptions(&mut fields, known, report);
-    let shape = subscriptions::shape(&mut fields, report);
+    let shape = subscriptions::shape(&mut fields, &subscriptions, report);
     let share = sharing::share(&mut fields, name.unwrap_or_default(), shared.policies, report);
     let share = share.or_else(|| shared.with_all.cloned()).unwrap_or_else(|| {
         sharing::unsaid(source, fields.place(), report);
@@ -349,12 +351,12 @@ fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Option<EndpointAuth> {
     let node = fields.optional("auth")?;
     let source = fields.source();
     let mut inner = Fields::open(node, "`auth` of an endpoint", source, report)?;
-    let bearer = secret::optional(&mut inner, "bearer", report);
+    let bearer = secret::optional(&mut inner, "bearer", Form::Any, report);
     let user = inner.optional_text("user", report).map(str::to_owned);
-    let password = secret::optional(&mut inner, "password", report);
+    let password = secret::optional(&mut inner, "password", Form::Any, report);
     let token_url = inner.optional_text("token_url", report).map(str::to_owned);
-    let client_id = secret::optional(&mut inner, "client_id", report);
-    let client_secret = secret::optional(&mut inner, "client_secret", report);
+    let client_id = secret::optional(&mut inner, "client_id", Form::Any, report);
+    let client_secret = secret::optional(&mut inner, "client_secret", Form::Any, report);
     let scopes: Vec<String> = inner
         .texts("scopes", report)
         .into_iter()

@@ -8,6 +8,34 @@ use jiff::Timestamp;
 use super::paths;
 use crate::seal::{MAKE_KEY, SealKey};
 
+/// How a secret of a certain kind is written, where the hub knows that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Any way: it is another's.
+    Any,
+    /// A key that callers of the API show, or partners that pull.
+    ApiKey,
+    /// What signs webhooks, or verifies them.
+    Signing,
+    /// A key that seals what is kept.
+    Seal,
+}
+
+impl Form {
+    /// What is wrong with a secret, which is not repeated.
+    pub(super) fn fault(self, secret: &str) -> Option<String> {
+        match self {
+            Form::Any => None,
+            Form::ApiKey => secret.parse::<server::ApiKey>().err().map(|bad| bad.to_string()),
+            Form::Signing => secret.parse::<relay::Secret>().err().map(|bad| bad.to_string()),
+            Form::Seal => {
+                let bad = SealKey::parse(secret).err()?;
+                Some(format!("it is {bad}; make one with: {MAKE_KEY}"))
+            }
+        }
+    }
+}
+
 /// A reference to a secret: `${env:NAME}` or `${file:/path}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRef {
@@ -67,8 +95,15 @@ impl fmt::Display for SecretRef {
 }
 
 /// Reads a reference; a secret that stands in the file itself is a finding, and is not repeated in it.
-/// One that is not there on this machine is a warning: the file may be checked elsewhere than it is used.
-pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report) -> Option<SecretRef> {
+/// One that is not there on this machine is a warning: the file may be checked elsewhere than it is used. One that is there
+/// must have its form.
+pub(super) fn read(
+    key: &str,
+    form: Form,
+    node: &Node,
+    source: &Source,
+    report: &mut Report,
+) -> Option<SecretRef> {
     let Some(secret) = node.text().and_then(SecretRef::parse) else {
         report.hide(source, node.place);
         report.error(
@@ -84,14 +119,26 @@ pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report)
         SecretRef::File(path) => SecretRef::File(paths::beside(source, &path)),
         env @ SecretRef::Env(_) => env,
     };
-    if let Err(missing) = secret.look_up() {
-        report.warning(
+    match secret.look_up() {
+        Ok(found) => {
+            if let Some(fault) = form.fault(&found) {
+                let what = format!("what {secret} holds cannot be the `{key}`: {fault}");
+                report.error(
+                    "IC0115",
+                    source,
+                    node.place,
+                    what,
+                    "the hub will not start with it",
+                );
+            }
+        }
+        Err(missing) => report.warning(
             "IC0104",
             source,
             node.place,
             missing.to_string(),
             "the hub will not start without it",
-        );
+        ),
     }
     Some(secret)
 }
@@ -99,17 +146,18 @@ pub(super) fn read(key: &str, node: &Node, source: &Source, report: &mut Report)
 /// A reference with, if it was said, until when the secret is to be used: `{ value: …, expires: 2027-01-01T00:00:00Z }`.
 pub(super) fn read_expiring(
     key: &str,
+    form: Form,
     node: &Node,
     source: &Source,
     report: &mut Report,
 ) -> Option<(SecretRef, Option<Timestamp>)> {
     if !matches!(node.value, Value::Map(_)) {
-        return Some((read(key, node, source, report)?, None));
+        return Some((read(key, form, node, source, report)?, None));
     }
     let mut fields = Fields::open(node, "a secret", source, report)?;
     let value = fields
         .required("value", report)
-        .and_then(|node| read(key, node, source, report));
+        .and_then(|node| read(key, form, node, source, report));
     let text = fields.text("expires", report);
     let place = fields
         .optional("expires")
@@ -129,12 +177,17 @@ pub(super) fn read_expiring(
 }
 
 /// Reads a reference that may be left out.
-pub(super) fn optional(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<SecretRef> {
+pub(super) fn optional(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    form: Form,
+    report: &mut Report,
+) -> Option<SecretRef> {
     let node = fields.optional(key)?;
-    read(key, node, fields.source(), report)
+    read(key, form, node, fields.source(), report)
 }
 
-/// Reads the keys that seal, one or a list of them; what is found under a reference must be a key.
+/// Reads the keys that seal, one or a list of them.
 pub(super) fn seal_keys(fields: &mut Fields<'_>, report: &mut Report) -> Vec<SecretRef> {
     let source = fields.source();
     let nodes = match fields.optional("seal_key") {
@@ -144,22 +197,17 @@ pub(super) fn seal_keys(fields: &mut Fields<'_>, report: &mut Report) -> Vec<Sec
         }) => nodes.as_slice(),
         node => node.map(std::slice::from_ref).unwrap_or_default(),
     };
-    let mut keys = Vec::new();
-    for node in nodes {
-        let Some(key) = read("seal_key", node, source, report) else {
-            continue;
-        };
-        if let Some(bad) = key.look_up().ok().and_then(|text| SealKey::parse(&text).err()) {
-            let what = format!("the `seal_key` {key} is {bad}");
-            report.error(
-                "IC0115",
-                source,
-                node.place,
-                what,
-                format!("make one with: {MAKE_KEY}"),
-            );
-        }
-        keys.push(key);
-    }
-    keys
+    let keys = nodes.iter();
+    keys.filter_map(|node| read("seal_key", Form::Seal, node, source, report))
+        .collect()
+}
+
+/// What was found but for secrets that are not on this machine.
+#[cfg(test)]
+pub(super) fn but_missing(report: &Report) -> String {
+    let found = report.render(false);
+    let others = found
+        .split("\n\n")
+        .filter(|one| !one.starts_with("warning[IC0104]"));
+    others.collect::<Vec<_>>().join("\n\n")
 }

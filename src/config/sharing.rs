@@ -243,18 +243,25 @@ fn leads_somewhere(pattern: &PathPattern, text: &str, source: &Source, place: Pl
     let Some(kind) = Kind::parse(first).filter(|_| !rest.is_empty()) else {
         return;
     };
+    if let Err(hint) = leads_to(kind, pattern) {
+        let what = format!("a {kind} has no field at `{text}`");
+        report.warning("IC0138", source, place, what, hint);
+    }
+}
+
+/// Whether a path, such as `deal.amount.currency`, leads to a field of a record, or to what is in one or above it. If not,
+/// what may have been meant.
+pub(super) fn leads_to(kind: Kind, path: &PathPattern) -> Result<(), String> {
     let fields: Vec<String> = kind
         .fields()
         .map(|field| format!("{kind}.{}", field.path))
         .collect();
-    if !fields.iter().any(|field| pattern.touches(field)) {
-        report.warning(
-            "IC0138",
-            source,
-            place,
-            format!("a {kind} has no field at `{text}`"),
-            diagnostic::suggestion(text, fields.iter().map(String::as_str)),
-        );
+    match fields.iter().any(|field| path.touches(field)) {
+        true => Ok(()),
+        false => Err(diagnostic::suggestion(
+            &path.to_string(),
+            fields.iter().map(String::as_str),
+        )),
     }
 }
 
@@ -348,7 +355,7 @@ mod tests {
     use model::EventType;
     use serde_json::json;
 
-    use crate::config::Config;
+    use crate::config::{Config, secret};
     use diagnostic::{Report, Source};
 
     /// What each endpoint of a configuration is told of one event, and what is found in the configuration.
@@ -367,7 +374,7 @@ mod tests {
                 Err(withheld) => format!("{}: {withheld}", endpoint.name),
             }
         });
-        (told.collect(), report.render(false))
+        (told.collect(), secret::but_missing(&report))
     }
 
     #[test]
@@ -385,10 +392,10 @@ partners:
   acme:
     share: teaser
     endpoints:
-      - { name: by-its-partner, url: "https://x.example", secret: "${env:PATH}", events: [deal.*] }
-      - { name: by-name, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: deals }
-      - { name: own, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: { allow: [deal], mask: [deal.description] } }
-      - { name: ended, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: { preset: everything, until: 2026-11-26T12:00:00Z } }
+      - { name: by-its-partner, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*] }
+      - { name: by-name, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: deals }
+      - { name: own, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: { allow: [deal], mask: [deal.description] } }
+      - { name: ended, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: { preset: everything, until: 2026-11-26T12:00:00Z } }
 "#,
         );
         insta::assert_snapshot!(told.join("\n"), @r#"
@@ -410,9 +417,9 @@ sharing:
 partners:
   acme:
     endpoints:
-      - { name: unsaid, url: "https://x.example", secret: "${env:PATH}", events: [deal.*] }
-      - { name: unknown, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: deal }
-      - { name: number, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: 5 }
+      - { name: unsaid, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*] }
+      - { name: unknown, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: deal }
+      - { name: number, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: 5 }
 "#,
         );
         insta::assert_snapshot!(findings, @r#"
@@ -483,7 +490,7 @@ partners:
         error[IC0136]: the endpoint does not say what may be shared with it
          --> interconnect.yaml:8:9
           |
-        8 |       - { name: unsaid, url: "https://x.example", secret: "${env:PATH}", events: [deal.*] }
+        8 |       - { name: unsaid, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*] }
           |         ^^
           |
           = help: add the fields that it may know, `share: { allow: [id, deal.name, deal.stage] }`, or a policy by name, or `share: everything`
@@ -491,7 +498,7 @@ partners:
         error[IC0139]: `share` is `deal`, which is neither a policy of `sharing` nor a preset
          --> interconnect.yaml:9:100
           |
-        9 |       - { name: unknown, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: deal }
+        9 |       - { name: unknown, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: deal }
           |                                                                                                    ^^^^
           |
           = help: did you mean `deals`?
@@ -499,7 +506,7 @@ partners:
         error[IC0139]: `share` is a number, which is neither a policy of `sharing` nor a preset
           --> interconnect.yaml:10:99
            |
-        10 |       - { name: number, url: "https://x.example", secret: "${env:PATH}", events: [deal.*], share: 5 }
+        10 |       - { name: number, url: "https://x.example", secret: "${env:SIGN}", events: [deal.*], share: 5 }
            |                                                                                                   ^
            |
            = help: known are: deals, teaser, teaser, influence_min, visibility_only, co_sell, fulfilment, everything

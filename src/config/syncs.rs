@@ -12,7 +12,7 @@ use sync::{Deletes, STOP_PER_MS, StopLimits};
 use super::custom;
 use super::inlets;
 use super::partners::is_name;
-use super::secret::{self, SecretRef};
+use super::secret::{self, Form, SecretRef};
 use super::span_ms;
 
 /// An account at a system.
@@ -112,7 +112,7 @@ fn connection(node: &Node, source: &Source, report: &mut Report) -> Option<Conne
         .collect();
     let secrets = fields.map("secrets", report).iter();
     let secrets = secrets
-        .filter_map(|(key, _, node)| Some((key.clone(), secret::read(key, node, source, report)?)))
+        .filter_map(|(key, _, node)| Some((key.clone(), secret::read(key, Form::Any, node, source, report)?)))
         .collect();
     let currency = fields.optional_text("currency", report).map(str::to_owned);
     let country = fields.optional_text("country", report).map(str::to_owned);

@@ -3,7 +3,7 @@
 use diagnostic::{Fields, Report};
 use outbound::{BadTls, Identity, Tls};
 
-use super::secret::{self, MissingSecret, SecretRef};
+use super::secret::{self, Form, MissingSecret, SecretRef};
 
 /// References to what an endpoint's TLS needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub(super) fn tls(fields: &mut Fields<'_>, url: Option<&str>, report: &mut Repor
     let node = fields.optional("tls")?;
     let source = fields.source();
     let mut inner = Fields::open(node, "`tls` of an endpoint", source, report)?;
-    let certificate = secret::optional(&mut inner, "certificate", report);
-    let key = secret::optional(&mut inner, "key", report);
-    let authorities = secret::optional(&mut inner, "authorities", report);
+    let certificate = secret::optional(&mut inner, "certificate", Form::Any, report);
+    let key = secret::optional(&mut inner, "key", Form::Any, report);
+    let authorities = secret::optional(&mut inner, "authorities", Form::Any, report);
     inner.finish(report);
     let mut wrong = |what: String, hint: &str| report.error("IC0151", source, node.place, what, hint);
     if url.is_some_and(|url| !url.trim_start().to_ascii_lowercase().starts_with("https://")) {

@@ -214,9 +214,10 @@ fn what_is_no_certificate_or_has_no_key_is_found_before_anything_starts() {
     let (certificate, key) = signed_by(&authority("ours"), "hub.example", 5);
     folder.write("hub.crt", &certificate);
     folder.write("hub.key", &key);
+    folder.write("acme", &crate::partners::acme_secret());
     let check = |url: &str, tls: &str| {
         let text = format!(
-            "partners:\n  globex:\n    endpoints:\n      - {{ name: a, url: \"{url}\", secret: \"${{env:PATH}}\", \
+            "partners:\n  globex:\n    endpoints:\n      - {{ name: a, url: \"{url}\", secret: \"${{file:acme}}\", \
              events: [custom.ping], share: everything, tls: {{ {tls} }} }}\n"
         );
         folder.write("interconnect.yaml", &text);

@@ -111,14 +111,41 @@ fn a_refresh_token_needs_a_key_that_seals() {
     ");
     let (_, stdout, _) = checked(&format!("seal_key: ['${{env:HOME}}']\n{crm}"), &["check"]);
     insta::assert_snapshot!(stdout, @r"
-    error[IC0115]: the `seal_key` ${env:HOME} is not 32 bytes in Base64
+    error[IC0115]: what ${env:HOME} holds cannot be the `seal_key`: it is not 32 bytes in Base64; make one with: openssl rand -base64 32
      --> interconnect.yaml:1:12
       |
     1 | seal_key: ['${env:HOME}']
       |            ^^^^^^^^^^^^^
       |
-      = help: make one with: openssl rand -base64 32
+      = help: the hub will not start with it
     ");
+}
+
+/// Keys and signing secrets have a form, and one that is here without it would be told by nobody before the start.
+#[test]
+fn what_is_kept_as_a_key_or_a_signing_secret_must_be_one() {
+    let folder = Folder::new();
+    folder.write("short", "hunter2");
+    let text = "admin_key: ${file:short}
+partners:
+  acme:
+    secrets: ['${file:short}']
+    endpoints:
+      - { name: own, secret: '${file:short}', pull_key: '${file:short}', events: [deal.*], share: everything }
+      - { name: fine, url: 'https://a.example', secret: '${file:acme}', auth: { bearer: '${file:short}' }, events: [deal.*], share: everything }
+";
+    folder.write("interconnect.yaml", text);
+    folder.write("acme", &crate::partners::acme_secret());
+    let (code, stdout, stderr) = said(&folder.run(&["check"], &[]));
+    assert_eq!(code, Some(2), "{stderr}");
+    let told: Vec<&str> = stdout.lines().filter(|line| line.contains("[IC")).collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    error[IC0115]: what ${file:short} holds cannot be the `admin_key`: an API key has at least 24 characters, this one has 7; make one with `openssl rand -hex 24`
+    error[IC0115]: what ${file:short} holds cannot be the `secrets`: a webhook secret begins with `whsec_`, or `whsk_` or `whpk_` for half of a key pair; this one does not
+    error[IC0115]: what ${file:short} holds cannot be the `secret`: a webhook secret begins with `whsec_`, or `whsk_` or `whpk_` for half of a key pair; this one does not
+    error[IC0115]: what ${file:short} holds cannot be the `pull_key`: an API key has at least 24 characters, this one has 7; make one with `openssl rand -hex 24`
+    ");
+    assert!(!stdout.contains("hunter2"), "{stdout}");
 }
 
 #[test]

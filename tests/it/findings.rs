@@ -5,9 +5,10 @@ use crate::harness::{Folder, json_of, said};
 /// A configuration with an error and a warning, in the folder's own place.
 fn broken() -> Folder {
     let folder = Folder::new();
+    folder.write("acme", &crate::partners::acme_secret());
     folder.write(
         "interconnect.yaml",
-        "listen: localhost\npartners:\n  acme:\n    endpoints:\n      - name: a\n        url: https://a.example\n        secret: ${env:HOME}\n        share: everything\n",
+        "listen: localhost\npartners:\n  acme:\n    endpoints:\n      - name: a\n        url: https://a.example\n        secret: ${file:acme}\n        share: everything\n",
     );
     folder
 }

@@ -230,7 +230,7 @@ fn paths_lead_from_the_folder_of_the_configuration() {
     assert_eq!((code, stdout.as_str()), (Some(0), "own/config.schema.json\n"));
 
     // From another place, by its whole path: the same connector, the ledger and a secret beside the configuration.
-    folder.write("here/keys/admin", "a-key-of-the-story\n");
+    folder.write("here/keys/admin", "a-key-of-the-story-that-is-long-enough\n");
     let text = "connectors: ./connectors\nmappings: mappings\nledger: sqlite:data.db\nadmin_key: ${file:keys/admin}\n";
     let path = folder.write("here/interconnect.yaml", text);
     let path = path.to_str().expect("a path of text");
