@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use event::Shape;
+use model::Kind;
 use policy::SharingPolicy;
 use program::Program;
 use relay::{Order, Subscription};
+
+use super::sharing;
 
 /// Whom a subscription may name.
 #[derive(Clone, Copy)]
@@ -100,6 +103,7 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
         .and_then(|node| program(node, &[], source, report));
     if let (Some(filter), Some(node)) = (&filter, fields.optional("where")) {
         chooses(filter, node.place, source, report);
+        looks_at_what_is_there(("where", filter), of_records(&types), node.place, source, report);
     }
     let fold = fields.optional_bool("fold", report).unwrap_or(false);
     fields.finish(report);
@@ -109,6 +113,47 @@ fn subscription(node: &Node, source: &Source, names: Names<'_>, report: &mut Rep
         filter,
         fold,
     })
+}
+
+/// Whether some of these types are events of the catalogue, whose records are the hub's; what others call a deal is theirs.
+fn of_records(types: &[String]) -> bool {
+    types.iter().any(|pattern| !pattern.starts_with("custom."))
+}
+
+/// Notes an expression that looks for a record where an event has none, or, `of_records`, at what is no field of it: it finds
+/// nothing there, and says so to nobody.
+fn looks_at_what_is_there(
+    (key, program): (&str, &Program),
+    of_records: bool,
+    place: Place,
+    source: &Source,
+    report: &mut Report,
+) {
+    for members in program.members() {
+        let path = members.join(".");
+        let (what, hint) = match members.as_slice() {
+            [kind, ..] if Kind::parse(kind).is_some() => (
+                format!("`{key}` looks at `.{path}`, and what an event tells of is under `data`"),
+                format!("did you mean `.data.{path}`?"),
+            ),
+            ["data", kind, _, ..] if of_records => {
+                let Some(kind) = Kind::parse(kind) else {
+                    continue;
+                };
+                // A name that a path cannot have is none of a field; it may be looked up in what is no record.
+                let pattern = path["data.".len()..].parse();
+                let Some(hint) = pattern.ok().and_then(|path| sharing::leads_to(kind, &path).err()) else {
+                    continue;
+                };
+                (
+                    format!("`{key}` looks at `.{path}`, and a {kind} has no such field"),
+                    hint,
+                )
+            }
+            _ => continue,
+        };
+        report.warning("IC0163", source, place, what, hint);
+    }
 }
 
 /// Notes a filter that lets everything through: it sets a value where it should compare, or makes something even of an event
@@ -177,8 +222,8 @@ pub(super) fn folds_in_order(
     }
 }
 
-/// Reads `shape`: a word, or a program.
-pub(super) fn shape(fields: &mut Fields<'_>, report: &mut Report) -> Shape {
+/// Reads `shape`: a word, or a program; what it is made of are the events that these mean.
+pub(super) fn shape(fields: &mut Fields<'_>, subscriptions: &[Subscription], report: &mut Report) -> Shape {
     let source = fields.source();
     let Some(node) = fields.optional("shape") else {
         return Shape::Full;
@@ -189,9 +234,12 @@ pub(super) fn shape(fields: &mut Fields<'_>, report: &mut Report) -> Shape {
                 return Shape::Full;
             };
             let _text = inner.text("program", report);
-            let made = inner
-                .optional("program")
-                .and_then(|node| program(node, &["id"], source, report));
+            let made = inner.optional("program").and_then(|node| {
+                let made = program(node, &["id"], source, report)?;
+                let types = subscriptions.iter().any(|one| of_records(&one.types));
+                looks_at_what_is_there(("program", &made), types, node.place, source, report);
+                Some(made)
+            });
             inner.finish(report);
             made.map_or(Shape::Full, Shape::Program)
         }
@@ -268,7 +316,46 @@ fn owned(texts: Vec<&str>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use diagnostic::{Report, Source};
+
     use super::assigns;
+    use crate::config::{Config, secret};
+
+    #[test]
+    fn what_no_event_has_is_found_wherever_an_expression_looks_for_it() {
+        let text = r#"
+partners:
+  acme:
+    endpoints:
+      - name: a
+        url: https://a.example
+        secret: "${env:SIGN}"
+        share: everything
+        shape: { program: '{id: $id, stage: .data.deal.stagee, whole: .data}' }
+        events:
+          - { types: [deal.*], where: '.data.deal.amont.currency == "EUR" or .deal.stage' }
+          - { types: [deal.*], where: '.data.deal.amount.currency == "EUR" and (.data.changed | has("stage"))' }
+          - { types: ["*"], where: '.data | .lead.contact.emial // .deal' }
+          - { types: [custom.quote], where: '.data.deal.amont == 5' }
+"#;
+        let mut report = Report::new();
+        Config::read(&Source::new("interconnect.yaml", text), &mut report);
+        let found = secret::but_missing(&report);
+        let told: Vec<&str> = found
+            .lines()
+            .filter(|line| line.contains("[IC") || line.contains("help"))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        warning[IC0163]: `where` looks at `.data.deal.amont.currency`, and a deal has no such field
+           = help: did you mean `deal.amount`?
+        warning[IC0163]: `where` looks at `.deal.stage`, and what an event tells of is under `data`
+           = help: did you mean `.data.deal.stage`?
+        warning[IC0163]: `where` looks at `.data.lead.contact.emial`, and a lead has no such field
+           = help: did you mean `lead.contact.email`?
+        warning[IC0163]: `program` looks at `.data.deal.stagee`, and a deal has no such field
+          = help: did you mean `deal.stage`?
+        ");
+    }
 
     #[test]
     fn what_sets_a_value_is_told_from_what_compares() {

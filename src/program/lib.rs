@@ -240,6 +240,22 @@ impl Program {
         matches!(self.kind, Kind::Path(_))
     }
 
+    /// The members of its input that the expression looks at, each with the names that lead to it, as far as its text
+    /// tells: what it computes names from, and what it looks at in items of lists, is not among them.
+    pub fn members(&self) -> Vec<Vec<&str>> {
+        match &self.kind {
+            Kind::Path(steps) => {
+                let keys = steps.iter().map_while(|step| match step {
+                    Step::Key(key) => Some(key.as_str()),
+                    Step::Index(_) | Step::Each => None,
+                });
+                let keys: Vec<&str> = keys.collect();
+                if keys.is_empty() { Vec::new() } else { vec![keys] }
+            }
+            Kind::Jq { reads, .. } => reads.members(),
+        }
+    }
+
     /// The expression, shortened, for messages.
     pub fn name(&self) -> String {
         let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -514,6 +530,24 @@ mod tests {
         assert_eq!(run(".", &json!(1)), [json!(1)]);
         let each = Program::compile(".records[]", &[]).unwrap();
         assert!(each.run(&json!({"records": {}}), &|_| None).is_err());
+    }
+
+    #[test]
+    fn an_expression_tells_which_members_it_looks_at() {
+        for (source, members) in [
+            (".", &[] as &[&str]),
+            (".a.b", &["a.b"]),
+            (".a[].b", &["a"]),
+            (".a.b == 1 and (.a.c[] | .d)", &["a.b", "a.c"]),
+            (".a as $x | $x.b // .c", &["a.b", "c"]),
+            ("[.a.b, .a]", &["a.b", "a"]),
+            (".[.a]", &["a"]),
+            ("keys", &[]),
+        ] {
+            let program = Program::compile(source, &[]).unwrap();
+            let found: Vec<String> = program.members().iter().map(|names| names.join(".")).collect();
+            assert_eq!(found, members, "{source}");
+        }
     }
 
     #[test]

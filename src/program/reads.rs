@@ -63,6 +63,19 @@ impl Reads {
         self.whole
     }
 
+    /// The members that are looked at, from the value down; those of items of lists are not among them.
+    pub(crate) fn members(&self) -> Vec<Vec<&str>> {
+        let mut all = Vec::new();
+        for (name, reads) in &self.members {
+            let mut below = reads.members();
+            if below.is_empty() || reads.whole {
+                below.push(Vec::new());
+            }
+            all.extend(below.into_iter().map(|rest| [vec![name.as_str()], rest].concat()));
+        }
+        all
+    }
+
     /// What is read of each item, and of the members.
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (Option<&Reads>, &BTreeMap<String, Reads>) {
