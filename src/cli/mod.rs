@@ -42,6 +42,7 @@ mod test;
 mod trial;
 mod trigger;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -220,11 +221,20 @@ impl From<Exit> for ExitCode {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    if arguments.get(1..) == Some(&["help".to_owned(), "exit-codes".to_owned()]) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1..) == Some(&["help".into(), "exit-codes".into()]) {
         return exit_codes(&Out::new(false)).into();
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        // What is asked for, such as help, is no failure.
+        Err(refused) if refused.use_stderr() && asks_for_json(&arguments) => {
+            let text = refused.render().to_string();
+            Out::new(true).fails(text.trim_start_matches("error: ").trim_end());
+            return Exit::Usage.into();
+        }
+        Err(refused) => refused.exit(),
+    };
     let out = Out::new(cli.common.json);
     let quiet = matches!(
         cli.command,
@@ -240,6 +250,12 @@ pub fn main() -> ExitCode {
     };
     let exit = runtime.block_on(run(cli, &out));
     out.ended(exit).into()
+}
+
+/// Whether JSON is asked for on a command line that cannot be read otherwise.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let options = arguments.iter().take_while(|argument| *argument != "--");
+    options.into_iter().any(|argument| argument == "--json")
 }
 
 async fn run(cli: Cli, out: &Out) -> Exit {

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
 use diagnostic::Report;
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::Exit;
@@ -72,25 +73,28 @@ impl Out {
         self.line(&format!("{json:#}"));
     }
 
-    /// A remark for the person who watches.
+    /// A remark for the person who watches; a line of JSON where that is asked for.
     pub(crate) fn note(&self, text: &str) {
-        let _gone = writeln!(std::io::stderr().lock(), "{text}");
+        self.aside("note", text, |text| text.to_owned());
+    }
+
+    /// A line beside the data, on standard error, where whatever reads the data does not trip over it.
+    pub(crate) fn aside<T: Serialize>(&self, key: &str, said: T, text: impl FnOnce(T) -> String) {
+        let line = match self.json {
+            true => json!({key: said, "schema": SCHEMA}).to_string(),
+            false => text(said),
+        };
+        let _gone = writeln!(std::io::stderr().lock(), "{line}");
     }
 
     /// What went wrong; a line of JSON where that is asked for.
     pub(crate) fn fails(&self, text: &str) {
-        match self.json {
-            true => self.note(&json!({"error": text, "schema": SCHEMA}).to_string()),
-            false => self.note(&format!("error: {text}")),
-        }
+        self.aside("error", text, |text| format!("error: {text}"));
     }
 
     /// Findings that are not what the command was asked for; a line of JSON where that is asked for.
     pub(crate) fn findings(&self, report: &Report) {
-        match self.json {
-            true => self.note(&json!({"findings": report.findings(), "schema": SCHEMA}).to_string()),
-            false => self.note(&report.render(Out::colours())),
-        }
+        self.aside("findings", report.findings(), |_| report.render(Out::colours()));
     }
 
     /// Says what went wrong and how the command ends.

@@ -77,10 +77,9 @@ async fn sign_in(open: &Connection, port: u16, out: &Out) -> Result<String, Stri
     let begun = open
         .begin_sign_in(redirect.uri())
         .map_err(|failure| failure.text())?;
-    out.note(&format!(
-        "open this address in a browser and sign in:\n\n  {}\n",
-        begun.url
-    ));
+    out.aside("open", &begun.url, |url| {
+        format!("open this address in a browser and sign in:\n\n  {url}\n")
+    });
     let waited = tokio::time::timeout(std::time::Duration::from_secs(SIGN_IN_S), redirect.wait()).await;
     let brought: Brought = waited
         .map_err(|_| format!("nobody signed in within {SIGN_IN_S} s; begin again"))?

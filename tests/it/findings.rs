@@ -45,6 +45,15 @@ fn errors_are_json_where_that_is_asked_for() {
         "1 errors in the configuration; nothing was started"
     );
     assert_eq!(told.len(), 2);
+    // So is what the command line itself refuses, and what is said beside the data.
+    let told = errors(&["sync", "rnu", "--json"]);
+    let text = told[0]["error"].as_str().unwrap();
+    assert!(
+        text.starts_with("unrecognized subcommand 'rnu'") && text.contains("similar"),
+        "{text}"
+    );
+    let (_, _, beside) = said(&folder.run(&["check", "--json"], &[]));
+    insta::assert_snapshot!(beside.trim_end(), @r#"{"note":"1 errors, 1 warnings","schema":1}"#);
     let told = errors(&["check", "--config", "nowhere.yaml", "--json"]);
     insta::assert_snapshot!(told[0], @r#"{"error":"nowhere.yaml cannot be read: No such file or directory (os error 2); name another file with --config","schema":1}"#);
 }

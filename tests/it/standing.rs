@@ -205,8 +205,8 @@ fn a_person_signs_in_with_a_browser_and_the_hub_goes_on_alone() {
     let stderr = waiting.stderr.take().expect("it is piped");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
     let address = lines.find_map(|line| {
-        let line = line.expect("it speaks");
-        line.trim().starts_with("http").then(|| line.trim().to_owned())
+        let said: Json = serde_json::from_str(&line.expect("it speaks")).expect("a line of JSON");
+        said["open"].as_str().map(str::to_owned)
     });
     // The person at the emulated screen always says yes; the browser follows to where it is sent back to.
     let page = ureq::get(address.expect("an address"))
