@@ -1,4 +1,4 @@
-//! What people do with records by hand, and take back: two partners are one, or a row is left alone.
+//! What people do with records by hand, and take back: two partners are one, a row is left alone, or it is another partner's.
 //!
 //! An action goes on beside everything else, and whoever carries it out may die; whether it was done is what the ledger
 //! says. From then on rows tell of other partners than their domains say ([`Hands`]).
@@ -10,7 +10,7 @@ use ledger::{ActionFilter, Journal, Records};
 use model::{ActionId, RecordId};
 use tokio::task::JoinHandle;
 
-use super::run::{NAMES, NODES, Run};
+use super::run::{NAMES, NODES, Run, is_parting};
 use super::system::{System, THINGS};
 use crate::{Act, ObjectAt};
 
@@ -34,6 +34,8 @@ pub(super) enum Deed {
     },
     /// A row of a partner is left alone.
     Leave(Place, String),
+    /// A row of a partner is none of it, and from now on known by another domain; it is not taken back.
+    Part(Place, String, String),
 }
 
 /// A deed or its undoing that is under way.
@@ -55,6 +57,8 @@ pub(super) struct Hands {
     rows: BTreeMap<Place, String>,
     /// Rows that are left alone, with their partners.
     alone: BTreeMap<Place, String>,
+    /// Where partners have no row any more, because that was another one's.
+    parted: BTreeSet<(&'static str, String)>,
     /// Partners that became one or two since everything was last at rest, and whose words may be theirs now.
     open: BTreeMap<String, BTreeSet<String>>,
     /// Partners that ever became one, by each other.
@@ -97,6 +101,11 @@ impl Hands {
 
     pub(super) fn is_alone(&self, system: &'static str, id: &str) -> bool {
         self.alone.contains_key(&(system, id.to_owned()))
+    }
+
+    /// Whether a partner's row of a system was another one's.
+    pub(super) fn is_parted(&self, system: &'static str, name: &str) -> bool {
+        self.parted.contains(&(system, name.to_owned()))
     }
 
     /// Rows that are left alone, with their partners.
@@ -158,10 +167,7 @@ impl Hands {
                 stay,
                 left,
             } => {
-                let both: BTreeSet<String> = [keep.clone(), lose.clone()].into();
-                self.met.insert((keep.clone(), lose.clone()));
-                self.open
-                    .extend(both.iter().map(|name| (name.clone(), both.clone())));
+                self.meet(keep, lose);
                 if is_undone {
                     self.united.remove(lose);
                     self.alone
@@ -176,7 +182,20 @@ impl Hands {
             }
             Deed::Leave(place, _) if is_undone => drop(self.alone.remove(place)),
             Deed::Leave(place, name) => drop(self.alone.insert(place.clone(), name.clone())),
+            Deed::Part(place, was, is) => {
+                self.meet(was, is);
+                self.parted.insert((place.0, was.clone()));
+                self.rows.insert(place.clone(), is.clone());
+            }
         }
+    }
+
+    /// Two partners became one, or one became two: what was said of either may be the other's.
+    fn meet(&mut self, one: &str, other: &str) {
+        let both: BTreeSet<String> = [one.to_owned(), other.to_owned()].into();
+        self.met.insert((one.to_owned(), other.to_owned()));
+        self.open
+            .extend(both.iter().map(|name| (name.clone(), both.clone())));
     }
 }
 
@@ -228,6 +247,7 @@ impl Run {
         if self.acting.is_some() {
             return;
         }
+        let parting = is_parting(self.seed) && self.chance.percent(50);
         let back = !self.done.is_empty() && self.chance.percent(50);
         let planned = match (back, self.chance.percent(50)) {
             (true, _) => {
@@ -235,7 +255,7 @@ impl Run {
                 Some((Act::Undo(id), deed, Some(id)))
             }
             (false, true) => self.plan_union().await,
-            (false, false) => self.plan_leaving().await,
+            (false, false) => self.plan_leaving(parting).await,
         };
         let Some((act, deed, undoes)) = planned else {
             return;
@@ -286,16 +306,25 @@ impl Run {
         Some((act, deed, None))
     }
 
-    async fn plan_leaving(&mut self) -> Option<(Act, Deed, Option<ActionId>)> {
+    async fn plan_leaving(&mut self, parting: bool) -> Option<(Act, Deed, Option<ActionId>)> {
         let (name, mut rows) = self.some_free()?;
+        // What becomes of a deal that named the row is for people to say.
+        let is_named = |(system, (_, id)): (&System, &Place)| system.names(id);
+        if parting && self.systems.iter().zip(&rows).any(is_named) {
+            return None;
+        }
         let place = rows.swap_remove(self.chance.below(rows.len()));
         let act = Act::Unlink {
             record: self.record_of(&place).await?,
             connection: place.0.to_owned(),
             object: Some(THINGS.to_owned()),
-            ignore: true,
+            ignore: !parting,
         };
-        Some((act, Deed::Leave(place, name), None))
+        let deed = match parting {
+            true => Deed::Part(place, name, self.new_domain()),
+            false => Deed::Leave(place, name),
+        };
+        Some((act, deed, None))
     }
 
     /// Whether something is under way about a partner.
@@ -303,6 +332,7 @@ impl Run {
         self.acting.as_ref().is_some_and(|acting| match &acting.deed {
             Deed::Unite { keep, lose, .. } => keep == name || lose == name,
             Deed::Leave(_, left) => left == name,
+            Deed::Part(_, was, is) => was == name || is == name,
         })
     }
 
@@ -332,7 +362,10 @@ impl Run {
         self.truth.handed(&acting.deed, acting.undoes.is_some());
         match acting.undoes {
             Some(undone) => self.done.retain(|(id, _)| *id != undone),
-            None => self.done.push((action.id, acting.deed)),
+            None => match acting.deed {
+                Deed::Part((at, id), _, domain) => self.rename(at, &id, &domain),
+                deed => self.done.push((action.id, deed)),
+            },
         }
     }
 }

@@ -12,14 +12,31 @@ use crate::{Decision, Take, Unresolved};
 impl Run {
     /// People of so many systems learn of a new partner.
     pub(super) fn make_partner(&mut self, many: usize) {
-        self.partners += 1;
-        let domain = format!("d{}.example", self.partners);
+        let domain = self.new_domain();
         let first = self.chance.below(NAMES.len());
         for offset in 0..many {
             let at = (first + offset) % NAMES.len();
             let name = self.value();
             self.make_at(at, &domain, &name);
         }
+    }
+
+    pub(super) fn new_domain(&mut self) -> String {
+        self.partners += 1;
+        format!("d{}.example", self.partners)
+    }
+
+    /// A row that was taken for a partner's tells what it is the row of.
+    pub(super) fn rename(&mut self, name: &'static str, id: &str, domain: &str) {
+        let at = NAMES.iter().position(|known| *known == name).unwrap();
+        let (now, value) = (self.network.now_ms(), self.value());
+        for (field, value) in [("domain", json!(domain)), ("name", value.clone())] {
+            self.systems[at].edit(id, field, value, now, &mut self.chance);
+        }
+        self.truth
+            .edited((name, id), domain, ("name", value.clone()), now);
+        self.tell(&format!("{id} is {domain}, {value}"));
+        self.hints.push((name, THINGS, id.to_owned(), "update"));
     }
 
     fn make_at(&mut self, at: usize, domain: &str, name: &Json) {
@@ -139,6 +156,9 @@ impl Run {
         let Some((at, domain, partner)) = self.some_row() else {
             return;
         };
+        if self.is_acting_on(&domain) {
+            return;
+        }
         self.deals += 1;
         let (mark, title) = (format!("deal {}", self.deals), self.value());
         let values = json!({"mark": mark, "title": title, "stage": "prospect", "partner": partner});
@@ -160,7 +180,8 @@ impl Run {
         let now = self.network.now_ms();
         let (field, said, value) = match self.chance.percent(25) {
             true => {
-                let Some((domain, partner)) = self.some_row_of(at, THINGS) else {
+                let row = self.some_row_of(at, THINGS);
+                let Some((domain, partner)) = row.filter(|(domain, _)| !self.is_acting_on(domain)) else {
                     return;
                 };
                 let domain = self.truth.hands.partner(NAMES[at], &partner, &domain);

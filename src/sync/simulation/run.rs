@@ -701,6 +701,11 @@ fn is_by_hands(seed: u64) -> bool {
     seed % 23 < 8
 }
 
+/// Whether they also find that a row is none of the partner whose it was taken for.
+pub(super) fn is_parting(seed: u64) -> bool {
+    seed % 3 == 1
+}
+
 /// The field of partners for which a system's mapping has no line at first, or none after a while, in the run of a seed; and
 /// whether it is there in the end.
 fn moving(seed: u64, name: &str) -> Option<(&'static str, bool)> {

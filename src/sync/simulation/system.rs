@@ -352,6 +352,12 @@ impl System {
         lines.map(str::to_owned).collect()
     }
 
+    /// Whether a deal refers to a partner's row, or did before it was deleted.
+    pub(crate) fn names(&self, partner: &str) -> bool {
+        let named = |row: &Row| row.values.get("partner").and_then(Json::as_str) == Some(partner);
+        self.rows.values().any(named)
+    }
+
     /// The row of the partner that a deal refers to, and the partner's domain.
     pub(crate) fn partner_of(&self, order: &str) -> (&str, &str) {
         let id = self.rows[order].values["partner"].as_str().unwrap();

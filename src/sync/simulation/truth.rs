@@ -184,6 +184,7 @@ impl Truth {
         let rows = match deed {
             Deed::Unite { left, .. } => left.clone(),
             Deed::Leave(place, name) => vec![(place.clone(), name.clone())],
+            Deed::Part(..) => Vec::new(),
         };
         for (place, name) in rows {
             let agreed = EDITED.map(|field| (field, self.agreed.get(&(name.clone(), field)).cloned()));
@@ -324,11 +325,15 @@ impl Truth {
                 if living.get(&domain).is_some_and(|ids| ids.len() > rows.len()) {
                     waits_at.insert(system.name);
                 }
-                // Where its row is left alone it has none.
+                // Where its row is left alone, or was another one's, it has none.
                 let mut alone = self.hands.alone();
-                match alone.any(|((at, _), name)| *at == system.name && *name == domain) && rows.is_empty() {
-                    true => {}
-                    false => drop(life.insert(system.name, rows.iter().map(|id| (*id).clone()).collect())),
+                let is_alone = alone.any(|((at, _), name)| *at == system.name && *name == domain);
+                let is_parted = self.hands.is_parted(system.name, &domain);
+                if is_parted && !rows.is_empty() {
+                    wrong.push(format!("{domain} is at {} again: {rows:?}", system.name));
+                }
+                if !(rows.is_empty() && (is_alone || is_parted)) {
+                    life.insert(system.name, rows.iter().map(|id| (*id).clone()).collect());
                 }
                 for id in rows {
                     let known_by = system.rows[id.as_str()].values["domain"].clone();
