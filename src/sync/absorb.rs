@@ -12,6 +12,7 @@ use model::{RecordId, RunId};
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::merges::merged_ids;
 use crate::missing::Missing;
+use crate::named::without_named;
 use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
 use crate::stop::What;
@@ -325,6 +326,9 @@ impl Engine {
             }
             // What is parked is mapped again though it says the same: the mapping may have been corrected.
             let again = waits.is_some();
+            if let Some(known) = &mut known {
+                without_named(known, waits);
+            }
             if let Some(arrival) = self.arrive(
                 place,
                 (object, seen_at),

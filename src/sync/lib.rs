@@ -35,6 +35,7 @@ mod linking;
 mod meet;
 mod merges;
 mod missing;
+mod named;
 mod naming;
 mod parked;
 mod plan;

@@ -4,11 +4,12 @@
 //! that is unlinked leaves a mark with its record ([`UNLINKED`]), so that neither finds the other again and the record is
 //! not created there a second time; the object is a record of its own at its next change, or is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ledger::{Action, Link, Parked, RecordWrite, Sent, SyncCommit};
-use model::{Provenance, Record, RecordId, unite};
-use serde_json::json;
+use model::{Fields, Provenance, Record, RecordId, Value, unite};
+use serde_json::{Value as Json, json};
 
 use crate::absorb::Place;
 use crate::action::{
@@ -29,6 +30,22 @@ fn left_behind(link: &Link) -> Link {
         gone: true,
         ignored: false,
         ..link.clone()
+    }
+}
+
+/// Lets a record be blank where it knows nothing and its object has something of another record, so that it is taken away
+/// there.
+fn blank_unknown(
+    record: &mut Record,
+    link: &Link,
+    said_there: &BTreeSet<&'static str>,
+    by: &Arc<Provenance>,
+) {
+    for (path, _) in link.base.iter().flat_map(Fields::iter) {
+        if !said_there.contains(path) && record.fields.get(path).is_none() {
+            record.fields.set(path, Value::Null);
+            record.provenance.insert(path, Arc::clone(by));
+        }
     }
 }
 
@@ -61,11 +78,7 @@ impl Engine {
     }
 
     /// The connection of an object that may be a record of that kind.
-    fn system_of(
-        &self,
-        id: RecordId,
-        at: &ObjectAt,
-    ) -> Result<std::sync::Arc<connector::Connection>, ActionError> {
+    fn system_of(&self, id: RecordId, at: &ObjectAt) -> Result<Arc<connector::Connection>, ActionError> {
         let (connection, object) = (&at.connection, &at.object);
         let sync = self.plan.sync_for(connection, object, id.kind);
         if sync.is_none_or(|sync| !sync.pull) {
@@ -86,7 +99,7 @@ impl Engine {
                 ),
             ));
         }
-        Ok(std::sync::Arc::clone(system))
+        Ok(Arc::clone(system))
     }
 
     async fn link_held(
@@ -151,6 +164,11 @@ impl Engine {
         }
         self.owe_referring_to(&action.records, &mut commit).await?;
         let mut told = vec![format!("{at} is the object of {id}")];
+        let named = match &other {
+            Some(other) => self.named_by(other.record.id, at).await?,
+            None => self.named_as_before(at).await?,
+        };
+        commit.parked.extend(named);
         if let Some(other) = other {
             told.push(format!(
                 "{} has no object there any more, and is not created there again",
@@ -221,7 +239,7 @@ impl Engine {
     /// Reads what was linked. When its system does not let it, the next pull does.
     async fn read_linked(
         &self,
-        system: &std::sync::Arc<connector::Connection>,
+        system: &Arc<connector::Connection>,
         at: &ObjectAt,
         held: &Held,
         mut done: Done,
@@ -388,6 +406,8 @@ impl Engine {
         let open = self.conflicts_at(&now.link).await?;
         let objects = [(at.connection.clone(), at.external_id.clone())];
         let is_its = |_: &str, said: &Provenance| unite::is_of(said, &objects);
+        let said_there = record.provenance.iter().filter(|(path, said)| is_its(path, said));
+        let said_there: BTreeSet<&'static str> = said_there.map(|(path, _)| *path).collect();
         let changes = unite::take_back(&mut record, &before, is_its, &by_hand(&action));
         let mut commit = SyncCommit {
             lease: held.first(),
@@ -422,10 +442,14 @@ impl Engine {
         }
         if !detail["other"].is_null() {
             let link = kept::read_link(&detail["other"]).map_err(&unreadable)?;
-            let other = self.standing_record(link.record).await?;
+            let mut other = self.standing_record(link.record).await?;
             self.must_be_free(&link, UNLINKED).await?;
+            let link = self.as_given_back(link, &now.link, &said_there);
+            blank_unknown(&mut other, &link, &said_there, &by_hand(&action));
             told.push(format!("{at} is the object of {} again", other.id));
-            commit.records.push(self.touched(other));
+            commit.parked.extend(self.named_by(id, &at).await?);
+            commit.marks.extend(self.owed_everywhere(other.id, action.at));
+            commit.records.push(self.changed_by(&action, other, &[]));
             commit
                 .parked
                 .push(self.read_again(&at, "its link was restored by hand"));
@@ -439,6 +463,40 @@ impl Engine {
             .extend(kept::read_parked(&detail["parked"]).map_err(&unreadable)?);
         self.owe_referring_to(&undone.records, &mut commit).await?;
         self.finish(commit, action, told).await
+    }
+
+    /// The link of an object that is its former record's again. What it has of the other record is what was agreed on with
+    /// it, and no word of its own; what was said there meanwhile is news to its record.
+    fn as_given_back(&self, then: Link, now: &Link, said_there: &BTreeSet<&'static str>) -> Link {
+        let sync = self
+            .plan
+            .sync_for(&then.connection, &then.object, then.record.kind);
+        let (Some(agreed), Some(sync), Some(base), Some(Json::Object(wire))) =
+            (&then.base, sync, &now.base, &now.wire)
+        else {
+            return then;
+        };
+        let (mut base, mut wire) = (base.clone(), wire.clone());
+        for path in said_there {
+            match agreed.get(path) {
+                Some(value) => base.set(path, value.clone()),
+                None => drop(base.remove(path)),
+            }
+            for field in sync.mapping.wire_fields(path) {
+                match then.wire.as_ref().and_then(|then| then.get(field)) {
+                    Some(value) => drop(wire.insert(field.to_owned(), value.clone())),
+                    None => drop(wire.remove(field)),
+                }
+            }
+        }
+        Link {
+            base: Some(base),
+            wire: Some(Json::Object(wire)),
+            external_version: now.external_version.clone(),
+            modified: now.modified,
+            seen_at: now.seen_at,
+            ..then
+        }
     }
 
     pub(crate) async fn undo_unlink(&self, by: &str, undone: &Action) -> Result<Done, ActionError> {

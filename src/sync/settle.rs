@@ -72,6 +72,11 @@ impl Engine {
             commit.parked.push(self.waits(place, &arrival, retry));
         }
         let mut met = self.meet_all(place, &ready, adopt, parked).await?;
+        let strangers = ready.iter().filter(|arrival| arrival.known.is_none());
+        let strangers: Vec<&str> = strangers.map(|arrival| arrival.object.id.as_str()).collect();
+        commit
+            .parked
+            .extend(self.named_strangers(place, &strangers).await?);
         let known = ready
             .iter()
             .filter_map(|arrival| arrival.known.as_ref())

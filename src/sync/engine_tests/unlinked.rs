@@ -104,6 +104,102 @@ async fn who_names_what_was_taken_away_does_not_mean_the_record_that_had_it() {
     assert!(named.is_some() && named != Some(record), "{named:?}");
 }
 
+/// A deal named it before it was taken away; another one means the record by what was said elsewhere.
+#[tokio::test]
+async fn who_named_what_was_taken_away_means_what_that_is_now() {
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], engine, partners, deal) =
+        Stage::with_a_deal(&["Northwind", "Globex"], deal).await;
+    let other = here.put(json!({"name": "Support", "stage": "prospect", "partner": partners[1]}));
+    let agree = || async {
+        for connection in ["here", "there", "here", "there"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+            stage.pass_hours(1);
+        }
+    };
+    agree().await;
+    let row = |name: &str| {
+        let rows = there.rows();
+        let row = rows.iter().find(|row| row["name"] == name).unwrap().clone();
+        (row["id"].as_str().unwrap().to_owned(), row)
+    };
+    let (northwind, _) = row("Northwind");
+    // Who made the other deal's partner Northwind sits there.
+    there.edit(&row("Support").0, "partner", json!(northwind));
+    agree().await;
+    let partner_of = |id: &str| {
+        let rows = here.rows();
+        let row = rows.iter().find(|row| row["id"] == *id).unwrap();
+        row["partner"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (partner_of(&deal), partner_of(&other)),
+        (partners[0].clone(), partners[0].clone())
+    );
+    let linked = stage
+        .ledger
+        .linked("here", "things", &partners[..1])
+        .await
+        .unwrap();
+    engine
+        .unlink("ann", linked[0].record.id, "here", None, false)
+        .await
+        .unwrap();
+    agree().await;
+    here.edit(&partners[0], "name", json!("Northwind Energy"));
+    agree().await;
+    let (energy, _) = row("Northwind Energy");
+    assert_eq!(row("Rollout").1["partner"], json!(energy));
+    assert_eq!(row("Support").1["partner"], json!(northwind));
+}
+
+/// A partner's row that is moved takes along who named it, and back when that is undone; what was said of it meanwhile is its
+/// partner's then, and what it had of the other one is taken away.
+#[tokio::test]
+async fn who_named_what_was_moved_means_whose_it_is() {
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], engine, partners, _) = Stage::with_a_deal(&["Northwind"], deal).await;
+    let globex = there.put(json!({"name": "Globex", "domain": "globex.example"}));
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    let linked = stage.ledger.linked("there", "things", &[globex]).await.unwrap();
+    let globex = linked[0].record.id;
+    let agree = || async {
+        for connection in ["here", "there", "here", "there"] {
+            engine.pull(connection, "things", Depth::Changed).await.unwrap();
+            engine.push(connection, "things").await.unwrap();
+            stage.pass_hours(1);
+        }
+    };
+    let named = || {
+        let rows = there.rows();
+        let row = |key: &str, value: &Json| rows.iter().find(|row| row[key] == *value).unwrap().clone();
+        let partner = row("name", &json!("Rollout"))["partner"].clone();
+        row("id", &partner)["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(named(), "Northwind");
+    let at = at(&format!("here/things/{}", partners[0]));
+    let done = engine.link("ann", globex, &at, true).await.unwrap();
+    let deals = stage.ledger.list_records(Kind::Deal, None, 9).await.unwrap();
+    agree().await;
+    here.edit(&partners[0], "note", json!("met them"));
+    agree().await;
+    let deal = &stage.ledger.records(&[deals[0].id]).await.unwrap()[0];
+    let partner = deal.fields.get("partner").and_then(model::Value::as_reference);
+    assert_eq!((partner, named().as_str()), (Some(globex), "Globex"));
+    engine.undo("ann", done.action.id).await.unwrap();
+    agree().await;
+    assert_eq!(named(), "Northwind");
+    let told = |shelf: &Shelf, name: &str| {
+        let rows = shelf.rows();
+        let row = rows.iter().find(|row| row["name"] == name);
+        row.map(|row| json!([row["domain"], row["note"]]))
+    };
+    assert_eq!(told(&here, "Northwind"), Some(json!([null, "met them"])));
+    assert_eq!(told(&there, "Northwind"), Some(json!([null, "met them"])));
+    assert_eq!(told(&there, "Globex"), Some(json!(["globex.example", null])));
+}
+
 /// What was written there before it was left alone comes to be there before that is undone.
 #[tokio::test]
 async fn what_was_written_unheard_to_what_was_left_alone_is_no_change_of_theirs() {
