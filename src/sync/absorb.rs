@@ -39,6 +39,8 @@ pub(crate) struct Place<'a> {
     pub(crate) trace: &'a Trace,
     /// What differs that should have been seen, while everything is compared.
     pub(crate) drift: Option<&'a Drift>,
+    /// When everything that was linked, and has not gone since, is known to have been there.
+    pub(crate) counted: Option<Timestamp>,
     /// The record that a person wants made of an object, and what they did: both are written at once.
     pub(crate) making: Option<(RecordId, &'a Action)>,
 }
@@ -61,6 +63,7 @@ impl<'a> Place<'a> {
             unread: None,
             trace,
             drift: None,
+            counted: None,
             making: None,
         }
     }

@@ -43,15 +43,19 @@ struct Standing {
     after: Option<String>,
     asked: u64,
     gone: u64,
+    /// When the last census began that came to its end: what was linked then, and did not go, was there.
+    counted: Option<Timestamp>,
 }
 
 impl Standing {
-    fn begin(now: Timestamp) -> Standing {
+    /// After another one, which came to an end or did not.
+    fn begin(now: Timestamp, after: Option<&Cursor>) -> Standing {
         Standing {
             began: now,
             after: None,
             asked: 0,
             gone: 0,
+            counted: after.and_then(counted),
         }
     }
 
@@ -63,22 +67,48 @@ impl Standing {
             after: position["after"].as_str().map(str::to_owned),
             asked: position["asked"].as_u64().unwrap_or(0),
             gone: position["gone"].as_u64().unwrap_or(0),
+            counted: counted(cursor),
         })
     }
 
     fn write(&self, now: Timestamp) -> Cursor {
-        let began = self.began.to_string();
-        let position = json!({"began": began, "after": self.after, "asked": self.asked, "gone": self.gone});
+        let (began, counted) = (self.began.to_string(), self.counted.map(|at| at.to_string()));
+        let position = json!({
+            "began": began, "after": self.after, "asked": self.asked, "gone": self.gone, "counted": counted,
+        });
         Cursor::at(position, now)
     }
 
     /// The census after its end: `stored_at` is when.
     fn ended(&self, now: Timestamp) -> Cursor {
+        let counted = self.counted.map(|at| at.to_string());
         Cursor {
             complete_at: Some(now),
-            ..Cursor::at(json!({"asked": self.asked, "gone": self.gone}), now)
+            ..Cursor::at(
+                json!({"asked": self.asked, "gone": self.gone, "counted": counted}),
+                now,
+            )
         }
     }
+
+    /// The same after everything was asked for.
+    fn complete(&self, now: Timestamp) -> Cursor {
+        let counted = match self.asked {
+            0 => self.counted,
+            _ => Some(self.began),
+        };
+        Standing {
+            counted,
+            after: None,
+            ..*self
+        }
+        .ended(now)
+    }
+}
+
+/// When the last census began that came to its end.
+fn counted(cursor: &Cursor) -> Option<Timestamp> {
+    cursor.position["counted"].as_str()?.parse().ok()
 }
 
 impl Engine {
@@ -133,7 +163,8 @@ impl Engine {
         let mut lease = self.turn("pull", connection, object).await?;
         let missing = self.missing(connection, object).await?;
         let trace = self.trace();
-        let mut standing = Some(Standing::begin(self.world.now()));
+        let before = self.ledger.cursor(connection, &name(object)).await?;
+        let mut standing = Some(Standing::begin(self.world.now(), before.as_ref()));
         let mut result = Ok(());
         while let (Some(at), Ok(())) = (standing.take(), &result) {
             if self.is_wanted_still(connection, object).await? {
@@ -158,7 +189,7 @@ impl Engine {
         place: Place<'_>,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let key = (place.connection.to_owned(), name(place));
+        let key = (place.connection.to_owned(), name(place.object));
         let now = self.world.now();
         if self.resting().get(&key).is_some_and(|until| *until > now) {
             return Ok(());
@@ -200,8 +231,9 @@ impl Engine {
             return Ok(());
         };
         let now = self.world.now();
-        let stored = self.ledger.cursor(place.connection, &name(place)).await?;
+        let stored = self.ledger.cursor(place.connection, &name(place.object)).await?;
         let under_way = stored.as_ref().and_then(Standing::read);
+        let begin = Standing::begin(now, stored.as_ref());
         let every = SignedDuration::from_millis(i64::try_from(census.every_ms).unwrap_or(i64::MAX));
         let due = stored
             .as_ref()
@@ -210,11 +242,11 @@ impl Engine {
             (Some(standing), _) => standing,
             (None, Some(due)) if due > now => return Ok(()),
             // Everything was read completely a moment ago, or nothing computed is read.
-            (None, None) => return self.end_census(place, &Standing::begin(now)).await,
+            (None, None) => return self.end_census(place, &begin).await,
             (None, Some(_)) if census.only_volatile && !self.reads_volatile(system, place).await? => {
-                return self.end_census(place, &Standing::begin(now)).await;
+                return self.end_census(place, &begin).await;
             }
-            (None, Some(_)) => Standing::begin(now),
+            (None, Some(_)) => begin,
         };
         for _ in 0..PAGES_MAX {
             if self.is_wanted_still(place.connection, place.object).await? {
@@ -281,7 +313,11 @@ impl Engine {
             objects: &objects,
             adopt: &BTreeMap::new(),
             as_of,
-            cursor: Some((&name(place), standing.write(self.world.now()))),
+            cursor: Some((&name(place.object), standing.write(self.world.now()))),
+        };
+        let place = Place {
+            counted: standing.counted,
+            ..place
         };
         self.absorb(system, place, batch, report).await?;
         Ok(Some(standing))
@@ -304,7 +340,11 @@ impl Engine {
         let (connection, object) = (place.connection.to_owned(), place.object.to_owned());
         let commit = SyncCommit {
             lease: Some(place.lease.clone()),
-            cursor: Some((connection.clone(), name(place), standing.ended(self.world.now()))),
+            cursor: Some((
+                connection.clone(),
+                name(place.object),
+                standing.complete(self.world.now()),
+            )),
             unparked: vec![(connection, object, CENSUS.to_owned(), true)],
             ..SyncCommit::default()
         };
@@ -328,7 +368,7 @@ impl Engine {
             lease: Some(place.lease.clone()),
             cursor: Some((
                 connection.to_owned(),
-                name(place),
+                name(place.object),
                 standing.ended(self.world.now()),
             )),
             parked: vec![self.parks(place, CENSUS, MANY_GONE, reason)],
@@ -339,6 +379,6 @@ impl Engine {
 }
 
 /// Where the census of an object is kept among the cursors: no system has an object of such a name.
-fn name(place: Place<'_>) -> String {
-    format!("{}{CENSUS}", place.object)
+fn name(object: &str) -> String {
+    format!("{object}{CENSUS}")
 }

@@ -181,18 +181,21 @@ impl Engine {
             .push(self.gone(link, self.end_known_at(place, object)));
     }
 
-    /// When an object was there for certain. Where our clock was ahead when it was seen, only its own last change is known to
-    /// be before its end; and what showed it may have been behind.
+    /// When an object was there for certain: when it was last seen, but for how far what showed it may have been behind, or when
+    /// it last changed, or when it was counted. Where our clock was ahead when it was seen, only the latter two tell.
     fn last_seen(&self, place: Place<'_>, link: &Link) -> Timestamp {
         let now = self.world.now();
-        let seen_at = match link.seen_at > now {
-            true => link.modified.map_or(now, |modified| modified.min(now)),
-            false => link.seen_at,
-        };
         let system = self.connections.get(place.connection);
         let lag_ms = system.map_or(0, |system| system.authoritative_lag_ms(place.object));
         let lag = SignedDuration::from_millis(i64::try_from(lag_ms).unwrap_or(i64::MAX));
-        seen_at.checked_sub(lag).unwrap_or(seen_at)
+        let seen_at = Some(link.seen_at).filter(|seen_at| *seen_at <= now);
+        let seen_at = seen_at.map(|at| at.checked_sub(lag).unwrap_or(at));
+        let changed_at = link.modified.map(|modified| modified.min(now));
+        let counted_at = place
+            .counted
+            .filter(|counted| link.seen_at <= *counted && *counted <= now);
+        let known = [seen_at, changed_at, counted_at];
+        known.into_iter().flatten().max().unwrap_or(now)
     }
 
     /// The link to an object that is gone, at a moment where that is told.

@@ -14,6 +14,7 @@ use ledger::{
     SyncCommit,
 };
 use model::merge::{Reason, Winner};
+use model::normalise::{normalise, written};
 use model::{ActionId, BY_HAND, ConflictId, Field, Provenance, Record, RunId, Value, stored, uuid_from};
 use serde_json::{Value as Json, json};
 
@@ -399,13 +400,29 @@ impl Case {
             Take::Of(connection) => self.value_at(connection)?,
             Take::Value(json) => json.clone(),
         };
-        stored::from_json(self.field.field_type, &json).ok_or_else(|| Unresolved::Unfit {
+        let unfit = |why: String| Unresolved::Unfit {
             id: self.conflict.id,
-            why: format!(
+            why,
+        };
+        let value = stored::from_json(self.field.field_type, &json).ok_or_else(|| {
+            unfit(format!(
                 "{json} is no value of `{}`; a value like {} would be",
                 self.field.path, self.conflict.theirs
-            ),
-        })
+            ))
+        })?;
+        // What a person writes is read like what systems write: else no system could ever agree with it.
+        match take {
+            Take::Value(_) => {
+                let read = normalise(self.field.field_type, &written(&value), None);
+                read.map_err(|invalid| {
+                    unfit(format!(
+                        "{json} is no value of `{}`: it expects {}",
+                        self.field.path, invalid.expected
+                    ))
+                })
+            }
+            Take::Ours | Take::Theirs | Take::Of(_) => Ok(value),
+        }
     }
 
     fn value_at(&self, connection: &str) -> Result<Json, Unresolved> {

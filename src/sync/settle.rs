@@ -333,7 +333,7 @@ impl Engine {
             fields: &arrival.forward.fields,
             base: base.as_ref().or(seen),
             echoed: &echoed,
-            changed_at: self.changed_at(place, arrival.object, now).unwrap_or(now),
+            changed_at: self.said_at(place, &arrival, &record, now),
             observed_at: now,
         };
         let policies = self.plan.rules.policies.get(&kind);
@@ -507,6 +507,31 @@ impl Engine {
             read_version,
             record,
         });
+    }
+
+    /// When what an object says was said. What we made tells for the first time of what its system makes of our words, such as
+    /// a probability of a stage: that was said when they were.
+    fn said_at(&self, place: Place<'_>, arrival: &Arrival<'_>, record: &Record, now: Timestamp) -> Timestamp {
+        let changed_at = self.changed_at(place, arrival.object, now).unwrap_or(now);
+        let made = arrival.known.as_ref().filter(|known| known.link.made);
+        let Some(base) = made.and_then(|known| known.link.base.as_ref()) else {
+            return changed_at;
+        };
+        let is_made_of_ours = |path: &str| {
+            let mut lines = arrival.sync.mapping.mapped();
+            base.get(path).is_none() && lines.any(|line| line.path == path && !line.writes)
+        };
+        let fields = arrival.forward.fields.iter();
+        let mut news = fields
+            .filter(|(path, value)| base.get(path).unwrap_or(&Value::Null) != *value)
+            .peekable();
+        let ours = record.provenance.values().map(|said| said.changed_at).max();
+        match ours {
+            Some(ours) if news.peek().is_some() && news.all(|(path, _)| is_made_of_ours(path)) => {
+                changed_at.min(ours)
+            }
+            _ => changed_at,
+        }
     }
 
     fn waits(&self, place: Place<'_>, arrival: &Arrival<'_>, retry: Timestamp) -> Parked {

@@ -616,3 +616,63 @@ async fn what_went_while_a_page_was_on_its_way_is_outlived_by_what_was_said_sinc
     engine.pull("here", "things", Depth::Changed).await.unwrap();
     assert_eq!(stage.partners().await[0].deleted_at, None);
 }
+
+/// A partner of `here`, which tells no deletion, that was made there, where something is computed of it; deletions count.
+async fn computed() -> (Stage, [Shelf; 2], Arc<Engine>, [String; 2]) {
+    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
+    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+    stage.computes_at = Some("there");
+    let engine = stage.node("first", Arc::clone(&stage.ledger));
+    let id = here.put(json!({"name": "Northwind"}));
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    engine.push("there", "things").await.unwrap();
+    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    there.edit(&made, "computed", json!("energy"));
+    stage.pass_hours(2);
+    engine.pull("there", "things", Depth::Changed).await.unwrap();
+    let industry = stage.partners().await[0]
+        .fields
+        .text("industry")
+        .map(str::to_owned);
+    assert_eq!(industry.as_deref(), Some("energy"));
+    (stage, [here, there], engine, [id, made])
+}
+
+#[tokio::test]
+async fn what_a_system_makes_of_our_words_is_said_when_they_were() {
+    let (stage, [here, there], engine, [id, _]) = computed().await;
+    here.take(&id);
+    engine.census("here", "things", 100).await.unwrap();
+    assert!(stage.partners().await[0].deleted_at.is_some());
+    engine.push("there", "things").await.unwrap();
+    assert_eq!(living(&there), 0);
+}
+
+/// What is said there later is a person's word. Who deletes it after it was counted may have known that, and before may not.
+#[tokio::test]
+async fn what_was_counted_was_there_when_that_began() {
+    for counted in [false, true] {
+        let (stage, [here, there], engine, [id, made]) = computed().await;
+        for _ in 0..60 {
+            there.edit(&made, "computed", json!("water"));
+        }
+        engine.pull("there", "things", Depth::Changed).await.unwrap();
+        if counted {
+            let report = engine.census("here", "things", 100).await.unwrap();
+            assert_eq!(report.counts.unchanged, 1);
+        }
+        stage.pass_hours(1);
+        here.take(&id);
+        let report = engine.census("here", "things", 100).await.unwrap();
+        assert_eq!(
+            (report.counts.deleted, report.counts.outlived),
+            match counted {
+                true => (1, 0),
+                false => (0, 1),
+            }
+        );
+    }
+}

@@ -167,5 +167,19 @@ async fn what_cannot_be_taken_is_told_with_what_could_be() {
         told(Take::Value(json!(7))).await,
         "7 is no value of `description`; a value like \"theirs\" would be"
     );
+    assert_eq!(
+        told(Take::Value(json!("\u{0}"))).await,
+        "\"\\u0000\" is no value of `description`: it expects text without NUL characters"
+    );
     assert!(dispute.conflict().await.is_open());
+}
+
+/// Else no system would ever agree with it, and it would be written without end.
+#[tokio::test]
+async fn what_a_person_writes_is_read_like_what_systems_write() {
+    for (written, kept) in [("  both\r\n", json!("both")), ("", json!(null))] {
+        let dispute = Dispute::begin().await;
+        let resolved = dispute.decide(Take::Value(json!(written)), None).await.unwrap();
+        assert_eq!(resolved.conflict.kept, kept);
+    }
 }

@@ -115,6 +115,8 @@ pub(crate) struct Stage {
     pub(crate) longer: bool,
     /// Of the connections with the longer mapping, one that has it not yet.
     pub(crate) shorter_at: Option<&'static str>,
+    /// Where a partner has a field that is only read.
+    pub(crate) computes_at: Option<&'static str>,
     /// Connections whose things are posted.
     pub(crate) posted: Vec<&'static str>,
     /// What was announced.
@@ -141,6 +143,7 @@ impl Stage {
             corrected: false,
             longer: false,
             shorter_at: None,
+            computes_at: None,
             posted: Vec::new(),
             announced: Arc::default(),
             matching: BTreeMap::new(),
@@ -217,10 +220,13 @@ impl Stage {
                 false => Shelf::mapping_of_deals().to_owned(),
             };
             let deals = self.deals.then(|| compiled(&deals));
-            let partners = match self.longer && self.shorter_at != Some(*connection) {
+            let mut partners = match self.longer && self.shorter_at != Some(*connection) {
                 true => Shelf::longer_mapping(),
                 false => Shelf::mapping().to_owned(),
             };
+            if self.computes_at == Some(*connection) {
+                partners.push_str("  - { record: industry, object: computed, direction: in }\n");
+            }
             plan.syncs.extend(
                 deals
                     .into_iter()
