@@ -591,6 +591,17 @@ partners:
     }
 
     #[test]
+    fn nobody_has_the_name_of_the_hub() {
+        let text = "connections: { interconnect: { system: hubspot } }\npartners: { interconnect: {} }\n";
+        let found = findings(text);
+        let told: Vec<&str> = found.lines().filter(|line| line.contains("[IC0105]")).collect();
+        assert_snapshot!(told.join("\n"), @r"
+        error[IC0105]: `interconnect` is the name of the hub itself, by which `from` means what it says
+        error[IC0105]: `interconnect` is the name of the hub itself, by which `from` means what it says
+        ");
+    }
+
+    #[test]
     fn spans_are_read_with_their_unit() {
         for (text, ms) in [
             ("500ms", Some(500)),

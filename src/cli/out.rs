@@ -1,5 +1,6 @@
 //! [`Out`]: where answers go.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -60,7 +61,7 @@ impl Out {
         } else {
             let text = text();
             if !text.is_empty() {
-                self.line(text.trim_end());
+                self.line(shown(text.trim_end(), true).as_ref());
             }
         }
     }
@@ -75,7 +76,7 @@ impl Out {
 
     /// A remark for the person who watches; a line of JSON where that is asked for.
     pub(crate) fn note(&self, text: &str) {
-        self.aside("note", text, |text| text.to_owned());
+        self.aside("note", text, |text| shown(text, true).into_owned());
     }
 
     /// A line beside the data, on standard error, where whatever reads the data does not trip over it.
@@ -89,7 +90,7 @@ impl Out {
 
     /// What went wrong; a line of JSON where that is asked for.
     pub(crate) fn fails(&self, text: &str) {
-        self.aside("error", text, |text| format!("error: {text}"));
+        self.aside("error", text, |text| format!("error: {}", shown(text, true)));
     }
 
     /// Findings that are not what the command was asked for; a line of JSON where that is asked for.
@@ -114,8 +115,27 @@ impl Out {
     }
 }
 
+/// Text as a terminal shows it: what it would take for orders, or what turns the direction of writing, is escaped, for names
+/// and notes are written by anybody. Whether lines may end is the caller's to say.
+pub(crate) fn shown(text: &str, has_lines: bool) -> Cow<'_, str> {
+    let is_order = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+        (c.is_control() && !(has_lines && c == '\n')) || turns
+    };
+    if !text.contains(is_order) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| match is_order(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
 /// Rows as a table: columns as wide as their widest cell, two blanks between.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| shown(cell, false).into_owned()).collect();
+    let rows: &[Vec<String>] = &rows.iter().map(cells).collect::<Vec<_>>();
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -142,6 +162,17 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        let name = "E\u{1b}[31mSC\u{1b}]0;pwn\u{7}\nnew\u{202e}line\tend é".to_owned();
+        insta::assert_snapshot!(table(&["name"], &[vec![name.clone()]]), @r"
+        name
+        E\u{1b}[31mSC\u{1b}]0;pwn\u{7}\nnew\u{202e}line\tend é
+        ");
+        assert_eq!(shown("two\nlines", true), "two\nlines");
+        assert_eq!(shown(&name, true).matches('\n').count(), 1);
+    }
 
     #[test]
     fn tables_line_up() {

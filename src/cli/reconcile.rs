@@ -22,7 +22,7 @@ pub(super) async fn run(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
         let report = match progress.during(engine.reconcile(connection, object), far).await {
             Ok(report) => report,
             Err(error) => {
-                errors.push(explain(&error));
+                errors.push(explain(connection, object, &error));
                 continue;
             }
         };

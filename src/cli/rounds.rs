@@ -129,7 +129,7 @@ impl<'e> Rounds<'e> {
                         depth = Depth::Changed;
                     }
                     Err(error) => {
-                        self.tally.errors.push(explain(&error));
+                        self.tally.errors.push(explain(connection, object, &error));
                         break;
                     }
                 }
@@ -184,7 +184,7 @@ impl<'e> Rounds<'e> {
                     written |= report.counts.written > 0 || !report.owed.is_empty();
                     next = [next, report.again].into_iter().flatten().min();
                 }
-                Err(error) => self.tally.errors.push(explain(&error)),
+                Err(error) => self.tally.errors.push(explain(connection, object, &error)),
             }
         }
         let wait = next.map(|at| at.duration_since(Timestamp::now()).as_millis());
@@ -241,11 +241,12 @@ pub(super) fn not_read_yet(engine: &Engine, only: Option<&str>) -> Option<String
     (!lags.is_empty()).then(|| format!("what changed in the last {} is read later", lags.join(", ")))
 }
 
-pub(super) fn explain(error: &SyncError) -> String {
+/// What went wrong with an object, which it names.
+pub(super) fn explain(connection: &str, object: &str, error: &SyncError) -> String {
     match error {
-        SyncError::Taken => {
-            format!("{error}: a hub is running on this ledger and keeps it up to date itself")
-        }
-        _ => error.to_string(),
+        SyncError::Taken => format!(
+            "{connection}/{object}: {error}: a hub is running on this ledger and keeps it up to date itself"
+        ),
+        _ => format!("{connection}/{object}: {error}"),
     }
 }

@@ -77,7 +77,7 @@ async fn sign_in(open: &Connection, port: u16, out: &Out) -> Result<String, Stri
     let begun = open
         .begin_sign_in(redirect.uri())
         .map_err(|failure| failure.text())?;
-    out.aside("open", &begun.url, |url| {
+    out.aside("open", begun.url.as_str(), |url| {
         format!("open this address in a browser and sign in:\n\n  {url}\n")
     });
     let waited = tokio::time::timeout(std::time::Duration::from_secs(SIGN_IN_S), redirect.wait()).await;

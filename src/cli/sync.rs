@@ -207,7 +207,7 @@ async fn forecast(hub: &Hub, only: Option<&str>, out: &Out) -> Exit {
         let forecast = match hub.engine.forecast(connection, object).await {
             Ok(forecast) => forecast,
             Err(error) => {
-                errors.push(explain(&error));
+                errors.push(explain(connection, object, &error));
                 continue;
             }
         };
@@ -269,7 +269,7 @@ async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_perc
             .await
         {
             Ok(report) => tally.add(connection, object, &report.counts),
-            Err(error) => tally.errors.push(explain(&error)),
+            Err(error) => tally.errors.push(explain(connection, object, &error)),
         }
     }
     progress.end();
@@ -300,6 +300,8 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 counts.updated,
                 counts.met,
                 counts.gone,
+                counts.deleted,
+                counts.outlived,
                 counts.written,
                 counts.parked,
                 counts.calls,
@@ -321,6 +323,8 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
                 "updated",
                 "met",
                 "gone",
+                "deleted",
+                "outlived",
                 "written",
                 "parked",
                 "calls",
@@ -350,10 +354,12 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
             "{} parked; see them with: interconnect error list",
             parked.len()
         ));
-        return Exit::Partial;
     }
     if !settled {
         return out.fail(&format!("the systems do not settle within {ROUNDS_MAX} rounds"));
+    }
+    if !parked.is_empty() {
+        return Exit::Partial;
     }
     Exit::Ok
 }

@@ -144,6 +144,7 @@ pub(super) fn partners(
         what: "neither a partner nor a connection",
     };
     for (name, place, node) in entries {
+        own_name(name, *place, source, report);
         if !is_name(name) {
             report.error(
                 "IC0105",
@@ -196,6 +197,19 @@ pub(super) fn speakers<'a>(fields: &mut Fields<'a>) -> Vec<&'a str> {
 }
 
 /// Whether a name can stand in a path and in a job's key.
+/// Notes a partner or a connection that is named like the hub: who it is would be taken for the hub.
+pub(super) fn own_name(name: &str, place: Place, source: &Source, report: &mut Report) {
+    if name == relay::SOURCE {
+        report.error(
+            "IC0105",
+            source,
+            place,
+            format!("`{name}` is the name of the hub itself, by which `from` means what it says"),
+            "use another name",
+        );
+    }
+}
+
 pub(super) fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     !name.is_empty() && name.len() <= 64 && name.chars().all(allowed)

@@ -9,7 +9,7 @@ use policy::{Acceptance, Allow, BOUNDS_MAX, Bucket, Consent, PathPattern, Preset
 use sync::World;
 
 use super::partners::is_name;
-use super::subscriptions::program;
+use super::subscriptions::{self, program};
 use crate::world::RealWorld;
 
 /// The word for people who have agreed elsewhere.
@@ -141,7 +141,10 @@ fn jq(
 ) -> Option<std::sync::Arc<program::Program>> {
     let _text = fields.optional_text(key, report);
     let node = fields.optional(key)?;
-    program(node, &[], fields.source(), report)
+    let source = fields.source();
+    let made = program(node, &[], source, report)?;
+    subscriptions::looks_at_what_is_there((key, &made), true, node.place, source, report);
+    Some(made)
 }
 
 fn consent(fields: &mut Fields<'_>, report: &mut Report) -> Consent {
@@ -240,12 +243,68 @@ fn leads_somewhere(pattern: &PathPattern, text: &str, source: &Source, place: Pl
             "name the field: `deal.amount` is what it is now and what it was",
         );
     }
-    let Some(kind) = Kind::parse(first).filter(|_| !rest.is_empty()) else {
-        return;
+    match Kind::parse(first) {
+        Some(kind) if !rest.is_empty() => {
+            if let Err(hint) = leads_to(kind, pattern) {
+                let what = format!("a {kind} has no field at `{text}`");
+                report.warning("IC0138", source, place, what, hint);
+            }
+        }
+        None if first == "data" => {
+            let what = format!(
+                "`{text}` is looked for below `data`, where all paths begin, so that it leads nowhere"
+            );
+            let hint = match rest {
+                "" => "name what is in `data`: deal, or deal.amount".to_owned(),
+                _ => format!("leave `data` out: {rest}"),
+            };
+            report.error("IC0138", source, place, what, hint);
+        }
+        None if !is_at_the_top(first) => {
+            let what = format!(
+                "no event of the hub's own has `{first}` in its `data`, so that `{text}` leads nowhere there"
+            );
+            report.warning("IC0138", source, place, what, hint_of_record(text));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a key is in the `data` of events of the hub's own.
+fn is_at_the_top(key: &str) -> bool {
+    let own = event::Catalogue::own();
+    let versions = own.types().flat_map(|known| &known.versions);
+    let mut keys = versions
+        .filter_map(|version| version.sample.as_object())
+        .flat_map(|data| data.keys());
+    key == "*"
+        || Kind::parse(key).is_some()
+        || ["id", "version", "changed"].contains(&key)
+        || keys.any(|known| known == key)
+}
+
+/// What may have been meant by a path that does not begin with a record's kind.
+fn hint_of_record(text: &str) -> String {
+    let (first, rest) = text.split_once('.').unwrap_or((text, ""));
+    let below = |kind: &Kind| {
+        format!("{kind}.{text}")
+            .parse()
+            .is_ok_and(|path| leads_to(*kind, &path).is_ok())
     };
-    if let Err(hint) = leads_to(kind, pattern) {
-        let what = format!("a {kind} has no field at `{text}`");
-        report.warning("IC0138", source, place, what, hint);
+    let of: Vec<String> = Kind::ALL
+        .iter()
+        .filter(|kind| below(kind))
+        .map(|kind| format!("{kind}.{text}"))
+        .collect();
+    if !of.is_empty() {
+        return format!("begin with the record: {}", of.join(" or "));
+    }
+    let like = |kind: &&Kind| first.to_lowercase().trim_end_matches('s') == kind.name();
+    match Kind::ALL.iter().find(like) {
+        Some(kind) if rest.is_empty() => format!("did you mean `{kind}`?"),
+        Some(kind) => format!("did you mean `{kind}.{rest}`?"),
+        None => "begin with the record: partner, lead or deal; or leave it, if an event of your own has it"
+            .to_owned(),
     }
 }
 
@@ -517,5 +576,42 @@ partners:
                 "what cannot be read shares nothing: {line}"
             );
         }
+    }
+
+    /// A path that leads nowhere lets through what it was to hide, and so does a condition that looks there.
+    #[test]
+    fn what_would_hide_nothing_is_told() {
+        let (_, findings) = told(
+            r#"
+partners:
+  acme:
+    endpoints:
+      - name: a
+        url: https://a.example
+        secret: "${env:SIGN}"
+        events: [deal.*]
+        share:
+          preset: everything
+          omit: [data.deal.contact, contact.email, Deals.name, lead, "*", endpoint, nothing, deal.name]
+          when: '.data.deal.staeg != "lost"'
+          consent: .deal.contact
+"#,
+        );
+        let lines = findings.lines();
+        let told: Vec<&str> = lines.filter(|line| line.contains("[IC") || line.contains("help")).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        warning[IC0163]: `consent` looks at `.deal.contact`, and what an event tells of is under `data`
+           = help: did you mean `.data.deal.contact`?
+        error[IC0138]: `data.deal.contact` is looked for below `data`, where all paths begin, so that it leads nowhere
+           = help: leave `data` out: deal.contact
+        warning[IC0138]: no event of the hub's own has `contact` in its `data`, so that `contact.email` leads nowhere there
+           = help: begin with the record: partner.contact.email or lead.contact.email or deal.contact.email
+        warning[IC0138]: no event of the hub's own has `Deals` in its `data`, so that `Deals.name` leads nowhere there
+           = help: did you mean `deal.name`?
+        warning[IC0138]: no event of the hub's own has `nothing` in its `data`, so that `nothing` leads nowhere there
+           = help: begin with the record: partner, lead or deal; or leave it, if an event of your own has it
+        warning[IC0163]: `when` looks at `.data.deal.staeg`, and a deal has no such field
+           = help: did you mean `deal.stage`?
+        ");
     }
 }

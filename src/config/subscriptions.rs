@@ -122,7 +122,7 @@ fn of_records(types: &[String]) -> bool {
 
 /// Notes an expression that looks for a record where an event has none, or, `of_records`, at what is no field of it: it finds
 /// nothing there, and says so to nobody.
-fn looks_at_what_is_there(
+pub(super) fn looks_at_what_is_there(
     (key, program): (&str, &Program),
     of_records: bool,
     place: Place,

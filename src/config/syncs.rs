@@ -11,7 +11,7 @@ use sync::{Deletes, STOP_PER_MS, StopLimits};
 
 use super::custom;
 use super::inlets;
-use super::partners::is_name;
+use super::partners::{is_name, own_name};
 use super::secret::{self, Form, SecretRef};
 use super::span_ms;
 
@@ -86,6 +86,7 @@ pub(super) fn connections(
     let source = fields.source();
     let mut connections = BTreeMap::new();
     for (name, place, node) in fields.map("connections", report) {
+        own_name(name, *place, source, report);
         if !is_name(name) {
             report.error(
                 "IC0105",
