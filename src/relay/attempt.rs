@@ -215,6 +215,9 @@ fn said(answer: &Result<Reply, Unanswered>, verdict: &Verdict) -> String {
     match (answer, verdict.next) {
         (_, Next::Delivered) => String::new(),
         (Err(unanswered), _) => unanswered.reason.clone(),
+        (Ok(reply), _) if (300..400).contains(&reply.status) => {
+            format!("answered {}, a redirect, which is not followed", reply.status)
+        }
         (Ok(reply), _) => {
             let said = String::from_utf8_lossy(&reply.head);
             let said: String = said

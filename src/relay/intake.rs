@@ -85,6 +85,11 @@ pub enum Refused {
     /// The key was used for another event.
     #[error("the `Idempotency-Key` was used for an event with another body; use a new key for a new event")]
     KeyReused,
+    /// The `webhook-id` came with another event before.
+    #[error(
+        "another event came under this `webhook-id` before, as {0}; each event has an id of its own, which is the same only when that is sent again"
+    )]
+    IdReused(EventId),
     /// Too much waits to be written; try again shortly.
     #[error("too many events wait to be written")]
     Busy,
@@ -113,6 +118,7 @@ impl Refused {
             Refused::Hops(BadHops::Malformed) => "hops_malformed",
             Refused::Hops(BadHops::TooMany) => "too_many_hops",
             Refused::KeyReused => "idempotency_key_reused",
+            Refused::IdReused(_) => "webhook_id_reused",
             Refused::Busy => "busy",
             Refused::Ledger(_) => "ledger_failed",
         }
@@ -187,7 +193,8 @@ impl Intake {
 
     /// Takes a webhook in: its headers and its body as they came, from the partner it claims to be from.
     ///
-    /// Answers when it is on disk. `trace` is kept with the event and goes with it.
+    /// Answers when it is on disk. `trace` is kept with the event and goes with it. The same event under the same
+    /// `webhook-id` is the first one, as long as that is kept; another one is refused.
     pub async fn receive(
         &self,
         partner: &str,
@@ -220,8 +227,18 @@ impl Intake {
         let said = self.read(&read.body)?;
         let hops = Hops::read(headers.get(HOPS))?;
         let source = (partner.name.as_str(), message.id);
-        self.keep(self.event(said, source, read, now, trace, To::SubscribersBut(hops)))
-            .await
+        let body = read.body.clone();
+        let receipt = self
+            .keep(self.event(said, source, read, now, trace, To::SubscribersBut(hops)))
+            .await?;
+        // Who counts ids anew would lose what comes under one that was used, and be told that it arrived.
+        if receipt.duplicate
+            && let Some(first) = self.ledger.event(receipt.event).await?
+            && !is_same(&first.body, &body)
+        {
+            return Err(Refused::IdReused(receipt.event));
+        }
+        Ok(receipt)
     }
 
     /// Takes an event from somebody who may speak for the hub itself, as its own: for all that subscribe to it, or for the
@@ -317,9 +334,9 @@ impl Intake {
             serde_json::error::Category::Data => Refused::Shape(error.to_string()),
             _ => Refused::NotJson(error.to_string()),
         })?;
-        if let Err(error) = envelope.timestamp.parse::<Timestamp>() {
+        if let Err(reason) = moment(&envelope.timestamp) {
             return Err(Refused::Shape(format!(
-                "`timestamp` is no moment with an offset (RFC 3339): {error}"
+                "`timestamp` is no moment with an offset (RFC 3339): {reason}"
             )));
         }
         let event_type = EventType::parse(&envelope.event_type)?;
@@ -368,6 +385,25 @@ impl Intake {
             duplicate: false,
         })
     }
+}
+
+/// Reads a moment as receivers read it: what else can be read here, such as the name of a zone, others do not know.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let written = |c: char| c.is_ascii_digit() || "-+:.TtZz".contains(c);
+    match text.chars().all(written) {
+        true => text.parse::<Timestamp>().map_err(|error| error.to_string()),
+        false => Err("write for example 2026-11-26T09:00:00Z".to_owned()),
+    }
+}
+
+/// Whether two bodies are one event: it may have been written down anew, with another moment of sending.
+fn is_same(first: &Bytes, second: &Bytes) -> bool {
+    let event = |body: &Bytes| {
+        let mut event: Map<String, Json> = serde_json::from_slice(body).ok()?;
+        event.remove("timestamp");
+        Some(event)
+    };
+    first == second || event(first).is_some_and(|first| event(second) == Some(first))
 }
 
 /// The delivery as the ledger would give it back, but for its place in the sequence.

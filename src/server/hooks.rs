@@ -219,6 +219,7 @@ impl From<Refused> for Problem {
             | Refused::CloudEvent(_)
             | Refused::Reserved(_)
             | Refused::KeyReused
+            | Refused::IdReused(_)
             | Refused::Hops(_) => ErrorStatus::UNPROCESSABLE,
             Refused::NoProgram(_) => ErrorStatus::UNSUPPORTED,
             Refused::TooFast { retry_after_s } => {

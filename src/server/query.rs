@@ -2,8 +2,8 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::{Hub, Problem};
 
@@ -14,6 +14,11 @@ pub(crate) const LIMIT_MAX: usize = 200;
 
 /// The query, as a type that knows all its parameters.
 pub(crate) struct Asked<T>(pub(crate) T);
+
+/// The query of a request that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoQuery {}
 
 impl<T: DeserializeOwned> FromRequestParts<Hub> for Asked<T> {
     type Rejection = Problem;

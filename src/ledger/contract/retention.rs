@@ -15,7 +15,7 @@ pub struct OldEvents {
 }
 
 /// A place in the order of acceptance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventPlace(pub(crate) i64);
 
 /// What a bite came to.

@@ -71,6 +71,27 @@ async fn the_same_message_at_the_same_moment_gets_one_id() {
     assert_eq!(stage.deliveries("b").await.len(), 1);
 }
 
+/// Who counts ids anew would else lose events, and be told that they arrived.
+#[tokio::test]
+async fn another_event_under_a_used_id_is_refused_and_the_same_written_anew_is_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Sink::start().await;
+    let stage = Stage::open(folder.path(), &[endpoint("b", "borealis", &sink)], limits()).await;
+    let first = stage.post("m1", "deal.won").await.unwrap();
+    let anew = r#"{ "data": {"id": "m1"}, "type": "deal.won", "timestamp": "2026-11-23T06:05:00Z" }"#;
+    let again = stage.post_body("m1", anew).await.unwrap();
+    assert_eq!((again.duplicate, again.event), (true, first.event));
+    for other in [anew.replace("won", "lost"), anew.replace(r#""m1""#, r#""m2""#)] {
+        let refused = stage.post_body("m1", &other).await.unwrap_err();
+        assert_eq!(refused.code(), "webhook_id_reused");
+        assert!(
+            refused.to_string().contains(&first.event.to_string()),
+            "{refused}"
+        );
+    }
+    assert_eq!(stage.deliveries("b").await.len(), 1);
+}
+
 #[tokio::test]
 async fn what_is_no_event_is_refused_and_not_kept() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,6 +106,8 @@ async fn what_is_no_event_is_refused_and_not_kept() {
         r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z"}"#,
         r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":[]}"#,
         r#"{"type":"deal.won","timestamp":"yesterday","data":{}}"#,
+        r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00+01:00[Europe/Berlin]","data":{}}"#,
+        r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00","data":{}}"#,
         r#"{"type":"deal.stolen","timestamp":"2026-11-23T06:00:00Z","data":{}}"#,
         r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"x":"\ud800"}}"#,
         r#"{"type":"deal.won","timestamp":"2026-11-23T06:00:00Z","data":{"deal":{"stage":"sold"}}}"#,
@@ -107,7 +130,9 @@ async fn what_is_no_event_is_refused_and_not_kept() {
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: invalid type: integer `7`, expected an object at line 1 column 1
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: missing field `data` at line 1 column 54
     not_an_event: the body is not an event `{"type", "timestamp", "data"}`: invalid type: sequence, expected a map at line 1 column 61
-    not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
+    not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): write for example 2026-11-26T09:00:00Z
+    not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): write for example 2026-11-26T09:00:00Z
+    not_an_event: the body is not an event `{"type", "timestamp", "data"}`: `timestamp` is no moment with an offset (RFC 3339): failed to find offset component, which is required for parsing a timestamp
     event_type_unknown: `deal.stolen` is not an event type; known are partner.created, partner.updated, partner.merged, partner.unmerged, partner.deleted, lead.created, lead.updated, lead.converted, lead.merged, lead.unmerged, lead.deleted, deal.created, deal.updated, deal.stage_changed, deal.won, deal.lost, deal.merged, deal.unmerged, deal.deleted, endpoint.failing, endpoint.recovered, endpoint.disabled, secret.expiring and anything under `custom.`
     not_json: the body is not JSON: unexpected end of hex escape at line 1 column 74
     event_invalid: `data` is not that of `deal.won`, version 1: `data.deal.stage`: it is not one of "prospect", "qualified" or 6 other candidates; see /v1/event-types/deal.won

@@ -39,6 +39,11 @@ async fn an_event_is_published_once_for_each_key() {
     for bad in ["", "a b", &"x".repeat(129)] {
         assert_eq!(publish(&stage, Some(bad), EVENT).await.status(), 400, "{bad}");
     }
+    // What it is not asked for is not passed over: somebody means it.
+    let asked = stage
+        .post_json("/v1/events?endpoint=b", &serde_json::from_str(EVENT).unwrap())
+        .await;
+    insta::assert_snapshot!(asked.problem(), @"400 bad_request: the query cannot be read: endpoint: unknown field `endpoint`, there are no fields");
     // Without a key each is an event of its own.
     let loose = [
         publish(&stage, None, EVENT).await.json(),

@@ -72,6 +72,7 @@ async fn who_has_the_endpoints_key_reads_its_events_page_by_page_and_nobody_else
     insta::assert_snapshot!(refused("/v1/endpoints/b").await, @"401 unauthorized: the key in `Authorization: Bearer …` is not this hub's");
     insta::assert_snapshot!(refused("/v1/endpoints/b/events?cursor=x").await, @"400 bad_request: `cursor` is not one that a page of this feed gave; leave it out to begin anew");
     insta::assert_snapshot!(refused("/v1/endpoints/b/events?from=then").await, @"400 bad_request: `from` is `oldest` or `now`");
+    insta::assert_snapshot!(refused("/v1/endpoints/b/events?cursor=at_999").await, @"400 bad_request: `cursor` is beyond what this feed has; leave it out to begin anew");
     insta::assert_snapshot!(refused("/v1/endpoints/b/events?from=now&cursor=at_1").await, @"400 bad_request: `cursor` and `from` say two places; leave one out");
     assert_eq!(stage.get("/v1/endpoints/b/events").await.status(), 401);
 }

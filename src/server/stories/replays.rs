@@ -84,6 +84,10 @@ async fn what_is_only_pulled_is_asked_for_in_its_feed_again() {
             insta::assert_snapshot!(refused.problem(), @"409 only_pulled: nothing is sent to the endpoint `r`, which has no `url`: its partner pulls what it has not had, and what it has had by going back in its feed, with an earlier `cursor` or without one");
         }
     }
+    let unknown = stage
+        .post_json("/v1/replays", &json!({"endpoint": "nobody"}))
+        .await;
+    insta::assert_snapshot!(unknown.problem(), @"404 not_found: there is no endpoint `nobody`");
     let listed = stage.get("/v1/deliveries").await.json();
     let id = listed["data"][0]["id"].as_str().unwrap();
     let path = format!("/v1/deliveries/{id}/retry");

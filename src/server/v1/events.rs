@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::key::Admin;
-use crate::query::{self, Asked, Page};
+use crate::query::{self, Asked, NoQuery, Page};
 use crate::v1::deliveries::DeliveryView;
 use crate::watch::{Line, TraceId};
 use crate::{Hub, Problem, body};
@@ -126,6 +126,7 @@ pub(crate) async fn list(
 /// Takes an event; answered when it is on disk with its deliveries.
 pub(crate) async fn publish(
     _: Admin,
+    Asked(NoQuery {}): Asked<NoQuery>,
     State(hub): State<Hub>,
     Extension(TraceId(trace)): Extension<TraceId>,
     request: Request,

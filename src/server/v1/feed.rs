@@ -128,6 +128,12 @@ pub(crate) async fn list(
     };
     let now = (hub.clock)();
     let part = pull(&*hub.ledger, &hub.relay, &endpoint, after, limit, now).await?;
+    // A ledger that was restored, or made anew, has not got so far: all until then would be passed over.
+    if part.data.is_empty() && !part.more && at_end.is_none() && after > hub.ledger.feed_end().await? {
+        return Err(Problem::bad_request(
+            "`cursor` is beyond what this feed has; leave it out to begin anew",
+        ));
+    }
     if theirs && at_end.is_none() {
         note_pulled(&*hub.ledger, &hub.relay, &endpoint, &part, now).await?;
     }

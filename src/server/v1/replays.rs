@@ -79,6 +79,11 @@ pub(crate) async fn begin(
     let asked: ReplayBody = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is no choice of deliveries: {error}")))?;
     let wanted = wanted(asked)?;
+    if let Some(name) = &wanted.filter.endpoint
+        && hub.relay.endpoint(name).is_none()
+    {
+        return Err(Problem::not_found(format!("there is no endpoint `{name}`")));
+    }
     if query.dry_run {
         let view = ReplayView {
             id: None,
