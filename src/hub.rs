@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use connector::{Connection, Secret, Secrets};
-use diagnostic::{Report, Source};
+use diagnostic::{Place, Report, Source};
 use jiff::Timestamp;
-use ledger::Ledger;
+use ledger::{Inlet, Ledger};
 use outbound::{Guard, Sender, SenderLimits};
 use queue::{Job, Nudge, Priority, Queue, WorkerSettings, Workers};
 use relay::{
@@ -20,7 +20,7 @@ use sync::{Engine, Plan, Rules, Sync};
 
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
-use crate::config::{Config, ConnectionConfig, Limits, SyncConfig};
+use crate::config::{Config, ConnectionConfig, Limits, SecretRef, SyncConfig};
 use crate::inlets::{self, Pulls};
 use crate::listen::listeners;
 use crate::look::Looker;
@@ -245,6 +245,12 @@ impl Hub {
         checked
             .map_err(|_| unready(format!("not within {FIRST_WRITE_TIMEOUT_MS} ms")))?
             .map_err(|error| unready(error.to_string()))?;
+        let owed = self.ledger.owed().await;
+        for (endpoint, _) in owed.map_err(|error| unready(error.to_string()))?.endpoints {
+            if Inlet::parse(&endpoint).is_none() && self.relay.endpoint(&endpoint).is_none() {
+                self.dispatch.tell_unknown(&endpoint);
+            }
+        }
         let heeded = self.engine.heed_corrections().await;
         heeded.map_err(|error| unready(error.to_string()))?;
         Ok(self.looker.start().await?)
@@ -558,6 +564,42 @@ fn most_eager(
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where a configuration begins: what is wrong with it as a whole.
+const START: Place = Place {
+    start: 0,
+    end: 0,
+    line: 1,
+    column: 1,
+};
+
+/// Notes what keeps a hub of this configuration from starting, as far as it can be told without its stores and its systems,
+/// or from ever sending anything.
+pub(crate) fn would_refuse(config: &Config, catalogue: &Catalogue, source: &Source, report: &mut Report) {
+    let made_up = "-".repeat(server::API_KEY_CHARS_MIN);
+    let here = |key: &SecretRef| key.look_up().unwrap_or_else(|_| made_up.clone());
+    let endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    let pull_keys =
+        endpoints.filter_map(|endpoint| Some((endpoint.name.clone(), here(endpoint.pull_key.as_ref()?))));
+    let pull_keys = pull_keys.filter(|(_, key)| *key != made_up).collect();
+    let settings = web::settings(
+        config.listen,
+        config.admin_key.as_ref().map(here),
+        pull_keys,
+        &config.limits,
+    );
+    let relay =
+        guard(config).and_then(|guard| partners::relay_settings(config, catalogue, &guard, Lookup::Here));
+    let mut refusals: Vec<String> = settings.err().iter().map(ToString::to_string).collect();
+    match relay {
+        Ok(relay) => refusals.extend(partners::shapeless(&relay, catalogue)),
+        Err(error) => refusals.push(error.to_string()),
+    }
+    for refusal in refusals {
+        let hint = "a hub would say so when it starts, or when it sends";
+        report.error("IC0164", source, START, refusal, hint);
+    }
 }
 
 /// Reads the configuration's text.

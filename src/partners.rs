@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use outbound::Guard;
 use relay::{Authorize, Endpoint, EndpointSettings, Expiring, Expiry, Partner, RelayLimits, RelaySettings};
+use serde_json::json;
 
 use crate::catalogue::Catalogue;
 use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
@@ -19,6 +20,8 @@ use crate::world::RealWorld;
 pub(crate) enum Lookup {
     /// From where the configuration says.
     Real,
+    /// From there where it is there, else it is one that nobody knows: to see whether everything else is right.
+    Here,
     /// From nowhere: each is one that nobody knows, for commands that need none.
     Nobodys,
 }
@@ -27,6 +30,7 @@ impl Lookup {
     fn secret(self, reference: &SecretRef) -> Result<String, MissingSecret> {
         match self {
             Lookup::Real => reference.look_up(),
+            Lookup::Here => Ok(reference.look_up().unwrap_or_else(|_| nobodys_secret())),
             Lookup::Nobodys => Ok(nobodys_secret()),
         }
     }
@@ -75,6 +79,32 @@ pub(crate) fn relay_settings(
     let settings = RelaySettings::new(partners, endpoints, limits).map_err(all)?;
     let settings = settings.with_inlets(inlets::inlets(config, catalogue));
     Ok(settings.with_events(catalogue.events().clone()))
+}
+
+/// Endpoints whose shape is made of none of the events that they hear of, as far as there are samples, and why.
+pub(crate) fn shapeless(relay: &RelaySettings, catalogue: &Catalogue) -> Vec<String> {
+    let failing = |endpoint: &Arc<Endpoint>| {
+        let heard = |name: &str| {
+            model::EventType::parse(name)
+                .is_ok_and(|known| endpoint.patterns().any(|pattern| known.matches(pattern)))
+        };
+        let types = catalogue.events().types().filter(|known| heard(&known.name));
+        let made = types.flat_map(|known| {
+            let event = |data: &serde_json::Value| json!({"type": known.name, "timestamp": "2026-11-26T09:00:00Z", "data": data});
+            let shaped = known.versions.iter().map(move |version| endpoint.shape().make("evt", event(&version.sample)));
+            shaped.map(|made| made.err().map(|why| (known.name.clone(), why)))
+        });
+        let made: Vec<_> = made.collect();
+        let (name, why) = made
+            .iter()
+            .all(Option::is_some)
+            .then(|| made.into_iter().flatten().next())??;
+        Some(format!(
+            "`shape` of the endpoint `{}` makes nothing of any event that it hears of; of a `{name}`: {why}",
+            endpoint.name()
+        ))
+    };
+    relay.endpoints().filter_map(failing).collect()
 }
 
 /// All secrets of partners and endpoints that have an end, and certificates that we show.
@@ -162,6 +192,13 @@ fn endpoint_settings(
             Some(format!("Basic {}", base64(pair.as_bytes())))
         }
     };
+    let says_who = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("authorization");
+    if endpoint.auth.is_some() && headers.iter().any(|header| says_who(&header)) {
+        return Err(StartError::Setting(format!(
+            "endpoint `{}`: `auth` and a header `authorization` both say who the hub is; leave one of them out",
+            endpoint.name
+        )));
+    }
     let tls = match (&endpoint.tls, lookup) {
         (Some(tls), Lookup::Real) => Some(tls.open().map_err(|error| {
             StartError::Setting(format!("`tls` of the endpoint `{}`: {error}", endpoint.name))

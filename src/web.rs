@@ -27,6 +27,12 @@ pub(crate) fn settings(
     pull_keys: BTreeMap<String, String>,
     limits: &Limits,
 ) -> Result<ServerSettings, StartError> {
+    let is_admins = |(_, key): &(&String, &String)| admin_key.as_ref() == Some(key);
+    if let Some((endpoint, _)) = pull_keys.iter().find(is_admins) {
+        return Err(StartError::Setting(format!(
+            "`pull_key` of `{endpoint}` is the `admin_key`, by which its partner would have every right: give it one of its own"
+        )));
+    }
     let api_key = admin_key.map(|key| key.parse()).transpose();
     let api_key = api_key.map_err(|error| StartError::Setting(format!("`admin_key`: {error}")))?;
     let pull_keys = pull_keys.into_iter().map(|(endpoint, key)| {

@@ -61,6 +61,11 @@ pub(crate) async fn run(args: &CheckArgs, common: &Common, out: &Out) -> Exit {
             progress.step("running samples, examples and laws", Some(catalogue.compiled()));
             catalogue.lint(&mut report, &mut |done| progress.at(done));
             progress.end();
+            if !report.has_errors()
+                && let Ok(source) = hub::read_config(&common.config)
+            {
+                hub::would_refuse(&config, &catalogue, &source, &mut report);
+            }
             if args.live
                 && let Err(error) = live(&config, &catalogue, &mut report).await
             {

@@ -9,7 +9,7 @@ use model::DeliveryId;
 use relay::{NotAgain, sendable};
 use serde_json::{Value as Json, json};
 
-use super::names::{Named, must_be_known};
+use super::names::{Named, must_be_configured, must_be_known};
 use super::out::table;
 use super::progress::Progress;
 use super::{Common, Exit, Out};
@@ -118,6 +118,13 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
         _ => None,
     };
     if let Err(exit) = must_be_known(named.map(Named::Endpoint), &config, &*ledger, out).await {
+        return exit;
+    }
+    if matches!(
+        command,
+        DeliveryCommand::Retry { .. } | DeliveryCommand::Replay(_)
+    ) && let Err(exit) = must_be_configured(named, &config, out)
+    {
         return exit;
     }
     let only_pulled = partners::only_pulled(&config);
@@ -255,6 +262,12 @@ async fn retry(
         }
     }
     progress.end();
+    if count == 0 && !filter.ids.is_empty() {
+        out.fails(
+            "none of these deliveries is there and has not arrived; see: interconnect delivery show ID",
+        );
+        return Ok(Exit::Usage);
+    }
     out.data(json!({"retried": count, "dry_run": dry_run}), || match dry_run {
         true => format!("{count} deliveries would be due again"),
         false => format!("{count} deliveries are due again"),

@@ -10,8 +10,9 @@ use ledger::Ledger;
 use relay::{Handover, NotSwitched, RelaySettings, Stands, Switch};
 use serde_json::{Value as Json, json};
 
+use super::names::is_configured;
 use super::out::table;
-use super::{Common, Exit, Out};
+use super::{Common, Exit, Out, status};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::{hub, partners};
@@ -74,7 +75,12 @@ pub(crate) async fn run(command: &EndpointCommand, common: &Common, out: &Out) -
     }
     let done = match command {
         EndpointCommand::Try(_) => Ok(()),
-        EndpointCommand::List => list(&switch, now, out).await,
+        EndpointCommand::List => match list(&switch, now, out).await {
+            Ok(()) => tell_unknown(&*ledger, &config, out)
+                .await
+                .map_err(NotSwitched::from),
+            Err(error) => Err(error),
+        },
         EndpointCommand::Show { name } => show(&switch, name, now, out).await,
         EndpointCommand::Pause(args) => switch.pause(&args.name, &args.reason).await.map(|stop| {
             let told = format!("{} is paused: {}", args.name, stop.reason);
@@ -155,6 +161,15 @@ async fn list(switch: &Switch, now: Timestamp, out: &Out) -> Result<(), NotSwitc
             &rows,
         )
     });
+    Ok(())
+}
+
+/// Tells of those that are owed something and not configured.
+async fn tell_unknown(ledger: &dyn Ledger, config: &Config, out: &Out) -> Result<(), ledger::LedgerError> {
+    let owed = ledger.owed().await?;
+    let endpoints = owed.endpoints.iter().map(|(endpoint, _)| endpoint.as_str());
+    let unknown = endpoints.filter(|endpoint| !is_configured(endpoint, config));
+    status::tell_unknown(&unknown.collect::<Vec<_>>(), out);
     Ok(())
 }
 

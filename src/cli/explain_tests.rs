@@ -186,7 +186,10 @@ fn config_findings(text: &str) -> Report {
     let source = Source::new("interconnect.yaml", text);
     let mut report = Report::new();
     if let Some(config) = Config::read(&source, &mut report) {
-        Catalogue::load(&config, &source, &mut report);
+        let catalogue = Catalogue::load(&config, &source, &mut report);
+        if !report.has_errors() {
+            crate::hub::would_refuse(&config, &catalogue, &source, &mut report);
+        }
     }
     report
 }

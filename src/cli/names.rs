@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use diagnostic::suggestion;
-use ledger::{ConflictFilter, DeliveryFilter, EventFilter, Ledger};
+use ledger::{ConflictFilter, DeliveryFilter, EventFilter, Inlet, Ledger};
 use sync::Engine;
 
 use super::{Common, Exit, Out};
@@ -108,6 +108,27 @@ fn not_in(name: Named<'_>, config: &Config) -> Option<String> {
         Named::Partner(name) => ("partner", name, partners.collect()),
     };
     (!known.contains(&name)).then(|| unknown_name(what, name, known.into_iter()))
+}
+
+/// Ends a command that would have something sent to an endpoint which is not configured any more: nobody can send there.
+///
+/// # Errors
+/// How the command ends, of which the person has been told.
+pub(crate) fn must_be_configured(endpoint: Option<&str>, config: &Config, out: &Out) -> Result<(), Exit> {
+    let Some(name) = endpoint.filter(|name| !is_configured(name, config)) else {
+        return Ok(());
+    };
+    out.fails(&format!(
+        "`{name}` is not configured any more: what it is owed waits until there is an endpoint of that name again"
+    ));
+    Err(Exit::Usage)
+}
+
+/// Whether something can be sent to an endpoint, or read from an inlet.
+pub(crate) fn is_configured(endpoint: &str, config: &Config) -> bool {
+    let mut endpoints = config.partners.values().flat_map(|partner| &partner.endpoints);
+    let of_connection = |inlet: Inlet| config.connections.contains_key(&inlet.connection);
+    endpoints.any(|known| known.name == endpoint) || Inlet::parse(endpoint).is_some_and(of_connection)
 }
 
 /// Whether something is kept under a name, from before it was taken out of the configuration.

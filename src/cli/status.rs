@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ledger::{ConflictFilter, ConflictState};
 use serde_json::{Value as Json, json};
 
+use super::names::is_configured;
 use super::out::table;
 use super::{Common, Exit, Out};
 use crate::catalogue::Catalogue;
@@ -28,7 +29,8 @@ pub(crate) async fn run(common: &Common, out: &Out) -> Exit {
         }
     };
     let (topics, objects) = (topics(&config, &catalogue), objects(&config, &catalogue));
-    match show(&*ledger, &topics, &objects, out).await {
+    let known = |endpoint: &str| is_configured(endpoint, &config);
+    match show(&*ledger, &topics, &objects, &known, out).await {
         Ok(()) => Exit::Ok,
         Err(error) => out.fail(&error.to_string()),
     }
@@ -90,6 +92,7 @@ async fn show(
     ledger: &dyn ledger::Ledger,
     topics: &[(String, String, String)],
     objects: &BTreeSet<(String, String)>,
+    known: &dyn Fn(&str) -> bool,
     out: &Out,
 ) -> Result<(), ledger::LedgerError> {
     let halts = halts(ledger, objects).await?;
@@ -119,8 +122,12 @@ async fn show(
     let endpoints: Vec<Json> = owed
         .endpoints
         .iter()
-        .map(|(endpoint, at)| json!({"endpoint": endpoint, "due_at": at.to_string()}))
+        .map(|(endpoint, at)| {
+            json!({"endpoint": endpoint, "due_at": at.to_string(), "configured": known(endpoint)})
+        })
         .collect();
+    let unknown = owed.endpoints.iter().filter(|(endpoint, _)| !known(endpoint));
+    let unknown: Vec<&str> = unknown.map(|(endpoint, _)| endpoint.as_str()).collect();
     let run_rows: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {
@@ -230,5 +237,16 @@ async fn show(
             table(&["rows of", "count"], &counts),
         )
     });
+    tell_unknown(&unknown, out);
     Ok(())
+}
+
+/// Tells of endpoints that are owed something and not configured.
+pub(super) fn tell_unknown(endpoints: &[&str], out: &Out) {
+    if !endpoints.is_empty() {
+        out.note(&format!(
+            "not configured, and owed something: {}; it waits until there are endpoints of these names again",
+            endpoints.join(", ")
+        ));
+    }
 }

@@ -174,6 +174,23 @@ pub(super) fn partners(
             .filter_map(|node| endpoint(node, source, &mut names, (known, &shared), report))
             .collect();
         inner.finish(report);
+        let is_own =
+            |one: &relay::Subscription| !one.from.is_empty() && one.from.iter().all(|from| from == name);
+        for endpoint in endpoints
+            .iter()
+            .filter(|one| one.subscriptions.iter().any(is_own))
+        {
+            report.warning(
+                "IC0106",
+                source,
+                *place,
+                format!(
+                    "`{}` asks for what its own partner says, and nobody is told what they said themselves",
+                    endpoint.name
+                ),
+                "name others in `from`",
+            );
+        }
         let read = PartnerConfig {
             secrets,
             expires,

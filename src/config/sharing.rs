@@ -148,8 +148,18 @@ fn jq(
 }
 
 fn consent(fields: &mut Fields<'_>, report: &mut Report) -> Consent {
-    if fields.optional_text("consent", report) == Some(GIVEN) {
-        return Consent::Given;
+    let source = fields.source();
+    match fields.optional_text("consent", report) {
+        Some(GIVEN) => return Consent::Given,
+        Some(text) if text.trim().eq_ignore_ascii_case(GIVEN) => {
+            let place = fields
+                .optional("consent")
+                .map_or(fields.place(), |node| node.place);
+            let what = format!("`{text}` is neither `{GIVEN}` nor the field of an event that tells");
+            report.error("IC0133", source, place, what, format!("did you mean `{GIVEN}`?"));
+            return Consent::Unsaid;
+        }
+        _ => {}
     }
     jq(fields, "consent", report).map_or(Consent::Unsaid, Consent::ToldBy)
 }
@@ -598,7 +608,9 @@ partners:
 "#,
         );
         let lines = findings.lines();
-        let told: Vec<&str> = lines.filter(|line| line.contains("[IC") || line.contains("help")).collect();
+        let told: Vec<&str> = lines
+            .filter(|line| line.contains("[IC") || line.contains("help"))
+            .collect();
         insta::assert_snapshot!(told.join("\n"), @r"
         warning[IC0163]: `consent` looks at `.deal.contact`, and what an event tells of is under `data`
            = help: did you mean `.data.deal.contact`?

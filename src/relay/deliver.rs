@@ -43,6 +43,8 @@ pub struct Deliverer {
     paces: Mutex<HashMap<String, Pace>>,
     /// Endpoints that were found to rest or to be stopped, and until when.
     resting: Mutex<HashMap<String, Timestamp>>,
+    /// Endpoints that nobody has configured, and somebody was told of.
+    unknown: Mutex<HashSet<String>>,
     /// The digests of terms that are known to be kept.
     kept_terms: Mutex<HashSet<String>>,
     /// One for each endpoint that may ask the ledger something at a time.
@@ -83,8 +85,20 @@ impl Deliverer {
             holder: holder.into(),
             paces: Mutex::default(),
             resting: Mutex::default(),
+            unknown: Mutex::default(),
             kept_terms: Mutex::default(),
             asking: Semaphore::new(ASKING_MAX),
+        }
+    }
+
+    /// Tells once of an endpoint that is owed something and not configured.
+    pub(crate) fn tell_unknown(&self, endpoint: &str) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.insert(endpoint.to_owned()) {
+            tracing::warn!(
+                endpoint,
+                "deliveries are owed to an endpoint that is not configured; they wait until there is one of that name again"
+            );
         }
     }
 
@@ -99,10 +113,7 @@ impl Deliverer {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Option<Timestamp>, LedgerError> {
         let Some(endpoint) = self.settings.endpoint(endpoint) else {
-            tracing::warn!(
-                endpoint,
-                "deliveries are owed to an endpoint that is not configured"
-            );
+            self.tell_unknown(endpoint);
             return Ok(None);
         };
         if endpoint.is_only_pulled() {

@@ -55,6 +55,11 @@ impl Dispatch {
         }
     }
 
+    /// Tells once of an endpoint that is owed something and not configured.
+    pub fn tell_unknown(&self, endpoint: &str) {
+        self.deliverer.tell_unknown(endpoint);
+    }
+
     /// Something was accepted for an endpoint: looks at it, unless it rests or is stopped. Needs a runtime.
     pub fn nudge(self: &Arc<Dispatch>, endpoint: &str) {
         if !self.deliverer.rests(endpoint) {

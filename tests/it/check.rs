@@ -148,6 +148,51 @@ partners:
     assert!(!stdout.contains("hunter2"), "{stdout}");
 }
 
+/// Each part is right by itself: what a hub refuses as a whole is told before it is started.
+#[test]
+fn what_a_hub_would_refuse_at_its_start_is_found() {
+    let folder = Folder::new();
+    folder.write("acme", &crate::partners::acme_secret());
+    folder.write("key", "a-key-of-the-story-that-is-long-enough");
+    folder.write("lines", "one\ntwo");
+    let endpoint = |more: &str| {
+        format!(
+            "partners: {{ acme: {{ endpoints: [ {{ name: a, url: 'https://a.example', secret: '${{file:acme}}', \
+             events: [deal.won], share: everything, {more} }} ] }} }}\n"
+        )
+    };
+    let mut told = Vec::new();
+    for text in [
+        "listen: 0.0.0.0:8400\n".to_owned(),
+        endpoint("headers: { webhook-id: '${file:key}' }"),
+        endpoint("headers: { x-key: '${file:lines}' }"),
+        format!(
+            "admin_key: '${{file:key}}'\n{}",
+            endpoint("pull_key: '${file:key}'")
+        ),
+        endpoint("shape: { program: '.data, .type' }"),
+        endpoint("shape: { program: '{id: $id, what: .type}' }, headers: { x-key: '${env:NOT_HERE}' }"),
+    ] {
+        folder.write("interconnect.yaml", &text);
+        let (code, stdout, stderr) = said(&folder.run(&["check"], &[]));
+        let found = stdout.lines().find(|line| line.contains("error["));
+        assert_eq!(
+            code,
+            Some(if found.is_some() { 2 } else { 0 }),
+            "{stdout}{stderr}"
+        );
+        told.push(found.unwrap_or("nothing").to_owned());
+    }
+    insta::assert_snapshot!(told.join("\n"), @r"
+    error[IC0164]: `admin_key`: it is not set, and 0.0.0.0:8400 can be reached from other machines; set a key, or listen at 127.0.0.1
+    error[IC0164]: endpoint `a`: `headers`: `webhook-id` is set by the hub itself
+    error[IC0164]: endpoint `a`: `headers`: the value of `x-key` has characters that a header cannot
+    error[IC0164]: `pull_key` of `a` is the `admin_key`, by which its partner would have every right: give it one of its own
+    error[IC0164]: `shape` of the endpoint `a` makes nothing of any event that it hears of; of a `deal.won`: the shape `.data, .type` gives 2 values on this event, or one that is no object; it must give one object
+    nothing
+    ");
+}
+
 #[test]
 fn findings_are_data_too() {
     let folder = Folder::new();

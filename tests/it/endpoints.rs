@@ -154,6 +154,66 @@ fn a_paused_endpoint_keeps_its_events_and_gets_them_in_order() {
     );
 }
 
+/// What it is owed is seen by its old name, nobody claims to have sent it, and it arrives when the name is back.
+#[test]
+fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace("retry_ms: [100, 100]", "retry_ms: [3600000]");
+    folder.write("interconnect.yaml", &text);
+    let path = config.to_str().expect("a path of text");
+    let run = |arguments: &[&str]| {
+        let all = [&["--config", path], arguments].concat();
+        said(&interconnect(&all, &secrets))
+    };
+    let hub = Hub::start(&config, &secrets);
+    sandbox.fault("northwind", &json!({"kind": "unavailable", "times": 1}));
+    post(&hub, "msg_1", &json!({"id": "D-1"}));
+    let list = ["delivery", "list", "--endpoint", "northwind-all", "--json"];
+    eventually("a failed try", || {
+        let all: Json = serde_json::from_str(&run(&list).1).expect("JSON");
+        let tried = all["data"][0]["attempts"] == 1;
+        expect(tried, all)
+    });
+    assert_eq!(hub.running.stop(), Some(0));
+
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    folder.write(
+        "interconnect.yaml",
+        &text.replace("name: northwind-all", "name: northwind-new"),
+    );
+    let hub = Hub::start(&config, &secrets);
+    let (_, told, note) = run(&["status", "--json"]);
+    let status: Json = serde_json::from_str(&told).expect("JSON");
+    let owed = status["endpoints"].as_array().expect("a list").iter();
+    let owed: Vec<_> = owed.map(|one| (&one["endpoint"], &one["configured"])).collect();
+    assert_eq!(owed, [(&json!("northwind-all"), &json!(false))]);
+    let unknown = "not configured, and owed something: northwind-all; it waits";
+    assert!(note.contains(unknown), "{note}");
+    let (_, _, note) = run(&["endpoint", "list"]);
+    assert!(note.contains(unknown), "{note}");
+    for again in ["retry", "replay"] {
+        let (code, told, error) = run(&["delivery", again, "--endpoint", "northwind-all"]);
+        assert_eq!((code, told.as_str()), (Some(2), ""));
+        assert!(
+            error.contains("`northwind-all` is not configured any more"),
+            "{error}"
+        );
+    }
+    assert_eq!(hub.running.stop(), Some(0));
+
+    folder.write("interconnect.yaml", &text);
+    let hub = Hub::start(&config, &secrets);
+    assert_eq!(run(&["delivery", "retry", "--endpoint", "northwind-all"]).0, Some(0));
+    eventually("what was kept", || {
+        let count = received(&sandbox, "northwind").len();
+        expect(count == 1, count)
+    });
+    assert_eq!(hub.running.stop(), Some(0));
+}
+
 #[test]
 fn what_a_partner_lost_is_counted_and_sent_again_under_the_same_ids() {
     let folder = Folder::new();
