@@ -271,13 +271,19 @@ fn show(actions: &[Action], out: &Out) -> Exit {
                 (None, None) => String::new(),
             };
             let object = action.detail["object"].as_str().unwrap_or_default();
-            let about = format!("{} {object}", records.join(" "));
+            let detail = |key: &str| action.detail[key].as_str().unwrap_or_default();
+            let about = format!(
+                "{} {object} {} {}",
+                records.join(" "),
+                detail("field"),
+                detail("conflict")
+            );
             vec![
                 action.id.to_string(),
                 action.at.to_string(),
                 action.by.clone(),
                 action.verb.clone(),
-                about.trim_end().to_owned(),
+                about.split_whitespace().collect::<Vec<_>>().join(" "),
                 state,
             ]
         };
@@ -293,7 +299,7 @@ fn document(action: &Action) -> Json {
     json!({
         "id": action.id.to_string(), "at": action.at.to_string(), "by": action.by, "did": action.verb,
         "records": action.records.iter().map(ToString::to_string).collect::<Vec<_>>(), "object": detail["object"],
-        "kept": detail["kept"], "references": detail["references"], "left_alone": detail["left_alone"],
+        "conflict": detail["conflict"], "field": detail["field"], "kept": detail["kept"], "references": detail["references"], "left_alone": detail["left_alone"],
         "undoes": action.undoes.map(|id| id.to_string()), "undone_by": action.undone_by.map(|id| id.to_string()),
     })
 }

@@ -209,6 +209,9 @@ async fn list(ledger: &dyn Ledger, which: &WhichParked, out: &Out) -> Result<(),
     }
     let data: Vec<Json> = causes.iter().map(document).collect();
     out.data(json!({"data": data}), || {
+        if causes.is_empty() {
+            return "nothing is parked, or nothing of what was asked for".to_owned();
+        }
         let told = causes.iter().map(|cause| {
             format!(
                 "{}\n  {} since {}, the newest since {}: {}\n  {}\n",
@@ -246,7 +249,7 @@ async fn show(ledger: &dyn Ledger, which: &WhichParked, limit: usize, out: &Out)
             "{}\n{}\n\n{}\n",
             title(&cause),
             advice(&cause),
-            table(&["key", "since", "tried again", "reason"], &rows)
+            table(&["key", "since", "next try", "reason"], &rows)
         );
         data.extend(parked.iter().map(document_of));
         if data.len() >= limit {

@@ -177,9 +177,13 @@ async fn list(
             let title = ["name", "display_name", "company.name"]
                 .iter()
                 .find_map(|p| record.fields.text(p));
-            let state = ["stage", "status"]
-                .iter()
-                .find_map(|path| record.fields.text(path));
+            let state = match (record.merged_into, record.deleted_at) {
+                (Some(_), _) => Some("merged"),
+                (None, Some(_)) => Some("deleted"),
+                (None, None) => ["stage", "status"]
+                    .iter()
+                    .find_map(|path| record.fields.text(path)),
+            };
             let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
             vec![
                 record.id.to_string(),
@@ -288,6 +292,14 @@ fn link_json(link: &Link) -> Json {
         "gone": link.gone, "ignored": link.ignored, "seen_at": link.seen_at.to_string(), "holds": link.wire})
 }
 
+/// Who said a change, by which rule; a person by name.
+fn by(change: &Change) -> String {
+    match change.connection == model::BY_HAND {
+        true => format!("{} ({})", change.external_id, change.reason),
+        false => format!("{} ({})", change.connection, change.reason),
+    }
+}
+
 fn change_json(change: &Change) -> Json {
     json!({"version": change.version, "field": change.path, "before": change.before, "after": change.after,
         "reason": change.reason, "connection": change.connection, "external_id": change.external_id,
@@ -302,6 +314,8 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
     );
     if let Some(into) = record.merged_into {
         let _ = write!(text, "merged into {into}; what it was before:\n\n");
+    } else if let Some(at) = record.deleted_at {
+        let _ = write!(text, "deleted at {at}; what it was before:\n\n");
     }
     let why = explained(history);
     let row = |(path, value): (&'static str, &model::Value)| {
@@ -324,15 +338,17 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
         &rows,
     ));
     let row = |link: &Link| {
-        let state = match (link.ignored, link.gone) {
-            (true, _) => "ignored",
-            (false, true) => "gone",
-            (false, false) => "linked",
+        let (external_id, left) = sync::object_of(link);
+        let state = match (left, link.ignored, link.gone) {
+            (true, ..) => "unlinked",
+            (_, true, _) => "ignored",
+            (_, false, true) => "gone",
+            (_, false, false) => "linked",
         };
         vec![
             link.connection.clone(),
             link.object.clone(),
-            link.external_id.clone(),
+            external_id.to_owned(),
             state.to_owned(),
             link.seen_at.to_string(),
         ]
@@ -349,7 +365,7 @@ fn text(record: &Record, links: &[Link], history: &[Change], conflicts: &[Confli
                 change.version.to_string(),
                 change.path.clone(),
                 format!("{} → {}", change.before, change.after),
-                format!("{} ({})", change.connection, change.reason),
+                by(change),
                 change.changed_at.to_string(),
                 change.committed_at.to_string(),
                 change.run.to_string(),

@@ -263,7 +263,7 @@ async fn census(hub: &Hub, connection: &str, object: Option<&str>, gone_max_perc
             None,
         );
         let before = hub.engine.read_so_far();
-        let census = hub.engine.census(connection, object, gone_max_percent);
+        let census = Box::pin(hub.engine.census(connection, object, gone_max_percent));
         match progress
             .during(census, || hub.engine.read_so_far() - before)
             .await
@@ -367,11 +367,16 @@ async fn report(hub: &Hub, tally: &Tally, settled: bool, out: &Out) -> Exit {
 async fn list(hub: &Hub, out: &Out) -> Result<Exit, ledger::LedgerError> {
     let mut json = Vec::new();
     let mut rows = Vec::new();
+    let standings = hub.ledger.standings(None).await?;
     for sync in &hub.engine.plan().syncs {
         let cursor = hub.ledger.cursor(&sync.connection, sync.object()).await?;
         let primed = cursor.as_ref().is_some_and(|cursor| cursor.complete_at.is_some());
         let read = cursor.as_ref().map(|cursor| cursor.stored_at.to_string());
-        let stopped = sync::halted(&*hub.ledger, &sync.connection, sync.object()).await?;
+        let stands = standings.iter().find(|one| one.connection == sync.connection);
+        let stopped = match stands.filter(|standing| standing.is_stopped()) {
+            Some(standing) => Some(standing.reason.clone()),
+            None => sync::halted(&*hub.ledger, &sync.connection, sync.object()).await?,
+        };
         let directions = match (sync.pull, sync.push) {
             (true, true) => "both ways",
             (true, false) => "in",

@@ -65,6 +65,7 @@ pub use census::GONE_MAX_PERCENT;
 pub use deletes::{DELETED_AT, Deletes};
 pub use engine::{Addressed, Announced, Engine, FanOut, SyncError, World};
 pub use journey::{Journey, Reached, Stop, Which, explained, journeys};
+pub use linking::object_of;
 pub use parked::{Retried, WhichParked, advice, parked_at, parked_of_record};
 pub use plan::{Plan, Rules, Sync};
 pub use pull::Depth;

@@ -16,11 +16,22 @@ use crate::action::{
     ActionError, Done, Held, ObjectAt, by_hand, refused, run_of, trace_of, undecided, withdrawn,
 };
 use crate::parked::parked_at;
+use crate::settle::SUPERSEDED;
 use crate::trace::Trace;
 use crate::{Engine, Report, kept};
 
 /// Behind the external id of a link whose object a person has taken away from its record.
 pub(crate) const UNLINKED: &str = "#unlinked";
+
+/// The id of a link's object, and whether that is the record's no more: the link is a mark that an object leaves which was
+/// taken away by a person, or went on as another kind of record.
+pub fn object_of(link: &Link) -> (&str, bool) {
+    let id = link.external_id.as_str();
+    let left = [UNLINKED, SUPERSEDED]
+        .iter()
+        .find_map(|mark| id.strip_suffix(mark));
+    left.map_or((id, false), |id| (id, true))
+}
 
 /// The mark that an unlinked object leaves with its record.
 fn left_behind(link: &Link) -> Link {
@@ -280,6 +291,12 @@ impl Engine {
         object: Option<&str>,
         ignore: bool,
     ) -> Result<Done, ActionError> {
+        if !self.plan.syncs.iter().any(|sync| sync.connection == connection) {
+            return Err(refused(
+                "no_sync",
+                format!("no sync reads or writes a connection `{connection}`"),
+            ));
+        }
         let held = self.hold(&[id.kind]).await?;
         let done = self
             .unlink_held(by, id, (connection, object), ignore, &held)

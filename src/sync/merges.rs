@@ -184,7 +184,7 @@ impl Engine {
             }
             let reason = format!(
                 "it was merged into {to}, which is {} here; {} is kept as it is, and is not written to {} any more: \
-                 decide with: interconnect review show {}/{}/{from}",
+                 decide with: interconnect review decide {}/{}/{from} --record ID, or --leave",
                 kept.record.id, lost.record.id, place.connection, place.connection, place.object
             );
             commit.parked.push(Parked {

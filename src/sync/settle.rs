@@ -141,7 +141,8 @@ impl Engine {
                 (None, Some(Met::Probable(ids))) => {
                     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     let reason = format!(
-                        "may be {}, by a rule that is not certain; decide with: interconnect review show {}/{}/{}",
+                        "may be {}, by a rule that is not certain; decide with: interconnect review decide {}/{}/{} --record ID, or \
+                         --new",
                         names.join(" or "),
                         place.connection,
                         place.object,
@@ -156,7 +157,8 @@ impl Engine {
                 (None, Some(Met::Several(ids))) => {
                     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     let reason = format!(
-                        "fits {} records alike: {}; decide with: interconnect review show {}/{}/{}, or make them differ",
+                        "fits {} records alike: {}; decide with: interconnect review decide {}/{}/{} --record ID, or \
+                         --new, or make them differ",
                         names.len(),
                         names.join(", "),
                         place.connection,

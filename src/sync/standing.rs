@@ -76,8 +76,9 @@ impl Engine {
             && refused(failure)
         {
             let standing = self.ledger.standings(Some(connection)).await?.pop();
-            let reason =
-                format!("{failure}; then let it go on by `interconnect connection resume {connection}`");
+            let reason = format!(
+                "{failure}; then let it go on by `interconnect connection resume {connection}`, or start the hub anew"
+            );
             let account = standing.and_then(|standing| standing.account);
             return Err(self.stop(connection, account, REVOKED, reason).await?);
         }

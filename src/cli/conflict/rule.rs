@@ -150,9 +150,18 @@ fn rule_of(conflict: &Conflict, wanted: Option<&str>) -> Result<(&'static str, P
     ];
     fitting.extend(
         others
+            .clone()
             .into_iter()
             .filter(|(word, policy)| decides_so(conflict, field, word, policy)),
     );
+    let known = others.iter().map(|(word, _)| *word).chain(["owner"]);
+    if let Some(wanted) = wanted.filter(|wanted| !known.clone().any(|word| word == *wanted)) {
+        let known: Vec<&str> = known.collect();
+        return Err(format!(
+            "`{wanted}` is no rule that can be proposed; there are: {}",
+            known.join(", ")
+        ));
+    }
     let found = match wanted {
         None => fitting.first(),
         Some(wanted) => fitting.iter().find(|(word, _)| *word == wanted),

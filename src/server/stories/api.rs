@@ -119,7 +119,8 @@ async fn a_record_shows_its_values_links_and_history() {
           "gone": false,
           "ignored": false,
           "object": "Opportunity",
-          "seen_at": "2026-11-23T05:00:00Z"
+          "seen_at": "2026-11-23T05:00:00Z",
+          "unlinked": false
         }
       ],
       "parked": [],
@@ -377,7 +378,7 @@ async fn an_endpoint_is_shown_paused_and_goes_on() {
     assert_eq!(
         listed.json()["data"][0],
         json!({"name": "b", "partner": "borealis", "host": "127.0.0.1:9", "events": ["*"],
-            "subscriptions": [{"types": ["*"], "from": [], "where": null, "fold": false}], "shape": "full", "share": null, "state": "ok",
+            "subscriptions": [{"types": ["*"], "from": [], "where": null, "fold": false}], "shape": "full", "state": "ok",
             "reason": null, "stopped_at": null, "failures": 0, "failing_since": null, "rest_until": null,
             "sequence": 1, "folded": 0})
     );

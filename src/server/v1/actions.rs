@@ -37,11 +37,15 @@ pub(crate) struct ActionView {
     id: String,
     at: Timestamp,
     by: String,
-    /// `link`, `unlink`, `merge`, `create`, `dismiss`, `census` or `undo`.
+    /// `link`, `unlink`, `merge`, `create`, `dismiss`, `census`, `resolve` or `undo`.
     did: String,
     records: Vec<String>,
     /// The object that it is about, if it is about one: `connection/object/id`.
     object: Value,
+    /// The conflict that was resolved, the field that it was about, and what was kept.
+    conflict: Value,
+    field: Value,
+    kept: Value,
     undoes: Option<String>,
     undone_by: Option<String>,
 }
@@ -55,6 +59,9 @@ impl From<Action> for ActionView {
             did: action.verb,
             records: action.records.iter().map(ToString::to_string).collect(),
             object: action.detail["object"].clone(),
+            conflict: action.detail["conflict"].clone(),
+            field: action.detail["field"].clone(),
+            kept: action.detail["kept"].clone(),
             undoes: action.undoes.map(|id| id.to_string()),
             undone_by: action.undone_by.map(|id| id.to_string()),
         }

@@ -26,6 +26,7 @@ pub(crate) struct EndpointView {
     /// `full`, `thin`, `cloudevent` or `program`.
     shape: &'static str,
     /// What it may know: its sharing policy, with what presets allow written out; nothing in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<serde_json::Value>,
     /// `ok`, `failing`, `resting`, `paused` or `disabled`.
     state: &'static str,

@@ -106,6 +106,8 @@ pub(crate) struct LinkView {
     base: Option<BTreeMap<&'static str, Value>>,
     seen_at: Timestamp,
     gone: bool,
+    /// Whether a person has taken the object away from the record, or it went on as another kind of record.
+    unlinked: bool,
     /// Whether the object is left alone: neither read nor written.
     ignored: bool,
 }
@@ -118,14 +120,16 @@ impl From<Link> for LinkView {
                 .map(|(path, value)| (path, stored::to_json(value)))
                 .collect()
         };
+        let (external_id, unlinked) = sync::object_of(&link);
         LinkView {
+            external_id: external_id.to_owned(),
+            unlinked,
+            gone: link.gone && !unlinked,
             connection: link.connection,
             object: link.object,
-            external_id: link.external_id,
             external_version: link.external_version,
             base: link.base.map(values),
             seen_at: link.seen_at,
-            gone: link.gone,
             ignored: link.ignored,
         }
     }
