@@ -206,7 +206,10 @@ fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
 
     folder.write("interconnect.yaml", &text);
     let hub = Hub::start(&config, &secrets);
-    assert_eq!(run(&["delivery", "retry", "--endpoint", "northwind-all"]).0, Some(0));
+    assert_eq!(
+        run(&["delivery", "retry", "--endpoint", "northwind-all"]).0,
+        Some(0)
+    );
     eventually("what was kept", || {
         let count = received(&sandbox, "northwind").len();
         expect(count == 1, count)

@@ -378,6 +378,35 @@ fn a_changed_route_is_tried_on_what_is_kept_before_anything_runs_by_it() {
         tried(&config, &["--against", other, "northwind-all"]),
         named((0, 0, 0, 0), (2, 1, 0, 0))[1..]
     );
+    // What a partner would come to know is told by its place.
+    let (_, told, _) = said(&interconnect(
+        &[
+            "--config",
+            path,
+            "endpoint",
+            "try",
+            "--against",
+            other,
+            "globex-won",
+            "--sample",
+            "0",
+        ],
+        &secrets,
+    ));
+    insta::assert_snapshot!(told.trim_end(), @r"
+    3 events were tried
+
+    endpoint    same  more  fewer  changed
+    globex-won  0     0     0      3
+    globex-won  told more: data.deal.name (3)
+    ");
+    let all = ["--config", other, "endpoint", "try", "--against", path, "--json"];
+    let told = json_of(&interconnect(&all, &secrets));
+    let told = &told["endpoints"][0];
+    assert_eq!(
+        (&told["told_more"], &told["told_less"], &told["told_otherwise"]),
+        (&json!({}), &json!({"data.deal.name": 3}), &json!({}))
+    );
 }
 
 #[test]

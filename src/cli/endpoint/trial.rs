@@ -18,6 +18,8 @@ use crate::{hub, partners};
 
 /// Events that are read at a time.
 const PAGE: usize = 200;
+/// Places that are named in text of what an endpoint is told otherwise; all are with `--json`.
+const PLACES_SHOWN: usize = 12;
 
 /// Which events, and what they are held against.
 #[derive(Args)]
@@ -48,6 +50,64 @@ struct Difference {
     more: Found,
     fewer: Found,
     changed: Found,
+    told: Told,
+}
+
+/// What an endpoint is told otherwise in events that it gets before and after: places, without the numbers of lists, and in
+/// how many events. Values are not among it: who may see a configuration may not know what is hidden from others.
+#[derive(Default)]
+struct Told {
+    more: BTreeMap<String, u64>,
+    less: BTreeMap<String, u64>,
+    otherwise: BTreeMap<String, u64>,
+}
+
+impl Told {
+    /// Holds two bodies against each other; what is no JSON has no places.
+    fn hold(&mut self, before: &[u8], now: &[u8]) {
+        let read = |bytes: &[u8]| {
+            let mut places = BTreeMap::new();
+            if let Ok(body) = serde_json::from_slice(bytes) {
+                places_of(body, String::new(), &mut places);
+            }
+            places
+        };
+        let (before, now) = (read(before), read(now));
+        for (place, values) in &now {
+            match before.get(place) {
+                None => *self.more.entry(place.clone()).or_default() += 1,
+                Some(others) if others != values => *self.otherwise.entry(place.clone()).or_default() += 1,
+                Some(_) => {}
+            }
+        }
+        for place in before.keys().filter(|place| !now.contains_key(*place)) {
+            *self.less.entry(place.clone()).or_default() += 1;
+        }
+    }
+
+    fn kinds(&self) -> [(&'static str, &BTreeMap<String, u64>); 3] {
+        [
+            ("told_more", &self.more),
+            ("told_less", &self.less),
+            ("told_otherwise", &self.otherwise),
+        ]
+    }
+}
+
+/// The values of a body by their places.
+fn places_of(value: Json, at: String, places: &mut BTreeMap<String, Vec<Json>>) {
+    match value {
+        Json::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let dot = if at.is_empty() { "" } else { "." };
+                places_of(member, format!("{at}{dot}{name}"), places);
+            }
+        }
+        Json::Array(items) => items
+            .into_iter()
+            .for_each(|item| places_of(item, at.clone(), places)),
+        _ => places.entry(at).or_default().push(value),
+    }
 }
 
 /// Events of one difference: how many, and some of them.
@@ -177,7 +237,12 @@ fn hold(
         let difference = differences.entry(name.clone()).or_default();
         match then.get(name) {
             None => difference.more.add(event, args.sample),
-            Some(Some(other)) if Some(other) != body.as_ref() => difference.changed.add(event, args.sample),
+            Some(Some(other)) if Some(other) != body.as_ref() => {
+                difference.changed.add(event, args.sample);
+                if let (Ok(before), Some(Ok(now))) = (other, body) {
+                    difference.told.hold(before, now);
+                }
+            }
             Some(_) => difference.same += 1,
         }
     }
@@ -209,8 +274,12 @@ fn sent_by(settings: &RelaySettings, event: &NewEvent, at: Timestamp) -> Sent {
 
 fn show(events: u64, differences: &BTreeMap<String, Difference>, out: &Out) {
     let endpoints = differences.iter().map(|(name, difference)| {
-        json!({"endpoint": name, "same": difference.same, "more": difference.more.json(),
-            "fewer": difference.fewer.json(), "changed": difference.changed.json()})
+        let mut document = json!({"endpoint": name, "same": difference.same, "more": difference.more.json(),
+            "fewer": difference.fewer.json(), "changed": difference.changed.json()});
+        for (kind, places) in difference.told.kinds() {
+            document[kind] = json!(places);
+        }
+        document
     });
     let document = json!({"events": events, "endpoints": endpoints.collect::<Vec<_>>()});
     out.data(document, || {
@@ -229,6 +298,24 @@ fn show(events: u64, differences: &BTreeMap<String, Difference>, out: &Out) {
         let rows: Vec<Vec<String>> = differences.iter().map(row).collect();
         text.push_str(&table(&["endpoint", "same", "more", "fewer", "changed"], &rows));
         for (name, difference) in differences {
+            for (kind, places) in difference
+                .told
+                .kinds()
+                .into_iter()
+                .filter(|(_, places)| !places.is_empty())
+            {
+                let named = places
+                    .iter()
+                    .take(PLACES_SHOWN)
+                    .map(|(place, count)| format!("{place} ({count})"));
+                let named: Vec<String> = named.collect();
+                let rest = match places.len().saturating_sub(PLACES_SHOWN) {
+                    0 => String::new(),
+                    rest => format!(" and {rest} more"),
+                };
+                let kind = kind.replace('_', " ");
+                text.push_str(&format!("\n{name}  {kind}: {}{rest}", named.join(", ")));
+            }
             let kinds = [
                 ("more", &difference.more),
                 ("fewer", &difference.fewer),
