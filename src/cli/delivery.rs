@@ -1,5 +1,6 @@
 //! `interconnect delivery`: webhooks on their way out.
 
+mod give_up;
 mod replay;
 
 use clap::{Args, Subcommand};
@@ -59,6 +60,12 @@ pub(crate) enum DeliveryCommand {
         /// Its id.
         id: String,
     },
+    /// Give up what is owed to an endpoint that is not configured any more: it is dead, and can be retried.
+    #[command(
+        name = "give-up",
+        after_help = "Example:\n  interconnect delivery give-up --endpoint northwind-old --dry-run"
+    )]
+    GiveUp(give_up::GiveUpArgs),
     /// The attempts of one delivery.
     Show {
         /// Its id.
@@ -115,6 +122,7 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
             which.endpoint.as_deref()
         }
         DeliveryCommand::Replay(args) => args.endpoint(),
+        DeliveryCommand::GiveUp(args) => Some(args.endpoint()),
         _ => None,
     };
     if let Err(exit) = must_be_known(named.map(Named::Endpoint), &config, &*ledger, out).await {
@@ -153,6 +161,7 @@ pub(crate) async fn run(command: &DeliveryCommand, common: &Common, out: &Out) -
             }
         }
         DeliveryCommand::Replay(args) => Box::pin(replay::begin(&ledger, only_pulled, args, now, out)).await,
+        DeliveryCommand::GiveUp(args) => give_up::run(&*ledger, &config, args, now, out).await,
         DeliveryCommand::Replays => replay::list(&*ledger, out).await,
         DeliveryCommand::Cancel { id } => replay::cancel(&ledger, id, out).await,
         DeliveryCommand::Show { id } => match parse(std::slice::from_ref(id)) {

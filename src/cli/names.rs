@@ -119,7 +119,8 @@ pub(crate) fn must_be_configured(endpoint: Option<&str>, config: &Config, out: &
         return Ok(());
     };
     out.fails(&format!(
-        "`{name}` is not configured any more: what it is owed waits until there is an endpoint of that name again"
+        "`{name}` is not configured any more: what it is owed waits until there is an endpoint of that name again, or is given up \
+         with: interconnect delivery give-up --endpoint {name}"
     ));
     Err(Exit::Usage)
 }

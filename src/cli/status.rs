@@ -245,7 +245,8 @@ async fn show(
 pub(super) fn tell_unknown(endpoints: &[&str], out: &Out) {
     if !endpoints.is_empty() {
         out.note(&format!(
-            "not configured, and owed something: {}; it waits until there are endpoints of these names again",
+            "not configured, and owed something: {}; it waits until there are endpoints of these names again, or is given up with: \
+             interconnect delivery give-up",
             endpoints.join(", ")
         ));
     }

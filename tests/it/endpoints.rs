@@ -161,7 +161,7 @@ fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
     let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
     let (config, secrets) = config(&folder, &sandbox, "");
     let text = std::fs::read_to_string(&config).expect("the configuration");
-    let text = text.replace("retry_ms: [100, 100]", "retry_ms: [3600000]");
+    let text = text.replace("retry_ms: [100, 100]", "order: record, retry_ms: [3600000]");
     folder.write("interconnect.yaml", &text);
     let path = config.to_str().expect("a path of text");
     let run = |arguments: &[&str]| {
@@ -171,10 +171,12 @@ fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
     let hub = Hub::start(&config, &secrets);
     sandbox.fault("northwind", &json!({"kind": "unavailable", "times": 1}));
     post(&hub, "msg_1", &json!({"id": "D-1"}));
+    // It waits for the one before it.
+    post(&hub, "msg_2", &json!({"id": "D-1"}));
     let list = ["delivery", "list", "--endpoint", "northwind-all", "--json"];
     eventually("a failed try", || {
         let all: Json = serde_json::from_str(&run(&list).1).expect("JSON");
-        let tried = all["data"][0]["attempts"] == 1;
+        let tried = all["data"][1]["attempts"] == 1;
         expect(tried, all)
     });
     assert_eq!(hub.running.stop(), Some(0));
@@ -202,9 +204,36 @@ fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
             "{error}"
         );
     }
+    // What nobody will be told is given up, and nothing is lost by that either.
+    let give_up = ["delivery", "give-up", "--endpoint", "northwind-all", "--json"];
+    let (_, told, _) = run(&[&give_up[..], &["--dry-run"]].concat());
+    assert_eq!(serde_json::from_str::<Json>(&told).expect("JSON")["given_up"], 2);
+    let (code, told, _) = run(&give_up);
+    assert_eq!(
+        (
+            code,
+            serde_json::from_str::<Json>(&told).expect("JSON")["given_up"].as_u64()
+        ),
+        (Some(0), Some(2))
+    );
+    assert!(!run(&["status"]).2.contains("not configured"));
+    let all: Json = serde_json::from_str(&run(&list).1).expect("JSON");
+    let states: Vec<&Json> = all["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["state"])
+        .collect();
+    assert_eq!(states, ["dead", "dead"]);
     assert_eq!(hub.running.stop(), Some(0));
 
     folder.write("interconnect.yaml", &text);
+    let (code, _, error) = run(&give_up);
+    assert_eq!(
+        (code, error.contains("is configured")),
+        (Some(2), true),
+        "{error}"
+    );
     let hub = Hub::start(&config, &secrets);
     assert_eq!(
         run(&["delivery", "retry", "--endpoint", "northwind-all"]).0,
@@ -212,7 +241,7 @@ fn an_endpoint_that_is_renamed_while_it_is_owed_something_is_told_of() {
     );
     eventually("what was kept", || {
         let count = received(&sandbox, "northwind").len();
-        expect(count == 1, count)
+        expect(count == 2, count)
     });
     assert_eq!(hub.running.stop(), Some(0));
 }
