@@ -175,20 +175,7 @@ impl Engine {
         }
         self.owe_referring_to(&action.records, &mut commit).await?;
         let mut told = vec![format!("{at} is the object of {id}")];
-        let named = match &other {
-            Some(other) => self.named_by(other.record.id, at).await?,
-            None => self.named_as_before(at).await?,
-        };
-        commit.parked.extend(named);
-        if let Some(other) = other {
-            told.push(format!(
-                "{} has no object there any more, and is not created there again",
-                other.record.id
-            ));
-            commit.links.push(left_behind(&other.link));
-            commit.records.push(self.touched(other.record));
-        }
-        commit.links.push(Link {
+        let link = Link {
             connection: at.connection.clone(),
             object: at.object.clone(),
             external_id: at.external_id.clone(),
@@ -202,7 +189,20 @@ impl Engine {
             gone: false,
             ignored: false,
             made: false,
+        };
+        commit.parked.extend(match &other {
+            Some(other) => self.named_by(other.record.id, at).await?,
+            None => self.named_as_before(std::slice::from_ref(&link)).await?,
         });
+        if let Some(other) = other {
+            told.push(format!(
+                "{} has no object there any more, and is not created there again",
+                other.record.id
+            ));
+            commit.links.push(left_behind(&other.link));
+            commit.records.push(self.touched(other.record));
+        }
+        commit.links.push(link);
         self.finish(commit, action, told).await
     }
 

@@ -4,15 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{LedgerError, Linked, Parked};
+use ledger::{LedgerError, Link, Linked, Parked};
 use model::{FieldType, Kind, Record, RecordId};
 use serde_json::Value as Json;
 
-use crate::absorb::Place;
+use crate::Engine;
 use crate::action::ObjectAt;
-use crate::linking::UNLINKED;
+use crate::linking::{UNLINKED, object_of};
 use crate::parked::READ_AGAIN;
-use crate::{Engine, Sync};
 
 impl Engine {
     /// What named an object that was a record's, to be read again. What refers to the record by what was said elsewhere goes
@@ -50,38 +49,23 @@ impl Engine {
         Ok(named.collect())
     }
 
-    /// What named an object that a person has taken away from a record, when it is about to be another one's.
-    pub(crate) async fn named_as_before(&self, at: &ObjectAt) -> Result<Vec<Parked>, LedgerError> {
-        let ids = [at.external_id.as_str()];
-        self.named_as_before_of(&at.connection, &at.object, &ids).await
-    }
-
-    /// The same of all objects that a page brings and nobody has a record of.
-    pub(crate) async fn named_strangers(
-        &self,
-        place: Place<'_>,
-        strangers: &[&str],
-    ) -> Result<Vec<Parked>, LedgerError> {
-        let mut kinds = self.plan.of(place.connection, place.object).map(Sync::kind);
-        if strangers.is_empty() || !kinds.any(is_referred_to) {
-            return Ok(Vec::new());
-        }
-        self.named_as_before_of(place.connection, place.object, strangers)
-            .await
-    }
-
-    async fn named_as_before_of(
-        &self,
-        connection: &str,
-        object: &str,
-        ids: &[&str],
-    ) -> Result<Vec<Parked>, LedgerError> {
-        let marks: Vec<String> = ids.iter().map(|id| format!("{id}{UNLINKED}")).collect();
+    /// What named objects of one kind that a person has taken away from their records, and that are other records' by these
+    /// links now.
+    pub(crate) async fn named_as_before(&self, now: &[Link]) -> Result<Vec<Parked>, LedgerError> {
         let mut named = Vec::new();
+        let referred_to = now.iter().filter(|link| is_referred_to(link.record.kind));
+        let marks: Vec<String> = referred_to
+            .map(|link| format!("{}{UNLINKED}", link.external_id))
+            .collect();
+        let Some(Link {
+            connection, object, ..
+        }) = now.first().filter(|_| !marks.is_empty())
+        else {
+            return Ok(named);
+        };
         for Linked { link, record } in self.ledger.linked(connection, object, &marks).await? {
-            let external_id = link.external_id.trim_end_matches(UNLINKED).to_owned();
             let at = ObjectAt {
-                external_id,
+                external_id: object_of(&link).0.to_owned(),
                 ..ObjectAt::of(&link)
             };
             named.extend(self.named_by(record.id, &at).await?);

@@ -72,11 +72,6 @@ impl Engine {
             commit.parked.push(self.waits(place, &arrival, retry));
         }
         let mut met = self.meet_all(place, &ready, adopt, parked).await?;
-        let strangers = ready.iter().filter(|arrival| arrival.known.is_none());
-        let strangers: Vec<&str> = strangers.map(|arrival| arrival.object.id.as_str()).collect();
-        commit
-            .parked
-            .extend(self.named_strangers(place, &strangers).await?);
         let known = ready
             .iter()
             .filter_map(|arrival| arrival.known.as_ref())
@@ -185,6 +180,9 @@ impl Engine {
                 report,
             );
         }
+        // Who named it before a person took it away means the record that it is now.
+        let named = self.named_as_before(&commit.claims).await?;
+        commit.parked.extend(named);
         // It may stand for one that is gone, which others still name.
         Ok(self.owe_referring(place, &named_anew, commit, report).await?)
     }
@@ -524,16 +522,12 @@ impl Engine {
             base.get(path).is_none() && lines.any(|line| line.path == path && !line.writes)
         };
         let fields = arrival.forward.fields.iter();
-        let mut news = fields
-            .filter(|(path, value)| base.get(path).unwrap_or(&Value::Null) != *value)
-            .peekable();
-        let ours = record.provenance.values().map(|said| said.changed_at).max();
-        match ours {
-            Some(ours) if news.peek().is_some() && news.all(|(path, _)| is_made_of_ours(path)) => {
-                changed_at.min(ours)
-            }
-            _ => changed_at,
+        let mut news = fields.filter(|(path, value)| base.get(path).unwrap_or(&Value::Null) != *value);
+        if !news.all(|(path, _)| is_made_of_ours(path)) {
+            return changed_at;
         }
+        let ours = record.provenance.values().map(|said| said.changed_at).max();
+        ours.map_or(changed_at, |ours| changed_at.min(ours))
     }
 
     fn waits(&self, place: Place<'_>, arrival: &Arrival<'_>, retry: Timestamp) -> Parked {

@@ -146,7 +146,15 @@ async fn who_named_what_was_taken_away_means_what_that_is_now() {
         .unlink("ann", linked[0].record.id, "here", None, false)
         .await
         .unwrap();
+    // As long as that is nothing, its deals go on.
+    here.edit(&partners[0], "name", json!(null));
     agree().await;
+    here.edit(&deal, "stage", json!("qualified"));
+    agree().await;
+    assert_eq!(
+        (&row("Rollout").1["stage"], &row("Rollout").1["partner"]),
+        (&json!("qualified"), &json!(northwind))
+    );
     here.edit(&partners[0], "name", json!("Northwind Energy"));
     agree().await;
     let (energy, _) = row("Northwind Energy");
