@@ -55,7 +55,9 @@ impl Run {
             return;
         };
         let at = self.chance.below(NAMES.len());
-        let is_known = self.truth.is_agreed(&domain) || self.truth.hands.is_nobody(&domain);
+        // Who is known by another domain from now on is not met by it: records meet when they are new.
+        let hands = &self.truth.hands;
+        let is_known = self.truth.is_agreed(&domain) || hands.is_nobody(&domain) || hands.is_handled(&domain);
         if is_known || self.systems[at].living(THINGS).contains_key(&domain) {
             return;
         }

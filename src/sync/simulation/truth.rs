@@ -198,6 +198,10 @@ impl Truth {
                 .filter(|(field, now)| left.get(field) != Some(now));
             self.missed.extend(missed.map(|(field, _)| (name.clone(), field)));
             let alone = name_alone(&place.1);
+            // What was said before it was left alone may have been read, and others may have said something since.
+            let said = self.deeds.get(&alone).into_iter().flat_map(|deeds| &deeds.edits);
+            let said = said.filter(|(_, rows)| rows.contains_key(&place));
+            self.missed.extend(said.map(|(field, _)| (name.clone(), *field)));
             self.say_as(&place, (&alone, &name), false);
             for field in EDITED {
                 let said = self.ever.remove(&(alone.clone(), field)).unwrap_or_default();
