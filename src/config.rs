@@ -591,6 +591,22 @@ partners:
     }
 
     #[test]
+    fn nobody_is_told_what_they_said_themselves() {
+        let told = |connections: &str| {
+            let text = format!(
+                "{connections}partners:\n  acme:\n    endpoints:\n      - {{ name: a, url: 'https://a.example', \
+                 secret: '${{env:SIGN}}', share: everything, events: [{{ types: [deal.*], from: [acme] }}] }}\n"
+            );
+            let mut report = Report::new();
+            Config::read(&Source::new("interconnect.yaml", text), &mut report);
+            let found = secret::but_missing(&report);
+            found.lines().next().unwrap_or_default().to_owned()
+        };
+        assert_snapshot!(told(""), @"warning[IC0106]: `a` asks for what its own partner says, and nobody is told what they said themselves");
+        assert_eq!(told("connections: { acme: { system: hubspot } }\n"), "");
+    }
+
+    #[test]
     fn nobody_has_the_name_of_the_hub() {
         let text = "connections: { interconnect: { system: hubspot } }\npartners: { interconnect: {} }\n";
         let found = findings(text);

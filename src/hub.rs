@@ -591,7 +591,16 @@ pub(crate) fn would_refuse(config: &Config, catalogue: &Catalogue, source: &Sour
     );
     let relay =
         guard(config).and_then(|guard| partners::relay_settings(config, catalogue, &guard, Lookup::Here));
-    let mut refusals: Vec<String> = settings.err().iter().map(ToString::to_string).collect();
+    let mut refusals = Vec::new();
+    match settings {
+        // It may be set where the hub runs.
+        Err(error) if config.admin_key.is_none() => {
+            let hint = "INTERCONNECT_ADMIN_KEY may say it where the hub runs, or `admin_key` here";
+            report.warning("IC0164", source, START, error.to_string(), hint);
+        }
+        Err(error) => refusals.push(error.to_string()),
+        Ok(_) => {}
+    }
     match relay {
         Ok(relay) => refusals.extend(partners::shapeless(&relay, catalogue)),
         Err(error) => refusals.push(error.to_string()),

@@ -174,8 +174,11 @@ pub(super) fn partners(
             .filter_map(|node| endpoint(node, source, &mut names, (known, &shared), report))
             .collect();
         inner.finish(report);
-        let is_own =
-            |one: &relay::Subscription| !one.from.is_empty() && one.from.iter().all(|from| from == name);
+        let is_own = |one: &relay::Subscription| {
+            let all_its = !one.from.is_empty() && one.from.iter().all(|from| from == name);
+            // A connection may have its name.
+            all_its && !connections.contains_key(name)
+        };
         for endpoint in endpoints
             .iter()
             .filter(|one| one.subscriptions.iter().any(is_own))
