@@ -181,21 +181,22 @@ impl Engine {
             .push(self.gone(link, self.end_known_at(place, object)));
     }
 
-    /// When an object was there for certain: when it was last seen, but for how far what showed it may have been behind, or when
-    /// it last changed, or when it was counted. Where our clock was ahead when it was seen, only the latter two tell.
+    /// When an object was there for certain: when it was last seen, or counted, but for how far what showed it may have been
+    /// behind; or when it last changed. Where our clock was ahead when it was seen, only the latter tells.
     fn last_seen(&self, place: Place<'_>, link: &Link) -> Timestamp {
         let now = self.world.now();
         let system = self.connections.get(place.connection);
         let lag_ms = system.map_or(0, |system| system.authoritative_lag_ms(place.object));
         let lag = SignedDuration::from_millis(i64::try_from(lag_ms).unwrap_or(i64::MAX));
         let seen_at = Some(link.seen_at).filter(|seen_at| *seen_at <= now);
-        let seen_at = seen_at.map(|at| at.checked_sub(lag).unwrap_or(at));
-        let changed_at = link.modified.map(|modified| modified.min(now));
         let counted_at = place
             .counted
             .filter(|counted| link.seen_at <= *counted && *counted <= now);
-        let known = [seen_at, changed_at, counted_at];
-        known.into_iter().flatten().max().unwrap_or(now)
+        // Our clock may have been ahead then, too, and have been caught up with since.
+        let known_at = seen_at.max(counted_at);
+        let known_at = known_at.map(|at| at.checked_sub(lag).unwrap_or(at));
+        let changed_at = link.modified.map(|modified| modified.min(now));
+        known_at.max(changed_at).unwrap_or(now)
     }
 
     /// The link to an object that is gone, at a moment where that is told.
