@@ -84,6 +84,9 @@ struct Out<'a> {
     unheard: Vec<Unanswered>,
     deletions: Vec<Deletion>,
     commit: SyncCommit,
+    /// What the objects' ids were that went into what is written: by the time the system has answered one may be gone, and
+    /// what was written still means what it meant.
+    refs: Refs,
 }
 
 /// The first record that a record refers to.
@@ -305,9 +308,6 @@ impl Engine {
             _ => None,
         });
         let mut found = Found::default();
-        let refs = self
-            .refs_of(place, out.writes.iter().map(|owed| &owed.record))
-            .await?;
         self.foresee_writes(place, &out.writes, &outcomes);
         let before = (report.counts.created_there, report.counts.written);
         let made = out.writes.iter().zip(&outcomes);
@@ -315,7 +315,7 @@ impl Engine {
         let made_again: Vec<RecordId> = made.map(|(owed, _)| owed.record.id).collect();
         for (owed, outcome) in std::mem::take(&mut out.writes).into_iter().zip(outcomes) {
             let ends = (&mut out.commit, &mut out.unheard);
-            self.conclude(place, owed, outcome, &refs, &mut found, ends, report);
+            self.conclude(place, owed, outcome, &out.refs, &mut found, ends, report);
         }
         report.counts.parked += out.commit.parked.len() as u64;
         let (created, written) = (
@@ -343,21 +343,6 @@ impl Engine {
             }),
             None => Ok(()),
         }
-    }
-
-    async fn refs_of<'r>(
-        &self,
-        place: Place<'_>,
-        records: impl Iterator<Item = &'r Record>,
-    ) -> Result<Refs, LedgerError> {
-        let mut refs = Refs::default();
-        refs.learn_records(
-            &*self.ledger,
-            place.connection,
-            records.map(|record| &record.fields),
-        )
-        .await?;
-        Ok(refs)
     }
 
     /// Pushes with all that they are about. Which fields are read is asked after them: a reading that ends in between owes
@@ -456,9 +441,10 @@ impl Engine {
             mut links,
             fields,
         } = owed;
-        let mut refs = self.refs_of(place, records.values()).await?;
         let agreed = links.values().filter_map(|link| link.base.as_ref());
-        refs.learn_records(&*self.ledger, place.connection, agreed)
+        let naming = records.values().map(|record| &record.fields).chain(agreed);
+        let mut refs = Refs::default();
+        refs.learn_records(&*self.ledger, place.connection, naming)
             .await?;
         // What a person is to decide first is written as it is there, which is not at all.
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
@@ -480,6 +466,7 @@ impl Engine {
         }
         // Side by side, those of one parent lock it once.
         out.writes.sort_by_key(|owed| parent(&owed.record));
+        out.refs = refs;
         Ok(out)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ledger::Ledger;
+use ledger::{Ledger, SyncCommit};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
@@ -59,6 +59,46 @@ async fn what_was_read_before_it_was_written_over_is_written_again() {
     assert_eq!(notes, [json!("theirs"), json!("theirs")]);
     let last = ("there".to_owned(), json!("theirs"));
     assert_eq!(said, [("here".to_owned(), json!("ours")), last]);
+}
+
+/// What was just made says nothing new, though what it names went before its system had answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_names_what_went_while_it_was_made_names_nobody_new() {
+    let deal = json!({"name": "Rollout", "stage": "prospect"});
+    let (stage, [here, there], engine, partners, _) =
+        Stage::with_a_deal(&["Northwind", "Fabrikam"], deal).await;
+    let pilot = here.put(json!({"name": "Pilot", "stage": "prospect", "partner": partners[0]}));
+    engine.pull("here", "things", Depth::Changed).await.unwrap();
+    there.forget_calls();
+    there.hold_answers();
+    let pusher = Arc::clone(&engine);
+    let pushing = tokio::spawn(async move { pusher.push("there", "things").await });
+    there.called("POST", 1).await;
+    let made = there.rows().pop().unwrap();
+    let gone = [made["partner"].as_str().unwrap().to_owned()];
+    let mut gone = stage.ledger.linked("there", "things", &gone).await.unwrap();
+    gone[0].link.gone = true;
+    let commit = SyncCommit {
+        links: vec![gone.remove(0).link],
+        ..SyncCommit::default()
+    };
+    stage.ledger.commit(commit).await.unwrap();
+    there.let_answers();
+    pushing.await.unwrap().unwrap();
+    // A person says who the partner really is, and another one, later, what it is called.
+    here.edit(&pilot, "partner", json!(partners[1]));
+    for name in ["Pilot 1", "Pilot 2"] {
+        there.edit(made["id"].as_str().unwrap(), "name", json!(name));
+    }
+    for connection in ["here", "there"] {
+        engine.pull(connection, "things", Depth::Changed).await.unwrap();
+    }
+    engine.push("here", "things").await.unwrap();
+    let pilot = here.rows().pop().unwrap();
+    assert_eq!(
+        (&pilot["partner"], &pilot["name"]),
+        (&json!(partners[1]), &json!("Pilot 2"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

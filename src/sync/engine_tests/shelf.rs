@@ -368,13 +368,19 @@ impl Shelf {
         self.lock().calls.clear();
     }
 
-    /// Creations take effect, and are not answered until [`Shelf::answer`].
+    /// Creations take effect, and are not answered until [`Shelf::answer`] or [`Shelf::let_answers`].
     pub(crate) fn hold_answers(&self) {
         self.answers.forget_permits(Semaphore::MAX_PERMITS);
     }
 
+    /// One creation is answered.
     pub(crate) fn answer(&self) {
         self.answers.add_permits(1);
+    }
+
+    pub(crate) fn let_answers(&self) {
+        self.answers
+            .add_permits(Semaphore::MAX_PERMITS - self.answers.available_permits());
     }
 
     /// Changes of ours are on their way, and take no effect until [`Shelf::let_changes`].
