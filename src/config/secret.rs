@@ -211,3 +211,12 @@ pub(super) fn but_missing(report: &Report) -> String {
         .filter(|one| !one.starts_with("warning[IC0104]"));
     others.collect::<Vec<_>>().join("\n\n")
 }
+
+/// What is said of each finding, and how it is mended.
+#[cfg(test)]
+pub(super) fn headlines(found: &str) -> String {
+    let lines = found
+        .lines()
+        .filter(|line| line.contains("[IC") || line.contains("help"));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -607,11 +607,7 @@ partners:
           consent: .deal.contact
 "#,
         );
-        let lines = findings.lines();
-        let told: Vec<&str> = lines
-            .filter(|line| line.contains("[IC") || line.contains("help"))
-            .collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(crate::config::secret::headlines(&findings), @r"
         warning[IC0163]: `consent` looks at `.deal.contact`, and what an event tells of is under `data`
            = help: did you mean `.data.deal.contact`?
         error[IC0138]: `data.deal.contact` is looked for below `data`, where all paths begin, so that it leads nowhere

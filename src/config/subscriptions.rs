@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use event::Shape;
-use model::Kind;
+use model::{FieldType, Kind};
 use policy::SharingPolicy;
 use program::Program;
 use relay::{Order, Subscription};
@@ -121,7 +121,7 @@ fn of_records(types: &[String]) -> bool {
 }
 
 /// Notes an expression that looks for a record where an event has none, or, `of_records`, at what is no field of it: it finds
-/// nothing there, and says so to nobody.
+/// nothing there, and says so to nobody. And one that compares a field with a number, which no value of it is.
 pub(super) fn looks_at_what_is_there(
     (key, program): (&str, &Program),
     of_records: bool,
@@ -154,6 +154,44 @@ pub(super) fn looks_at_what_is_there(
         };
         report.warning("IC0163", source, place, what, hint);
     }
+    for members in program.numbered().into_iter().filter(|_| of_records) {
+        let Some((what, hint)) = no_number(&members) else {
+            continue;
+        };
+        report.warning("IC0165", source, place, format!("`{key}` {what}"), hint);
+    }
+}
+
+/// What is said of a field that is compared with a number, and how to do it, where its values are none.
+fn no_number(members: &[&str]) -> Option<(String, String)> {
+    let ["data", kind, rest @ ..] = members else {
+        return None;
+    };
+    let at = rest.join(".");
+    let field = Kind::parse(kind)?.fields().find(|field| {
+        let below = at.strip_prefix(field.path);
+        below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+    })?;
+    let path = members.join(".");
+    let as_number = |path: &str| format!("compare `(.{path} // \"0\" | tonumber)`");
+    let (is, hint) = match field.field_type {
+        FieldType::Integer => return None,
+        FieldType::Money if at == field.path => (
+            "an object of an amount and its currency",
+            as_number(&format!("{path}.amount")),
+        ),
+        FieldType::Money | FieldType::Decimal => ("a decimal number written as text", as_number(&path)),
+        FieldType::Choices(_) | FieldType::Set => ("a list", format!("compare `(.{path} | length)`")),
+        FieldType::Bool => (
+            "true or false",
+            format!("write `.{path}` alone, or `(.{path} | not)`"),
+        ),
+        _ => ("text", "put what it is compared with in quotes".to_owned()),
+    };
+    Some((
+        format!("compares `.{path}` with a number, and it is {is}, so that it holds for all or for none"),
+        hint,
+    ))
 }
 
 /// Notes a filter that lets everything through: it sets a value where it should compare, or makes something even of an event
@@ -337,24 +375,33 @@ partners:
           - { types: [deal.*], where: '.data.deal.amount.currency == "EUR" and (.data.changed | has("stage"))' }
           - { types: ["*"], where: '.data | .lead.contact.emial // .deal' }
           - { types: [custom.quote], where: '.data.deal.amont == 5' }
+          - { types: [deal.*], where: '.data.deal.amount.amount > 10000 and .data.deal.probability >= 0.5' }
+          - { types: [deal.*], where: '.data.deal.amount > 1 or (.data.deal.amount.amount // "0" | tonumber) > 1' }
+          - { types: [deal.*], where: '.data.deal.product_lines > 1 or .data.deal.name == 17' }
 "#;
         let mut report = Report::new();
         Config::read(&Source::new("interconnect.yaml", text), &mut report);
         let found = secret::but_missing(&report);
-        let told: Vec<&str> = found
-            .lines()
-            .filter(|line| line.contains("[IC") || line.contains("help"))
-            .collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(secret::headlines(&found), @r#"
         warning[IC0163]: `where` looks at `.data.deal.amont.currency`, and a deal has no such field
            = help: did you mean `deal.amount`?
         warning[IC0163]: `where` looks at `.deal.stage`, and what an event tells of is under `data`
            = help: did you mean `.data.deal.stage`?
         warning[IC0163]: `where` looks at `.data.lead.contact.emial`, and a lead has no such field
            = help: did you mean `lead.contact.email`?
+        warning[IC0165]: `where` compares `.data.deal.amount.amount` with a number, and it is a decimal number written as text, so that it holds for all or for none
+           = help: compare `(.data.deal.amount.amount // "0" | tonumber)`
+        warning[IC0165]: `where` compares `.data.deal.probability` with a number, and it is a decimal number written as text, so that it holds for all or for none
+           = help: compare `(.data.deal.probability // "0" | tonumber)`
+        warning[IC0165]: `where` compares `.data.deal.amount` with a number, and it is an object of an amount and its currency, so that it holds for all or for none
+           = help: compare `(.data.deal.amount.amount // "0" | tonumber)`
+        warning[IC0165]: `where` compares `.data.deal.name` with a number, and it is text, so that it holds for all or for none
+           = help: put what it is compared with in quotes
+        warning[IC0165]: `where` compares `.data.deal.product_lines` with a number, and it is a list, so that it holds for all or for none
+           = help: compare `(.data.deal.product_lines | length)`
         warning[IC0163]: `program` looks at `.data.deal.stagee`, and a deal has no such field
           = help: did you mean `deal.stage`?
-        ");
+        "#);
     }
 
     #[test]

@@ -256,6 +256,14 @@ impl Program {
         }
     }
 
+    /// Those [`Program::members`] that the expression compares with a number that stands in its text.
+    pub fn numbered(&self) -> Vec<Vec<&str>> {
+        match &self.kind {
+            Kind::Path(_) => Vec::new(),
+            Kind::Jq { reads, .. } => reads.numbered(),
+        }
+    }
+
     /// The expression, shortened, for messages.
     pub fn name(&self) -> String {
         let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -547,6 +555,22 @@ mod tests {
             let program = Program::compile(source, &[]).unwrap();
             let found: Vec<String> = program.members().iter().map(|names| names.join(".")).collect();
             assert_eq!(found, members, "{source}");
+        }
+    }
+
+    #[test]
+    fn an_expression_tells_what_it_compares_with_a_number() {
+        for (source, numbered) in [
+            (".a.b > 10 and .c == \"10\"", &["a.b"] as &[&str]),
+            ("-1 <= (.a // .b)", &["a", "b"]),
+            (".a as $x | $x.b != 1.5", &["a.b"]),
+            ("(.a | tonumber) > 10", &[]),
+            (".a > .b and (.c | length) > 1", &[]),
+            (".a.b", &[]),
+        ] {
+            let program = Program::compile(source, &[]).unwrap();
+            let found: Vec<String> = program.numbered().iter().map(|names| names.join(".")).collect();
+            assert_eq!(found, numbered, "{source}");
         }
     }
 

@@ -40,6 +40,8 @@ const BY_KIND: [&str; 8] = [
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
     whole: bool,
+    /// Whether it is compared with a number that the text names.
+    numbered: bool,
     /// Of each item of a list.
     each: Option<Box<Reads>>,
     /// Of the members of an object.
@@ -65,10 +67,20 @@ impl Reads {
 
     /// The members that are looked at, from the value down; those of items of lists are not among them.
     pub(crate) fn members(&self) -> Vec<Vec<&str>> {
+        self.paths_to(&|reads| reads.whole || reads.members.is_empty())
+    }
+
+    /// Those that are compared with a number.
+    pub(crate) fn numbered(&self) -> Vec<Vec<&str>> {
+        self.paths_to(&|reads| reads.numbered)
+    }
+
+    /// The names that lead to members of which something holds.
+    fn paths_to(&self, holds: &dyn Fn(&Reads) -> bool) -> Vec<Vec<&str>> {
         let mut all = Vec::new();
         for (name, reads) in &self.members {
-            let mut below = reads.members();
-            if below.is_empty() || reads.whole {
+            let mut below = reads.paths_to(holds);
+            if holds(reads) {
                 below.push(Vec::new());
             }
             all.extend(below.into_iter().map(|rest| [vec![name.as_str()], rest].concat()));
@@ -107,6 +119,7 @@ impl Reads {
 #[derive(Default)]
 struct Need {
     whole: bool,
+    numbered: bool,
     each: Option<usize>,
     members: BTreeMap<String, usize>,
 }
@@ -123,6 +136,7 @@ impl<'s> Walk<'s> {
         let need = &self.needs[place];
         Reads {
             whole: need.whole,
+            numbered: need.numbered,
             each: need.each.map(|each| Box::new(self.reads(each))),
             members: need
                 .members
@@ -318,7 +332,18 @@ impl<'s> Walk<'s> {
                 self.places(right, input);
                 Vec::new()
             }
-            BinaryOp::Math(_) | BinaryOp::Cmp(_) => self.all_of(&[], &[left, right], input),
+            BinaryOp::Cmp(_) => {
+                let (is_left, is_right) = (is_number(left), is_number(right));
+                for (term, with_number) in [(left, is_right), (right, is_left)] {
+                    let given = self.places(term, input);
+                    self.whole(&given);
+                    given
+                        .iter()
+                        .for_each(|place| self.needs[*place].numbered |= with_number);
+                }
+                Vec::new()
+            }
+            BinaryOp::Math(_) => self.all_of(&[], &[left, right], input),
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
                 self.all_of(input, &[left, right], input)
             }
@@ -353,6 +378,15 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+}
+
+/// Whether a term is a number that its text names.
+fn is_number(term: &Term<&str>) -> bool {
+    match term {
+        Term::Num(_) => true,
+        Term::Neg(inner) => is_number(inner),
+        _ => false,
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) const VOCABULARY: &[&str] = &[
     "texts",
     "to_entries",
     "tojson",
+    "tonumber",
     "tostring",
     "true",
     "type",

@@ -12,7 +12,7 @@ use model::{RecordId, RunId};
 use crate::engine::{STALE_TRIES_MAX, SyncError};
 use crate::merges::merged_ids;
 use crate::missing::Missing;
-use crate::named::without_named;
+use crate::naming::without_named;
 use crate::reconcile::{Drift, drifted, tell};
 use crate::refs::Refs;
 use crate::stop::What;

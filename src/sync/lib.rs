@@ -35,7 +35,6 @@ mod linking;
 mod meet;
 mod merges;
 mod missing;
-mod named;
 mod naming;
 mod parked;
 mod plan;

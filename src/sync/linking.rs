@@ -191,7 +191,7 @@ impl Engine {
             made: false,
         };
         commit.parked.extend(match &other {
-            Some(other) => self.named_by(other.record.id, at).await?,
+            Some(other) => self.who_named(other.record.id, at).await?,
             None => self.named_as_before(std::slice::from_ref(&link)).await?,
         });
         if let Some(other) = other {
@@ -464,7 +464,7 @@ impl Engine {
             let link = self.as_given_back(link, &now.link, &said_there);
             blank_unknown(&mut other, &link, &said_there, &by_hand(&action));
             told.push(format!("{at} is the object of {} again", other.id));
-            commit.parked.extend(self.named_by(id, &at).await?);
+            commit.parked.extend(self.who_named(id, &at).await?);
             commit.marks.extend(self.owed_everywhere(other.id, action.at));
             commit.records.push(self.changed_by(&action, other, &[]));
             commit

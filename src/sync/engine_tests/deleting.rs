@@ -619,17 +619,12 @@ async fn what_went_while_a_page_was_on_its_way_is_outlived_by_what_was_said_sinc
 
 /// A partner of `here`, which tells no deletion, that was made there, where something is computed of it; deletions count.
 async fn computed() -> (Stage, [Shelf; 2], Arc<Engine>, [String; 2]) {
-    let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-    let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
-    stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
-    stage.computes_at = Some("there");
-    let engine = stage.node("first", Arc::clone(&stage.ledger));
-    let id = here.put(json!({"name": "Northwind"}));
-    for connection in ["here", "there"] {
-        engine.pull(connection, "things", Depth::Changed).await.unwrap();
-    }
-    engine.push("there", "things").await.unwrap();
-    let made = there.rows()[0]["id"].as_str().unwrap().to_owned();
+    let (stage, [here, there], [id, made]) = Stage::knowing_as(|stage| {
+        stage.deletes = [("here", COUNTS), ("there", COUNTS)].into();
+        stage.computes_at = Some("there");
+    })
+    .await;
+    let engine = stage.node("second", Arc::clone(&stage.ledger));
     there.edit(&made, "computed", json!("energy"));
     stage.pass_hours(2);
     engine.pull("there", "things", Depth::Changed).await.unwrap();

@@ -157,8 +157,14 @@ impl Stage {
 
     /// Two systems, `here` and `there`, with one partner that both know, and its id at each.
     pub(crate) async fn knowing() -> (Stage, [Shelf; 2], [String; 2]) {
+        Stage::knowing_as(|_| ()).await
+    }
+
+    /// …, with what is set of the stage before.
+    pub(crate) async fn knowing_as(set: impl FnOnce(&mut Stage)) -> (Stage, [Shelf; 2], [String; 2]) {
         let (here, there) = (Shelf::start(Key::Read).await, Shelf::start(Key::Read).await);
-        let stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+        let mut stage = Stage::new(&[("here", &here), ("there", &there)]).await;
+        set(&mut stage);
         let engine = stage.node("first", Arc::clone(&stage.ledger));
         let id = here.put(json!({"name": "Northwind"}));
         for connection in ["here", "there"] {
