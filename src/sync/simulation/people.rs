@@ -108,8 +108,9 @@ impl Run {
                     let now = self.network.now_ms();
                     if !new.is_null() && new != old && (keep_theirs || old.is_null()) {
                         self.truth.edited((name, kept), &domain, (field, new), now);
-                    } else if new != old && own(kept) {
-                        // Where that is one that the hub made and did not keep, nobody can tell whether it is what they want.
+                    } else if new != old && (own(kept) || (keep_theirs && new.is_null())) {
+                        // Where that is one that the hub made and did not keep, or what the hub once wrote there, nobody can
+                        // tell whether it is what they want.
                         self.truth.edited((name, kept), &domain, (field, old), now);
                         self.truth.overwritten((name, kept), &domain, field);
                     }
