@@ -10,7 +10,7 @@ use ledger::{ActionFilter, Journal, Records};
 use model::{ActionId, RecordId};
 use tokio::task::JoinHandle;
 
-use super::run::{NAMES, NODES, Run, is_parting};
+use super::run::{NAMES, NODES, Run, is_joining, is_parting};
 use super::system::{System, THINGS};
 use crate::{Act, ObjectAt};
 
@@ -34,6 +34,8 @@ pub(super) enum Deed {
     },
     /// A row of a partner is left alone.
     Leave(Place, String),
+    /// A row that is left alone is its partner's again, without taking back that it was.
+    Join(Place, String),
     /// A row of a partner is none of it, and from now on known by another domain; it is not taken back.
     Part(Place, String, String),
 }
@@ -182,6 +184,14 @@ impl Hands {
             }
             Deed::Leave(place, _) if is_undone => drop(self.alone.remove(place)),
             Deed::Leave(place, name) => drop(self.alone.insert(place.clone(), name.clone())),
+            // It is met for the first time, beside what was said of either meanwhile.
+            Deed::Join(place, name) => {
+                self.meet(name, &name_alone(&place.1));
+                match is_undone {
+                    true => drop(self.alone.insert(place.clone(), name.clone())),
+                    false => drop(self.alone.remove(place)),
+                }
+            }
             Deed::Part(place, was, is) => {
                 self.meet(was, is);
                 self.parted.insert((place.0, was.clone()));
@@ -252,7 +262,12 @@ impl Run {
         let planned = match (back, self.chance.percent(50)) {
             (true, _) => {
                 let (id, deed) = self.done[self.chance.below(self.done.len())].clone();
-                Some((Act::Undo(id), deed, Some(id)))
+                match deed {
+                    Deed::Leave(place, name) if is_joining(self.seed) && self.chance.percent(50) => {
+                        self.plan_joining(place, name).await
+                    }
+                    deed => Some((Act::Undo(id), deed, Some(id))),
+                }
             }
             (false, true) => self.plan_union().await,
             (false, false) => self.plan_leaving(parting).await,
@@ -327,11 +342,20 @@ impl Run {
         Some((act, deed, None))
     }
 
+    async fn plan_joining(&mut self, place: Place, name: String) -> Option<(Act, Deed, Option<ActionId>)> {
+        let act = Act::Link {
+            record: self.record_of(&place).await?,
+            at: object_at(place.0, &place.1),
+            moved: false,
+        };
+        Some((act, Deed::Join(place, name), None))
+    }
+
     /// Whether something is under way about a partner.
     pub(super) fn is_acting_on(&self, name: &str) -> bool {
         self.acting.as_ref().is_some_and(|acting| match &acting.deed {
             Deed::Unite { keep, lose, .. } => keep == name || lose == name,
-            Deed::Leave(_, left) => left == name,
+            Deed::Leave(_, of) | Deed::Join(_, of) => of == name,
             Deed::Part(_, was, is) => was == name || is == name,
         })
     }
@@ -364,7 +388,13 @@ impl Run {
             Some(undone) => self.done.retain(|(id, _)| *id != undone),
             None => match acting.deed {
                 Deed::Part((at, id), _, domain) => self.rename(at, &id, &domain),
-                deed => self.done.push((action.id, deed)),
+                deed => {
+                    if let Deed::Join(place, _) = &deed {
+                        self.done
+                            .retain(|(_, done)| !matches!(done, Deed::Leave(left, _) if left == place));
+                    }
+                    self.done.push((action.id, deed));
+                }
             },
         }
     }

@@ -706,6 +706,11 @@ pub(super) fn is_parting(seed: u64) -> bool {
     seed % 3 == 1
 }
 
+/// Whether they also make a row that is left alone its partner's again.
+pub(super) fn is_joining(seed: u64) -> bool {
+    seed % 3 == 2
+}
+
 /// The field of partners for which a system's mapping has no line at first, or none after a while, in the run of a seed; and
 /// whether it is there in the end.
 fn moving(seed: u64, name: &str) -> Option<(&'static str, bool)> {

@@ -135,8 +135,17 @@ impl Truth {
     pub(super) fn remap(&mut self, system: &'static str, field: &'static str) {
         self.remapped = Some(field);
         self.moved = Some(field);
-        if !self.unmapped.remove(&(system, field)) {
-            self.unmapped.insert((system, field));
+        if self.unmapped.remove(&(system, field)) {
+            return;
+        }
+        self.unmapped.insert((system, field));
+        // Whether it had read what was said there since everything was at rest, which keeps a partner that others deleted,
+        // nobody can tell.
+        for (_, deeds) in self.deeds.iter_mut().filter(|(name, _)| !is_deal(name)) {
+            let mut edits = deeds.edits.get(field).into_iter().flat_map(BTreeMap::keys);
+            if edits.any(|(at, _)| *at == system) {
+                deeds.edited.insert(system, None);
+            }
         }
     }
 
@@ -181,14 +190,15 @@ impl Truth {
     /// People did something by hand, or took it back.
     pub(super) fn handed(&mut self, deed: &Deed, is_undone: bool) {
         self.hands.note(deed, is_undone);
-        let rows = match deed {
-            Deed::Unite { left, .. } => left.clone(),
-            Deed::Leave(place, name) => vec![(place.clone(), name.clone())],
-            Deed::Part(..) => Vec::new(),
+        let (rows, are_back) = match deed {
+            Deed::Unite { left, .. } => (left.clone(), is_undone),
+            Deed::Leave(place, name) => (vec![(place.clone(), name.clone())], is_undone),
+            Deed::Join(place, name) => (vec![(place.clone(), name.clone())], !is_undone),
+            Deed::Part(..) => (Vec::new(), is_undone),
         };
         for (place, name) in rows {
             let agreed = EDITED.map(|field| (field, self.agreed.get(&(name.clone(), field)).cloned()));
-            if !is_undone {
+            if !are_back {
                 self.left.insert(place, agreed.into());
                 continue;
             }
