@@ -10,7 +10,7 @@ use ledger::{ActionFilter, Journal, Records};
 use model::{ActionId, RecordId};
 use tokio::task::JoinHandle;
 
-use super::run::{NAMES, NODES, Run, is_joining, is_parting};
+use super::run::{NAMES, NODES, Run, is_joining, is_moving, is_parting};
 use super::system::{System, THINGS};
 use crate::{Act, ObjectAt};
 
@@ -36,6 +36,8 @@ pub(super) enum Deed {
     Leave(Place, String),
     /// A row that is left alone is its partner's again, without taking back that it was.
     Join(Place, String),
+    /// A row of a partner is another one's, of which a row there was left alone, and from now on known by that one's domain.
+    Move(Place, String, String),
     /// A row of a partner is none of it, and from now on known by another domain; it is not taken back.
     Part(Place, String, String),
 }
@@ -192,6 +194,21 @@ impl Hands {
                     false => drop(self.alone.remove(place)),
                 }
             }
+            Deed::Move(place, was, is) => {
+                self.meet(was, is);
+                let lacks = (place.0, was.clone());
+                let whose = match is_undone {
+                    true => {
+                        self.parted.remove(&lacks);
+                        was
+                    }
+                    false => {
+                        self.parted.insert(lacks);
+                        is
+                    }
+                };
+                self.rows.insert(place.clone(), whose.clone());
+            }
             Deed::Part(place, was, is) => {
                 self.meet(was, is);
                 self.parted.insert((place.0, was.clone()));
@@ -258,7 +275,8 @@ impl Run {
             return;
         }
         let parting = is_parting(self.seed) && self.chance.percent(50);
-        let back = !self.done.is_empty() && self.chance.percent(50);
+        let moving = is_moving(self.seed);
+        let back = !self.done.is_empty() && self.chance.percent(if moving { 20 } else { 50 });
         let planned = match (back, self.chance.percent(50)) {
             (true, _) => {
                 let (id, deed) = self.done[self.chance.below(self.done.len())].clone();
@@ -269,6 +287,7 @@ impl Run {
                     deed => Some((Act::Undo(id), deed, Some(id))),
                 }
             }
+            (false, true) if moving => self.plan_moving().await,
             (false, true) => self.plan_union().await,
             (false, false) => self.plan_leaving(parting).await,
         };
@@ -351,12 +370,34 @@ impl Run {
         Some((act, Deed::Join(place, name), None))
     }
 
+    async fn plan_moving(&mut self) -> Option<(Act, Deed, Option<ActionId>)> {
+        let hands = &self.truth.hands;
+        let lacking = hands.alone().filter(|((at, _), name)| {
+            let system = NAMES.iter().position(|known| known == at).unwrap();
+            let is_known = self.truth.is_whole(name) && !hands.is_handled(name);
+            is_known && !self.partners_at(system).contains_key(*name)
+        });
+        let lacking: Vec<(Place, String)> = lacking.map(|(at, name)| (at.clone(), name.clone())).collect();
+        let (was, rows) = self.some_free()?;
+        if lacking.is_empty() {
+            return None;
+        }
+        let (left, is) = lacking[self.chance.below(lacking.len())].clone();
+        let place = rows.into_iter().find(|(at, _)| *at == left.0)?;
+        let act = Act::Link {
+            record: self.record_of(&left).await?,
+            at: object_at(place.0, &place.1),
+            moved: true,
+        };
+        Some((act, Deed::Move(place, was, is), None))
+    }
+
     /// Whether something is under way about a partner.
     pub(super) fn is_acting_on(&self, name: &str) -> bool {
         self.acting.as_ref().is_some_and(|acting| match &acting.deed {
             Deed::Unite { keep, lose, .. } => keep == name || lose == name,
             Deed::Leave(_, of) | Deed::Join(_, of) => of == name,
-            Deed::Part(_, was, is) => was == name || is == name,
+            Deed::Move(_, was, is) | Deed::Part(_, was, is) => was == name || is == name,
         })
     }
 
@@ -384,10 +425,19 @@ impl Run {
         self.tell(&format!("what {} asked for {became}", acting.by));
         let Some(action) = done else { return };
         self.truth.handed(&acting.deed, acting.undoes.is_some());
+        // Whose a row is, people say in the row, too.
+        let known_by = match (&acting.deed, acting.undoes) {
+            (Deed::Part(place, _, is) | Deed::Move(place, _, is), None) => Some((place.clone(), is.clone())),
+            (Deed::Move(place, was, _), Some(_)) => Some((place.clone(), was.clone())),
+            _ => None,
+        };
+        if let Some(((at, id), domain)) = known_by {
+            self.rename(at, &id, &domain);
+        }
         match acting.undoes {
             Some(undone) => self.done.retain(|(id, _)| *id != undone),
             None => match acting.deed {
-                Deed::Part((at, id), _, domain) => self.rename(at, &id, &domain),
+                Deed::Part(..) => {}
                 deed => {
                     if let Deed::Join(place, _) = &deed {
                         self.done

@@ -711,6 +711,11 @@ pub(super) fn is_joining(seed: u64) -> bool {
     seed % 3 == 2
 }
 
+/// Whether they also make one partner's row another one's.
+pub(super) fn is_moving(seed: u64) -> bool {
+    seed.is_multiple_of(3)
+}
+
 /// The field of partners for which a system's mapping has no line at first, or none after a while, in the run of a seed; and
 /// whether it is there in the end.
 fn moving(seed: u64, name: &str) -> Option<(&'static str, bool)> {

@@ -194,7 +194,7 @@ impl Truth {
             Deed::Unite { left, .. } => (left.clone(), is_undone),
             Deed::Leave(place, name) => (vec![(place.clone(), name.clone())], is_undone),
             Deed::Join(place, name) => (vec![(place.clone(), name.clone())], !is_undone),
-            Deed::Part(..) => (Vec::new(), is_undone),
+            Deed::Move(..) | Deed::Part(..) => (Vec::new(), is_undone),
         };
         for (place, name) in rows {
             let agreed = EDITED.map(|field| (field, self.agreed.get(&(name.clone(), field)).cloned()));
