@@ -260,6 +260,11 @@ impl Run {
         Some((name, rows))
     }
 
+    fn is_deleted(&self, (at, id): &Place) -> bool {
+        let mut systems = self.systems.iter();
+        systems.any(|system| system.name == *at && system.rows[id].deleted)
+    }
+
     async fn record_of(&self, (at, id): &Place) -> Option<RecordId> {
         let linked = self
             .ledger
@@ -284,6 +289,8 @@ impl Run {
                     Deed::Leave(place, name) if is_joining(self.seed) && self.chance.percent(50) => {
                         self.plan_joining(place, name).await
                     }
+                    // Whose deletion it was that somebody deleted the row meanwhile is for people to say.
+                    Deed::Move(place, ..) if self.is_deleted(&place) => None,
                     deed => Some((Act::Undo(id), deed, Some(id))),
                 }
             }
