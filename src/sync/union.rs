@@ -635,6 +635,13 @@ fn share_out(
             _ => open.push(format!("{here} ({keep}) and {at} ({lose})")),
         }
     }
+    let known: BTreeSet<ObjectAt> = links.iter().filter(live).map(ObjectAt::of).collect();
+    if let Some(none) = chosen.iter().find(|at| !known.contains(at)) {
+        let reason = format!(
+            "{none} is an object of neither; what they have is told by: interconnect record show {keep}, and {lose}"
+        );
+        return Err(refused("nothing_to_choose", reason));
+    }
     if !open.is_empty() {
         let reason = format!(
             "both have an object there: {}; say which one stays with --stay connection/object/id, once for each; the other \
@@ -644,16 +651,9 @@ fn share_out(
         return Err(refused("both_linked", reason));
     }
     match chosen.into_iter().next() {
-        Some(none) => {
-            let is_theirs = links.iter().filter(live).any(|link| ObjectAt::of(link) == *none);
-            let reason = match is_theirs {
-                true => {
-                    format!("only one of the two has an object where {none} is, and it stays; leave it out")
-                }
-                false => format!(
-                    "{none} is an object of neither; what they have is told by: interconnect record show {keep}, and {lose}"
-                ),
-            };
+        Some(only) => {
+            let reason =
+                format!("only one of the two has an object where {only} is, and it stays; leave it out");
             Err(refused("nothing_to_choose", reason))
         }
         None => Ok((moves, left)),
