@@ -575,6 +575,22 @@ mod tests {
     }
 
     #[test]
+    fn decimal_numbers_in_text_can_be_compared() {
+        let is_large = r#"(.a // "0" | tonumber) > 10000"#;
+        for (amount, large) in [
+            (json!("10000.01"), true),
+            (json!("9999.99"), false),
+            (json!("-20000"), false),
+            (Json::Null, false),
+        ] {
+            assert_eq!(run(is_large, &json!({"a": amount})), [json!(large)], "{amount}");
+        }
+        let program = Program::compile(is_large, &[]).unwrap();
+        let failed = program.run(&json!({"a": "much"}), &|_| None).unwrap_err();
+        assert!(failed.to_string().contains("much"), "{failed}");
+    }
+
+    #[test]
     fn what_is_taken_is_what_is_found() {
         let page = json!({"r": [{"id": 1, "v": {"a": [1]}}, {"id": null}, 3], "n": null, "o": {"x": 1}});
         for source in [
