@@ -97,7 +97,7 @@ async fn a_record_shows_its_values_links_and_history() {
           "committed_at": "2026-11-23T05:00:00Z",
           "connection": "crm",
           "external_id": "0061",
-          "path": "name",
+          "field": "name",
           "reason": "filled",
           "run": "run_01m83ccy40edht6rv3cdhp6rv3",
           "trace": "0af7651916cd43dd8448eb211c80319c",

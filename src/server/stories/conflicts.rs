@@ -76,13 +76,13 @@ async fn a_conflict_is_decided_once() {
       "closed_by": "",
       "connection": "erp",
       "external_id": "S1",
+      "field": "name",
       "found_at": "2026-11-23T06:00:00Z",
       "id": "cfl_01m83ftsr0ew3re1r70w3ge1r7",
       "kept": "Solar park",
       "object": "sale.order",
       "ours": "Solar park",
       "ours_by": "crm",
-      "path": "name",
       "record": "dea_01m83ccy40e40r2081040g2081",
       "revision": 1,
       "rule": "manual",
@@ -145,7 +145,7 @@ async fn a_conflict_is_decided_once() {
 async fn conflicts_come_in_pages_and_by_what_is_asked() {
     let (_folder, stage, ids_) = staged(3).await;
     let first = stage
-        .get("/v1/conflicts?limit=2&connection=erp&path=name&kind=deal")
+        .get("/v1/conflicts?limit=2&connection=erp&field=name&kind=deal")
         .await
         .json();
     assert_eq!(ids(&first), &ids_[..2]);

@@ -67,7 +67,7 @@ async fn a_change_is_followed_to_every_system() {
     assert_eq!(
         [
             &journey["version"],
-            &journey["changes"][0]["path"],
+            &journey["changes"][0]["field"],
             &journey["event"]
         ],
         [&json!(1), &json!("name"), &Json::Null]

@@ -36,7 +36,7 @@ pub(crate) struct ListQuery {
     kind: Option<String>,
     record: Option<String>,
     connection: Option<String>,
-    path: Option<String>,
+    field: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct ListQuery {
 pub(crate) struct ConflictView {
     id: String,
     record: String,
-    path: String,
+    field: String,
     /// Where they differ: connection, object, and the object's id.
     connection: String,
     object: String,
@@ -75,7 +75,7 @@ impl From<Conflict> for ConflictView {
         ConflictView {
             id: conflict.id.to_string(),
             record: conflict.record.to_string(),
-            path: conflict.path,
+            field: conflict.path,
             connection: conflict.connection,
             object: conflict.object,
             external_id: conflict.external_id,
@@ -148,7 +148,7 @@ pub(crate) async fn list(
         kind: kind.transpose()?,
         record,
         connection: query.connection,
-        path: query.path,
+        path: query.field,
     };
     let found = hub
         .ledger

@@ -138,7 +138,7 @@ impl From<Link> for LinkView {
 #[derive(Serialize)]
 pub(crate) struct ChangeView {
     version: u64,
-    path: String,
+    field: String,
     before: Value,
     after: Value,
     reason: String,
@@ -154,7 +154,7 @@ impl From<Change> for ChangeView {
     fn from(change: Change) -> ChangeView {
         ChangeView {
             version: change.version,
-            path: change.path,
+            field: change.path,
             before: change.before,
             after: change.after,
             reason: change.reason,
