@@ -575,6 +575,18 @@ mod tests {
     }
 
     #[test]
+    fn the_handbook_lists_what_there_is() {
+        let handbook = include_str!("../../connectors/README.md");
+        let listed = handbook
+            .lines()
+            .find_map(|line| line.strip_prefix("Functions: `"));
+        let listed = listed.and_then(|line| line.strip_suffix("`.")).unwrap();
+        let mut known = VOCABULARY.to_vec();
+        known.sort_unstable();
+        assert_eq!(listed.split(' ').collect::<Vec<_>>(), known);
+    }
+
+    #[test]
     fn decimal_numbers_in_text_can_be_compared() {
         let is_large = r#"(.a // "0" | tonumber) > 10000"#;
         for (amount, large) in [
