@@ -479,6 +479,17 @@ pub trait Records: Send + Sync {
     async fn records(&self, ids: &[RecordId]) -> Result<Vec<Record>, LedgerError>;
     /// All links of records, at every connection.
     async fn links(&self, ids: &[RecordId]) -> Result<Vec<Link>, LedgerError>;
+    /// The links of records to an object of a connection.
+    async fn links_to(
+        &self,
+        connection: &str,
+        object: &str,
+        ids: &[RecordId],
+    ) -> Result<Vec<Link>, LedgerError> {
+        let mut links = self.links(ids).await?;
+        links.retain(|link| link.connection == connection && link.object == object);
+        Ok(links)
+    }
     /// The external ids of an object's links that are neither gone nor ignored, in bytewise order, after an id. At most `limit`.
     async fn linked_ids(
         &self,

@@ -314,11 +314,9 @@ impl Engine {
             .into_iter()
             .map(|linked| (linked.link.external_id, linked.record.id));
         let owners: BTreeMap<String, RecordId> = owners.collect();
-        let links = self.ledger.links(&records).await?.into_iter();
-        let met: BTreeSet<RecordId> = links
-            .filter(|link| !link.gone && link.connection == place.connection && link.object == place.object)
-            .map(|link| link.record)
-            .collect();
+        let links = self.ledger.links_to(place.connection, place.object, &records).await?;
+        let living = links.iter().filter(|link| !link.gone);
+        let met: BTreeSet<RecordId> = living.map(|link| link.record).collect();
         let mut commit = SyncCommit {
             lease: Some(place.lease.clone()),
             ..SyncCommit::default()

@@ -122,8 +122,8 @@ impl Engine {
         held: &Held,
     ) -> Result<Done, ActionError> {
         let record = self.standing_record(id).await?;
-        let links = self.ledger.links(&[id]).await?;
-        let here = links.into_iter().find(|link| at.is_at(link));
+        let mut links = self.ledger.links_to(&at.connection, &at.object, &[id]).await?;
+        let here = links.pop();
         if let Some(there) = here.as_ref().filter(|link| !link.gone && !link.ignored) {
             return Err(match there.external_id == at.external_id {
                 true => refused("linked", format!("{at} is the object of {id} already")),
@@ -569,8 +569,11 @@ impl Engine {
     /// Refuses when the record of a link has got another object there since.
     pub(crate) async fn must_be_free(&self, link: &Link, mark: &str) -> Result<(), ActionError> {
         let at = ObjectAt::of(link);
-        let links = self.ledger.links(&[link.record]).await?;
-        let now = links.into_iter().find(|now| at.is_at(now));
+        let mut links = self
+            .ledger
+            .links_to(&at.connection, &at.object, &[link.record])
+            .await?;
+        let now = links.pop();
         let marked = format!("{}{mark}", link.external_id);
         match now {
             Some(now) if now.external_id != link.external_id && now.external_id != marked => Err(refused(

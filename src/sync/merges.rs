@@ -78,9 +78,8 @@ impl Engine {
         }
         let ids: Vec<RecordId> = stands.keys().copied().collect();
         let records = self.ledger.records(&ids).await?;
-        let links = self.ledger.links(&ids).await?.into_iter();
-        let went = links
-            .filter(|link| link.gone && link.connection == place.connection && link.object == place.object);
+        let links = self.ledger.links_to(place.connection, place.object, &ids).await?;
+        let went = links.into_iter().filter(|link| link.gone);
         let went = went.filter_map(|link| {
             let record = records.iter().find(|record| record.id == link.record)?.clone();
             let link = Link { gone: false, ..link };

@@ -350,8 +350,7 @@ impl Engine {
     /// else be written over, under the version that the page told.
     async fn load(&self, place: Place<'_>, pushes: Vec<Push>) -> Result<Loaded, LedgerError> {
         let ids: Vec<RecordId> = pushes.iter().map(|push| push.record).collect();
-        let mut links = self.ledger.links(&ids).await?;
-        links.retain(|link| link.connection == place.connection && link.object == place.object);
+        let links = self.ledger.links_to(place.connection, place.object, &ids).await?;
         let records = self.ledger.records(&ids).await?.into_iter();
         Ok(Loaded {
             pushes,

@@ -116,6 +116,24 @@ impl Records for PostgresLedger {
         all(&rows, rows::link)
     }
 
+    async fn links_to(
+        &self,
+        connection: &str,
+        object: &str,
+        ids: &[RecordId],
+    ) -> Result<Vec<Link>, LedgerError> {
+        let sql = format!(
+            "SELECT {LINK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id) \
+             JOIN links l ON l.kind = asked.kind AND l.record = asked.id AND l.connection = $3 AND l.object = $4"
+        );
+        let (kinds, ids) = named(ids);
+        let rows = self
+            .database
+            .query(&sql, &[&kinds, &ids, &text(connection), &text(object)])
+            .await?;
+        all(&rows, rows::link)
+    }
+
     async fn linked_ids(
         &self,
         connection: &str,

@@ -147,6 +147,28 @@ impl Records for SqliteLedger {
         .await
     }
 
+    async fn links_to(
+        &self,
+        connection: &str,
+        object: &str,
+        ids: &[RecordId],
+    ) -> Result<Vec<Link>, LedgerError> {
+        let (at, object, ids) = (connection.to_owned(), object.to_owned(), ids.to_vec());
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {LINK_COLUMNS} FROM links WHERE kind = ?1 AND record = ?2 AND connection = ?3 AND object = ?4"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let key = params![id.kind.name(), id.uuid.as_bytes(), at, object];
+                extend(&mut found, &mut statement, key, rows::link)?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn linked_ids(
         &self,
         connection: &str,

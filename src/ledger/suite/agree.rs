@@ -257,6 +257,7 @@ async fn view(ledger: &dyn Ledger) -> Vec<String> {
     let deals: Vec<_> = (0..6).map(make::deal).collect();
     let external: Vec<String> = (0..6).map(|n| n.to_string()).collect();
     lines.push(sorted(&ledger.links(&deals).await.unwrap()));
+    lines.push(sorted(&ledger.links_to("hs", "deals", &deals).await.unwrap()));
     lines.push(sorted(&ledger.linked("sf", "deals", &external).await.unwrap()));
     let keys = ["both", "k0", "k1"].map(|key| MatchKey(key.into()));
     lines.push(told(ledger.matching(Kind::Deal, &keys).await));

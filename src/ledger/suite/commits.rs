@@ -145,14 +145,15 @@ pub(super) async fn a_claimed_link_replaces_no_living_one(stand: &Stand) {
         ))
         .await
         .unwrap();
-    let links = ledger.links(&[deal(1), deal(2), deal(3)]).await.unwrap();
+    let links = ledger.links_to("sf", "deals", &[deal(1), deal(2), deal(3)]).await.unwrap();
     let mut at_sf: Vec<_> = links
         .iter()
-        .filter(|link| link.connection == "sf")
         .map(|link| (link.record, link.external_id.as_str()))
         .collect();
     at_sf.sort();
     assert_eq!(at_sf, [(deal(1), "c#moved"), (deal(2), "x"), (deal(3), "c")]);
+    let others = ledger.links_to("sf", "others", &[deal(1)]).await.unwrap();
+    assert_eq!(others, []);
 }
 
 pub(super) async fn a_link_replaces_only_the_one_that_was_read(stand: &Stand) {
