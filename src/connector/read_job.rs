@@ -226,7 +226,8 @@ impl Connection {
         }
         let mut rows = bulk.records.take(reply.body, &get)?;
         let kinds = self.kinds_of(object).await?;
-        rows.iter_mut().for_each(|row| typed(row, &kinds));
+        rows.iter_mut()
+            .for_each(|row| typed(row, &kinds, bulk.utc.as_deref()));
         let objects = self.objects(object, fields, rows).await?;
         let at = next.map_or(At::End, At::Page);
         Ok(Step::Read(page(objects, &Cursor { at, ..cursor })))

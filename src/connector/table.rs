@@ -68,8 +68,9 @@ fn put(row: &mut Map<String, Json>, column: &str, value: Json) {
     }
 }
 
-/// Gives the texts of a row the form that the kinds of its fields have elsewhere, digit by digit.
-pub(crate) fn typed(row: &mut Json, kinds: &Kinds) {
+/// Gives the texts of a row the form that the kinds of its fields have elsewhere, digit by digit. Where the same moment
+/// ends elsewhere with something else than `Z`, it is `utc`: in another form it would look like a change.
+pub(crate) fn typed(row: &mut Json, kinds: &Kinds, utc: Option<&str>) {
     for (name, value) in row.as_object_mut().into_iter().flatten() {
         let (Json::String(text), Some(kind)) = (&*value, kinds.get(name)) else {
             continue;
@@ -78,6 +79,9 @@ pub(crate) fn typed(row: &mut Json, kinds: &Kinds) {
             ("decimal" | "integer", text) => text.parse::<Number>().ok().map(Json::Number),
             ("boolean", "true") => Some(Json::Bool(true)),
             ("boolean", "false") => Some(Json::Bool(false)),
+            ("datetime", text) => utc
+                .zip(text.strip_suffix('Z'))
+                .map(|(utc, moment)| Json::String(format!("{moment}{utc}"))),
             _ => None,
         };
         // A text that is not of its kind is left for the mapping to complain about.
@@ -98,13 +102,14 @@ mod tests {
 
     #[test]
     fn a_row_looks_as_if_it_was_read_in_another_way() {
-        let csv = "\"Id\",\"Name\",\"Amount\",\"Open\",\"Owner.Name\",\"Owner.Role.Name\",\"Parent.Name\"\r\n\
-                   \"1\",\"a \"\"b\"\",\nc\",\"1234567890123456.10\",\"true\",\"Rita\",\"Rep\",\"\"\r\n\
-                   \"2\",\"#N/A\",\"\",\"false\",\"\",\"\",\"\"\r\n";
+        let csv = "\"Id\",\"Name\",\"Amount\",\"Open\",\"Since\",\"Owner.Name\",\"Owner.Role.Name\",\"Parent.Name\"\r\n\
+                   \"1\",\"a \"\"b\"\",\nc\",\"1234567890123456.10\",\"true\",\"2026-11-22T10:15:30.000Z\",\"Rita\",\"Rep\",\"\"\r\n\
+                   \"2\",\"#N/A\",\"\",\"false\",\"\",\"\",\"\",\"\"\r\n";
         let mut found = rows(csv.as_bytes()).unwrap();
         let kinds = [
             ("Amount", "decimal"),
             ("Open", "boolean"),
+            ("Since", "datetime"),
             ("Id", "text"),
             ("Name", "integer"),
         ];
@@ -114,12 +119,13 @@ mod tests {
             .as_array_mut()
             .unwrap()
             .iter_mut()
-            .for_each(|row| typed(row, &kinds));
+            .for_each(|row| typed(row, &kinds, Some("+0000")));
         assert_eq!(found[0]["Amount"].to_string(), "1234567890123456.10");
         assert_eq!(
             (&found[0]["Name"], &found[0]["Open"], &found[0]["Id"]),
             (&json!("a \"b\",\nc"), &json!(true), &json!("1"))
         );
+        assert_eq!(found[0]["Since"], "2026-11-22T10:15:30.000+0000");
         assert_eq!(
             found[0]["Owner"],
             json!({"Name": "Rita", "Role": {"Name": "Rep"}})
@@ -127,7 +133,7 @@ mod tests {
         assert_eq!(found[0]["Parent"], Json::Null);
         assert_eq!(
             found[1],
-            json!({"Id": "2", "Name": "#N/A", "Amount": null, "Open": false, "Owner": null, "Parent": null})
+            json!({"Id": "2", "Name": "#N/A", "Amount": null, "Open": false, "Since": null, "Owner": null, "Parent": null})
         );
     }
 

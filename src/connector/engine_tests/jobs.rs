@@ -71,7 +71,7 @@ impl Org {
             }
             ("GET", "/sobjects/Account/describe") => json(json!({"fields": [
                 {"name": "Name", "type": "string"}, {"name": "AnnualRevenue", "type": "currency"},
-                {"name": "IsDeleted", "type": "boolean"},
+                {"name": "IsDeleted", "type": "boolean"}, {"name": "SystemModstamp", "type": "datetime"},
             ]})),
             ("GET", path) if path.starts_with("/queryAll") => json(json!({"done": true, "records": []})),
             ("POST", "/jobs/query") => match self.refuses {

@@ -86,6 +86,7 @@ async fn a_large_object_is_read_by_one_job_and_windows_go_on_from_its_beginning(
     );
     assert_eq!(bodies[2]["AnnualRevenue"].to_string(), "1234567890123456.78");
     assert_eq!(bodies[0]["IsDeleted"], false);
+    assert_eq!(bodies[0]["SystemModstamp"], "2026-11-22T10:15:30.000+0000");
 
     let said = told(&server);
     let calls: Vec<&str> = said

@@ -34,6 +34,8 @@ pub(crate) struct ReadJob {
     pub(crate) job: Job,
     /// Rows of a full page.
     pub(crate) page: u64,
+    /// How the system's other answers end a moment that ends with `Z` in a table; nothing when it is the same.
+    pub(crate) utc: Option<String>,
     pub(crate) results: Call,
     pub(crate) records: Program,
     /// What leads to the next page; nothing on the last one.
@@ -134,6 +136,7 @@ impl ReadJob {
         let job = Job::read(reader, &mut fields, &["fields"], report);
         fields.required("page", report);
         let page = fields.optional_integer("page", BATCH, report);
+        let utc = fields.optional_text("utc", report).map(str::to_owned);
         let node = fields.required("results", report);
         let results = node.and_then(|node| results(reader, node, report));
         fields.finish(report);
@@ -142,6 +145,7 @@ impl ReadJob {
             over: over?,
             job: job?,
             page: page?.unsigned_abs(),
+            utc,
             results,
             records,
             next,
