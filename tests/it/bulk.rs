@@ -1,6 +1,6 @@
 //! Three thousand accounts go from one organisation to another by a handful of calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
@@ -120,6 +120,31 @@ fn what_is_much_is_read_by_one_job_and_written_by_another() {
         reads <= 40 && writes == 4,
         "{reads} calls that read, {writes} that write"
     );
+}
+
+/// What is known of all objects, by the moments at which it was written down.
+fn known(stage: &Stage) -> BTreeMap<String, Json> {
+    let listed = stage.run(&["record", "list", "partner", "--limit", "3", "--json"]);
+    let ids = listed["data"].as_array().expect("records").iter();
+    let ids: Vec<&str> = ids.map(|record| record["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), 3, "{listed}");
+    let links = |id: &str| stage.run(&["record", "show", id, "--json"])["links"].take();
+    ids.into_iter().map(|id| (id.to_owned(), links(id))).collect()
+}
+
+#[test]
+fn what_a_job_reads_looks_as_it_did_in_windows() {
+    let stage = Stage::new();
+    stage.run(&["sync", "run", "--json"]);
+    // Who has written all of it has read back the most of it in windows.
+    stage.run(&["sync", "run", "--json"]);
+    let before = known(&stage);
+    let report = stage.run(&["sync", "run", "--full", "--json"]);
+    let total = &report["total"];
+    // By a job, and by windows that begin before it: all of it was made just now.
+    assert_eq!(total["unchanged"], json!(4 * ACCOUNTS), "{report}");
+    assert_eq!(called(&stage.target, "GET", "/jobs/query/{id}/results"), 1);
+    assert_eq!(known(&stage), before, "nothing is written down anew");
 }
 
 /// The names of accounts; no two may have the same.
