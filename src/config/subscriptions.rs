@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diagnostic::{Fields, Node, Place, Report, Source, Value};
 use event::Shape;
-use model::{FieldType, Kind};
+use model::{Field, FieldType, Kind};
 use policy::SharingPolicy;
 use program::Program;
 use relay::{Order, Subscription};
@@ -160,10 +160,16 @@ pub(super) fn looks_at_what_is_there(
         };
         report.warning("IC0165", source, place, format!("`{key}` {what}"), hint);
     }
+    for members in program.quoted().into_iter().filter(|_| of_records) {
+        let Some((what, hint)) = no_letters(&members) else {
+            continue;
+        };
+        report.warning("IC0165", source, place, format!("`{key}` {what}"), hint);
+    }
 }
 
-/// What is said of a field that is compared with a number, and how to do it, where its values are none.
-fn no_number(members: &[&str]) -> Option<(String, String)> {
+/// The field that members of an event lead to, or into, and where that is in its record.
+fn field_at(members: &[&str]) -> Option<(&'static Field, String)> {
     let ["data", kind, rest @ ..] = members else {
         return None;
     };
@@ -172,8 +178,36 @@ fn no_number(members: &[&str]) -> Option<(String, String)> {
         let below = at.strip_prefix(field.path);
         below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
     })?;
+    Some((field, at))
+}
+
+/// How a decimal number is compared, which events have as text.
+fn as_number(path: &str) -> String {
+    format!("compare `(.{path} // \"0\" | tonumber)` with a number")
+}
+
+/// What is said of a number that is put in order with a text, and how to do it.
+fn no_letters(members: &[&str]) -> Option<(String, String)> {
+    let (field, at) = field_at(members)?;
     let path = members.join(".");
-    let as_number = |path: &str| format!("compare `(.{path} // \"0\" | tonumber)`");
+    match field.field_type {
+        FieldType::Money if at == field.path => None,
+        FieldType::Money | FieldType::Decimal => Some((
+            format!("puts `.{path}` in order by its letters, in which \"9.00\" is more than \"10.00\""),
+            as_number(&path),
+        )),
+        FieldType::Integer => Some((
+            format!("compares `.{path}` with a text, and it is a number, which is less than any text"),
+            "take what it is compared with out of its quotes".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+/// What is said of a field that is compared with a number, and how to do it, where its values are none.
+fn no_number(members: &[&str]) -> Option<(String, String)> {
+    let (field, at) = field_at(members)?;
+    let path = members.join(".");
     let (is, hint) = match field.field_type {
         FieldType::Integer => return None,
         FieldType::Money if at == field.path => (
@@ -362,6 +396,10 @@ mod tests {
     #[test]
     fn what_no_event_has_is_found_wherever_an_expression_looks_for_it() {
         let text = r#"
+records:
+  partner:
+    custom:
+      engineers: { type: integer }
 partners:
   acme:
     endpoints:
@@ -377,6 +415,8 @@ partners:
           - { types: [custom.quote], where: '.data.deal.amont == 5' }
           - { types: [deal.*], where: '.data.deal.amount.amount > 10000 and .data.deal.probability >= 0.5' }
           - { types: [deal.*], where: '.data.deal.amount > 1 or (.data.deal.amount.amount // "0" | tonumber) > 1' }
+          - { types: [deal.*], where: '.data.deal.amount.amount > "10000" or .data.deal.name > "10"' }
+          - { types: [partner.*], where: '.data.partner.custom.engineers < "10"' }
           - { types: [deal.*], where: '.data.deal.product_lines > 1 or .data.deal.name == 17' }
 "#;
         let mut report = Report::new();
@@ -390,17 +430,21 @@ partners:
         warning[IC0163]: `where` looks at `.data.lead.contact.emial`, and a lead has no such field
            = help: did you mean `lead.contact.email`?
         warning[IC0165]: `where` compares `.data.deal.amount.amount` with a number, and it is a decimal number written as text, so that it holds for all or for none
-           = help: compare `(.data.deal.amount.amount // "0" | tonumber)`
+           = help: compare `(.data.deal.amount.amount // "0" | tonumber)` with a number
         warning[IC0165]: `where` compares `.data.deal.probability` with a number, and it is a decimal number written as text, so that it holds for all or for none
-           = help: compare `(.data.deal.probability // "0" | tonumber)`
+           = help: compare `(.data.deal.probability // "0" | tonumber)` with a number
         warning[IC0165]: `where` compares `.data.deal.amount` with a number, and it is an object of an amount and its currency, so that it holds for all or for none
-           = help: compare `(.data.deal.amount.amount // "0" | tonumber)`
+           = help: compare `(.data.deal.amount.amount // "0" | tonumber)` with a number
+        warning[IC0165]: `where` puts `.data.deal.amount.amount` in order by its letters, in which "9.00" is more than "10.00"
+           = help: compare `(.data.deal.amount.amount // "0" | tonumber)` with a number
+        warning[IC0165]: `where` compares `.data.partner.custom.engineers` with a text, and it is a number, which is less than any text
+           = help: take what it is compared with out of its quotes
         warning[IC0165]: `where` compares `.data.deal.name` with a number, and it is text, so that it holds for all or for none
            = help: put what it is compared with in quotes
         warning[IC0165]: `where` compares `.data.deal.product_lines` with a number, and it is a list, so that it holds for all or for none
            = help: compare `(.data.deal.product_lines | length)`
         warning[IC0163]: `program` looks at `.data.deal.stagee`, and a deal has no such field
-          = help: did you mean `deal.stage`?
+           = help: did you mean `deal.stage`?
         "#);
     }
 

@@ -264,6 +264,14 @@ impl Program {
         }
     }
 
+    /// Those [`Program::members`] that the expression puts in order with a text that is a number.
+    pub fn quoted(&self) -> Vec<Vec<&str>> {
+        match &self.kind {
+            Kind::Path(_) => Vec::new(),
+            Kind::Jq { reads, .. } => reads.quoted(),
+        }
+    }
+
     /// The expression, shortened, for messages.
     pub fn name(&self) -> String {
         let line = self.source.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -571,6 +579,20 @@ mod tests {
             let program = Program::compile(source, &[]).unwrap();
             let found: Vec<String> = program.numbered().iter().map(|names| names.join(".")).collect();
             assert_eq!(found, numbered, "{source}");
+        }
+    }
+
+    #[test]
+    fn an_expression_tells_what_it_puts_in_order_with_a_number_that_is_text() {
+        for (source, quoted) in [
+            (".a.b > \"10\" and .c == \"10\"", &["a.b"] as &[&str]),
+            ("\"-1.5\" <= (.a // .b)", &["a", "b"]),
+            (".a > \"2026-01-01\" or .b < \"ten\" or .c >= 10", &[]),
+            (".a < \"1\\(.b)\"", &[]),
+        ] {
+            let program = Program::compile(source, &[]).unwrap();
+            let found: Vec<String> = program.quoted().iter().map(|names| names.join(".")).collect();
+            assert_eq!(found, quoted, "{source}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::ops;
 use jaq_core::path::Part;
 use jaq_json::Val;
 use serde_json::Value as Json;
@@ -42,6 +43,8 @@ pub(crate) struct Reads {
     whole: bool,
     /// Whether it is compared with a number that the text names.
     numbered: bool,
+    /// Whether it is put in order with a text that is a number.
+    quoted: bool,
     /// Of each item of a list.
     each: Option<Box<Reads>>,
     /// Of the members of an object.
@@ -73,6 +76,11 @@ impl Reads {
     /// Those that are compared with a number.
     pub(crate) fn numbered(&self) -> Vec<Vec<&str>> {
         self.paths_to(&|reads| reads.numbered)
+    }
+
+    /// Those that are put in order with a text that is a number.
+    pub(crate) fn quoted(&self) -> Vec<Vec<&str>> {
+        self.paths_to(&|reads| reads.quoted)
     }
 
     /// The names that lead to members of which something holds.
@@ -120,6 +128,7 @@ impl Reads {
 struct Need {
     whole: bool,
     numbered: bool,
+    quoted: bool,
     each: Option<usize>,
     members: BTreeMap<String, usize>,
 }
@@ -137,6 +146,7 @@ impl<'s> Walk<'s> {
         Reads {
             whole: need.whole,
             numbered: need.numbered,
+            quoted: need.quoted,
             each: need.each.map(|each| Box::new(self.reads(each))),
             members: need
                 .members
@@ -332,14 +342,15 @@ impl<'s> Walk<'s> {
                 self.places(right, input);
                 Vec::new()
             }
-            BinaryOp::Cmp(_) => {
-                let (is_left, is_right) = (is_number(left), is_number(right));
-                for (term, with_number) in [(left, is_right), (right, is_left)] {
+            BinaryOp::Cmp(cmp) => {
+                let is_order = !matches!(cmp, ops::Cmp::Eq | ops::Cmp::Ne);
+                for (term, with) in [(left, right), (right, left)] {
                     let given = self.places(term, input);
                     self.whole(&given);
-                    given
-                        .iter()
-                        .for_each(|place| self.needs[*place].numbered |= with_number);
+                    for place in given {
+                        self.needs[place].numbered |= is_number(with);
+                        self.needs[place].quoted |= is_order && is_quoted(with);
+                    }
                 }
                 Vec::new()
             }
@@ -388,6 +399,15 @@ fn is_number(term: &Term<&str>) -> bool {
         Term::Neg(inner) => is_number(inner),
         _ => false,
     }
+}
+
+/// Whether a term is a text that is a number.
+fn is_quoted(term: &Term<&str>) -> bool {
+    let text = match term {
+        Term::Str(None, text) => literal(text),
+        _ => None,
+    };
+    text.is_some_and(|text| text.trim().parse::<f64>().is_ok())
 }
 
 /// A variable is written with its dollar wherever it stands.
