@@ -314,7 +314,10 @@ impl Engine {
             .into_iter()
             .map(|linked| (linked.link.external_id, linked.record.id));
         let owners: BTreeMap<String, RecordId> = owners.collect();
-        let links = self.ledger.links_to(place.connection, place.object, &records).await?;
+        let links = self
+            .ledger
+            .links_to(place.connection, place.object, &records)
+            .await?;
         let living = links.iter().filter(|link| !link.gone);
         let met: BTreeSet<RecordId> = living.map(|link| link.record).collect();
         let mut commit = SyncCommit {

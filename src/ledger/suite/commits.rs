@@ -145,7 +145,10 @@ pub(super) async fn a_claimed_link_replaces_no_living_one(stand: &Stand) {
         ))
         .await
         .unwrap();
-    let links = ledger.links_to("sf", "deals", &[deal(1), deal(2), deal(3)]).await.unwrap();
+    let links = ledger
+        .links_to("sf", "deals", &[deal(1), deal(2), deal(3)])
+        .await
+        .unwrap();
     let mut at_sf: Vec<_> = links
         .iter()
         .map(|link| (link.record, link.external_id.as_str()))
