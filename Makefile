@@ -48,9 +48,9 @@ fuzz: ## throw inputs at what reads from outside, SECONDS=60 for each target; in
 	    -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# SEED=7 runs one seed alone and tells its story; SEEDS=1000 runs many. The release profile, for they are many.
+# SEED=7 runs one seed alone and tells its story; SEEDS=1000 runs many. A profile of its own, for they are many.
 simulate: ## systems kept in agreement through everything that goes wrong, SEEDS=100 of it; a seed that fails is told
-	SEEDS=$(or $(SEEDS),100) $(if $(SEED),SEED=$(SEED)) cargo test -p interconnect-sync --release --lib -- --nocapture simulation::systems_agree
+	SEEDS=$(or $(SEEDS),100) $(if $(SEED),SEED=$(SEED)) cargo test -p interconnect-sync --profile simulate --lib -- --nocapture simulation::systems_agree
 
 # SEED=7 draws other faults and edits. The test runner would end what takes so long, so the story runs without it.
 soak: ## a real Tryton and the sandbox with its faults on, STEPS=500 of edits, faults and kills
