@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::LedgerError;
 
-/// Steps of SQLite's machine after which a read looks whether anybody waits for it: a tenth of a millisecond or so.
+/// Steps of SQLite's machine after which a read looks whether anybody waits for it.
 const LOOK_EVERY_STEPS: i32 = 10_000;
 
 /// Connections that only read.
