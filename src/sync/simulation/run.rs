@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use connector::{Connection, Connector, Hint, Secrets, Settings};
-use ledger::{Ledger, ParkedFilter, Records};
+use ledger::{Ledger, Link, ParkedFilter, Records};
 use mapping::Mapping;
 use model::merge::{Policies, Policy};
-use model::{ActionId, Kind};
+use model::{ActionId, Kind, RecordId};
 use outbound::{Client, Error, Response};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -655,18 +655,45 @@ impl Run {
         self.systems.iter().map(|system| system.written).sum()
     }
 
-    /// Reading everything once more changes nothing.
+    /// Reading everything once more changes nothing; and when it was read twice, there is nothing new to write down of it.
     async fn again(&mut self) -> Vec<String> {
         let written = self.written();
+        let mut known = BTreeMap::new();
         for _ in 0..2 {
+            known = self.known().await;
             if let Err(wrong) = self.round(Depth::All).await {
                 return vec![wrong];
             }
         }
-        match self.written() - written {
-            0 => Vec::new(),
-            more => vec![format!("{more} rows are written again although everybody agrees")],
+        let now = self.known().await;
+        let anew = now
+            .iter()
+            .filter(|(object, link)| known.get(*object) != Some(*link));
+        let anew = anew.map(|(object, _)| format!("{object} is written down anew although nothing changed"));
+        let mut wrong: Vec<String> = anew.collect();
+        let more = self.written() - written;
+        if more > 0 {
+            wrong.push(format!("{more} rows are written again although everybody agrees"));
         }
+        wrong
+    }
+
+    /// What is known of every object, by its name; what is parked is looked at anew each time.
+    async fn known(&self) -> BTreeMap<String, Link> {
+        let parked = self.ledger.parked(&ParkedFilter::default(), 1_000).await.unwrap();
+        let is_parked = |link: &Link| {
+            let mut parked = parked.iter();
+            parked.any(|one| one.inbound && one.connection == link.connection && one.key == link.external_id)
+        };
+        let mut known = BTreeMap::new();
+        for kind in [Kind::Partner, Kind::Deal] {
+            let records = self.ledger.list_records(kind, None, 1_000).await.unwrap();
+            let ids: Vec<RecordId> = records.iter().map(|record| record.id).collect();
+            let links = self.ledger.links(&ids).await.unwrap().into_iter();
+            let links = links.filter(|link| !is_parked(link));
+            known.extend(links.map(|link| (format!("{}/{}", link.object, link.external_id), link)));
+        }
+        known
     }
 }
 
