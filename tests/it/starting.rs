@@ -139,12 +139,12 @@ fn a_hub_does_not_wait_for_ever_nor_for_what_does_not_pass() {
     let folder = Folder::new();
     let serve = |ledger: &str, queue: &str| {
         let text = format!(
-            "listen: 127.0.0.1:0\nledger: \"{ledger}\"\nqueue: {queue}\nlimits: {{ start_wait_ms: 300 }}\n"
+            "listen: 127.0.0.1:0\nledger: \"{ledger}\"\nqueue: {queue}\nlimits: {{ start_wait_ms: 2000 }}\n"
         );
         folder.write("interconnect.yaml", &text);
         said(&folder.run(&["serve"], &[]))
     };
-    let (nobody, never) = (nobody(), "waiting, for up to `limits.start_wait_ms` (300): ");
+    let (nobody, never) = (nobody(), "waiting, for up to `limits.start_wait_ms` (2000): ");
     let (code, _, error) = serve("sqlite::memory:", &format!("redis://{nobody}/0"));
     assert_eq!(code, Some(2), "{error}");
     let lines: Vec<&str> = error.lines().collect();
