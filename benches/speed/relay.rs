@@ -22,12 +22,12 @@ use super::{KEY, Process, cpu_of, hub, row};
 
 /// (endpoints, how many of them get each event, events).
 const RUNS: [(usize, usize, usize); 6] = [
-    (1, 1, 30_000),
-    (100, 1, 30_000),
-    (10_000, 1, 30_000),
-    (10, 10, 6_000),
-    (100, 10, 6_000),
-    (10_000, 10, 6_000),
+    (1, 1, 150_000),
+    (100, 1, 150_000),
+    (10_000, 1, 150_000),
+    (10, 10, 15_000),
+    (100, 10, 15_000),
+    (10_000, 10, 15_000),
 ];
 /// Events before the measure begins.
 const WARM_UP: usize = 1_000;
