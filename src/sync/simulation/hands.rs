@@ -40,6 +40,8 @@ pub(super) enum Deed {
     Move(Place, String, String),
     /// A row of a partner is none of it, and from now on known by another domain; it is not taken back.
     Part(Place, String, String),
+    /// A row that waited for a person is a partner of its own, or the one that it may be; that is not taken back.
+    Review { place: Place, is_own: bool },
 }
 
 /// A deed or its undoing that is under way.
@@ -50,6 +52,23 @@ pub(super) struct Acting {
     /// The action that is undone by it.
     undoes: Option<ActionId>,
     pub(super) job: JoinHandle<Result<(), crate::ActionError>>,
+}
+
+impl Acting {
+    pub(super) fn new(
+        node: usize,
+        by: String,
+        deed: Deed,
+        job: JoinHandle<Result<(), crate::ActionError>>,
+    ) -> Acting {
+        Acting {
+            node,
+            by,
+            deed,
+            undoes: None,
+            job,
+        }
+    }
 }
 
 /// Which partner a row tells of, where people said so.
@@ -214,6 +233,7 @@ impl Hands {
                 self.parted.insert((place.0, was.clone()));
                 self.rows.insert(place.clone(), is.clone());
             }
+            Deed::Review { .. } => {}
         }
     }
 
@@ -309,11 +329,8 @@ impl Run {
         let who = by.clone();
         let job = tokio::spawn(async move { engine.act(&who, &act).await.map(drop) });
         self.acting = Some(Acting {
-            node,
-            by,
-            deed,
             undoes,
-            job,
+            ..Acting::new(node, by, deed, job)
         });
     }
 
@@ -405,6 +422,7 @@ impl Run {
             Deed::Unite { keep, lose, .. } => keep == name || lose == name,
             Deed::Leave(_, of) | Deed::Join(_, of) => of == name,
             Deed::Move(_, was, is) | Deed::Part(_, was, is) => was == name || is == name,
+            Deed::Review { .. } => false,
         })
     }
 
@@ -431,6 +449,9 @@ impl Run {
         };
         self.tell(&format!("what {} asked for {became}", acting.by));
         let Some(action) = done else { return };
+        if let Deed::Review { place, is_own: true } = &acting.deed {
+            self.is_own(place);
+        }
         self.truth.handed(&acting.deed, acting.undoes.is_some());
         // Whose a row is, people say in the row, too.
         let known_by = match (&acting.deed, acting.undoes) {
@@ -441,10 +462,13 @@ impl Run {
         if let Some(((at, id), domain)) = known_by {
             self.rename(at, &id, &domain);
         }
+        if let Deed::Part((at, id), ..) = &acting.deed {
+            self.register_anew(at, id);
+        }
         match acting.undoes {
             Some(undone) => self.done.retain(|(id, _)| *id != undone),
             None => match acting.deed {
-                Deed::Part(..) => {}
+                Deed::Part(..) | Deed::Review { .. } => {}
                 deed => {
                     if let Deed::Join(place, _) = &deed {
                         self.done

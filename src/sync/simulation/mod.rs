@@ -10,9 +10,10 @@
 //! one at all of them; in every third a person decides about notes that two sides changed; and in some a system heeds
 //! no versions, so that who writes there last wins, or does not tell them to who writes, or takes much at once as a job
 //! ([`jobs`]), or has rules that refuse some values for good, until a person changes them and has what is parked tried
-//! again; and in some people make two partners one by hand, let the hub leave a row alone, link it again, or make one partner's
-//! row another one's, and take that back ([`hands`]);
-//! in some, mappings gain a line or lose one, and the two processes have different ones for a while.
+//! again; and in some people make two partners one by hand, let the hub leave a row alone, link it again, or make one
+//! partner's row another one's, and take that back ([`hands`]); in some there are partners that may be one, about which a
+//! person is asked ([`reviews`]); and in some, mappings gain a line or lose one, and the two processes have different ones
+//! for a while.
 //! Then everything comes to rest, and the run is judged ([`truth`]): nothing lost, nothing twice, nothing that goes on for ever.
 //!
 //! `make simulate SEEDS=1000` runs many; a seed that fails tells its story, and `make simulate SEED=…` tells it again.
@@ -21,6 +22,7 @@ mod hands;
 mod jobs;
 mod network;
 mod people;
+mod reviews;
 mod run;
 mod system;
 mod truth;

@@ -122,7 +122,7 @@ impl Run {
         }
     }
 
-    fn value(&mut self) -> Json {
+    pub(super) fn value(&mut self) -> Json {
         self.values += 1;
         json!(format!("v{}", self.values))
     }
@@ -146,7 +146,8 @@ impl Run {
             THINGS => self.partners_at(at),
             _ => self.systems[at].living(object),
         };
-        let living: Vec<(String, Vec<String>)> = living.into_iter().collect();
+        let living = living.into_iter().filter(|(name, _)| !self.is_in_question(name));
+        let living: Vec<(String, Vec<String>)> = living.collect();
         if living.is_empty() {
             return None;
         }

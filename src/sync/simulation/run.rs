@@ -8,13 +8,14 @@ use connector::{Connection, Connector, Hint, Secrets, Settings};
 use ledger::{Ledger, Link, ParkedFilter, Records};
 use mapping::Mapping;
 use model::merge::{Policies, Policy};
-use model::{ActionId, Kind, RecordId};
+use model::{ActionId, Confidence, Kind, MatchRule, RecordId};
 use outbound::{Client, Error, Response};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::hands::{Acting, Deed};
 use super::network::{Chance, End, Network};
+use super::reviews::Question;
 use super::system::{MAIL, Manners, OBJECTS, Passes, System, Writers, said};
 use super::truth::{OWNED, Truth};
 use crate::absorb::CLOCKS_APART_MS;
@@ -112,6 +113,8 @@ pub(crate) struct Run {
     pub(super) actions: usize,
     pub(super) acting: Option<Acting>,
     pub(super) done: Vec<(ActionId, Deed)>,
+    /// Of which partners it is open whether they are one.
+    pub(super) questions: Vec<Question>,
 }
 
 impl Run {
@@ -163,6 +166,7 @@ impl Run {
             actions: 0,
             acting: None,
             done: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -207,6 +211,18 @@ impl Run {
             self.decide().await;
             self.rest().await.map_err(|wrong| self.told(&[wrong]))?;
         }
+        for _ in 0..DECISIONS_MAX {
+            if self.questions.is_empty() {
+                break;
+            }
+            self.review().await;
+            self.rest().await.map_err(|wrong| self.told(&[wrong]))?;
+        }
+        let open = std::mem::take(&mut self.questions);
+        wrong.extend(
+            open.iter()
+                .map(|question| format!("nobody is asked about {question:?}")),
+        );
         let waiting = self.duplicates().await;
         wrong.extend(self.truth.judge(&self.systems, &waiting));
         wrong.extend(self.again().await);
@@ -290,8 +306,10 @@ impl Run {
             62..71 => self.edit(),
             71..74 => self.edit_deal(),
             74 => self.edit_lines(),
+            75 if is_asking(self.seed) => self.make_namesakes(),
             75..77 => self.make_partner(1),
             77 => self.make_deal(),
+            79 if is_asking(self.seed) => self.review().await,
             78..80 => self.make_twin(),
             80 => self.delete(),
             83 if by_hand(self.seed) => self.decide().await,
@@ -728,6 +746,11 @@ fn is_by_hands(seed: u64) -> bool {
     seed % 23 < 8
 }
 
+/// Whether there are partners that may be one, in the run of a seed.
+fn is_asking(seed: u64) -> bool {
+    seed % 31 < 10
+}
+
 /// Whether they also find that a row is none of the partner whose it was taken for.
 pub(super) fn is_parting(seed: u64) -> bool {
     seed % 3 == 1
@@ -812,6 +835,17 @@ fn engine(
             let policies = Policies([(note, Policy::Manual)].into());
             plan.rules.policies.insert(kind, policies);
         }
+    }
+    if is_asking(seed) {
+        let rule = |field, confidence| MatchRule {
+            fields: vec![field],
+            confidence,
+        };
+        let rules = [
+            rule("domain", Confidence::Certain),
+            rule("legal_name", Confidence::Probable),
+        ];
+        plan.rules.matching.insert(Kind::Partner, rules.into());
     }
     if let Some(owner) = owner(seed) {
         let policies = plan.rules.policies.entry(Kind::Partner).or_default();

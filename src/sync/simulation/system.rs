@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::jobs::{BULK, Jobs, READ};
 use super::network::Chance;
+use super::reviews::REGISTERED;
 
 /// How it is spoken to.
 const MANIFEST: &str = r#"
@@ -85,7 +86,9 @@ pub(crate) const EDITED_OF_ORDERS: [&str; 2] = ["title", "note"];
 const FIELDS: [(&str, &[&str]); 2] = [
     (
         THINGS,
-        &["domain", "name", "note", "industry", MAIL, "key", "into"],
+        &[
+            "domain", "name", "note", "industry", MAIL, REGISTERED, "key", "into",
+        ],
     ),
     (
         ORDERS,
@@ -110,6 +113,7 @@ fields:
   - { record: description, object: note }
   - { record: industry, object: industry }
   - { record: email, object: mail }
+  - { record: legal_name, object: registered }
 ";
 
 const OF_DEALS: &str = "

@@ -194,7 +194,7 @@ impl Truth {
             Deed::Unite { left, .. } => (left.clone(), is_undone),
             Deed::Leave(place, name) => (vec![(place.clone(), name.clone())], is_undone),
             Deed::Join(place, name) => (vec![(place.clone(), name.clone())], !is_undone),
-            Deed::Move(..) | Deed::Part(..) => (Vec::new(), is_undone),
+            Deed::Move(..) | Deed::Part(..) | Deed::Review { .. } => (Vec::new(), is_undone),
         };
         for (place, name) in rows {
             let agreed = EDITED.map(|field| (field, self.agreed.get(&(name.clone(), field)).cloned()));
@@ -288,8 +288,11 @@ impl Truth {
                 let doubtful = |(system, at): (&&'static str, &i64)| talked_of(system) || is_later(at);
                 // So may what had been said before the hub read it.
                 let is_new = |field| self.ever.contains_key(&(domain.to_owned(), field));
+                // Or what was agreed upon while its row there was left alone.
+                let is_behind = self.missed.iter().any(|(name, _)| name == domain);
                 let touched = deleted.is_some_and(|deleted| deleted.iter().all(doubtful))
-                    || self.remapped.is_some_and(is_new);
+                    || self.remapped.is_some_and(is_new)
+                    || is_behind;
                 let saved = edited.iter().any(lasts);
                 (nowhere && !saved) || (with_others && (touched || self.outlived.contains(domain)))
             }
