@@ -450,7 +450,7 @@ impl Run {
         self.tell(&format!("what {} asked for {became}", acting.by));
         let Some(action) = done else { return };
         if let Deed::Review { place, is_own: true } = &acting.deed {
-            self.is_own(place);
+            self.tell_apart(place);
         }
         self.truth.handed(&acting.deed, acting.undoes.is_some());
         // Whose a row is, people say in the row, too.

@@ -125,7 +125,7 @@ impl Run {
     }
 
     /// A partner is another one than that which it may have been.
-    pub(super) fn is_own(&mut self, place: &Place) {
+    pub(super) fn tell_apart(&mut self, place: &Place) {
         let is_about = |question: &Question| question.iter().any(|namesake| namesake.place == *place);
         let Some(number) = self.questions.iter().position(is_about) else {
             return;
