@@ -13,3 +13,13 @@ pub(crate) mod records;
 pub(crate) mod refusals;
 pub(crate) mod replays;
 pub(crate) mod told;
+
+/// Does what a person asked for to its end, though they go away: half way it would hold still whatever it is about, or leave
+/// what it makes owed to whoever sweeps the ledger.
+pub(crate) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let died = match tokio::spawn(work).await {
+        Ok(done) => return done,
+        Err(died) => died,
+    };
+    std::panic::resume_unwind(died.into_panic())
+}

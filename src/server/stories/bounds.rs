@@ -298,3 +298,37 @@ async fn health_is_told() {
     assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
     insta::assert_snapshot!(wrong.problem(), @"405 method_not_allowed: this address is there, but not for this method");
 }
+
+#[tokio::test]
+async fn what_a_person_asked_for_is_done_though_they_go_away() {
+    for (path, body) in [
+        ("actions/act_01h455vb4pex5vsknk084sn02q/undo", ""),
+        (
+            "conflicts/cfl_01h455vb4pex5vsknk084sn02q/resolve",
+            r#"{"take":"ours"}"#,
+        ),
+        ("errors/retry", r#"{"all":true}"#),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::open(folder.path(), &[], ServerSettings::default()).await;
+        let door = stage.door.clone();
+        let held = door.hold().await;
+        let mut person = TcpStream::connect(stage.address()).await.unwrap();
+        let headers = format!("host: 127.0.0.1\r\ncontent-length: {}", body.len());
+        let asks = format!("POST /v1/{path} HTTP/1.1\r\n{headers}\r\n\r\n{body}");
+        person.write_all(asks.as_bytes()).await.unwrap();
+        let mut came = door.came.subscribe();
+        let came = tokio::time::timeout(Duration::from_secs(HANG_S), came.wait_for(|came| *came == 1));
+        came.await.expect("it is asked for").unwrap();
+
+        drop(person);
+        // Nobody serves them any more when the server has ended.
+        let stopped = tokio::time::timeout(Duration::from_secs(HANG_S), stage.stop());
+        stopped.await.expect("nothing holds it").unwrap();
+        assert_eq!(*door.done.borrow(), 0);
+        drop(held);
+        let mut done = door.done.subscribe();
+        let done = tokio::time::timeout(Duration::from_secs(HANG_S), done.wait_for(|done| *done == 1));
+        done.await.expect("it goes on").unwrap();
+    }
+}

@@ -24,7 +24,7 @@ use relay::{
 use serde_json::Value as Json;
 use sync::{Decision, Unresolved};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) const SECRET: &str = concat!("whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -71,7 +71,32 @@ impl SystemHooks for Systems {
 }
 
 /// Takes decisions as a hub without any sync does.
-struct Desk(sync::Engine);
+struct Desk(sync::Engine, Arc<Door>);
+
+/// Where those wait who act by hand, while it is held.
+#[derive(Default)]
+pub(crate) struct Door {
+    held: tokio::sync::Mutex<()>,
+    /// How many came to it, and how many are done.
+    pub(crate) came: watch::Sender<u32>,
+    pub(crate) done: watch::Sender<u32>,
+}
+
+impl Door {
+    /// Has something done by who comes to it.
+    async fn through<T>(&self, work: impl Future<Output = T>) -> T {
+        self.came.send_modify(|came| *came += 1);
+        drop(self.hold().await);
+        let done = work.await;
+        self.done.send_modify(|done| *done += 1);
+        done
+    }
+
+    /// Whoever comes from now on waits until this is dropped.
+    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.held.lock().await
+    }
+}
 
 struct Still(Timestamp, Random);
 
@@ -91,18 +116,12 @@ impl sync::World for Still {
 }
 
 impl Desk {
-    fn over(ledger: Arc<dyn Ledger>, now: Timestamp) -> Desk {
+    fn over(ledger: Arc<dyn Ledger>, now: Timestamp, door: Arc<Door>) -> Desk {
         let fan_out: sync::FanOut = Arc::new(|_| sync::Addressed::default());
         let world = Arc::new(Still(now, random(4)));
         let plan = sync::Plan::default();
-        Desk(sync::Engine::new(
-            ledger,
-            plan,
-            BTreeMap::new(),
-            world,
-            fan_out,
-            "desk".to_owned(),
-        ))
+        let engine = sync::Engine::new(ledger, plan, BTreeMap::new(), world, fan_out, "desk".to_owned());
+        Desk(engine, door)
     }
 }
 
@@ -110,11 +129,11 @@ impl Desk {
 impl Decisions for Desk {
     async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved> {
         let run = self.0.begin_resolving();
-        Ok(self.0.resolve(decision, run).await?.conflict)
+        Ok(self.1.through(self.0.resolve(decision, run)).await?.conflict)
     }
 
     async fn act(&self, by: &str, act: &sync::Act) -> Result<sync::Done, sync::ActionError> {
-        self.0.act(by, act).await
+        Box::pin(self.1.through(self.0.act(by, act))).await
     }
 
     async fn retry_parked(
@@ -122,7 +141,7 @@ impl Decisions for Desk {
         which: &sync::WhichParked,
         dry_run: bool,
     ) -> Result<sync::Retried, ledger::LedgerError> {
-        self.0.retry_parked(which, dry_run).await
+        self.1.through(self.0.retry_parked(which, dry_run)).await
     }
 }
 
@@ -151,6 +170,7 @@ pub(crate) struct Stage {
     pub(crate) now: Timestamp,
     pub(crate) systems: Arc<Systems>,
     pub(crate) refusals: Refusals,
+    pub(crate) door: Arc<Door>,
     pub(crate) deliverer: Arc<Deliverer>,
     pub(crate) replayer: Arc<Replayer>,
     pub(crate) client: Client,
@@ -239,13 +259,14 @@ impl Stage {
         let replayer = Arc::new(replayer);
         let systems = Arc::new(Systems::default());
         let refusals = Refusals::start(ledger.clone(), 1000);
+        let door = Arc::new(Door::default());
         let settings = Arc::new(settings);
         let hub = Hub::new(HubParts {
             ledger: ledger.clone(),
             intake: Arc::new(intake),
             relay: relay.clone(),
             systems: systems.clone(),
-            decisions: Arc::new(Desk::over(ledger.clone(), now)),
+            decisions: Arc::new(Desk::over(ledger.clone(), now, door.clone())),
             metrics: Arc::new(Meter(ledger.clone())),
             refusals: refusals.clone(),
             nudge,
@@ -268,6 +289,7 @@ impl Stage {
             now,
             systems,
             refusals,
+            door,
             deliverer,
             replayer,
             client: Client::new(Limits::default(), guard()).unwrap(),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sync::{Act, ActionError, Done, ObjectAt, Settle};
 
+use super::to_its_end;
 use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
 use crate::watch::Line;
@@ -263,12 +264,8 @@ pub(crate) async fn decide(
 
 async fn done(hub: &Hub, by: Option<String>, act: Act) -> Answered {
     let by = by.unwrap_or_else(|| "admin".to_owned());
-    // It goes on when whoever asked for it goes away: half way it would hold everything still.
     let decisions = Arc::clone(&hub.decisions);
-    let acting = tokio::spawn(async move { decisions.act(&by, &act).await });
-    let acted = acting
-        .await
-        .unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
+    let acted = to_its_end(async move { decisions.act(&by, &act).await }).await;
     let Done { action, told, .. } = acted.map_err(refused)?;
     let line = Line {
         subject: action.id.to_string(),

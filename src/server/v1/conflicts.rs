@@ -1,5 +1,7 @@
 //! `/v1/conflicts`: what two sides changed alike, what decided, and what waits for a person.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use axum::Extension;
 use axum::Json;
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sync::{Act, ActionError, Decision, Done, Retried, Take, Unresolved, WhichParked};
 
+use super::to_its_end;
 use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
 use crate::watch::Line;
@@ -203,7 +206,9 @@ pub(crate) async fn resolve(
         by: body.by.unwrap_or_else(|| "admin".to_owned()),
         revision: body.revision,
     };
-    let resolved = hub.decisions.decide(&decision).await.map_err(refused)?;
+    let decisions = Arc::clone(&hub.decisions);
+    let decided = to_its_end(async move { decisions.decide(&decision).await }).await;
+    let resolved = decided.map_err(refused)?;
     let line = Line {
         subject: resolved.id.to_string(),
         event: String::new(),

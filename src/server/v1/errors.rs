@@ -1,5 +1,7 @@
 //! `/v1/errors`: what is parked, by cause; and trying it again.
 
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::{Extension, Json};
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sync::{WhichParked, advice};
 
 use super::actions::read;
+use super::to_its_end;
 use crate::Problem;
 use crate::key::Admin;
 use crate::query::{Asked, Page, limit};
@@ -250,7 +253,8 @@ pub(crate) async fn retry(
             "say which: `connection`, `object`, `way`, `code`, `field`, `key`; or `all`",
         ));
     }
-    let retried = hub.decisions.retry_parked(&which, body.dry_run).await?;
+    let (decisions, asked) = (Arc::clone(&hub.decisions), which.clone());
+    let retried = to_its_end(async move { decisions.retry_parked(&asked, body.dry_run).await }).await?;
     let line = Line {
         subject: which.connection.unwrap_or_default(),
         event: String::new(),
