@@ -20,6 +20,7 @@ mod journeys;
 mod leases;
 mod links;
 mod migrate;
+mod others;
 mod records;
 mod replays;
 mod retention;

@@ -198,7 +198,8 @@ macro_rules! on_disk {
                 more_than_may_wait_is_refused_and_nothing_else;
             endpoints:
                 nothing_stays_held_when_adding_and_ending_meet
-                a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_left;
+                a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_left
+                what_others_write_is_told;
             sequences:
                 nodes_count_together;
             opening:

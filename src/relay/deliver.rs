@@ -13,6 +13,7 @@ use ledger::{Ledger, LedgerError, Turn};
 use outbound::Sender;
 use tokio::sync::Semaphore;
 
+use crate::alone::{Alone, Watch};
 use crate::breaker::Breaker;
 use crate::endpoint::{Endpoint, Order};
 use crate::handed::{Clock, Random, later};
@@ -39,6 +40,7 @@ pub struct Deliverer {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) handover: Arc<Handover>,
+    pub(crate) alone: Alone,
     holder: String,
     paces: Mutex<HashMap<String, Pace>>,
     /// Endpoints that were found to rest or to be stopped, and until when.
@@ -82,6 +84,7 @@ impl Deliverer {
             clock,
             random,
             handover,
+            alone: Alone::default(),
             holder: holder.into(),
             paces: Mutex::default(),
             resting: Mutex::default(),
@@ -105,7 +108,7 @@ impl Deliverer {
     /// Sends what the endpoint is owed and answers when to look again; nothing when nothing is owed to it.
     ///
     /// It goes on while there is something to do, at most for `run_ms_max`, and stays for `look_ms` in case that more
-    /// comes. When `stop` is ready, nothing new is begun, and what is in flight is waited for and written down.
+    /// comes, or for `stay_ms` while nobody else writes to the ledger. When `stop` is ready, nothing new is begun, and what is in flight is waited for and written down.
     /// May be called at any time, twice, or late. An error means that the ledger failed: look again after a while.
     pub async fn deliver(
         &self,
@@ -135,6 +138,7 @@ impl Deliverer {
             true => 0,
             false => self.batch_max(BODY_BYTES_AT_FIRST).min(FIRST_MAX),
         };
+        let watched = self.alone.since();
         let turn = self
             .ledger
             .begin_turn(&endpoint.name, &self.holder, now, until, first_max);
@@ -151,7 +155,14 @@ impl Deliverer {
         }
         let pace = self.pace(endpoint, state.health.sent_at);
         let breaker = Breaker::new(endpoint.breaker, state.health);
-        let mut run = Run::new(self, endpoint, open, (lease.clone(), until), pace, breaker);
+        let mut run = Run::new(
+            self,
+            endpoint,
+            (open, watched),
+            (lease.clone(), until),
+            pace,
+            breaker,
+        );
         run.found(due, first_max);
         let ended = Box::pin(run.run(stop)).await;
         if ended.is_err()
@@ -188,6 +199,19 @@ impl Deliverer {
         let fit = (self.waiting_bytes_max() / body_bytes.max(1)).max(2);
         let waiting_max = self.waiting_max().min(fit);
         waiting_max.min(self.settings.limits.batch_max)
+    }
+
+    /// Looks for what others have written, and has all look who might not see it by themselves.
+    pub(crate) async fn look_for_others(&self, watch: &mut Watch) {
+        let told = match self.ledger.written_elsewhere().await {
+            // So much is written that there is no place to ask: the next look tells.
+            Err(LedgerError::Busy { .. }) => return,
+            Err(_) => None,
+            Ok(told) => told,
+        };
+        if self.alone.learn(watch, told) {
+            self.handover.nudge_all();
+        }
     }
 
     /// Keeps by what an endpoint is told things, before it is told anything.

@@ -9,12 +9,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::Deliverer;
+use crate::alone::Watch;
 use crate::handed::later;
 
 /// How long the ledger is left alone after it failed, in milliseconds.
@@ -35,6 +38,8 @@ pub struct Dispatch {
 struct State {
     /// Endpoints that have a task, and whether it shall go on when it has come to its end.
     running: HashMap<String, bool>,
+    /// Whether a task looks for what others write.
+    watches: bool,
     tasks: JoinSet<()>,
 }
 
@@ -90,6 +95,11 @@ impl Dispatch {
         }
         state.running.insert(endpoint.to_owned(), false);
         while state.tasks.try_join_next().is_some() {}
+        if !state.watches {
+            state.watches = true;
+            let dispatch = self.clone();
+            state.tasks.spawn(async move { dispatch.watch().await });
+        }
         let (dispatch, endpoint) = (self.clone(), endpoint.to_owned());
         state.tasks.spawn(async move { dispatch.run(&endpoint).await });
     }
@@ -138,13 +148,35 @@ impl Dispatch {
                 return;
             }
             leaving.told = !self.goes_on(endpoint, due);
+            // Also when it goes on: whoever stays does not look by itself for what is due later.
+            if let Some(at) = next.filter(|_| !due) {
+                (self.later)(endpoint, at);
+            }
             if leaving.told {
-                if let Some(at) = next {
-                    (self.later)(endpoint, at);
-                }
                 return;
             }
         }
+    }
+
+    /// Looks for what others write, for all endpoints together, as long as any is sent to.
+    async fn watch(self: Arc<Dispatch>) {
+        let every = Duration::from_millis(self.deliverer.settings.limits.look_ms);
+        let (mut stopping, mut watch) = (self.stopping.subscribe(), Watch::default());
+        while self.watches_on(&mut watch) {
+            self.deliverer.look_for_others(&mut watch).await;
+            // The sender lives as long as this task.
+            let _stops = timeout(every, stopping.wait_for(|stopping| *stopping)).await;
+        }
+    }
+
+    fn watches_on(&self, watch: &mut Watch) -> bool {
+        let mut state = self.state();
+        state.watches = !state.running.is_empty() && !*self.stopping.borrow();
+        if !state.watches {
+            // Before anybody can begin a run that goes unwatched.
+            self.deliverer.alone.forget(watch);
+        }
+        state.watches
     }
 
     /// Whether to go on: there is something due, or somebody asked meanwhile. If not, the next who asks begins a task.

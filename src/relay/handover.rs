@@ -79,6 +79,17 @@ impl Handover {
         self.slot(endpoint).is_some_and(|slot| slot.nudge())
     }
 
+    /// Tells all deliveries that go on here to look again.
+    pub(crate) fn nudge_all(&self) {
+        let slots: Vec<Arc<Slot>> = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            slots.values().cloned().collect()
+        };
+        for slot in slots {
+            slot.nudge();
+        }
+    }
+
     /// Tells a delivery that goes on here that its endpoint was stopped: it begins nothing more.
     pub(crate) fn halt(&self, endpoint: &str) {
         if let Some(slot) = self.slot(endpoint) {

@@ -13,6 +13,7 @@
 //! first tries begin in the order of acceptance where `in_flight_max` is 1.
 
 mod again;
+mod alone;
 mod arrival;
 mod attempt;
 pub mod breaker;

@@ -4,11 +4,13 @@
 //! written down, a look at the ledger for more, the renewal of the lease, and listening for what intake hands over.
 //! A delivery is *taken* from when it is known here until its attempt is on disk; a look never brings it a second time.
 //! What a look brought is *seen* as long as it could still be handed over as well (see [`crate::handover`]).
+//! As long as nobody else writes to the ledger a run *stays* when there is nothing to do, and looks only when it is told to
+//! (see [`crate::alone`]).
 //! Attempts are written as soon as the ones before them are on disk, so that batches grow with the load by themselves.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,11 +19,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use ledger::{Attempt, Due, Lease, LedgerError, Look, NewEvent, Note, Stop, StopKind};
+use ledger::{Attempt, Due, Lease, LedgerError, Look, NewEvent, Next, Note, Stop, StopKind};
 use model::{DeliveryId, EventType};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval_at, sleep};
 
 use crate::Endpoint;
+use crate::alone::Watched;
 use crate::attempt::{Showing, Tried, try_once};
 use crate::breaker::{Breaker, Effect};
 use crate::deliver::{BODY_BYTES_AT_FIRST, Deliverer};
@@ -66,6 +69,7 @@ pub(crate) struct Run<'a> {
     on: &'a Deliverer,
     endpoint: &'a Endpoint,
     open: Open,
+    watched: Watched,
     lease: Lease,
     lease_until: Timestamp,
     pace: Pace,
@@ -103,6 +107,10 @@ pub(crate) struct Run<'a> {
     worked: bool,
     /// And before that time, since the one before.
     worked_before: bool,
+    /// Something did not arrive, and is due again at a moment that only the ledger knows.
+    failed: bool,
+    /// It waits for longer than until the next look, because it stays.
+    staying: bool,
     closing: Option<Closing>,
 }
 
@@ -110,7 +118,7 @@ impl<'a> Run<'a> {
     pub(crate) fn new(
         on: &'a Deliverer,
         endpoint: &'a Endpoint,
-        open: Open,
+        (open, watched): (Open, Watched),
         (lease, lease_until): (Lease, Timestamp),
         pace: Pace,
         breaker: Breaker,
@@ -119,6 +127,7 @@ impl<'a> Run<'a> {
             on,
             endpoint,
             open,
+            watched,
             lease,
             lease_until,
             pace,
@@ -145,6 +154,8 @@ impl<'a> Run<'a> {
             look_owed: false,
             worked: false,
             worked_before: false,
+            failed: false,
+            staying: false,
             closing: None,
         }
     }
@@ -167,7 +178,8 @@ impl<'a> Run<'a> {
         let limits = &self.on.settings.limits;
         let mut stop = pin!(stop);
         let mut turn_over = pin!(sleep(Duration::from_millis(limits.run_ms_max)));
-        let mut look = every(limits.look_ms);
+        self.staying = self.stays();
+        let mut look = pin!(sleep(self.look_after()));
         let mut renew = every(limits.lease_ms / 3);
         loop {
             self.begin_what_can_begin();
@@ -178,19 +190,50 @@ impl<'a> Run<'a> {
             }
             let open = self.closing.is_none();
             tokio::select! {
-                Some(tried) = self.sending.next(), if !self.sending.is_empty() => self.tried(tried),
+                Some(tried) = self.sending.next(), if !self.sending.is_empty() => {
+                    self.tried(tried);
+                    self.come_sooner(look.as_mut());
+                }
                 settled = ready(&mut self.settling) => self.settled(settled)?,
                 looked = ready(&mut self.looking) => self.looked(looked),
                 renewed = ready(&mut self.renewing) => self.renewed(renewed),
                 () = ready(&mut self.holding), if open => {}
-                () = self.open.changed(), if open => self.take_over(),
-                _ = look.tick(), if open => self.look_or_leave(),
+                () = self.open.changed(), if open => {
+                    self.take_over();
+                    self.come_sooner(look.as_mut());
+                }
+                () = look.as_mut(), if open => {
+                    self.look_or_leave();
+                    self.staying = self.stays();
+                    look.set(sleep(self.look_after()));
+                }
                 _ = renew.tick() => self.begin_renewing(),
                 () = &mut stop, if open => self.closing = Some(Closing::Stopped),
                 () = &mut turn_over, if open => self.closing = Some(Closing::Stopped),
             }
         }
         Ok(())
+    }
+
+    /// Whether it stays while there is nothing to do, and need not look for what nobody tells of.
+    fn stays(&self) -> bool {
+        self.on.alone.is(self.watched) && !self.failed
+    }
+
+    fn look_after(&self) -> Duration {
+        let limits = &self.on.settings.limits;
+        Duration::from_millis(match self.stays() {
+            true => limits.stay_ms.max(limits.look_ms),
+            false => limits.look_ms,
+        })
+    }
+
+    /// Looks sooner when it stays no longer.
+    fn come_sooner(&self, mut look: Pin<&mut Sleep>) {
+        let soonest = Instant::now() + self.look_after();
+        if look.deadline() > soonest {
+            look.as_mut().reset(soonest);
+        }
     }
 
     fn nothing_in_flight(&self) -> bool {
@@ -351,6 +394,7 @@ impl<'a> Run<'a> {
         if let Some(line) = &tried.line {
             self.lines.remove(line);
         }
+        self.failed |= matches!(tried.attempt.next, Next::Retry(_));
         let now = (self.on.clock)();
         if tried.waited {
             // It left just now, and counts for this second.
@@ -503,8 +547,8 @@ impl<'a> Run<'a> {
         let worked_before = std::mem::replace(&mut self.worked_before, self.worked);
         let busy = self.look_owed || !self.waiting.is_empty() || !self.nothing_in_flight();
         if busy || (self.worked && worked_before) {
-            self.look_owed = true;
-        } else if !self.worked && self.open.close() {
+            self.look_owed |= !self.stays();
+        } else if !self.worked && self.staying == self.stays() && self.open.close() {
             // What others accepted meanwhile is told when the turn ends.
             self.closing = Some(Closing::Quiet);
         }

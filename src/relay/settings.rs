@@ -94,6 +94,8 @@ pub struct RelayLimits {
     /// While an endpoint is sent to, the ledger is looked at again at least this often, for what other nodes accepted;
     /// with nothing to do for that long, sending ends.
     pub look_ms: u64,
+    /// While nobody else writes to the ledger, sending to an endpoint ends after this long with nothing to do.
+    pub stay_ms: u64,
     /// After this long, sending to an endpoint makes room for others that wait for their turn.
     pub run_ms_max: u64,
     /// Refusals that may wait to be written; what comes on top is counted and dropped.
@@ -109,6 +111,7 @@ impl Default for RelayLimits {
             waiting_bytes_max: 128 * 1024 * 1024,
             lease_ms: 30_000,
             look_ms: 200,
+            stay_ms: 3_000,
             run_ms_max: 30_000,
             refusals_waiting_max: 1024,
         }
@@ -172,6 +175,7 @@ impl RelaySettings {
             ("batch_max", limits.batch_max as u64),
             ("waiting_max", limits.waiting_max as u64),
             ("look_ms", limits.look_ms),
+            ("stay_ms", limits.stay_ms),
             ("run_ms_max", limits.run_ms_max),
             ("refusals_waiting_max", limits.refusals_waiting_max as u64),
         ] {

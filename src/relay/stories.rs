@@ -10,4 +10,5 @@ mod outcomes;
 mod pulling;
 mod replays;
 mod stage;
+mod staying;
 mod stream;

@@ -68,4 +68,8 @@ pub trait Turns: Send + Sync {
         endpoint: &str,
         note: Option<Note>,
     ) -> Result<Option<Timestamp>, LedgerError>;
+    /// A number that differs from an earlier one when another process may have written meanwhile, also when it only asked for
+    /// a turn that is ours; the same as long as none has. Nothing while the store does not know, as when others are
+    /// connected to it that may write at any moment.
+    async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError>;
 }

@@ -92,6 +92,7 @@ pass_on! { Turns {
     begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp, limit: usize) -> Option<Turn>, own;
     look(endpoint: &str, now: Timestamp, limit: usize) -> Look, own;
     end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>, own;
+    written_elsewhere() -> Option<u64>, own;
 } }
 
 pass_on! { Replays {

@@ -11,6 +11,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, NoTls, Row};
 
+use super::others::{self, Others};
 use super::{Params, migrate};
 use crate::open::shown;
 use crate::{Durability, LedgerError, OpenError, Settings};
@@ -89,6 +90,7 @@ pub(super) async fn finish(transaction: deadpool_postgres::Transaction<'_>) -> R
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Pool,
+    others: Others,
     /// One for each write that may wait or run.
     writes: Arc<Semaphore>,
     writes_waiting_max: usize,
@@ -130,8 +132,9 @@ impl Database {
             reason,
         };
         let timeout = Duration::from_millis(settings.connect_timeout_ms.into());
-        let config = configure(address, settings, timeout)?;
-        migrate::migrate(&config, &at, timeout).await?;
+        let mut config = configure(address, settings, timeout)?;
+        let others = Others::than(migrate::migrate(&config, &at, timeout).await?);
+        config.application_name(&others.than);
         let manager = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -152,6 +155,7 @@ impl Database {
             .map_err(|error| fail(error.to_string()))?;
         let database = Database {
             pool,
+            others,
             writes: Arc::new(Semaphore::new(settings.writes_waiting_max)),
             writes_waiting_max: settings.writes_waiting_max,
         };
@@ -176,6 +180,11 @@ impl Database {
             );
         }
         Ok(())
+    }
+
+    /// A number that differs from an earlier one when another process may have written; nothing while that is not known.
+    pub(super) async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError> {
+        self.others.look(self).await
     }
 
     /// Runs one statement that may be run twice.
@@ -260,7 +269,7 @@ fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Co
     if !address.contains("keepalives_idle") {
         config.keepalives_idle(SILENT_MAX);
     }
-    config.application_name("interconnect");
+    config.application_name(others::NAME);
     let mut options = config.get_options().unwrap_or_default().to_owned();
     // Plans that are made once take every array for ten rows, and then compare a page with itself row by row.
     options.push_str(" -c plan_cache_mode=force_custom_plan");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::database::{gone, reason};
+use super::others;
 use crate::OpenError;
 
 mod embedded {
@@ -14,8 +15,8 @@ mod embedded {
 /// The advisory lock that a node holds while it migrates: the first eight bytes of `intercon`.
 const LOCK: i64 = i64::from_be_bytes(*b"intercon");
 
-/// Connects once, within `timeout`, waits for other nodes that migrate, and migrates.
-pub(super) async fn migrate(config: &Config, at: &str, timeout: Duration) -> Result<(), OpenError> {
+/// Connects once, within `timeout`, waits for other nodes that migrate, and migrates. Answers a number that nobody else has.
+pub(super) async fn migrate(config: &Config, at: &str, timeout: Duration) -> Result<i64, OpenError> {
     let unreachable = |reason: String| OpenError::Unreachable {
         at: at.to_owned(),
         reason,
@@ -40,7 +41,7 @@ pub(super) async fn migrate(config: &Config, at: &str, timeout: Duration) -> Res
     result
 }
 
-async fn locked(client: &mut Client, at: &str) -> Result<(), OpenError> {
+async fn locked(client: &mut Client, at: &str) -> Result<i64, OpenError> {
     let fail = |reason: String| OpenError::Failed {
         at: at.to_owned(),
         reason,
@@ -65,7 +66,8 @@ async fn locked(client: &mut Client, at: &str) -> Result<(), OpenError> {
         .run_async(client)
         .await
         .map_err(|error| fail(error.to_string()))?;
-    Ok(())
+    let number = client.query_one(others::DRAW, &[]).await;
+    Ok(number.map_err(|error| fail(reason(&error)))?.get(0))
 }
 
 async fn schema_version(client: &Client) -> Result<i64, tokio_postgres::Error> {

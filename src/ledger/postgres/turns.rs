@@ -93,6 +93,10 @@ impl Turns for PostgresLedger {
     ) -> Result<Option<Timestamp>, LedgerError> {
         self.ending.ask((lease.clone(), endpoint.to_owned(), note)).await
     }
+
+    async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError> {
+        self.database.written_elsewhere().await
+    }
 }
 
 /// Who begins a turn.

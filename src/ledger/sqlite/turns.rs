@@ -5,8 +5,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{SqliteLedger, accept, deliveries, endpoints, leases};
-use crate::stored::{big, micros};
+use crate::stored::{big, count, micros};
 use crate::{EndpointState, Lease, LedgerError, Look, Note, Turn, Turns, turn_key};
+
+/// The key of a lease that is over when it is taken. Its number grows with each turn that was asked for in vain.
+const ASKED: &str = "deliver?";
 
 #[async_trait]
 impl Turns for SqliteLedger {
@@ -21,7 +24,11 @@ impl Turns for SqliteLedger {
         let (endpoint, holder) = (endpoint.to_owned(), holder.to_owned());
         self.write(1, move |connection| {
             let lease = leases::take(connection, &turn_key(&endpoint), &holder, now, until)?;
-            let Some(lease) = lease else { return Ok(None) };
+            let Some(lease) = lease else {
+                // A write that tells whoever has it to look; a row that is written as it was is not written at all.
+                leases::take(connection, ASKED, &holder, now, now)?;
+                return Ok(None);
+            };
             let state = endpoints::states(connection, Some(&endpoint))?.pop();
             let state = state.unwrap_or_else(|| EndpointState::new(&endpoint));
             let due = match state.left_alone_until(now) {
@@ -62,6 +69,16 @@ impl Turns for SqliteLedger {
             }
             leases::give_back(connection, &lease)?;
             deliveries::endpoint_due(connection, &endpoint)
+        })
+        .await
+    }
+
+    async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError> {
+        // On the connection that writes: what it writes itself does not count
+        // (<https://sqlite.org/pragma.html#pragma_data_version>).
+        self.write(0, |connection| {
+            let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+            Ok(Some(count(statement.query_row([], |row| row.get(0))?)?))
         })
         .await
     }

@@ -274,6 +274,47 @@ pub(super) async fn an_endpoint_that_rests_is_due_later(stand: &Stand) {
     }
 }
 
+pub(super) async fn what_others_write_is_told(stand: &Stand) {
+    let one = stand.open().await;
+    // Who left may be seen for a moment longer.
+    let alone = async || loop {
+        if let Some(told) = one.written_elsewhere().await.unwrap() {
+            return told;
+        }
+        tokio::task::yield_now().await;
+    };
+    let before = alone().await;
+    one.accept(vec![event(1, &["bolt"])]).await.unwrap();
+    // As many at a time as there may be connections.
+    join_all((0..20).map(|_| one.endpoint_due("bolt"))).await;
+    let turn = one
+        .begin_turn("bolt", "me", at(2), at(30), 3)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(alone().await, before, "it wrote that itself");
+
+    let other = stand.open().await;
+    other.accept(vec![event(2, &["bolt"])]).await.unwrap();
+    let mut last = Some(before);
+    for what in ["accepted", "asked for a turn", "asked again"] {
+        let told = one.written_elsewhere().await.unwrap();
+        // Either it is seen what others do, or that they are there.
+        assert!(told.is_none() || told != last, "{what}");
+        last = told;
+        let taken = other.begin_turn("bolt", "other", at(3), at(30), 3).await.unwrap();
+        assert!(taken.is_none());
+    }
+    drop(other);
+    let after = alone().await;
+    assert_ne!(after, before, "somebody has come and gone");
+    assert_eq!(alone().await, after);
+    assert_eq!(
+        one.end_turn(&turn.lease, "bolt", None).await.unwrap(),
+        Some(at(1))
+    );
+}
+
 pub(super) async fn of_a_line_one_is_due_at_a_time(stand: &Stand) {
     let ledger = stand.open().await;
     // Two of them in one batch, and one line at two endpoints.

@@ -328,6 +328,7 @@ pass_on! { Turns {
     begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp, limit: usize) -> Option<Turn>;
     look(endpoint: &str, now: Timestamp, limit: usize) -> Look;
     end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>;
+    written_elsewhere() -> Option<u64>;
 } }
 
 pass_on! { Replays {

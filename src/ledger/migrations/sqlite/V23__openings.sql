@@ -1,0 +1,2 @@
+-- Only PostgreSQL needs something to tell that others have written.
+SELECT 1;
