@@ -13,7 +13,7 @@ const LOOKS_MIN: u32 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Alone {
     is: AtomicBool,
-    /// The number of the stretch without a gap in what the looks know; even while there is none.
+    /// The number of the stretch in which all looks tell the same.
     stretch: AtomicU64,
 }
 
@@ -26,13 +26,13 @@ pub(crate) struct Watch {
     same: u32,
 }
 
-/// Since when somebody is sure to be told of what others write.
+/// The stretch in which somebody began to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watched(u64);
 
 impl Alone {
-    /// Whether nobody else writes, as far as the last look could tell; nobody knows that of what was read before the first
-    /// look, so `since` is taken before anything is read.
+    /// Whether nobody else has written since then, as far as the last look could tell, and for a while. Taken before
+    /// anything is read, it counts for whatever is read afterwards.
     pub(crate) fn is(&self, since: Watched) -> bool {
         self.is.load(Ordering::Relaxed) && self.since() == since
     }
@@ -43,12 +43,12 @@ impl Alone {
 
     /// Takes over what a look has told, and nothing when the ledger does not know; whether everybody must look now.
     pub(crate) fn learn(&self, watch: &mut Watch, told: Option<u64>) -> bool {
-        let same = told.is_some() && told == watch.told;
-        watch.same = if same { watch.same + 1 } else { 0 };
-        if told.is_some() != watch.told.is_some() {
+        if told == watch.told {
+            watch.same += u32::from(told.is_some());
+        } else {
             self.stretch.fetch_add(1, Ordering::Relaxed);
+            *watch = Watch { told, same: 0 };
         }
-        watch.told = told;
         let now = watch.same >= LOOKS_MIN;
         let before = self.is.swap(now, Ordering::Relaxed);
         before && !now
@@ -67,31 +67,34 @@ mod tests {
     #[test]
     fn who_is_alone_has_seen_nobody_for_a_while() {
         let (alone, mut watch) = (Alone::default(), Watch::default());
-        let before = alone.since();
         let mut learn = |told| {
             let look = alone.learn(&mut watch, told);
             (look, alone.is(alone.since()))
         };
+        let before = alone.since();
         for _ in 0..5 {
             assert_eq!(learn(Some(7)), (false, false));
         }
-        let since = alone.since();
+        let first = alone.since();
         assert_eq!(learn(Some(7)), (false, true));
-        assert!(
-            alone.is(since) && !alone.is(before),
-            "that was before the first look"
-        );
+        assert!(alone.is(first) && !alone.is(before), "nobody looked before");
         assert_eq!(learn(Some(8)), (true, false));
+        assert_eq!(learn(Some(9)), (false, false));
         for _ in 0..4 {
-            assert_eq!(learn(Some(8)), (false, false));
+            assert_eq!(learn(Some(9)), (false, false));
         }
-        assert_eq!(learn(Some(8)), (false, true));
-        assert!(alone.is(since), "nothing was missed");
+        let second = alone.since();
+        assert_eq!(learn(Some(9)), (false, true));
+        assert!(
+            alone.is(second) && !alone.is(first),
+            "it may have missed something"
+        );
         assert_eq!(learn(None), (true, false), "the ledger did not answer");
+        assert_eq!(learn(None), (false, false));
         for _ in 0..5 {
-            assert_eq!(learn(Some(8)), (false, false));
+            assert_eq!(learn(Some(9)), (false, false));
         }
-        assert_eq!(learn(Some(8)), (false, true));
-        assert!(!alone.is(since), "there was a gap");
+        assert_eq!(learn(Some(9)), (false, true));
+        assert!(!alone.is(second), "there was a gap");
     }
 }

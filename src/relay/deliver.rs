@@ -108,7 +108,8 @@ impl Deliverer {
     /// Sends what the endpoint is owed and answers when to look again; nothing when nothing is owed to it.
     ///
     /// It goes on while there is something to do, at most for `run_ms_max`, and stays for `look_ms` in case that more
-    /// comes, or for `stay_ms` while nobody else writes to the ledger. When `stop` is ready, nothing new is begun, and what is in flight is waited for and written down.
+    /// comes, or for `stay_ms` while nobody else writes to the ledger. When `stop` is ready, nothing new is begun, and
+    /// what is in flight is waited for and written down.
     /// May be called at any time, twice, or late. An error means that the ledger failed: look again after a while.
     pub async fn deliver(
         &self,

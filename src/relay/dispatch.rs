@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::Deliverer;
@@ -38,8 +38,8 @@ pub struct Dispatch {
 struct State {
     /// Endpoints that have a task, and whether it shall go on when it has come to its end.
     running: HashMap<String, bool>,
-    /// Whether a task looks for what others write.
-    watches: bool,
+    /// The task that looks for what others write.
+    watch: Option<AbortHandle>,
     tasks: JoinSet<()>,
 }
 
@@ -95,10 +95,9 @@ impl Dispatch {
         }
         state.running.insert(endpoint.to_owned(), false);
         while state.tasks.try_join_next().is_some() {}
-        if !state.watches {
-            state.watches = true;
+        if state.watch.as_ref().is_none_or(AbortHandle::is_finished) {
             let dispatch = self.clone();
-            state.tasks.spawn(async move { dispatch.watch().await });
+            state.watch = Some(state.tasks.spawn(async move { dispatch.watch().await }));
         }
         let (dispatch, endpoint) = (self.clone(), endpoint.to_owned());
         state.tasks.spawn(async move { dispatch.run(&endpoint).await });
@@ -171,12 +170,13 @@ impl Dispatch {
 
     fn watches_on(&self, watch: &mut Watch) -> bool {
         let mut state = self.state();
-        state.watches = !state.running.is_empty() && !*self.stopping.borrow();
-        if !state.watches {
+        let goes_on = !state.running.is_empty() && !*self.stopping.borrow();
+        if !goes_on {
             // Before anybody can begin a run that goes unwatched.
             self.deliverer.alone.forget(watch);
+            state.watch = None;
         }
-        state.watches
+        goes_on
     }
 
     /// Whether to go on: there is something due, or somebody asked meanwhile. If not, the next who asks begins a task.

@@ -90,7 +90,7 @@ pub(super) async fn finish(transaction: deadpool_postgres::Transaction<'_>) -> R
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Pool,
-    others: Others,
+    pub(super) others: Others,
     /// One for each write that may wait or run.
     writes: Arc<Semaphore>,
     writes_waiting_max: usize,
@@ -180,11 +180,6 @@ impl Database {
             );
         }
         Ok(())
-    }
-
-    /// A number that differs from an earlier one when another process may have written; nothing while that is not known.
-    pub(super) async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError> {
-        self.others.look(self).await
     }
 
     /// Runs one statement that may be run twice.

@@ -95,7 +95,7 @@ impl Turns for PostgresLedger {
     }
 
     async fn written_elsewhere(&self) -> Result<Option<u64>, LedgerError> {
-        self.database.written_elsewhere().await
+        self.database.others.look(&self.database).await
     }
 }
 

@@ -74,12 +74,13 @@ async fn who_is_alone_stays_and_sees_what_others_write() {
     // Both draw their ids from the same random sequence.
     stage.clock.forward_s(1);
     elsewhere.clock.forward_s(1);
-    let sent = Arc::new(Notify::new());
-    sink.answer_next(Answer::Held(sent.clone()));
     elsewhere.post("m2", "deal.won").await.unwrap();
     until("what others accepted is sent", || sink.count() == 2).await;
+    until("who began before that stays no longer", || !dispatch.runs("b")).await;
     until("it is alone again", alone).await;
-    sent.notify_one();
+    stage.post("m3", "deal.won").await.unwrap();
+    dispatch.look("b");
+    sink.arrived(3).await;
     let stop = Stop {
         kind: StopKind::Paused,
         reason: "by hand".into(),
@@ -91,5 +92,5 @@ async fn who_is_alone_stays_and_sees_what_others_write() {
     release.notify_one();
     dispatch.stop().await;
     assert!(!alone(), "nobody looks any more");
-    assert_eq!(sink.count(), 2, "each once");
+    assert_eq!(sink.count(), 3, "each once");
 }
