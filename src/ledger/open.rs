@@ -27,7 +27,7 @@ pub struct Settings {
     pub durable: Durability,
     /// SQLite: reads at the same moment. Each has a connection and a page cache of its own.
     pub readers_max: usize,
-    /// PostgreSQL: connections at the same moment, for reads and writes together.
+    /// PostgreSQL: connections at the same moment, for reads and writes together; beside two of the hot path.
     pub connections_max: usize,
     /// SQLite: how long to wait for another process (the command line) that writes; milliseconds.
     pub busy_timeout_ms: u32,

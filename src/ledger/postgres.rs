@@ -64,8 +64,8 @@ impl PostgresLedger {
         let database = Database::open(address, settings).await?;
         let waiting_max = settings.writes_waiting_max;
         Ok(PostgresLedger {
-            accepting: Batcher::start(database.clone(), waiting_max),
-            settling: Batcher::start(database.clone(), waiting_max),
+            accepting: Batcher::start(database.hot(), waiting_max),
+            settling: Batcher::start(database.hot(), waiting_max),
             refusing: Batcher::start(database.clone(), waiting_max),
             beginning: Batcher::start(database.clone(), waiting_max),
             looking: Batcher::start(database.clone(), waiting_max),

@@ -17,7 +17,7 @@ use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 /// order of `seq`: PostgreSQL numbers the rows of an `INSERT … SELECT … ORDER BY` after it sorted them.
 /// The sequences of all endpoints are locked before the first event gets its `seq`, in one order, so that both count in the
 /// same order on all nodes; their rows are the only ones that nodes wait for here.
-/// Answers the places, from 1, of the events that are new, each with the numbers of its deliveries in their order.
+/// Answers the events that are new, each with what makes it the same, and their deliveries with their numbers.
 const INSERT: &str = "\
 WITH locked AS MATERIALIZED (
     SELECT 1 FROM endpoint_sequences WHERE endpoint = ANY($9::text[]) ORDER BY endpoint FOR UPDATE),
@@ -29,42 +29,37 @@ said AS (
     WHERE (SELECT count(*) FROM locked) >= 0
     ORDER BY n
     ON CONFLICT (source, dedupe) DO NOTHING
-    RETURNING seq, source, dedupe, received_at),
-new AS (
-    SELECT k.n, said.seq, said.received_at
-    FROM said JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS k (source, dedupe, n)
-         ON k.source = said.source AND k.dedupe = said.dedupe),
+    RETURNING id, dedupe, seq, received_at),
 told AS (
-    SELECT d.id, d.endpoint, d.m, new.n, new.seq, new.received_at, count(*) OVER (PARTITION BY d.endpoint) AS count,
-           row_number() OVER (PARTITION BY d.endpoint ORDER BY new.seq, d.m) AS place
-    FROM unnest($8::uuid[], $9::text[], $10::bigint[]) WITH ORDINALITY AS d (id, endpoint, event, m)
-         JOIN new ON new.n = d.event),
+    SELECT d.id, d.endpoint, said.seq, said.received_at,
+           row_number() OVER (PARTITION BY d.endpoint ORDER BY said.seq DESC, d.n DESC) - 1 AS from_last
+    FROM unnest($8::uuid[], $9::text[], $10::uuid[], $13::text[]) WITH ORDINALITY AS d (id, endpoint, event, dedupe, n)
+         JOIN said ON said.id = d.event AND said.dedupe = d.dedupe),
 counted AS (
     INSERT INTO endpoint_sequences AS s (endpoint, last)
     SELECT endpoint, count(*) FROM told GROUP BY endpoint ORDER BY endpoint
     ON CONFLICT (endpoint) DO UPDATE SET last = s.last + excluded.last
     RETURNING endpoint, last),
-numbered AS (
-    SELECT told.*, counted.last - told.count + told.place AS sequence FROM told JOIN counted USING (endpoint)),
 sent AS (
     INSERT INTO deliveries (id, seq, endpoint, state, fresh, attempts, next_at, last_status, last_error, sequence)
-    SELECT id, seq, endpoint, 'due', true, 0, received_at, NULL, '', sequence FROM numbered)
-SELECT new.n, numbered.sequence FROM new LEFT JOIN numbered ON numbered.n = new.n ORDER BY new.n, numbered.m";
+    SELECT id, seq, endpoint, 'due', true, 0, received_at, NULL, '', last - from_last FROM told JOIN counted USING (endpoint)
+    RETURNING id, sequence)
+SELECT id, dedupe, NULL FROM said UNION ALL SELECT id, NULL, sequence FROM sent";
 
 /// Puts these deliveries into their lines: what others wait in front of is held. By the order of acceptance, so that of
 /// several in this batch the first is due.
 const LINE_UP: &str = "\
-UPDATE deliveries d SET line = l.line, state = CASE WHEN l.place > 1 OR EXISTS (
-        SELECT 1 FROM deliveries o WHERE o.endpoint = d.endpoint AND o.line = l.line AND o.line IS NOT NULL
-        AND o.state IN ('due', 'held')) THEN 'held' ELSE 'due' END
+UPDATE deliveries d SET line = l.line, state = CASE WHEN l.place > 1 OR (
+        SELECT true FROM deliveries o WHERE o.endpoint = d.endpoint AND o.line = l.line AND o.line IS NOT NULL
+        AND o.state IN ('due', 'held') LIMIT 1) THEN 'held' ELSE 'due' END
 FROM (SELECT t.id, u.line, row_number() OVER (PARTITION BY t.endpoint, u.line ORDER BY t.seq, t.id) AS place
       FROM unnest($1::uuid[], $2::text[]) AS u (id, line) JOIN deliveries t ON t.id = u.id) AS l
 WHERE d.id = l.id";
 
 /// A statement of its own, so that it sees what another node committed while ours waited for it.
 const FIRST: &str = "\
-SELECT k.n, e.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, dedupe, n)
-JOIN events e ON e.source = k.source AND e.dedupe = k.dedupe";
+SELECT k.n, (SELECT e.id FROM events e WHERE e.source = k.source AND e.dedupe = k.dedupe)
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, dedupe, n)";
 
 /// The batcher of [`accept`].
 pub(super) struct Accepting;
@@ -145,12 +140,9 @@ async fn insert(
     client: &impl GenericClient,
     events: &[&NewEvent],
 ) -> Result<HashMap<usize, Vec<u64>>, Failure> {
-    let of_event = |(n, event): (i64, &&'_ NewEvent)| (n, event.deliveries.len());
-    let counts: Vec<(i64, usize)> = (1..).zip(events).map(of_event).collect();
-    let deliveries: Vec<&NewDelivery> = events.iter().flat_map(|event| &event.deliveries).collect();
-    let event_of: Vec<i64> = counts
-        .into_iter()
-        .flat_map(|(n, count)| std::iter::repeat_n(n, count))
+    let deliveries: Vec<(&NewEvent, &NewDelivery)> = events
+        .iter()
+        .flat_map(|event| event.deliveries.iter().map(|delivery| (*event, delivery)))
         .collect();
     let statement = client.prepare_cached(INSERT).await?;
     let rows = client
@@ -164,23 +156,33 @@ async fn insert(
                 &column(events, |event| micros(event.received_at)),
                 &column(events, |event| text(&event.trace)),
                 &column(events, |event| &event.body[..]),
-                &column(&deliveries, |delivery| delivery.id.uuid()),
-                &column(&deliveries, |delivery| text(&delivery.endpoint)),
-                &event_of,
+                &column(&deliveries, |(_, delivery)| delivery.id.uuid()),
+                &column(&deliveries, |(_, delivery)| text(&delivery.endpoint)),
+                &column(&deliveries, |(event, _)| event.id.uuid()),
                 &column(events, |event| unless_empty(&event.hops).map(text)),
                 &column(events, |event| unless_empty(&event.arrival).map(text)),
+                &column(&deliveries, |(event, _)| text(&event.dedupe)),
             ],
         )
         .await?;
-    let mut new: HashMap<usize, Vec<u64>> = HashMap::with_capacity(events.len());
+    let mut said: HashMap<Uuid, &str> = HashMap::with_capacity(events.len());
+    let mut numbers: HashMap<Uuid, u64> = HashMap::with_capacity(deliveries.len());
     for row in &rows {
-        let sequence: Option<i64> = row.try_get(1)?;
-        let of_event = new.entry(place(row, 0, events.len())?).or_default();
-        if let Some(sequence) = sequence {
-            of_event.push(count(sequence)?);
+        match row.try_get(1)? {
+            Some(dedupe) => drop(said.insert(row.try_get(0)?, dedupe)),
+            None => drop(numbers.insert(row.try_get(0)?, count(row.try_get(2)?)?)),
         }
     }
-    Ok(new)
+    let is_new = |event: &NewEvent| said.get(&event.id.uuid()) == Some(&text(&event.dedupe).as_ref());
+    let numbers_of = |event: &NewEvent| {
+        let numbers = event
+            .deliveries
+            .iter()
+            .map(|delivery| numbers.get(&delivery.id.uuid()));
+        numbers.flatten().copied().collect()
+    };
+    let new = events.iter().enumerate().filter(|(_, event)| is_new(event));
+    Ok(new.map(|(place, event)| (place, numbers_of(event))).collect())
 }
 
 /// Puts deliveries into their lines, after whoever stands there.
@@ -238,12 +240,12 @@ async fn first_ids(
     let sources = column(known, |place| text(&events[*place].source));
     let dedupes = column(known, |place| text(&events[*place].dedupe));
     let rows = client.query(&statement, &[&sources, &dedupes]).await?;
-    if rows.len() < known.len() {
-        return Err(LedgerError::Store("an event was removed while it was said again".into()).into());
-    }
     for row in &rows {
         let found = known[place(row, 0, known.len())?];
-        ids[found] = row.try_get::<_, Uuid>(1)?.into();
+        let Some(first) = row.try_get::<_, Option<Uuid>>(1)? else {
+            return Err(LedgerError::Store("an event was removed while it was said again".into()).into());
+        };
+        ids[found] = first.into();
     }
     Ok(())
 }

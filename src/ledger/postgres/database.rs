@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{BuildError, Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -28,6 +28,14 @@ const LEAVES: &str = "SET client_connection_check_interval = 2000";
 /// How far a machine's clock may be from the database's: two machines are within two seconds of each other then, which is what
 /// whoever compares their moments counts on.
 const CLOCK_APART_MAX_MS: i64 = 1_000;
+/// How statements are planned. Plans that are made once take every array for ten rows, and then compare a page with itself
+/// row by row.
+const PLANS_ANEW: &str = " -c plan_cache_mode=force_custom_plan";
+/// How those of the hot path are. A plan that is made while a table is empty would read all of it, and go on to when it has
+/// grown.
+const PLANS_KEPT: &str = " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off";
+/// Connections that keep plans: those who work by them do one thing at a time.
+const HOT_MAX: usize = 2;
 /// The present of the database, in milliseconds.
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -90,6 +98,8 @@ pub(super) async fn finish(transaction: deadpool_postgres::Transaction<'_>) -> R
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Pool,
+    /// Those whose plans are kept.
+    hot: Pool,
     pub(super) others: Others,
     /// One for each write that may wait or run.
     writes: Arc<Semaphore>,
@@ -135,26 +145,16 @@ impl Database {
         let mut config = configure(address, settings, timeout)?;
         let others = Others::than(migrate::migrate(&config, &at, timeout).await?);
         config.application_name(&others.than);
-        let manager = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
+        let pooled = |plans: &str, connections_max: usize| {
+            let mut config = config.clone();
+            let options = config.get_options().unwrap_or_default();
+            let options = format!("{options}{plans}");
+            config.options(options);
+            pool(config, connections_max, timeout).map_err(|error| fail(error.to_string()))
         };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
-            .max_size(settings.connections_max)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(timeout))
-            .create_timeout(Some(timeout))
-            .post_create(Hook::async_fn(|client, _| {
-                Box::pin(async move {
-                    if let Err(error) = client.batch_execute(LEAVES).await {
-                        tracing::debug!(reason = reason(&error), "the database goes on where nobody waits");
-                    }
-                    Ok(())
-                })
-            }))
-            .build()
-            .map_err(|error| fail(error.to_string()))?;
         let database = Database {
-            pool,
+            pool: pooled(PLANS_ANEW, settings.connections_max)?,
+            hot: pooled(PLANS_KEPT, HOT_MAX)?,
             others,
             writes: Arc::new(Semaphore::new(settings.writes_waiting_max)),
             writes_waiting_max: settings.writes_waiting_max,
@@ -223,6 +223,17 @@ impl Database {
         }
     }
 
+    /// The same by connections of its own, which make the plan of a statement once and keep it: for the few statements of
+    /// the hot path, for which a plan costs as much as half of the work. Each of them has to be such that only one plan
+    /// is good, whatever is in the tables: rows are found by a key of theirs, and arrays of many are not compared with
+    /// each other.
+    pub(super) fn hot(&self) -> Database {
+        Database {
+            pool: self.hot.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The right to wait for a write.
     pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
         let permit = Arc::clone(&self.writes).try_acquire_owned();
@@ -242,6 +253,26 @@ impl Database {
             other => Failure::Refused(LedgerError::Store(other.to_string())),
         })
     }
+}
+
+fn pool(config: Config, connections_max: usize, timeout: Duration) -> Result<Pool, BuildError> {
+    let manager = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    Pool::builder(Manager::from_config(config, NoTls, manager))
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(timeout))
+        .create_timeout(Some(timeout))
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                if let Err(error) = client.batch_execute(LEAVES).await {
+                    tracing::debug!(reason = reason(&error), "the database goes on where nobody waits");
+                }
+                Ok(())
+            })
+        }))
+        .build()
 }
 
 fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Config, OpenError> {
@@ -265,13 +296,10 @@ fn configure(address: &str, settings: &Settings, timeout: Duration) -> Result<Co
         config.keepalives_idle(SILENT_MAX);
     }
     config.application_name(others::NAME);
-    let mut options = config.get_options().unwrap_or_default().to_owned();
-    // Plans that are made once take every array for ten rows, and then compare a page with itself row by row.
-    options.push_str(" -c plan_cache_mode=force_custom_plan");
     if settings.durable == Durability::Normal {
-        options.push_str(" -c synchronous_commit=off");
+        let options = config.get_options().unwrap_or_default();
+        config.options(format!("{options} -c synchronous_commit=off"));
     }
-    config.options(options);
     Ok(config)
 }
 

@@ -1,10 +1,9 @@
 //! Writing attempts and refusals down, in groups.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, GenericClient};
-use uuid::Uuid;
 
 use super::accept::lock_lines;
 use super::batcher::Batch;
@@ -20,24 +19,22 @@ const SETTLE: &str = "\
 WITH known AS (
     UPDATE deliveries d SET state = CASE WHEN d.state IN ('delivered', 'folded') THEN d.state ELSE a.state END, fresh = false,
         attempts = a.number, next_at = a.next_at, last_status = a.status, last_error = a.error
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
-         AS a (delivery, state, number, next_at, status, error)
-    WHERE d.id = a.delivery RETURNING d.id, d.endpoint, d.line),
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+                $9::text[], $10::bigint[], $11::text[], $12::text[])
+         AS a (delivery, state, number, next_at, status, error, at, duration_ms, next, retry_at, record, terms)
+    WHERE d.id = a.delivery RETURNING d.endpoint, d.line, a.*),
 noted AS (
     INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms)
-    SELECT a.* FROM unnest($7::uuid[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[],
-                           $13::text[], $14::bigint[], $15::text[], $16::text[])
-         AS a (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms)
-    JOIN known ON known.id = a.delivery
+    SELECT delivery, at, number, duration_ms, status, error, next, retry_at, record, terms FROM known
     ON CONFLICT DO NOTHING)
 SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL ORDER BY endpoint, line";
 
 /// Lets the first one that waits in each of these lines be due.
 const ADVANCE: &str = "\
-UPDATE deliveries SET state = 'due' WHERE state = 'held' AND id IN (
+UPDATE deliveries SET state = 'due' WHERE state = 'held' AND id = ANY(ARRAY(
     SELECT (SELECT d.id FROM deliveries d WHERE d.endpoint = l.endpoint AND d.line = l.line AND d.line IS NOT NULL
             AND d.state IN ('due', 'held') ORDER BY d.seq LIMIT 1)
-    FROM unnest($1::text[], $2::text[]) AS l (endpoint, line))";
+    FROM unnest($1::text[], $2::text[]) AS l (endpoint, line)))";
 
 const REFUSE: &str = "\
 INSERT INTO refusals (at, addressed_to, status, code, webhook_id, body_bytes)
@@ -95,34 +92,52 @@ impl Batch for Settling {
 }
 
 async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<(), Failure> {
-    if attempts.is_empty() {
+    // By delivery, so that concurrent groups lock alike. A statement takes one attempt of each; mostly there is only one.
+    let mut left = attempts.to_vec();
+    left.sort_by_key(|attempt| attempt.delivery.uuid());
+    let mut lines = BTreeSet::new();
+    while !left.is_empty() {
+        let mut first: Vec<&Attempt> = Vec::with_capacity(left.len());
+        let mut later = Vec::new();
+        for attempt in left {
+            match first.last() {
+                Some(last) if last.delivery == attempt.delivery => later.push(attempt),
+                _ => first.push(attempt),
+            }
+        }
+        write(client, &first, &mut lines).await?;
+        left = later;
+    }
+    if lines.is_empty() {
         return Ok(());
     }
-    // One row a delivery: the last attempt, but arrived if any did. By id, so that concurrent groups lock alike.
-    let mut ends: BTreeMap<Uuid, (&str, &Attempt)> = BTreeMap::new();
-    for attempt in attempts {
-        let (state, _) = delivery_columns(attempt);
-        let end = ends.entry(attempt.delivery.uuid()).or_insert((state, attempt));
-        let arrived = end.0 == "delivered";
-        *end = (if arrived { end.0 } else { state }, attempt);
-    }
+    let lines: Vec<(String, String)> = lines.into_iter().collect();
+    lock_lines(client, &lines).await?;
+    let statement = client.prepare_cached(ADVANCE).await?;
+    let (endpoints, lines): (Vec<String>, Vec<String>) = lines.into_iter().unzip();
+    client.execute(&statement, &[&endpoints, &lines]).await?;
+    Ok(())
+}
+
+/// Writes down one attempt of each of some deliveries; adds the lines that they stand in.
+async fn write(
+    client: &impl GenericClient,
+    attempts: &[&Attempt],
+    lines: &mut BTreeSet<(String, String)>,
+) -> Result<(), Failure> {
     let statement = client.prepare_cached(SETTLE).await?;
-    let lines = client
+    let rows = client
         .query(
             &statement,
             &[
-                &column(&ends, |(delivery, _)| *delivery),
-                &column(&ends, |(_, (state, _))| *state),
-                &column(&ends, |(_, (_, attempt))| i64::from(attempt.number)),
-                &column(&ends, |(_, (_, attempt))| delivery_columns(attempt).1),
-                &column(&ends, |(_, (_, attempt))| attempt.status.map(i64::from)),
-                &column(&ends, |(_, (_, attempt))| text(&attempt.error)),
                 &column(attempts, |attempt| attempt.delivery.uuid()),
-                &column(attempts, |attempt| micros(attempt.at)),
+                &column(attempts, |attempt| delivery_columns(attempt).0),
                 &column(attempts, |attempt| i64::from(attempt.number)),
-                &column(attempts, |attempt| i64::from(attempt.duration_ms)),
+                &column(attempts, |attempt| delivery_columns(attempt).1),
                 &column(attempts, |attempt| attempt.status.map(i64::from)),
                 &column(attempts, |attempt| text(&attempt.error)),
+                &column(attempts, |attempt| micros(attempt.at)),
+                &column(attempts, |attempt| i64::from(attempt.duration_ms)),
                 &column(attempts, |attempt| next_columns(attempt.next).0),
                 &column(attempts, |attempt| next_columns(attempt.next).1),
                 &column(attempts, |attempt| {
@@ -134,17 +149,9 @@ async fn settle(client: &impl GenericClient, attempts: &[&Attempt]) -> Result<()
             ],
         )
         .await?;
-    if lines.is_empty() {
-        return Ok(());
+    for row in &rows {
+        lines.insert((row.try_get(0)?, row.try_get(1)?));
     }
-    let mut names: Vec<(&str, &str)> = Vec::with_capacity(lines.len());
-    for row in &lines {
-        names.push((row.try_get(0)?, row.try_get(1)?));
-    }
-    lock_lines(client, &names).await?;
-    let statement = client.prepare_cached(ADVANCE).await?;
-    let (endpoints, lines): (Vec<&str>, Vec<&str>) = names.into_iter().unzip();
-    client.execute(&statement, &[&endpoints, &lines]).await?;
     Ok(())
 }
 
