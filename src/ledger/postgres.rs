@@ -36,7 +36,7 @@ use accept::Accepting;
 use batcher::Batcher;
 use database::Database;
 use settle::{Refusing, Settling};
-use turns::{Beginning, Ending, Looking};
+use turns::{Beginning, Ending, Keeping, Looking};
 
 impl From<tokio_postgres::Error> for LedgerError {
     fn from(error: tokio_postgres::Error) -> LedgerError {
@@ -52,6 +52,7 @@ pub(crate) struct PostgresLedger {
     refusing: Batcher<Refusing>,
     beginning: Batcher<Beginning>,
     looking: Batcher<Looking>,
+    keeping: Batcher<Keeping>,
     ending: Batcher<Ending>,
 }
 
@@ -69,6 +70,7 @@ impl PostgresLedger {
             refusing: Batcher::start(database.clone(), waiting_max),
             beginning: Batcher::start(database.clone(), waiting_max),
             looking: Batcher::start(database.clone(), waiting_max),
+            keeping: Batcher::start(database.clone(), waiting_max),
             ending: Batcher::start(database.clone(), waiting_max),
             database,
         })

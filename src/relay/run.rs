@@ -347,12 +347,9 @@ impl<'a> Run<'a> {
             let (on, endpoint, lease) = (self.on, self.endpoint, self.lease.clone());
             let until = later((on.clock)(), on.settings.limits.lease_ms);
             self.renewing = Some(Box::pin(on.asking(async move {
-                if !on.ledger.renew(&lease, until).await? {
-                    return Ok(None);
-                }
-                // Whoever hangs has no room for a look, which would tell.
-                let states = on.ledger.endpoint_states(Some(&endpoint.name)).await?;
-                Ok(Some((until, states.iter().any(|state| state.stop.is_some()))))
+                // It tells as well whether the endpoint is stopped: whoever hangs has no room for a look, which would.
+                let kept = on.ledger.keep_turn(&lease, &endpoint.name, until).await?;
+                Ok(kept.map(|halted| (until, halted)))
             })));
         }
     }

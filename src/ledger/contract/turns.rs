@@ -59,6 +59,13 @@ pub trait Turns: Send + Sync {
     ) -> Result<Option<Turn>, LedgerError>;
     /// What is due at an endpoint, at most `limit`, and whether it is stopped.
     async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError>;
+    /// Keeps a turn until `until`; answers whether the endpoint is stopped, and nothing when the turn is lost.
+    async fn keep_turn(
+        &self,
+        lease: &Lease,
+        endpoint: &str,
+        until: Timestamp,
+    ) -> Result<Option<bool>, LedgerError>;
     /// Ends a turn: takes down what it has found out, if there is anything, and gives the lease back; answers when
     /// the endpoint is to be looked at again, as [`Deliveries::endpoint_due`](super::Deliveries::endpoint_due) does. Who begins the
     /// next turn sees all that; what was accepted before the lease was free is in the answer. All or nothing.

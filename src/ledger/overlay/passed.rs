@@ -91,6 +91,7 @@ pass_on! { Endpoints {
 pass_on! { Turns {
     begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp, limit: usize) -> Option<Turn>, own;
     look(endpoint: &str, now: Timestamp, limit: usize) -> Look, own;
+    keep_turn(lease: &Lease, endpoint: &str, until: Timestamp) -> Option<bool>, own;
     end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>, own;
     written_elsewhere() -> Option<u64>, own;
 } }

@@ -18,7 +18,7 @@ use crate::{Accepted, LedgerError, NewDelivery, NewEvent};
 /// The sequences of all endpoints are locked before the first event gets its `seq`, in one order, so that both count in the
 /// same order on all nodes; their rows are the only ones that nodes wait for here.
 /// Answers the events that are new, each with what makes it the same, and their deliveries with their numbers.
-const INSERT: &str = "\
+pub(super) const INSERT: &str = "\
 WITH locked AS MATERIALIZED (
     SELECT 1 FROM endpoint_sequences WHERE endpoint = ANY($9::text[]) ORDER BY endpoint FOR UPDATE),
 said AS (
@@ -48,7 +48,7 @@ SELECT id, dedupe, NULL FROM said UNION ALL SELECT id, NULL, sequence FROM sent"
 
 /// Puts these deliveries into their lines: what others wait in front of is held. By the order of acceptance, so that of
 /// several in this batch the first is due.
-const LINE_UP: &str = "\
+pub(super) const LINE_UP: &str = "\
 UPDATE deliveries d SET line = l.line, state = CASE WHEN l.place > 1 OR (
         SELECT true FROM deliveries o WHERE o.endpoint = d.endpoint AND o.line = l.line AND o.line IS NOT NULL
         AND o.state IN ('due', 'held') LIMIT 1) THEN 'held' ELSE 'due' END
@@ -57,7 +57,7 @@ FROM (SELECT t.id, u.line, row_number() OVER (PARTITION BY t.endpoint, u.line OR
 WHERE d.id = l.id";
 
 /// A statement of its own, so that it sees what another node committed while ours waited for it.
-const FIRST: &str = "\
+pub(super) const FIRST: &str = "\
 SELECT k.n, (SELECT e.id FROM events e WHERE e.source = k.source AND e.dedupe = k.dedupe)
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (source, dedupe, n)";
 

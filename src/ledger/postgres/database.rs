@@ -378,32 +378,61 @@ fn ahead(before: i64, theirs: i64, after: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{accept, leases, settle};
     use super::*;
 
     /// How long nobody waits for an answer, and how long somebody waits at most.
     const GIVEN_UP: Duration = Duration::from_millis(100);
     const PATIENT: Duration = Duration::from_secs(60);
     const LOOK: Duration = Duration::from_millis(50);
+    const HOT: [&str; 6] = [
+        accept::INSERT,
+        accept::LINE_UP,
+        accept::FIRST,
+        leases::HELD,
+        settle::SETTLE,
+        settle::ADVANCE,
+    ];
+
+    /// A database of a test's own.
+    struct Own {
+        name: String,
+        admin: tokio_postgres::Client,
+        address: String,
+    }
+
+    impl Own {
+        async fn create(what: &str) -> Own {
+            let server =
+                std::env::var("IT_POSTGRES_URL").expect("run by `make test`, or set IT_POSTGRES_URL");
+            let (place, _) = server.rsplit_once('/').unwrap();
+            let name = format!("{what}_{}", std::process::id());
+            let (admin, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
+            // It ends with the client.
+            tokio::spawn(connection);
+            admin
+                .batch_execute(&format!("CREATE DATABASE {name}"))
+                .await
+                .unwrap();
+            let address = format!("{place}/{name}");
+            Own { name, admin, address }
+        }
+
+        async fn drop(self) {
+            let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+            self.admin.batch_execute(&sql).await.unwrap();
+        }
+    }
 
     /// The next one who is given the connection would wait for the answer to what was asked first.
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_holds_nobody_up() {
-        let server = std::env::var("IT_POSTGRES_URL").expect("run by `make test`, or set IT_POSTGRES_URL");
-        let (place, _) = server.rsplit_once('/').unwrap();
-        let name = format!("given_up_{}", std::process::id());
-        let (admin, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
-        let admin_at_work = tokio::spawn(connection);
-        admin
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .unwrap();
+        let own = Own::create("given_up").await;
         let settings = Settings {
             connections_max: 1,
             ..Settings::default()
         };
-        let database = Database::open(&format!("{place}/{name}"), &settings)
-            .await
-            .unwrap();
+        let database = Database::open(&own.address, &settings).await.unwrap();
         let slow = database.query("SELECT pg_sleep(600)", &[]);
         assert!(tokio::time::timeout(GIVEN_UP, slow).await.is_err());
         let next = tokio::time::timeout(PATIENT, database.query("SELECT 1", &[])).await;
@@ -413,17 +442,56 @@ mod tests {
             let asleep =
                 "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'SELECT pg_sleep%'";
             let mut looks = tokio::time::interval(LOOK);
-            while !admin.query(asleep, &[&name]).await.unwrap().is_empty() {
+            while !own.admin.query(asleep, &[&own.name]).await.unwrap().is_empty() {
                 looks.tick().await;
             }
         };
         tokio::time::timeout(PATIENT, ended).await.unwrap();
         drop(database);
-        admin
-            .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
-            .await
-            .unwrap();
-        admin_at_work.abort();
+        own.drop().await;
+    }
+
+    /// The tables are empty here, when any plan is cheap; the one that is kept must be good when they are not any more.
+    #[tokio::test]
+    async fn a_plan_that_is_kept_finds_rows_by_their_keys() {
+        let own = Own::create("plans").await;
+        let database = Database::open(&own.address, &Settings::default()).await.unwrap();
+        let client = database.hot().client().await.unwrap();
+        for (n, sql) in HOT.iter().enumerate() {
+            let values = (1..)
+                .take_while(|value| sql.contains(&format!("${value}")))
+                .map(|_| "NULL");
+            let values = values.collect::<Vec<_>>().join(", ");
+            client
+                .batch_execute(&format!("PREPARE hot_{n} AS {sql}"))
+                .await
+                .unwrap();
+            let explain = format!("EXPLAIN EXECUTE hot_{n} ({values})");
+            let plan = client.query(&explain, &[]).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+            let shown = plan.join("\n");
+            assert!(!shown.contains("Seq Scan"), "{shown}");
+            // Two arrays are compared with each other by a hash: only rows of a table are looked up one by one.
+            let loops = shown.matches("Nested Loop").count();
+            let mut by_key = 0;
+            for (scan, next) in plan
+                .iter()
+                .zip(&plan[1..])
+                .filter(|(line, _)| line.contains("Index"))
+            {
+                let is_scan = ["Index Scan", "Index Only Scan"]
+                    .iter()
+                    .any(|kind| scan.contains(kind));
+                if is_scan {
+                    assert!(next.contains("Index Cond"), "{shown}");
+                    by_key += 1;
+                }
+            }
+            assert!(loops <= by_key, "{shown}");
+        }
+        drop(client);
+        drop(database);
+        own.drop().await;
     }
 
     #[test]

@@ -59,13 +59,15 @@ impl Leases for PostgresLedger {
     }
 }
 
+pub(super) const HELD: &str =
+    "SELECT key, token FROM leases WHERE key = ANY($1::text[]) ORDER BY key FOR SHARE";
+
 /// Which of these leases are still held, in the same order. They stay so until the transaction ends.
 pub(super) async fn held(
     client: &impl GenericClient,
     leases: &[&Lease],
 ) -> Result<Vec<bool>, super::database::Failure> {
-    let sql = "SELECT key, token FROM leases WHERE key = ANY($1) ORDER BY key FOR SHARE";
-    still_held(client, sql, leases).await
+    still_held(client, HELD, leases).await
 }
 
 /// The same, for whoever is about to give them back.

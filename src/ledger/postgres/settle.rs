@@ -15,7 +15,7 @@ use crate::{Attempt, Lease, LedgerError, REFUSALS_MAX, Refusal};
 
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
 /// not hold up the others. A delivery that arrived, or was folded, stays so, whatever is said later.
-const SETTLE: &str = "\
+pub(super) const SETTLE: &str = "\
 WITH known AS (
     UPDATE deliveries d SET state = CASE WHEN d.state IN ('delivered', 'folded') THEN d.state ELSE a.state END, fresh = false,
         attempts = a.number, next_at = a.next_at, last_status = a.status, last_error = a.error
@@ -30,7 +30,7 @@ noted AS (
 SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL ORDER BY endpoint, line";
 
 /// Lets the first one that waits in each of these lines be due.
-const ADVANCE: &str = "\
+pub(super) const ADVANCE: &str = "\
 UPDATE deliveries SET state = 'due' WHERE state = 'held' AND id = ANY(ARRAY(
     SELECT (SELECT d.id FROM deliveries d WHERE d.endpoint = l.endpoint AND d.line = l.line AND d.line IS NOT NULL
             AND d.state IN ('due', 'held') ORDER BY d.seq LIMIT 1)

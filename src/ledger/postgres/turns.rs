@@ -48,6 +48,17 @@ ORDER BY a.n, due.seq, due.delivery";
 /// Where [`LOOK`] has who asked, behind the columns of a delivery and its place.
 const ASKED: usize = 13;
 
+/// In one order, so that nobody waits in a circle.
+const KEEP: &str = "\
+WITH ours AS MATERIALIZED (
+    SELECT a.n, a.until, l.key, s.stop IS NOT NULL AS stopped
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) WITH ORDINALITY AS a (key, token, endpoint, until, n)
+    JOIN leases l ON l.key = a.key AND l.token = a.token LEFT JOIN endpoint_states s ON s.endpoint = a.endpoint
+    ORDER BY l.key FOR UPDATE OF l),
+kept AS (
+    UPDATE leases l SET until = ours.until FROM ours WHERE l.key = ours.key)
+SELECT n, stopped FROM ours";
+
 const NOTE: &str = "\
 INSERT INTO endpoint_states AS s (endpoint, stop, reason, stopped_at, failures, failed, failing_since, opened,
                                   rest_until, sent_at)
@@ -83,6 +94,16 @@ impl Turns for PostgresLedger {
 
     async fn look(&self, endpoint: &str, now: Timestamp, limit: usize) -> Result<Look, LedgerError> {
         self.looking.ask((endpoint.to_owned(), now, limit)).await
+    }
+
+    async fn keep_turn(
+        &self,
+        lease: &Lease,
+        endpoint: &str,
+        until: Timestamp,
+    ) -> Result<Option<bool>, LedgerError> {
+        let asked = (lease.clone(), endpoint.to_owned(), until);
+        self.keeping.ask(asked).await
     }
 
     async fn end_turn(
@@ -231,6 +252,43 @@ async fn looks(client: &Client, asked: &[(String, Timestamp, usize)]) -> Result<
         }
     }
     Ok(looks)
+}
+
+/// The batcher of turns that are kept.
+pub(super) struct Keeping;
+
+#[async_trait]
+impl Batch for Keeping {
+    type Request = (Lease, String, Timestamp);
+    type Answer = Option<bool>;
+    const REPEATABLE: bool = true;
+
+    fn rows(_: &Self::Request) -> usize {
+        1
+    }
+
+    async fn run(
+        client: &mut Client,
+        requests: &[Self::Request],
+    ) -> Result<Vec<Result<Option<bool>, LedgerError>>, Failure> {
+        let statement = client.prepare_cached(KEEP).await?;
+        let kept = client
+            .query(
+                &statement,
+                &[
+                    &column(requests, |(lease, ..)| text(&lease.key)),
+                    &column(requests, |(lease, ..)| big(lease.token)),
+                    &column(requests, |(_, endpoint, _)| text(endpoint)),
+                    &column(requests, |(.., until)| micros(*until)),
+                ],
+            )
+            .await?;
+        let mut answers = vec![None; requests.len()];
+        for row in &kept {
+            answers[place(row, 0, requests.len())?] = Some(row.try_get(1)?);
+        }
+        Ok(answers.into_iter().map(Ok).collect())
+    }
 }
 
 /// The batcher of turns that end.

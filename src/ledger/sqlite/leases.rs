@@ -27,12 +27,8 @@ impl Leases for SqliteLedger {
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
         let lease = lease.clone();
-        self.write(1, move |connection| {
-            let sql = "UPDATE leases SET until = ?3 WHERE key = ?1 AND token = ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            Ok(statement.execute(params![lease.key, big(lease.token), micros(until)])? == 1)
-        })
-        .await
+        self.write(1, move |connection| extend(connection, &lease, until))
+            .await
     }
 
     async fn is_leased(&self, key: &str, now: Timestamp) -> Result<bool, LedgerError> {
@@ -51,6 +47,13 @@ impl Leases for SqliteLedger {
 fn is_taken(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<bool> {
     let sql = "SELECT token FROM leases WHERE key = ?1 AND until > ?2";
     connection.prepare_cached(sql)?.exists(params![key, micros(now)])
+}
+
+/// Has a lease last until a moment; false when it is lost.
+pub(super) fn extend(connection: &Connection, lease: &Lease, until: Timestamp) -> Result<bool, LedgerError> {
+    let sql = "UPDATE leases SET until = ?3 WHERE key = ?1 AND token = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.execute(params![lease.key, big(lease.token), micros(until)])? == 1)
 }
 
 /// Takes a lease, if nobody has it.

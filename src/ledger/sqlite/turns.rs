@@ -53,6 +53,20 @@ impl Turns for SqliteLedger {
         .await
     }
 
+    async fn keep_turn(
+        &self,
+        lease: &Lease,
+        endpoint: &str,
+        until: Timestamp,
+    ) -> Result<Option<bool>, LedgerError> {
+        let (lease, endpoint) = (lease.clone(), endpoint.to_owned());
+        self.write(1, move |connection| {
+            let kept = leases::extend(connection, &lease, until)?;
+            kept.then(|| is_stopped(connection, &endpoint)).transpose()
+        })
+        .await
+    }
+
     async fn end_turn(
         &self,
         lease: &Lease,

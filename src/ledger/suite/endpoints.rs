@@ -195,6 +195,11 @@ pub(super) async fn a_turn_is_one_node_s_at_a_time_and_the_next_sees_what_it_lef
         .unwrap();
     assert_eq!(second.state.health.failures, 1);
     // The first one's time is over for good.
+    assert_eq!(one.keep_turn(&first.lease, "bolt", at(90)).await.unwrap(), None);
+    assert_eq!(
+        other.keep_turn(&second.lease, "bolt", at(90)).await.unwrap(),
+        Some(false)
+    );
     let late = one.end_turn(&first.lease, "bolt", None).await;
     assert!(matches!(late, Err(LedgerError::LeaseLost(_))), "{late:?}");
     let settled = one.settle(Some(&first.lease), vec![]).await;
@@ -232,6 +237,12 @@ pub(super) async fn turns_at_many_endpoints_do_not_mix(stand: &Stand) {
             assert_eq!(turn.state.endpoint, name);
             let look = ledger.look(&name, at(9_999), 3).await.unwrap();
             assert_eq!(turn.due, look.due, "{name}");
+            let until = 10_030 + i64::from(number);
+            let kept = ledger.keep_turn(&turn.lease, &name, at(until)).await.unwrap();
+            assert_eq!(kept, Some(turn.state.stop.is_some()), "{name}");
+            let leased = |at| ledger.is_leased(&turn.lease.key, at);
+            assert!(leased(at(until - 1)).await.unwrap(), "{name}");
+            assert!(!leased(at(until)).await.unwrap(), "{name}");
             let next = ledger.end_turn(&turn.lease, &name, None).await.unwrap();
             (turn.state.stop.is_some(), look, next)
         })

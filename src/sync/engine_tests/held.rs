@@ -327,6 +327,7 @@ pass_on! { Endpoints {
 pass_on! { Turns {
     begin_turn(endpoint: &str, holder: &str, now: Timestamp, until: Timestamp, limit: usize) -> Option<Turn>;
     look(endpoint: &str, now: Timestamp, limit: usize) -> Look;
+    keep_turn(lease: &Lease, endpoint: &str, until: Timestamp) -> Option<bool>;
     end_turn(lease: &Lease, endpoint: &str, note: Option<Note>) -> Option<Timestamp>;
     written_elsewhere() -> Option<u64>;
 } }
