@@ -1,6 +1,9 @@
 //! Group commit: whatever waits shares one transaction, one transaction at a time.
 
+use std::panic::AssertUnwindSafe;
+
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{Database, Failure, Work};
@@ -61,46 +64,54 @@ impl<B: Batch> Batcher<B> {
 }
 
 async fn serve<B: Batch>(database: Database, mut waiting: mpsc::Receiver<Waiting<B>>) {
-    while let Some(first) = waiting.recv().await {
-        let mut rows = B::rows(&first.0);
-        let mut group = vec![first];
-        while group.len() < GROUP_REQUESTS_MAX && rows < GROUP_ROWS_MAX {
-            let Ok(next) = waiting.try_recv() else { break };
-            rows += B::rows(&next.0);
-            group.push(next);
+    while let Some((first, caller)) = waiting.recv().await {
+        let mut rows = B::rows(&first);
+        let (mut requests, mut callers) = (vec![first], vec![caller]);
+        while requests.len() < GROUP_REQUESTS_MAX && rows < GROUP_ROWS_MAX {
+            let Ok((next, caller)) = waiting.try_recv() else {
+                break;
+            };
+            rows += B::rows(&next);
+            requests.push(next);
+            callers.push(caller);
         }
-        // In a task of its own: a panic breaks off this group, whose callers are told, and no other.
-        let done = tokio::spawn(answer::<B>(database.clone(), group)).await;
-        if let Err(error) = done {
-            tracing::error!(%error, "a group of writes was broken off");
+        // A panic breaks off this group, whose callers are told, and no other.
+        match AssertUnwindSafe(done::<B>(&database, &requests))
+            .catch_unwind()
+            .await
+        {
+            // Beside the next group, which would begin after all that they go on to do.
+            Ok(answers) => drop(tokio::spawn(answer::<B>(callers, answers))),
+            Err(_) => tracing::error!("a group of writes was broken off"),
         }
     }
 }
 
+async fn answer<B: Batch>(callers: Vec<oneshot::Sender<Answered<B>>>, answers: Vec<Answered<B>>) {
+    for (caller, answer) in callers.into_iter().zip(answers) {
+        // Nobody to answer: the caller went away.
+        let _ = caller.send(answer);
+    }
+}
+
 /// Does a group together; when the database refuses it, each request alone, so that one bad one fails only itself.
-async fn answer<B: Batch>(database: Database, group: Vec<Waiting<B>>) {
-    let (requests, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let together = Group::<B> { requests: &requests };
-    match database.run(&together).await {
-        Ok(answers) => {
-            for (caller, answer) in callers.into_iter().zip(answers) {
-                // Nobody to answer: the caller went away.
-                let _ = caller.send(answer);
-            }
-        }
+async fn done<B: Batch>(database: &Database, requests: &[B::Request]) -> Vec<Answered<B>> {
+    match database.run(&Group::<B> { requests }).await {
+        Ok(answers) => answers,
         Err(ended) if requests.len() > 1 && ended.divisible => {
-            for (request, caller) in requests.into_iter().zip(callers) {
-                let _ = caller.send(alone::<B>(&database, &request).await);
+            let mut answers = Vec::with_capacity(requests.len());
+            for request in requests {
+                answers.push(alone::<B>(database, request).await);
             }
+            answers
         }
         Err(ended) => {
             let text = match ended.error {
                 LedgerError::Store(text) => text,
                 other => other.to_string(),
             };
-            for caller in callers {
-                let _ = caller.send(Err(LedgerError::Store(text.clone())));
-            }
+            let failed = || Err(LedgerError::Store(text.clone()));
+            requests.iter().map(|_| failed()).collect()
         }
     }
 }
