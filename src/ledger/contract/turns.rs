@@ -48,7 +48,8 @@ pub fn turn_key(endpoint: &str) -> String {
 #[async_trait]
 pub trait Turns: Send + Sync {
     /// Begins a turn at an endpoint until `until`, and looks for at most `limit` that is due, which is most often all there
-    /// is; nothing while somebody else has one.
+    /// is; nothing while somebody else has one. Whoever dies having one has it until its time is over, or until the ledger
+    /// is opened again where the store knows that nobody has it open, as SQLite does.
     async fn begin_turn(
         &self,
         endpoint: &str,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::leases;
 use crate::{Durability, OpenError, Settings};
 
 mod embedded {
@@ -16,6 +17,8 @@ mod embedded {
 const MIGRATION_TRIES_MAX: u32 = 20;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 
+/// How the file is opened by whoever writes.
+const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 /// Statements kept prepared a connection; every statement of this crate fits.
 const STATEMENTS_MAX: usize = 128;
 /// No more, for when pages of an index change places SQLite looks through all of this cache when it commits: with 64 MiB a
@@ -35,9 +38,8 @@ pub(crate) fn writer(path: &Path, settings: &Settings) -> Result<Connection, Ope
         return Err(OpenError::Folder(folder.to_owned()));
     }
     make_private(path).map_err(|error| failed(path, &error))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = Connection::open_with_flags(path, FLAGS)?;
         set(&connection, settings, WRITER_CACHE_KIB)?;
         retry_locked(|| connection.pragma_update(None, "journal_mode", "wal"))?;
         let synchronous = match settings.durable {
@@ -49,9 +51,24 @@ pub(crate) fn writer(path: &Path, settings: &Settings) -> Result<Connection, Ope
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
         Ok(connection)
     };
+    if let Err(error) = free_turns(path) {
+        // Whoever needs them waits until their time is over.
+        tracing::debug!(%error, "no turn of the dead is given back");
+    }
     let mut connection = open().map_err(|error| failed(path, &error))?;
     migrate(&mut connection, &path.display().to_string())?;
     Ok(connection)
+}
+
+/// Gives back the turns of those who died having them, so that nobody waits until their time is over. Each connection holds
+/// a lock on the file, in whatever process, and the system takes it away with the process; so who gets the file for itself
+/// alone knows that all who had a turn are gone, and what they were sending with them; while anybody has it open, and where
+/// there is nothing yet, it fails (<https://sqlite.org/pragma.html#pragma_locking_mode>).
+fn free_turns(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(path, FLAGS)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "exclusive")?;
+    leases::free_turns(&connection)
 }
 
 /// A connection that only reads.

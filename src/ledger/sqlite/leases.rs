@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::SqliteLedger;
 use crate::stored::{big, count, micros};
-use crate::{Lease, Leases, LedgerError};
+use crate::{Lease, Leases, LedgerError, turn_key};
 
 /// A lease that is free at any moment.
 const FREE: i64 = i64::MIN;
@@ -86,6 +86,13 @@ pub(super) fn give_back(connection: &Connection, lease: &Lease) -> Result<(), Le
     let sql = "UPDATE leases SET until = ?3, token = token + 1 WHERE key = ?1 AND token = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     statement.execute(params![lease.key, big(lease.token), FREE])?;
+    Ok(())
+}
+
+/// Gives all turns back, whoever has them.
+pub(super) fn free_turns(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "UPDATE leases SET until = ?1, token = token + 1 WHERE until > ?1 AND key GLOB ?2";
+    connection.execute(sql, params![FREE, turn_key("*")])?;
     Ok(())
 }
 

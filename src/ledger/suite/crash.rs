@@ -14,6 +14,8 @@ use crate::{NewEvent, Settings, open};
 const CHILD: &str = "LEDGER_SUITE_CHILD";
 const ROUNDS: u32 = 6;
 const TASKS: u32 = 8;
+/// The second at which a turn that a child has begun is over.
+const FOR_EVER: i64 = 1_000_000;
 
 /// The number-th event of a task in a round.
 fn told(round: u32, task: u32, number: u32) -> NewEvent {
@@ -41,6 +43,11 @@ fn child_that_accepts_until_it_is_killed() {
         .unwrap();
     runtime.block_on(async {
         let ledger = open(address, Settings::default()).await.unwrap();
+        // Where the one before it is dead and has it for ever, there is none to have.
+        ledger
+            .begin_turn("bolt", "child", at(0), at(FOR_EVER), 0)
+            .await
+            .unwrap();
         let tasks = (0..TASKS).map(|task| {
             let ledger = ledger.clone();
             tokio::spawn(async move {
@@ -106,7 +113,7 @@ pub(super) async fn what_was_acknowledged_survives_being_killed(stand: &Stand) {
         accepted.extend(before.unwrap());
 
         let ledger = stand.open().await;
-        let due = ledger.due("bolt", at(1_000_000), 10_000_000).await.unwrap();
+        let due = ledger.due("bolt", at(FOR_EVER), 10_000_000).await.unwrap();
         let there: HashSet<String> = due.iter().map(|due| due.event.to_string()).collect();
         assert_eq!(accepted.difference(&there).count(), 0, "lost in round {round}");
         // Each task went on only when it was answered, so its events stand in its order.
@@ -126,7 +133,21 @@ pub(super) async fn what_was_acknowledged_survives_being_killed(stand: &Stand) {
         let numbers: Vec<u64> = due.iter().filter_map(|due| due.sequence).collect();
         let counted: Vec<u64> = (1..=due.len() as u64).collect();
         assert!(numbers == counted, "a gap in round {round}: {numbers:?}");
-        // And the next process goes on.
+        // And the next process goes on, at once where it can know that nobody else does.
         ledger.check().await.unwrap();
+        let other = stand.open().await;
+        let in_a_file = stand.address().starts_with("sqlite:");
+        let turn = other
+            .begin_turn("bolt", "heir", at(0), at(FOR_EVER), 0)
+            .await
+            .unwrap();
+        assert_eq!(turn.is_some(), in_a_file, "round {round}");
+        // What somebody has who lives is not given away by opening.
+        let late = stand.open().await;
+        let turn = late
+            .begin_turn("bolt", "late", at(0), at(FOR_EVER), 0)
+            .await
+            .unwrap();
+        assert_eq!(turn, None, "round {round}");
     }
 }
