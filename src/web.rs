@@ -168,7 +168,10 @@ impl Decisions for Desk {
     async fn decide(&self, decision: &Decision) -> Result<Conflict, Unresolved> {
         let run = self.engine.begin_resolving();
         let resolved = self.engine.resolve(decision, run).await?;
-        self.engine.note_resolved(run, 1).await?;
+        if let Err(error) = self.engine.note_resolved(run, 1).await {
+            // The decision is taken; only the row that counts it is missing.
+            tracing::warn!(%error, "the run of a decision was not noted");
+        }
         self.nudge(&crate::hints::nudges_of(&resolved)).await;
         Ok(resolved.conflict)
     }
