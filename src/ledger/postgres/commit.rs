@@ -310,6 +310,12 @@ async fn write_sending(transaction: &Transaction<'_>, sending: &[Push]) -> Resul
     execute(transaction, sql, values).await
 }
 
+/// Ends pushes that nobody has marked since.
+pub(super) const PUSHED: &str = "\
+DELETE FROM pushes p
+USING unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) AS n (connection, object, kind, record, mark)
+WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind AND p.record = n.record AND p.mark = n.mark";
+
 /// A push that was marked again since it was read is left as it is, but for what was sent: that was heard of.
 async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -> Result<(), Failure> {
     let done: Vec<&(Push, PushEnd)> = ended.iter().filter(|(_, end)| *end == PushEnd::Done).collect();
@@ -322,11 +328,6 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
         .collect();
     if !done.is_empty() {
         let pushes = || done.iter().map(|(push, _)| push);
-        let sql = "DELETE FROM pushes p \
-                   USING unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) \
-                   AS n (connection, object, kind, record, mark) \
-                   WHERE p.connection = n.connection AND p.object = n.object AND p.kind = n.kind \
-                   AND p.record = n.record AND p.mark = n.mark";
         let values: &Params<'_> = &[
             &column(pushes(), |push| text(&push.connection)),
             &column(pushes(), |push| text(&push.object)),
@@ -334,7 +335,7 @@ async fn write_ended(transaction: &Transaction<'_>, ended: &[(Push, PushEnd)]) -
             &column(pushes(), |push| push.record.uuid),
             &column(pushes(), |push| big(push.mark)),
         ];
-        execute(transaction, sql, values).await?;
+        execute(transaction, PUSHED, values).await?;
         // Marked again since: still owed, but what was sent of it was heard of.
         let sql = "UPDATE pushes p SET sent = NULL \
                    FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) \

@@ -378,7 +378,7 @@ fn ahead(before: i64, theirs: i64, after: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{accept, leases, settle};
+    use super::super::{accept, commit, leases, settle};
     use super::*;
 
     /// How long nobody waits for an answer, and how long somebody waits at most.
@@ -489,6 +489,27 @@ mod tests {
             }
             assert!(loops <= by_key, "{shown}");
         }
+        drop(client);
+        drop(database);
+        own.drop().await;
+    }
+
+    /// While a table fills for the first time the planner knows nothing of what is in it.
+    #[tokio::test]
+    async fn a_push_is_found_by_its_key_among_many_that_nobody_has_counted() {
+        let own = Own::create("pushes").await;
+        let database = Database::open(&own.address, &Settings::default()).await.unwrap();
+        let client = database.client().await.unwrap();
+        let fill = "INSERT INTO pushes (connection, object, kind, record, mark, due_at, attempts) \
+                    SELECT 'crm', 'deal', 'deal', gen_random_uuid(), 1, 1, 0 FROM generate_series(1, 10000)";
+        client.batch_execute(fill).await.unwrap();
+        let pushed = format!("PREPARE pushed AS {}", commit::PUSHED);
+        client.batch_execute(&pushed).await.unwrap();
+        let explain = "EXPLAIN EXECUTE pushed ('{crm,crm}', '{deal,deal}', '{deal,deal}', ARRAY[gen_random_uuid()], '{1,1}')";
+        let plan = client.query(explain, &[]).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index Scan using pushes_pkey"), "{plan}");
         drop(client);
         drop(database);
         own.drop().await;

@@ -59,6 +59,7 @@ impl Leases for PostgresLedger {
     }
 }
 
+/// Leases, as they stay until the transaction ends.
 pub(super) const HELD: &str =
     "SELECT key, token FROM leases WHERE key = ANY($1::text[]) ORDER BY key FOR SHARE";
 

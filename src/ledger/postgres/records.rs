@@ -122,9 +122,12 @@ impl Records for PostgresLedger {
         object: &str,
         ids: &[RecordId],
     ) -> Result<Vec<Link>, LedgerError> {
+        // Each by its key. For a join the planner would rather read all of the object, as long as that is not very much or
+        // little is known about the table.
         let sql = format!(
-            "SELECT {LINK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id) \
-             JOIN links l ON l.kind = asked.kind AND l.record = asked.id AND l.connection = $3 AND l.object = $4"
+            "SELECT {LINK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (kind, id), \
+             LATERAL (SELECT * FROM links WHERE kind = asked.kind AND record = asked.id AND connection = $3 AND object = $4 \
+             LIMIT 1) AS l"
         );
         let (kinds, ids) = named(ids);
         let rows = self
@@ -204,7 +207,8 @@ impl Records for PostgresLedger {
         at_most: usize,
     ) -> Result<Vec<Push>, LedgerError> {
         let sql = "SELECT kind, record, mark, due_at, attempts, sent FROM pushes \
-                   WHERE connection = $1 AND object = $2 AND due_at <= $3 ORDER BY due_at, record, kind LIMIT $4";
+                   WHERE connection = $1 AND object = $2 AND due_at <= $3 AND attempts >= 0 \
+                   ORDER BY due_at, record, kind LIMIT $4";
         let rows = self
             .database
             .query(
@@ -241,9 +245,10 @@ impl Records for PostgresLedger {
         object: &str,
         records: &[RecordId],
     ) -> Result<Vec<(RecordId, Vec<Sent>)>, LedgerError> {
-        let sql = "SELECT p.kind, p.record, p.sent FROM unnest($3::text[], $4::uuid[]) AS asked (kind, id) \
-                   JOIN pushes p ON p.connection = $1 AND p.object = $2 AND p.kind = asked.kind \
-                   AND p.record = asked.id WHERE p.sent IS NOT NULL";
+        // Each by its key, as in `links_to`.
+        let sql = "SELECT asked.kind, asked.id, p.sent FROM unnest($3::text[], $4::uuid[]) AS asked (kind, id), \
+                   LATERAL (SELECT sent FROM pushes WHERE connection = $1 AND object = $2 AND kind = asked.kind \
+                   AND record = asked.id LIMIT 1) AS p WHERE p.sent IS NOT NULL";
         let (kinds, ids) = named(records);
         let rows = self
             .database

@@ -13,6 +13,7 @@ use super::rows::{column, text};
 use crate::stored::{big, delivery_columns, micros, next_columns};
 use crate::{Attempt, Lease, LedgerError, REFUSALS_MAX, Refusal};
 
+/// One attempt of each of some deliveries; answers the lines that they stand in.
 /// Attempts of deliveries that are not known (any more) are left out: one that was cleared away while it was tried must
 /// not hold up the others. A delivery that arrived, or was folded, stays so, whatever is said later.
 pub(super) const SETTLE: &str = "\
@@ -27,7 +28,7 @@ noted AS (
     INSERT INTO attempts (delivery, at, number, duration_ms, status, error, next, retry_at, record, terms)
     SELECT delivery, at, number, duration_ms, status, error, next, retry_at, record, terms FROM known
     ON CONFLICT DO NOTHING)
-SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL ORDER BY endpoint, line";
+SELECT DISTINCT endpoint, line FROM known WHERE line IS NOT NULL";
 
 /// Lets the first one that waits in each of these lines be due.
 pub(super) const ADVANCE: &str = "\

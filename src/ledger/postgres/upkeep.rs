@@ -14,7 +14,7 @@ use crate::{
 #[async_trait]
 impl Upkeep for PostgresLedger {
     async fn owed(&self) -> Result<Owed, LedgerError> {
-        let pushes = "SELECT connection, object, min(due_at) FROM pushes \
+        let pushes = "SELECT connection, object, min(due_at) FROM pushes WHERE attempts >= 0 \
                       GROUP BY connection, object ORDER BY connection, object";
         let parked = "SELECT connection, object, min(retry_at) FROM parked \
                       WHERE inbound AND retry_at IS NOT NULL \

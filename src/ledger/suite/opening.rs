@@ -102,7 +102,7 @@ pub(super) async fn a_newer_database_is_refused(stand: &Stand) {
     assert!(matches!(error, OpenError::Newer { found: 999, .. }), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("has schema 999, this program knows up to 23; run the newer program"),
+        text.contains("has schema 999, this program knows up to 24; run the newer program"),
         "{text}"
     );
 }

@@ -1,0 +1,2 @@
+-- SQLite finds single pushes by their key.
+SELECT 1;
