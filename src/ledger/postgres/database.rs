@@ -224,9 +224,9 @@ impl Database {
     }
 
     /// The same by connections of its own, which make the plan of a statement once and keep it: for the few statements of
-    /// the hot path, for which a plan costs as much as half of the work. Each of them has to be such that only one plan
-    /// is good, whatever is in the tables: rows are found by a key of theirs, and arrays of many are not compared with
-    /// each other.
+    /// the hot path, for which making it costs about a third of what they do. Each of them has to be such that only one
+    /// plan is good, whatever is in the tables: rows are found by a key of theirs, and arrays of many are not compared
+    /// with each other.
     pub(super) fn hot(&self) -> Database {
         Database {
             pool: self.hot.clone(),
