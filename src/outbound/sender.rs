@@ -41,7 +41,8 @@ pub struct SenderLimits {
     pub connect_timeout_ms: u64,
     /// How long an unused connection is kept.
     pub idle_timeout_ms: u64,
-    /// Unused connections that are kept for a host.
+    /// Unused connections that are kept for a host. Many endpoints may have one: with fewer than are sent to at a time, each
+    /// burst opens connections anew.
     pub idle_per_host_max: usize,
     /// The status line and the headers of an answer together; at least 8192.
     pub reply_headers_bytes_max: usize,
@@ -56,7 +57,7 @@ impl Default for SenderLimits {
         SenderLimits {
             connect_timeout_ms: 5_000,
             idle_timeout_ms: 30_000,
-            idle_per_host_max: 64,
+            idle_per_host_max: 1_024,
             reply_headers_bytes_max: 16 * 1024,
             reply_headers_max: 100,
             reply_body_bytes_max: 64 * 1024,
@@ -378,13 +379,17 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn connections_are_used_again() {
+    /// How many connections it takes to post so many at a time, all of which are answered together, several times.
+    async fn opened(at_a_time: usize, times: usize) -> usize {
         let peers = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+        let all_there = Arc::new(tokio::sync::Barrier::new(at_a_time));
         let seen = peers.clone();
         let note = move |peer: axum::extract::ConnectInfo<SocketAddr>| {
-            let seen = seen.clone();
-            async move { seen.lock().unwrap().insert(peer.0).to_string() }
+            let (seen, all_there) = (seen.clone(), all_there.clone());
+            async move {
+                seen.lock().unwrap().insert(peer.0);
+                all_there.wait().await;
+            }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -392,9 +397,19 @@ mod tests {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         let sender = sender(SenderLimits::default());
-        for _ in 0..5 {
-            send(&sender, &base).await.unwrap();
+        for _ in 0..times {
+            let posts = (0..at_a_time).map(|_| send(&sender, &base));
+            let answers = futures_util::future::join_all(posts).await;
+            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         }
-        assert_eq!(peers.lock().unwrap().len(), 1);
+        peers.lock().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again_however_many_there_are() {
+        assert_eq!(opened(1, 5).await, 1);
+        // One may be opened while another becomes free.
+        let opened = opened(120, 10).await;
+        assert!(opened < 240, "{opened} for 1,200 posts, 120 at a time");
     }
 }
