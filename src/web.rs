@@ -40,6 +40,7 @@ pub(crate) fn settings(
         let key = key.map_err(|error| StartError::Setting(format!("`pull_key` of `{endpoint}`: {error}")))?;
         Ok((endpoint, key))
     });
+    let defaults = ServerSettings::default();
     let settings = ServerSettings {
         bind,
         api_key,
@@ -48,13 +49,26 @@ pub(crate) fn settings(
         requests_max: limits.requests_max,
         request_timeout_ms: limits.request_timeout_ms,
         stop_timeout_ms: limits.stop_timeout_ms,
-        ..ServerSettings::default()
+        // Whoever connects must not use up what deliveries and the ledger need.
+        connections_max: defaults.connections_max.min(crate::files::max() / 2),
+        ..defaults
     };
     settings.check().map_err(|findings| {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         StartError::Setting(findings.join("; "))
     })?;
     Ok(settings)
+}
+
+/// Why fewer connections are taken than could be, in a sentence.
+pub(crate) fn connections_fewer(settings: &ServerSettings) -> Option<String> {
+    let (most, files_max) = (settings.connections_max, crate::files::max());
+    (most < ServerSettings::default().connections_max).then(|| {
+        format!(
+            "at most {most} connections are taken at a time, and endpoints that hang may keep others waiting: this process \
+             may open only {files_max} files; raise its hard limit, as with `ulimit -Hn` or `LimitNOFILE=`"
+        )
+    })
 }
 
 /// Serves until it is told to stop.

@@ -241,6 +241,7 @@ pub fn main() -> ExitCode {
         Command::Demo(_) | Command::Plan(_) | Command::Sync(_)
     );
     crate::telemetry::init(cli.common.log.as_deref(), quiet);
+    crate::files::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -26,6 +26,9 @@ pub(crate) async fn run(common: &Common, out: &Out) -> Exit {
             return Exit::Usage;
         }
     };
+    if let Some(fewer) = crate::web::connections_fewer(&hub.settings) {
+        out.note(&fewer);
+    }
     if let Ok(address) = listener.local_addr() {
         out.note(&format!("listening on http://{address}"));
     }

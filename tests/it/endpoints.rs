@@ -14,6 +14,9 @@ use crate::partners::{config, now, received, signed};
 /// Endpoints that hang, each more than once as many as the hub has workers.
 const HOSTILE: usize = 24;
 
+/// More deliveries than fit into the files of a hub that is given 128.
+const FILES: usize = 150;
+
 /// Somebody who answers every request with a status, headers and one byte of a hundred, and then keeps the line open.
 fn dripper() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -80,6 +83,48 @@ fn endpoints_that_hang_hold_up_nobody_however_many_they_are() {
         states.iter().all(|one| one["state"] == "ok"),
         "no try at them has ended: {told}"
     );
+}
+
+#[test]
+fn an_endpoint_that_hangs_does_not_use_up_the_files_that_a_process_may_open_at_first() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (address, taken) = dripper();
+    let more = format!(
+        "  hostile:\n    endpoints:\n      - {{ name: a-hostile, url: \"http://{address}/\", secret: \"${{env:GLOBEX_SECRET}}\", \
+         events: [deal.updated], share: everything, timeout_ms: 60000, in_flight_max: 256 }}\n"
+    );
+    let (config, secrets) = config(&folder, &sandbox, &more);
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let text = text.replace("limits: { ", "limits: { stop_timeout_ms: 100, ");
+    std::fs::write(&config, text).expect("the configuration is written");
+    let limited = ["sh", "-c", "ulimit -Sn 128; exec \"$0\" \"$@\""];
+    let hub = Hub::begin(&limited, &config, &secrets).listening();
+    for n in 0..FILES {
+        post(&hub, &format!("msg_{n}"), &json!({"id": n}));
+    }
+    eventually(
+        "everything at the healthy one, and all that hangs to hang",
+        || {
+            let count = (
+                received(&sandbox, "northwind").len(),
+                taken.load(Ordering::SeqCst),
+            );
+            expect(count == (FILES, FILES), format!("{count:?}"))
+        },
+    );
+}
+
+#[test]
+fn whoever_may_open_few_files_is_told_what_follows() {
+    let folder = Folder::new();
+    let sandbox = Sandbox::start(&["--partner", "northwind", "--partner", "globex"]);
+    let (config, secrets) = config(&folder, &sandbox, "");
+    let mut lines = Vec::new();
+    let limited = ["sh", "-c", "ulimit -n 200; exec \"$0\" \"$@\""];
+    let _hub = Hub::begin(&limited, &config, &secrets).listening_after(|line| lines.push(line.to_owned()));
+    let told: Vec<&String> = lines.iter().filter(|line| line.contains("files")).collect();
+    insta::assert_snapshot!(told[0], @"at most 100 connections are taken at a time, and endpoints that hang may keep others waiting: this process may open only 200 files; raise its hard limit, as with `ulimit -Hn` or `LimitNOFILE=`");
 }
 
 #[test]
