@@ -2,7 +2,8 @@
 //!
 //! The system's resolver keeps a thread until a name server has answered, or not, whoever waits for that. Where that
 //! takes long, all calls to one name wait for one *lookup*: one thread for each name that nobody answers for, and
-//! not one for each call to it.
+//! not one for each call to it. These threads are the runtime's, which a ledger needs, too, so there are at most
+//! [`LOOKUPS_MAX`] lookups at a time, and other names wait.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,14 +13,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
+
+/// Names that are looked up at a time: half of the threads that a runtime of tokio has for what blocks, where nobody sets
+/// another number.
+const LOOKUPS_MAX: usize = 256;
 
 /// The addresses of a name; none when it is not known, or nobody answered.
 type Found = Arc<[SocketAddr]>;
 type Waiting = HashMap<String, Shared<BoxFuture<'static, Found>>>;
 
 /// Names that are being looked up. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Lookups(Arc<Mutex<Waiting>>);
+#[derive(Clone)]
+pub(crate) struct Lookups {
+    waiting: Arc<Mutex<Waiting>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Lookups {
+    fn default() -> Lookups {
+        Lookups {
+            waiting: Arc::default(),
+            places: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        }
+    }
+}
 
 impl Lookups {
     /// The addresses of a name, with whoever looks it up already. Nothing is kept when they are found.
@@ -45,6 +63,8 @@ impl Lookups {
                     let (name, all, looks) = (host.to_owned(), self.clone(), look(host.to_owned()));
                     // It goes on when whoever asked first has lost patience.
                     let task = tokio::spawn(async move {
+                        // Nobody closes it.
+                        let _place = all.places.acquire().await;
                         let found = AssertUnwindSafe(looks).catch_unwind().await;
                         all.waiting().remove(&name);
                         Found::from(found.unwrap_or_default())
@@ -59,7 +79,7 @@ impl Lookups {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,6 +141,34 @@ mod tests {
         assert!((&mut again).now_or_never().is_none());
         tokio::task::yield_now().await;
         assert_eq!(server.asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_answers_for_leave_threads_to_others() {
+        let (server, lookups) = (Server::default(), Lookups::default());
+        let asks = (0..LOOKUPS_MAX + 1).map(|name| {
+            let (server, lookups) = (server.clone(), lookups.clone());
+            tokio::spawn(async move { server.find(&lookups, &format!("{name}.example")).await })
+        });
+        let asks: Vec<_> = asks.collect();
+        while server.asked() < LOOKUPS_MAX {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            (server.asked(), lookups.waiting().len()),
+            (LOOKUPS_MAX, LOOKUPS_MAX + 1)
+        );
+        server.answers.notify_one();
+        while server.asked() == LOOKUPS_MAX {
+            tokio::task::yield_now().await;
+        }
+        server.answers.notify_waiters();
+        for ask in asks {
+            assert_eq!(ask.await.unwrap().len(), 1);
+        }
     }
 
     /// A lookup that fails on the way is none that everybody waits for from then on.
