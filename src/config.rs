@@ -8,6 +8,7 @@
 mod custom;
 mod inlets;
 mod limits;
+mod outbound;
 mod partners;
 mod paths;
 pub(crate) mod propose;
@@ -26,6 +27,7 @@ use diagnostic::{Fields, Node, Report, Source};
 use secret::Form;
 
 pub use limits::Limits;
+pub use outbound::{OutboundConfig, ProxyConfig};
 pub use partners::{EndpointAuth, EndpointConfig, OAuth2Client, PartnerConfig};
 pub use secret::{MissingSecret, SecretRef};
 pub use syncs::{ConnectionConfig, RecordRules, SyncConfig};
@@ -53,8 +55,8 @@ pub struct Config {
     pub mappings: Option<String>,
     /// The user's folder of types of events, as it is found from here.
     pub events: Option<String>,
-    /// Networks that may be called although they are private.
-    pub outbound_allow: Vec<String>,
+    /// Who may be called, and by which way.
+    pub outbound: OutboundConfig,
     /// Accounts at systems, by name.
     pub connections: BTreeMap<String, ConnectionConfig>,
     /// What is kept in agreement.
@@ -117,15 +119,15 @@ impl Config {
         let connectors = fields.optional_text("connectors", report).map(beside);
         let mappings = fields.optional_text("mappings", report).map(beside);
         let events = fields.optional_text("events", report).map(beside);
-        let outbound_allow = outbound(&mut fields, report);
+        let outbound = outbound::outbound(&mut fields, report);
         let connections = syncs::connections(&mut fields, report);
         let speakers = partners::speakers(&mut fields);
         let syncs = syncs::syncs(&mut fields, &connections, &speakers, report);
         let records = syncs::records(&mut fields, &connections, report);
         let policies = sharing::policies(&mut fields, report);
         // What is no rule was told already.
-        let rules = outbound_allow.iter().filter_map(|rule| rule.parse().ok());
-        let guard = outbound::Guard::allowing(rules);
+        let rules = outbound.allow.iter().filter_map(|rule| rule.parse().ok());
+        let guard = ::outbound::Guard::allowing(rules);
         let partners = partners::partners(&mut fields, &connections, (&policies, &guard), report);
         let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);
@@ -139,7 +141,7 @@ impl Config {
             connectors,
             mappings,
             events,
-            outbound_allow,
+            outbound,
             connections,
             syncs,
             records,
@@ -209,31 +211,6 @@ fn one_of(
         );
     }
     text.to_owned()
-}
-
-fn outbound(fields: &mut Fields<'_>, report: &mut Report) -> Vec<String> {
-    let Some(node) = fields.optional("outbound") else {
-        return Vec::new();
-    };
-    let Some(mut inner) = Fields::open(node, "`outbound`", fields.source(), report) else {
-        return Vec::new();
-    };
-    let allow = inner.texts("allow", report);
-    let place = inner.optional("allow").map_or(inner.place(), |node| node.place);
-    for rule in allow
-        .iter()
-        .filter(|rule| rule.parse::<outbound::Rule>().is_err())
-    {
-        report.error(
-            "IC0158",
-            fields.source(),
-            place,
-            format!("`{rule}` names neither hosts nor addresses that may be called"),
-            "write a block of addresses, 10.0.0.0/8 or fd00::/8, an address, or the name of a host",
-        );
-    }
-    inner.finish(report);
-    allow.into_iter().map(str::to_owned).collect()
 }
 
 /// A time span as people write it: `500ms`, `30s`, `5m`, `2h`, `1d`; milliseconds.

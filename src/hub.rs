@@ -21,6 +21,7 @@ use sync::{Engine, Plan, Rules, Sync};
 use crate::catalogue::Catalogue;
 use crate::cli::{Exit, Out};
 use crate::config::{Config, ConnectionConfig, Limits, SecretRef, SyncConfig};
+use crate::guard::guard;
 use crate::inlets::{self, Pulls};
 use crate::listen::listeners;
 use crate::look::Looker;
@@ -118,7 +119,7 @@ impl Hub {
     /// Opens everything that a configuration names. Nothing runs yet.
     pub async fn open(config: &Config, catalogue: &Catalogue) -> Result<Hub, StartError> {
         let holder = format!("hub-{}", hex(&RealWorld::bytes::<8>()));
-        let guard = guard(config)?;
+        let guard = guard(config, Lookup::Real)?;
         let admin_key = config.admin_key.as_ref().map(|key| key.look_up()).transpose()?;
         let settings = web::settings(
             config.listen,
@@ -401,14 +402,6 @@ fn later(queue: &Queue) -> relay::Later {
     })
 }
 
-pub(crate) fn guard(config: &Config) -> Result<Guard, StartError> {
-    let rules = config
-        .outbound_allow
-        .iter()
-        .map(|rule| rule.parse::<outbound::Rule>().map_err(setting));
-    Ok(Guard::allowing(rules.collect::<Result<Vec<_>, _>>()?))
-}
-
 fn seal_keys(config: &Config) -> Result<Vec<SealKey>, StartError> {
     let mut keys = Vec::new();
     for reference in &config.seal_keys {
@@ -468,7 +461,8 @@ pub(crate) async fn open_connection(
         let ledger = ledger::open(&config.ledger, ledger::Settings::default()).await?;
         settings.tokens = Arc::new(SealedTokens::new(ledger, seal_keys(config)?));
     }
-    let client = outbound::Client::new(outbound::Limits::default(), guard(config)?).map_err(setting)?;
+    let client =
+        outbound::Client::new(outbound::Limits::default(), guard(config, Lookup::Real)?).map_err(setting)?;
     account(connection, settings, catalogue, client)
 }
 
@@ -589,8 +583,8 @@ pub(crate) fn would_refuse(config: &Config, catalogue: &Catalogue, source: &Sour
         pull_keys,
         &config.limits,
     );
-    let relay =
-        guard(config).and_then(|guard| partners::relay_settings(config, catalogue, &guard, Lookup::Here));
+    let relay = guard(config, Lookup::Here)
+        .and_then(|guard| partners::relay_settings(config, catalogue, &guard, Lookup::Here));
     let mut refusals = Vec::new();
     match settings {
         // It may be set where the hub runs.

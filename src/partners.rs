@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::catalogue::Catalogue;
 use crate::config::{Config, EndpointAuth, EndpointConfig, MissingSecret, SecretRef};
-use crate::hub::{StartError, guard};
+use crate::guard::guard;
+use crate::hub::StartError;
 use crate::inlets;
 use crate::receiver::Receiver;
 use crate::world::RealWorld;
@@ -27,7 +28,7 @@ pub(crate) enum Lookup {
 }
 
 impl Lookup {
-    fn secret(self, reference: &SecretRef) -> Result<String, MissingSecret> {
+    pub(crate) fn secret(self, reference: &SecretRef) -> Result<String, MissingSecret> {
         match self {
             Lookup::Real => reference.look_up(),
             Lookup::Here => Ok(reference.look_up().unwrap_or_else(|_| nobodys_secret())),
@@ -38,7 +39,8 @@ impl Lookup {
 
 /// Partners and endpoints as they are configured, for a command that sends nothing and so needs no secret.
 pub(crate) fn relay_shape(config: &Config, catalogue: &Catalogue) -> Result<RelaySettings, StartError> {
-    relay_settings(config, catalogue, &guard(config)?, Lookup::Nobodys)
+    let guard = guard(config, Lookup::Nobodys)?;
+    relay_settings(config, catalogue, &guard, Lookup::Nobodys)
 }
 
 /// Partners and endpoints as they are configured; every secret is looked up.

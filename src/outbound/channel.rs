@@ -3,7 +3,7 @@
 //! The bodies are the caller's own: what a message is, how large it may be and how long to wait for one is decided
 //! where it is understood.
 //!
-//! Promised: no redirect, no proxy, no address that the guard does not allow; one connection, opened when it is needed
+//! Promised: no redirect, no proxy but the guard's, no address that the guard does not allow; one connection, opened when it is needed
 //! and again after it broke. Not promised: that a call ends.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::client::Error;
-use crate::connect::{Connector, NoTls, failed, guarded, secured};
+use crate::connect::{Connector, Dialer, NoTls, Plain, failed, secured};
 use crate::guard::Guard;
 
 /// HTTP/2 behind the guard, for requests with bodies of type `B`. Cheap to clone.
@@ -42,9 +42,11 @@ where
 {
     /// Builds a channel; nothing is opened yet. An address with `http:` is spoken to in HTTP/2 without asking first.
     pub(crate) fn new(guard: Guard, connect_timeout_ms: u64) -> Result<Channel<B>, NoTls> {
-        let connector = secured()?
-            .enable_http2()
-            .wrap_connector(guarded(&guard, connect_timeout_ms));
+        let connector = secured()?.enable_http2().wrap_connector(Dialer::new(
+            &guard,
+            connect_timeout_ms,
+            Plain::Tunnelled,
+        ));
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .http2_only(true)

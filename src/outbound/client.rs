@@ -14,6 +14,7 @@ use url::Url;
 use crate::channel::Channel;
 use crate::connect::NoTls;
 use crate::guard::{Guard, NotAllowed};
+use crate::proxy::Proxy;
 
 /// The bounds of every call; each has a default that suits a business API.
 #[derive(Clone, Debug)]
@@ -92,6 +93,14 @@ pub enum Error {
         /// What the operating system or TLS said.
         reason: String,
     },
+    /// No way through the proxy, by its own fault or by ours; nothing was sent.
+    #[error("{host} was not called: {reason}")]
+    Proxy {
+        /// Host and port of who was to be called.
+        host: String,
+        /// What is wrong with the proxy.
+        reason: String,
+    },
     /// The deadline passed; the other side may have acted.
     #[error("{host} did not answer completely within {timeout_ms} ms")]
     Timeout {
@@ -121,7 +130,10 @@ pub enum Error {
 impl Error {
     /// Whether the other side may have received the request, and acted on it.
     pub fn sent(&self) -> bool {
-        !matches!(self, Error::NotAllowed(_) | Error::Connect { .. })
+        !matches!(
+            self,
+            Error::NotAllowed(_) | Error::Connect { .. } | Error::Proxy { .. }
+        )
     }
 }
 
@@ -168,7 +180,7 @@ impl Client {
     pub fn new(limits: Limits, guard: Guard) -> Result<Client, NotBuilt> {
         // An error only says that a provider is installed already, which is what is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("interconnect/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -177,9 +189,11 @@ impl Client {
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_millis(limits.connect_timeout_ms))
             .pool_idle_timeout(Duration::from_millis(limits.idle_timeout_ms))
-            .dns_resolver(Resolver(guard.clone()))
-            .build()
-            .map_err(|e| NotBuilt(reason(&e)))?;
+            .dns_resolver(Resolver(guard.clone()));
+        if guard.proxy().is_some() {
+            http = http.proxy(by_guard(&guard));
+        }
+        let http = http.build().map_err(|e| NotBuilt(reason(&e)))?;
         Ok(Client {
             wire: Wire::Network(http),
             guard,
@@ -228,13 +242,14 @@ impl Client {
         request: Request,
         host: &str,
     ) -> Result<Response, Error> {
+        let by = self.guard.proxy_to(request.url.host_str().unwrap_or_default());
         let answer = http
             .request(request.method, request.url)
             .headers(request.headers)
             .body(request.body)
             .send()
             .await;
-        let mut answer = answer.map_err(|e| failed(&e, host))?;
+        let mut answer = answer.map_err(|e| failed(&e, host, by))?;
         let body_max_bytes = self.limits.body_max_bytes;
         let too_large = || Error::TooLarge {
             host: host.to_owned(),
@@ -244,7 +259,7 @@ impl Client {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|e| failed(&e, host))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|e| failed(&e, host, by))? {
             if body.len() + chunk.len() > body_max_bytes {
                 return Err(too_large());
             }
@@ -258,6 +273,19 @@ impl Client {
     }
 }
 
+/// The guard's proxy, where it leads.
+fn by_guard(guard: &Guard) -> reqwest::Proxy {
+    let by = guard.clone();
+    let proxy = reqwest::Proxy::custom(move |to| {
+        let proxy = by.proxy_to(to.host_str().unwrap_or_default());
+        proxy.map(|proxy| proxy.url().clone())
+    });
+    match guard.proxy().and_then(Proxy::shows) {
+        Some(shows) => proxy.custom_http_auth(shows.clone()),
+        None => proxy,
+    }
+}
+
 fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -266,7 +294,8 @@ fn authority(url: &Url) -> String {
     }
 }
 
-fn failed(error: &reqwest::Error, host: &str) -> Error {
+/// What an error means, by a proxy or without one.
+fn failed(error: &reqwest::Error, host: &str, by: Option<&Proxy>) -> Error {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<NotAllowed>() {
@@ -276,6 +305,10 @@ fn failed(error: &reqwest::Error, host: &str) -> Error {
     }
     let (host, reason) = (host.to_owned(), reason(error));
     if error.is_connect() {
+        let reason = match by {
+            Some(proxy) => format!("{reason}, through the proxy {}", proxy.host()),
+            None => reason,
+        };
         Error::Connect { host, reason }
     } else {
         Error::Broken { host, reason }

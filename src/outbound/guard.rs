@@ -3,6 +3,7 @@
 //! Two layers, because either alone is bypassed: a URL whose host is an address never reaches a resolver
 //! (`127.0.0.1`, `[::ffff:127.0.0.1]`, `2130706433` and `0x7f.1` all mean loopback), and a public name may resolve to a
 //! private address.
+//! Where calls go through a [`Proxy`], names are its to look up, and the second layer is its, too.
 //! [`Guard::check`] is the first layer, [`Guard::resolve`] the second.
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use url::{Host, Url};
 
 use crate::lookup::Lookups;
+use crate::proxy::Proxy;
 
 /// What an administrator allows beyond public addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,31 @@ pub enum Rule {
         /// How many leading bits count.
         prefix: u8,
     },
-    /// A host by its name, wherever it resolves to; written as the name, in lower case.
+    /// A host by its name, wherever it resolves to; written as the name, in lower case. With `*.` in front, all hosts below
+    /// that name.
     Host(String),
+}
+
+impl Rule {
+    /// Whether it names an address.
+    pub(crate) fn names_address(&self, address: IpAddr) -> bool {
+        match self {
+            Rule::Block { address: of, prefix } => in_block(unmapped(address), unmapped(*of), *prefix),
+            Rule::Host(_) => false,
+        }
+    }
+
+    /// Whether it names a host.
+    pub(crate) fn names_host(&self, host: &str) -> bool {
+        let Rule::Host(name) = self else {
+            return false;
+        };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        match name.strip_prefix('*') {
+            Some(below) => host.len() > below.len() && host.ends_with(below),
+            None => *name == host,
+        }
+    }
 }
 
 /// A rule that cannot be read.
@@ -85,16 +110,22 @@ pub enum NotAllowed {
     Unresolved(String),
 }
 
-/// Decides which hosts and addresses may be called: public ones, and what the rules allow. Cheap to clone.
+/// Decides which hosts and addresses may be called: public ones, and what the rules allow; and whether through a proxy.
+/// Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Guard {
     rules: Arc<[Rule]>,
     lookups: Lookups,
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.rules.iter()).finish()
+        let mut shown = f.debug_struct("Guard");
+        shown
+            .field("rules", &self.rules)
+            .field("proxy", &self.proxy)
+            .finish()
     }
 }
 
@@ -109,7 +140,26 @@ impl Guard {
         Guard {
             rules: rules.into_iter().collect(),
             lookups: Lookups::default(),
+            proxy: None,
         }
+    }
+
+    /// The same, with calls through a proxy, which is to look names up, and to refuse those of private addresses.
+    pub fn through(self, proxy: Proxy) -> Guard {
+        Guard {
+            proxy: Some(Arc::new(proxy)),
+            ..self
+        }
+    }
+
+    /// The proxy, if there is one.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_deref()
+    }
+
+    /// The proxy through which a host is called; nothing where it is called directly.
+    pub(crate) fn proxy_to(&self, host: &str) -> Option<&Proxy> {
+        self.proxy().filter(|proxy| proxy.leads_to(host))
     }
 
     /// First layer: scheme, credentials, and hosts that are written as an address in any spelling.
@@ -149,18 +199,12 @@ impl Guard {
     /// Whether an address may be called: it is public, or a rule allows it.
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = unmapped(address);
-        is_public(address)
-            || self.rules.iter().any(|rule| match rule {
-                Rule::Block { address: of, prefix } => in_block(address, unmapped(*of), *prefix),
-                Rule::Host(_) => false,
-            })
+        is_public(address) || self.rules.iter().any(|rule| rule.names_address(address))
     }
 
     fn allows_host(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.');
-        self.rules
-            .iter()
-            .any(|rule| matches!(rule, Rule::Host(name) if name.eq_ignore_ascii_case(host)))
+        self.rules.iter().any(|rule| rule.names_host(host))
+            || self.proxy().is_some_and(|proxy| proxy.is_at(host))
     }
 
     fn address(&self, address: IpAddr, host: &str) -> Result<(), NotAllowed> {

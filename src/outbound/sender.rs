@@ -4,7 +4,7 @@
 //! because nothing of an answer is kept but its status, its `Retry-After` and its first bytes.
 //! A [`Target`] is an address that the guard has passed.
 //!
-//! Promised: no redirect, no proxy, no private address that is not allowed; one deadline from the first packet to the
+//! Promised: no redirect, no proxy but the guard's, no private address that is not allowed; one deadline from the first packet to the
 //! last byte of the answer; headers and body of an answer have limits.
 //! An answer that is larger than its limit still counts by its status, but its connection is closed.
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::{HeaderMap, PROXY_AUTHORIZATION, RETRY_AFTER};
 use hyper::{Method, Response, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_rustls::builderstates::WantsProtocols1;
@@ -24,8 +24,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::client::Error;
-use crate::connect::{Connector, NoTls, failed, guarded, innermost, secured};
+use crate::connect::{Connector, Dialer, NoTls, Plain, failed, innermost, secured};
 use crate::guard::{Guard, NotAllowed};
+use crate::proxy::{self, Proxy};
 use crate::tls::Tls;
 
 /// How much of an answer's body is kept, to show a person what an endpoint said.
@@ -150,9 +151,11 @@ impl Sender {
         limits: Arc<SenderLimits>,
         guard: Guard,
     ) -> Sender {
-        let connector = secured
-            .enable_http1()
-            .wrap_connector(guarded(&guard, limits.connect_timeout_ms));
+        let connector = secured.enable_http1().wrap_connector(Dialer::new(
+            &guard,
+            limits.connect_timeout_ms,
+            Plain::SentOn,
+        ));
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_millis(limits.idle_timeout_ms))
@@ -188,9 +191,20 @@ impl Sender {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.uri.clone();
         *request.headers_mut() = headers;
+        let is_plain = target.uri.scheme_str() == Some("http");
+        let by = self.guard.proxy_to(target.uri.host().unwrap_or_default());
+        // A proxy that sends it on is shown this with each request, and answers in the endpoint's place.
+        let by = by.filter(|_| is_plain);
+        if let Some(shows) = by.and_then(Proxy::shows) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, shows.clone());
+        }
         let answer = self.pool.request(request).await;
         let answer = answer.map_err(|e| failed(&e, target.host()))?;
         let status = answer.status().as_u16();
+        if let Some(proxy) = by.filter(|_| status == proxy::WANTS_CREDENTIALS) {
+            let (host, reason) = (target.host().to_owned(), proxy.takes_no_credentials());
+            return Err(Error::Proxy { host, reason });
+        }
         let retry_after = answer.headers().get(RETRY_AFTER);
         let retry_after = retry_after
             .filter(|value| value.len() <= RETRY_AFTER_BYTES_MAX)

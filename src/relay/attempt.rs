@@ -87,6 +87,7 @@ async fn try_showing(on: &Deliverer, endpoint: &Endpoint, due: Due, shown: Optio
             status: reply.status,
             retry_after: reply.retry_after.as_deref(),
         },
+        Err(Unanswered { ours: true, .. }) => Outcome::NotTried,
         Err(_) => Outcome::NoAnswer,
     };
     let verdict = endpoint
@@ -107,7 +108,7 @@ async fn try_showing(on: &Deliverer, endpoint: &Endpoint, due: Due, shown: Optio
     Tried {
         attempt,
         pacing: verdict.pacing,
-        sign: Some(verdict.sign),
+        sign: verdict.sign,
         line: due.line,
         gone: verdict.gone,
         waited: false,
@@ -149,11 +150,17 @@ struct Unanswered {
     reason: String,
     /// Whether the endpoint may have got it nevertheless.
     left: bool,
+    /// Whether it is nothing of the endpoint's: no proxy lets us out.
+    ours: bool,
 }
 
 impl Unanswered {
     fn unsent(reason: String) -> Unanswered {
-        Unanswered { reason, left: false }
+        Unanswered {
+            reason,
+            left: false,
+            ours: false,
+        }
     }
 }
 
@@ -185,6 +192,7 @@ async fn send(
     }
     answer.map_err(|error| Unanswered {
         left: error.sent(),
+        ours: matches!(error, outbound::Error::Proxy { .. }),
         reason: error.to_string(),
     })
 }

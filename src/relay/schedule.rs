@@ -58,6 +58,8 @@ pub enum Outcome<'a> {
     },
     /// No complete answer came.
     NoAnswer,
+    /// Nobody was asked, and not by the endpoint's fault.
+    NotTried,
 }
 
 /// What the endpoint's pace should do.
@@ -78,8 +80,8 @@ pub struct Verdict {
     pub next: Next,
     /// For the endpoint's pace.
     pub pacing: Pacing,
-    /// What it says about the endpoint.
-    pub sign: Sign,
+    /// What it says about the endpoint, if anything.
+    pub sign: Option<Sign>,
     /// The endpoint said that it is gone: stop sending to it.
     pub gone: bool,
 }
@@ -113,13 +115,13 @@ impl Schedule {
     pub fn judge(&self, number: u32, outcome: Outcome<'_>, random: u64, now: Timestamp) -> Verdict {
         let (status, retry_after) = match outcome {
             Outcome::Answer { status, retry_after } => (Some(status), retry_after),
-            Outcome::NoAnswer => (None, None),
+            Outcome::NoAnswer | Outcome::NotTried => (None, None),
         };
         if matches!(status, Some(200..=299)) {
             return Verdict {
                 next: Next::Delivered,
                 pacing: Pacing::Faster,
-                sign: Sign::Arrived,
+                sign: Some(Sign::Arrived),
                 gone: false,
             };
         }
@@ -127,7 +129,7 @@ impl Schedule {
             return Verdict {
                 next: Next::Dead,
                 pacing: Pacing::Same,
-                sign: Sign::Refused,
+                sign: Some(Sign::Refused),
                 gone: true,
             };
         }
@@ -142,7 +144,7 @@ impl Schedule {
         Verdict {
             next: self.next(number, asked_ms, random, now),
             pacing,
-            sign: sign(status, asked_ms.is_some()),
+            sign: (outcome != Outcome::NotTried).then(|| sign(status, asked_ms.is_some())),
             gone: false,
         }
     }
@@ -253,15 +255,20 @@ mod tests {
     #[test]
     fn who_refuses_an_event_or_asks_to_wait_has_not_failed() {
         for status in [400, 409, 413, 415, 422, 429] {
-            assert_eq!(judge(1, status, None).sign, Sign::Refused, "{status}");
+            assert_eq!(judge(1, status, None).sign, Some(Sign::Refused), "{status}");
         }
         for status in [301, 401, 403, 404, 408, 500, 502, 503, 504] {
-            assert_eq!(judge(1, status, None).sign, Sign::Failed, "{status}");
+            assert_eq!(judge(1, status, None).sign, Some(Sign::Failed), "{status}");
         }
-        assert_eq!(judge(1, 503, Some("7")).sign, Sign::Refused);
+        assert_eq!(judge(1, 503, Some("7")).sign, Some(Sign::Refused));
         let none = Schedule::default().judge(1, Outcome::NoAnswer, 0, now());
-        assert_eq!(none.sign, Sign::Failed);
-        assert_eq!(judge(1, 204, None).sign, Sign::Arrived);
+        assert_eq!(none.sign, Some(Sign::Failed));
+        let ours = Schedule::default().judge(1, Outcome::NotTried, 0, now());
+        assert_eq!(
+            (ours.next, ours.pacing, ours.sign),
+            (none.next, none.pacing, None)
+        );
+        assert_eq!(judge(1, 204, None).sign, Some(Sign::Arrived));
     }
 
     #[test]

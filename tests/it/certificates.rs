@@ -16,7 +16,7 @@ use crate::harness::{Folder, Hub, Sandbox, eventually, expect, interconnect, jso
 use crate::partners::{acme_secret, received};
 
 /// An authority of the story's own.
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -25,7 +25,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 /// A certificate that an authority signed, for so many days from now, and its key; both as PEM.
-fn signed_by(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, days: i64) -> (String, String) {
+pub(crate) fn signed_by(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, days: i64) -> (String, String) {
     let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     parameters.distinguished_name.push(DnType::CommonName, name);
     let end = jiff::Timestamp::now().as_second() + days * 86_400;
@@ -38,10 +38,10 @@ fn signed_by(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, days: i64) ->
 }
 
 /// What came through to a receiver: the request, and the certificate that was shown.
-type Log = Arc<Mutex<Vec<(String, CertificateDer<'static>)>>>;
+pub(crate) type Log = Arc<Mutex<Vec<(String, CertificateDer<'static>)>>>;
 
 /// Somebody who takes webhooks over TLS from those alone who show a certificate of an authority.
-fn receiver((certificate, key): &(String, String), of: &str) -> (String, Log) {
+pub(crate) fn receiver((certificate, key): &(String, String), of: &str) -> (String, Log) {
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
     let mut roots = RootCertStore::empty();
     roots.add(der(of)).expect("an authority");

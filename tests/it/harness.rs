@@ -331,17 +331,24 @@ impl Tryton {
     }
 }
 
-/// Starts a script of tests/services that says what it is in one line of JSON and ends with its standard input.
+/// Starts a script of tests/services, or of tests/clients, that says what it is in one line of JSON and ends with its
+/// standard input.
 pub(crate) fn service(script: &str, arguments: &[&str]) -> (Running, Json) {
-    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services");
-    let mut child = Command::new("python3")
-        .arg(services.join(script))
+    let (program, folder) = match script.ends_with(".mjs") {
+        true => ("node", required("IT_NODE_CLIENTS")),
+        false => (
+            "python3",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services").to_owned(),
+        ),
+    };
+    let mut child = Command::new(program)
+        .arg(Path::new(&folder).join(script))
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .expect("python3 starts");
+        .expect("the program starts");
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("it is piped");
     let running = Running { child, _stdin: stdin };

@@ -33,6 +33,7 @@ mod owners;
 mod partners;
 mod plan;
 mod posted;
+mod proxy;
 mod scaffold;
 mod schema;
 mod sharing;
