@@ -90,7 +90,7 @@ pub(crate) fn receiver((certificate, key): &(String, String), of: &str) -> (Stri
 }
 
 /// Whether a request has come to its end.
-fn is_whole(text: &str) -> bool {
+pub(crate) fn is_whole(text: &str) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };

@@ -26,6 +26,7 @@ mod harness;
 mod hooks;
 mod invented;
 mod kill;
+mod libraries;
 mod map;
 mod metrics;
 mod names;

@@ -26,6 +26,8 @@ REQUIREMENTS = (
     *(f"trytond_{module}==8.0.*" for module in MODULES),
     "Werkzeug==3.*",
     "pycountry==26.*",
+    # Nothing of Tryton's: what stories have in Python beside it. It needs no other package.
+    "standardwebhooks==1.1.*",
 )
 PYTHON_MIN = (3, 10)
 CREATE_BATCH_MAX = 1000
