@@ -126,8 +126,9 @@ impl Config {
         let records = syncs::records(&mut fields, &connections, report);
         let policies = sharing::policies(&mut fields, report);
         // What is no rule was told already.
-        let rules = outbound.allow.iter().filter_map(|rule| rule.parse().ok());
-        let guard = ::outbound::Guard::allowing(rules);
+        let rules =
+            |rules: &[String]| -> Vec<_> { rules.iter().filter_map(|rule| rule.parse().ok()).collect() };
+        let guard = ::outbound::Guard::allowing(rules(&outbound.allow)).only(rules(&outbound.only));
         let partners = partners::partners(&mut fields, &connections, (&policies, &guard), report);
         let retention = retention::retention(&mut fields, report);
         let limits = limits::limits(&mut fields, report);

@@ -11,7 +11,7 @@ pub(crate) fn guard(config: &Config, lookup: Lookup) -> Result<Guard, StartError
     let rules = |rules: &[String]| -> Result<Vec<Rule>, StartError> {
         rules.iter().map(|rule| rule.parse().map_err(refused)).collect()
     };
-    let guard = Guard::allowing(rules(&config.outbound.allow)?);
+    let guard = Guard::allowing(rules(&config.outbound.allow)?).only(rules(&config.outbound.only)?);
     let Some(by) = &config.outbound.proxy else {
         return Ok(guard);
     };

@@ -10,6 +10,8 @@ use super::secret::{self, Form, SecretRef};
 pub struct OutboundConfig {
     /// Networks and hosts that may be called although they are private.
     pub allow: Vec<String>,
+    /// Networks and hosts that may be called at all; any when there are none.
+    pub only: Vec<String>,
     /// The proxy that calls go through.
     pub proxy: Option<ProxyConfig>,
 }
@@ -33,10 +35,11 @@ pub(super) fn outbound(fields: &mut Fields<'_>, report: &mut Report) -> Outbound
         return OutboundConfig::default();
     };
     let allow = rules(&mut inner, "allow", report);
+    let only = rules(&mut inner, "only", report);
     let proxy = inner.optional("proxy");
     let proxy = proxy.and_then(|node| proxied(node, &inner, report));
     inner.finish(report);
-    OutboundConfig { allow, proxy }
+    OutboundConfig { allow, only, proxy }
 }
 
 fn proxied(node: &Node, fields: &Fields<'_>, report: &mut Report) -> Option<ProxyConfig> {
@@ -127,6 +130,24 @@ mod tests {
             (&proxy.url[..], &proxy.direct[..]),
             ("http://proxy.internal:3128", &["erp.internal".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_listed_is_a_finding() {
+        let endpoint = |url: &str| {
+            format!(
+                "outbound: {{ only: [\"*.partner.example\"] }}\npartners:\n  globex:\n    endpoints:\n      - {{ name: a, url: \"{url}\", \
+                 secret: \"${{env:NOWHERE}}\", events: [deal.*], share: everything }}\n"
+            )
+        };
+        assert!(!read(&endpoint("https://hooks.partner.example")).1.has_errors());
+        let (_, report) = read(&endpoint("https://hooks.example"));
+        let said = report.render(false);
+        assert!(
+            said.contains("`hooks.example` is not among those that may be called"),
+            "{said}"
+        );
+        assert!(said.contains("add its host to `outbound.only`"), "{said}");
     }
 
     #[test]

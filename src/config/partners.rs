@@ -275,6 +275,9 @@ fn endpoint(
             BadTarget::NotAllowed(NotAllowed::Private { .. }) => {
                 "add it to `outbound.allow` if it is meant, such as 10.0.0.0/8"
             }
+            BadTarget::NotAllowed(NotAllowed::NotListed(_)) => {
+                "add its host to `outbound.only` if it is meant"
+            }
             _ => "write a whole address, https://hooks.example.com/interconnect",
         };
         report.error(

@@ -105,6 +105,9 @@ pub enum NotAllowed {
         /// The address it leads to.
         address: IpAddr,
     },
+    /// Only some may be called, and it is none of them.
+    #[error("`{0}` is not among those that may be called")]
+    NotListed(String),
     /// The name does not resolve.
     #[error("`{0}` does not resolve to any address")]
     Unresolved(String),
@@ -115,6 +118,8 @@ pub enum NotAllowed {
 #[derive(Clone, Default)]
 pub struct Guard {
     rules: Arc<[Rule]>,
+    /// Nothing else may be called; everything when there is none.
+    only: Arc<[Rule]>,
     lookups: Lookups,
     proxy: Option<Arc<Proxy>>,
 }
@@ -124,6 +129,7 @@ impl fmt::Debug for Guard {
         let mut shown = f.debug_struct("Guard");
         shown
             .field("rules", &self.rules)
+            .field("only", &self.only)
             .field("proxy", &self.proxy)
             .finish()
     }
@@ -139,8 +145,15 @@ impl Guard {
     pub fn allowing(rules: impl IntoIterator<Item = Rule>) -> Guard {
         Guard {
             rules: rules.into_iter().collect(),
-            lookups: Lookups::default(),
-            proxy: None,
+            ..Guard::default()
+        }
+    }
+
+    /// Of these, only what some rules name: names of hosts, and addresses. Without rules, everything.
+    pub fn only(self, rules: impl IntoIterator<Item = Rule>) -> Guard {
+        Guard {
+            only: rules.into_iter().collect(),
+            ..self
         }
     }
 
@@ -171,29 +184,51 @@ impl Guard {
             return Err(NotAllowed::Credentials);
         }
         // The parser of URLs has already turned every spelling of an IPv4 address into four numbers.
-        match url.host().ok_or(NotAllowed::NoHost)? {
-            Host::Domain(_) => Ok(()),
-            Host::Ipv4(address) => self.address(address.into(), &address.to_string()),
-            Host::Ipv6(address) => self.address(address.into(), &address.to_string()),
+        let (address, host) = match url.host().ok_or(NotAllowed::NoHost)? {
+            Host::Domain(name) => return self.name(name),
+            Host::Ipv4(address) => (address.into(), address.to_string()),
+            Host::Ipv6(address) => (address.into(), address.to_string()),
+        };
+        match (self.allows(address), self.lists_address(address)) {
+            (false, _) => Err(NotAllowed::Private { host, address }),
+            (true, false) => Err(NotAllowed::NotListed(host)),
+            (true, true) => Ok(()),
+        }
+    }
+
+    /// Whether a name may be called, before it is looked up: where it is not listed, an address that it leads to may be.
+    fn name(&self, host: &str) -> Result<(), NotAllowed> {
+        let lists_addresses = self.only.iter().any(|rule| matches!(rule, Rule::Block { .. }));
+        let is_looked_up = self.proxy_to(host).is_none();
+        match self.lists_host(host) || (lists_addresses && is_looked_up) {
+            true => Ok(()),
+            false => Err(NotAllowed::NotListed(host.to_owned())),
         }
     }
 
     /// Second layer: resolves a name and keeps the addresses that may be called.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NotAllowed> {
         let found = self.lookups.find(host).await;
-        let allowed: Vec<SocketAddr> = found
-            .iter()
-            .filter(|a| self.allows_host(host) || self.allows(a.ip()))
-            .map(|a| SocketAddr::new(a.ip(), port))
-            .collect();
-        match (allowed.is_empty(), found.first()) {
-            (false, _) => Ok(allowed),
-            (true, Some(first)) => Err(NotAllowed::Private {
-                host: host.to_owned(),
-                address: first.ip(),
-            }),
-            (true, None) => Err(NotAllowed::Unresolved(host.to_owned())),
+        let mut addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+        let Some(first) = addresses.first().copied() else {
+            return Err(NotAllowed::Unresolved(host.to_owned()));
+        };
+        // The proxy is the operator's, wherever it is.
+        if !self.proxy().is_some_and(|proxy| proxy.is_at(host)) {
+            addresses.retain(|address| self.allows_host(host) || self.allows(*address));
+            if addresses.is_empty() {
+                let (host, address) = (host.to_owned(), first);
+                return Err(NotAllowed::Private { host, address });
+            }
+            addresses.retain(|address| self.lists_host(host) || self.lists_address(*address));
+            if addresses.is_empty() {
+                return Err(NotAllowed::NotListed(host.to_owned()));
+            }
         }
+        let addresses = addresses
+            .into_iter()
+            .map(|address| SocketAddr::new(address, port));
+        Ok(addresses.collect())
     }
 
     /// Whether an address may be called: it is public, or a rule allows it.
@@ -204,18 +239,14 @@ impl Guard {
 
     fn allows_host(&self, host: &str) -> bool {
         self.rules.iter().any(|rule| rule.names_host(host))
-            || self.proxy().is_some_and(|proxy| proxy.is_at(host))
     }
 
-    fn address(&self, address: IpAddr, host: &str) -> Result<(), NotAllowed> {
-        if self.allows(address) {
-            Ok(())
-        } else {
-            Err(NotAllowed::Private {
-                host: host.to_owned(),
-                address,
-            })
-        }
+    fn lists_host(&self, host: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|rule| rule.names_host(host))
+    }
+
+    fn lists_address(&self, address: IpAddr) -> bool {
+        self.only.is_empty() || self.only.iter().any(|rule| rule.names_address(address))
     }
 }
 
@@ -377,5 +408,51 @@ mod tests {
         assert!(by_name.resolve("localhost", 80).await.is_ok());
         let by_block = Guard::allowing(["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
         assert!(by_block.resolve("localhost", 80).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is_called_where_some_are_listed() {
+        let rules = |all: &[&str]| -> Vec<Rule> { all.iter().map(|rule| rule.parse().unwrap()).collect() };
+        let listed = rules(&[
+            "*.partner.example",
+            "erp.internal",
+            "203.0.114.0/24",
+            "127.0.0.0/8",
+        ]);
+        let guard = Guard::allowing(rules(&["127.0.0.0/8"])).only(listed.clone());
+        for url in [
+            "https://a.partner.example/",
+            "https://erp.internal/",
+            "https://203.0.114.9/",
+        ] {
+            assert_eq!(check(&guard, url), Ok(()), "{url}");
+        }
+        let refused = check(&guard, "https://8.8.8.8/");
+        assert_eq!(refused, Err(NotAllowed::NotListed("8.8.8.8".to_owned())));
+        // That a name is not listed is known when it is looked up: it may lead to an address that is.
+        assert_eq!(check(&guard, "https://localhost/"), Ok(()));
+        assert!(guard.resolve("localhost", 1).await.is_ok());
+        let by_name = Guard::allowing(rules(&["127.0.0.0/8"])).only(rules(&["erp.internal"]));
+        let not_listed = Err(NotAllowed::NotListed("localhost".to_owned()));
+        assert_eq!(check(&by_name, "https://localhost/"), not_listed);
+        assert_eq!(by_name.resolve("localhost", 1).await.map(drop), not_listed);
+        // What is private is not called because it is listed.
+        let listed_only = Guard::public_only().only(listed.clone());
+        let private = |told| matches!(told, Err(NotAllowed::Private { .. }));
+        assert!(private(check(&listed_only, "https://127.0.0.1/")));
+        assert!(private(listed_only.resolve("localhost", 1).await.map(drop)));
+        // Who does not look names up cannot know their addresses.
+        let through = Guard::public_only()
+            .only(listed)
+            .through(Proxy::at("http://localhost:3128").unwrap());
+        assert!(matches!(
+            check(&through, "https://hooks.example/"),
+            Err(NotAllowed::NotListed(_))
+        ));
+        assert_eq!(check(&through, "https://a.partner.example/"), Ok(()));
+        assert!(
+            through.resolve("localhost", 3128).await.is_ok(),
+            "the proxy is the operator's"
+        );
     }
 }
