@@ -40,6 +40,17 @@ impl Tally {
     }
 }
 
+/// What a round, or the writing in it, came to.
+#[derive(Default)]
+struct Went {
+    /// Whether anything changed, here or elsewhere.
+    changed: bool,
+    /// Whether there is more to write of what was owed already.
+    goes_on: bool,
+    /// How long the rest has to wait, if that is not long.
+    waits: Option<Duration>,
+}
+
 /// Rounds over an engine and its ledger.
 pub(super) struct Rounds<'e> {
     engine: &'e Engine,
@@ -70,13 +81,12 @@ impl<'e> Rounds<'e> {
             return (self.tally, false);
         }
         for round in 0..ROUNDS_MAX {
-            let pulled = self.pull(full && round == 0).await;
-            let (pushed, waits) = self.push().await;
+            let went = self.round(full && round == 0).await;
             if !self.tally.errors.is_empty() || self.engine.is_ending() {
                 break;
             }
-            if !pulled && !pushed {
-                let Some(wait) = waits else {
+            if !went.changed {
+                let Some(wait) = went.waits else {
                     settled = true;
                     break;
                 };
@@ -85,6 +95,23 @@ impl<'e> Rounds<'e> {
         }
         self.progress.end();
         (self.tally, settled)
+    }
+
+    /// Reads everything, and writes what was owed then. Where that is more than is written at once, what changed is read
+    /// between, for nobody writes for hours what is long changed again.
+    async fn round(&mut self, from_start: bool) -> Went {
+        let mut went = Went::default();
+        let (mut from_start, mut owed_by) = (from_start, None);
+        loop {
+            let changed = self.pull(std::mem::take(&mut from_start)).await;
+            let owed_by = *owed_by.get_or_insert_with(Timestamp::now);
+            let pushed = self.push(owed_by).await;
+            went.changed |= changed || pushed.changed;
+            went.waits = pushed.waits;
+            if !pushed.goes_on || !self.tally.errors.is_empty() || self.engine.is_ending() {
+                return went;
+            }
+        }
     }
 
     /// Reads every object once; says whether anything changed.
@@ -151,13 +178,13 @@ impl<'e> Rounds<'e> {
         reads && left_out && !self.is_primed(connection, object).await
     }
 
-    /// Writes to every object what it is owed; says whether anything was written, and how long the rest has to wait.
-    async fn push(&mut self) -> (bool, Option<Duration>) {
-        let mut written = false;
+    /// Writes to every object what it is owed, up to a bound.
+    async fn push(&mut self, owed_by: Timestamp) -> Went {
+        let mut went = Went::default();
         let mut next: Option<Timestamp> = None;
         let engine = self.engine;
         if engine.is_ending() {
-            return (written, None);
+            return went;
         }
         for (connection, object) in engine.plan().objects() {
             if self.stays_unread(connection, object).await {
@@ -178,10 +205,14 @@ impl<'e> Rounds<'e> {
                 Ok(report) => {
                     self.tally.add(connection, object, &report.counts);
                     if engine.is_ending() {
-                        return (written, None);
+                        return went;
                     }
                     self.tally.errors.extend(report.halted);
-                    written |= report.counts.written > 0 || !report.owed.is_empty();
+                    went.changed |= report.counts.written > 0 || !report.owed.is_empty();
+                    let at_its_bound = report.again.is_some_and(|again| again <= Timestamp::now());
+                    went.goes_on |= at_its_bound
+                        && engine.pushed_so_far() > before
+                        && self.is_left(connection, object, owed_by).await;
                     next = [next, report.again].into_iter().flatten().min();
                 }
                 Err(error) => self.tally.errors.push(explain(connection, object, &error)),
@@ -189,8 +220,14 @@ impl<'e> Rounds<'e> {
         }
         let wait = next.map(|at| at.duration_since(Timestamp::now()).as_millis());
         let soon = wait.filter(|wait| *wait <= i128::from(WAIT_MS_MAX));
-        let wait = soon.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
-        (written, wait)
+        went.waits = soon.map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
+        went
+    }
+
+    /// Whether an object is still owed what it was owed at a moment.
+    async fn is_left(&self, connection: &str, object: &str, owed_by: Timestamp) -> bool {
+        let left = self.ledger.pushes(connection, object, owed_by, 1).await;
+        left.is_ok_and(|left| !left.is_empty())
     }
 
     /// How many pushes an object is owed now; nothing when there are none, or too many to count.

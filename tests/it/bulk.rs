@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Folder, Hub, Sandbox, eventually, expect, get, interconnect, json_of, post};
+use crate::harness::{Folder, Hub, Sandbox, eventually, expect, get, interconnect, json_of, post, said};
 
 const ACCOUNTS: usize = 3_000;
+/// More records than twenty rounds write, two hundred calls each, where a call takes one.
+const ONE_BY_ONE: usize = 4_050;
 
 /// Two organisations, the first with accounts, and how a hub is told of them.
 struct Stage {
@@ -194,4 +196,69 @@ fn what_is_much_is_written_by_one_job_that_survives_its_hub() {
     assert!(writes <= 4, "{writes} calls that write");
     assert_eq!(stage.source.calls("salesforce").1, 0, "nothing is written back");
     assert!(reads < 150, "{reads} calls that read");
+}
+
+/// HubSpot as a system that takes one record a call, as often as anybody likes.
+fn one_by_one(folder: &Folder) {
+    let (code, stdout, stderr) = said(&folder.run(&["new", "copy", "hubspot"], &[]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let name = "connectors/hubspot/connector.yaml";
+    let text = std::fs::read_to_string(folder.path(name)).expect("the copy");
+    let (before, rest) = text.split_once("\nlimits:\n").expect("its limits");
+    let (_, behind) = rest.split_once("\nerrors:\n").expect("its errors");
+    let limits = "  - { name: search, for: search, kind: concurrency, limit: 20 }";
+    let text = format!("{before}\nlimits:\n{limits}\n\nerrors:\n{behind}");
+    let one = text.replacen(
+        "      batch: 100\n      # One bad",
+        "      batch: 1\n      # One bad",
+        1,
+    );
+    assert_ne!(one, text);
+    folder.write(name, &one);
+}
+
+#[test]
+fn however_much_is_written_one_by_one_it_is_written_in_one_run() {
+    let (folder, sandbox) = (Folder::new(), Sandbox::start(&["--clock-behind-s", "7200"]));
+    one_by_one(&folder);
+    let row = |number: usize| json!({"Name": format!("Partner {number}"), "Website": format!("https://p{number}.example")});
+    let rows: Vec<Json> = (0..ONE_BY_ONE).map(row).collect();
+    let url = format!("{}/_sandbox/rows/Account", sandbox.url("salesforce"));
+    rows.chunks(1_000).for_each(|rows| drop(post(&url, &json!(rows))));
+    let text = format!(
+        "ledger: sqlite:hub.db
+connectors: connectors
+mappings: mappings
+outbound: {{ allow: [127.0.0.0/8] }}
+connections:
+  crm: {{ system: salesforce, auth: oauth2_client_credentials, config: {{ login_url: \"{}\" }}, secrets: {{ client_id: \"${{env:SF_ID}}\", client_secret: \"${{env:SF_SECRET}}\" }}, country: US, lag: 0ms }}
+  marketing: {{ system: hubspot, auth: bearer, config: {{ base_url: \"{}\" }}, secrets: {{ access_token: \"${{env:HS_TOKEN}}\" }}, country: US, lag: 0ms }}
+syncs: [{{ connection: crm, record: partner }}, {{ connection: marketing, record: partner }}]
+",
+        sandbox.url("salesforce"),
+        sandbox.url("hubspot"),
+    );
+    folder.write("interconnect.yaml", &text);
+    let secret = |place: &str| {
+        sandbox
+            .said
+            .pointer(place)
+            .and_then(Json::as_str)
+            .expect("a secret")
+            .to_owned()
+    };
+    let env = [
+        ("SF_ID", secret("/salesforce/client_id")),
+        ("SF_SECRET", secret("/salesforce/client_secret")),
+        ("HS_TOKEN", secret("/hubspot/token")),
+    ];
+    let output = folder.run(&["sync", "run", "--json"], &env);
+    let report = json_of(&output);
+    assert_eq!(output.status.code(), Some(0), "{report} {}", said(&output).2);
+    assert_eq!(
+        (&report["total"]["written"], &report["settled"]),
+        (&json!(ONE_BY_ONE), &json!(true)),
+        "{report}"
+    );
+    assert_eq!(sandbox.rows("hubspot", "companies").len(), ONE_BY_ONE);
 }
