@@ -11,8 +11,6 @@ use super::progress::{Far, Progress, span};
 
 /// Rounds of pulling and pushing after which the systems are said not to settle.
 pub(super) const ROUNDS_MAX: u32 = 20;
-/// Owed pushes that are counted before they are written.
-const OWED_COUNTED_MAX: usize = 100_000;
 /// How long a push that has to wait is waited for.
 const WAIT_MS_MAX: i64 = 5_000;
 
@@ -230,13 +228,12 @@ impl<'e> Rounds<'e> {
         left.is_ok_and(|left| !left.is_empty())
     }
 
-    /// How many pushes an object is owed now; nothing when there are none, or too many to count.
+    /// How many pushes an object is owed; nothing when there are none.
     async fn owed(&self, connection: &str, object: &str) -> Option<u64> {
-        let pushes = self
-            .ledger
-            .pushes(connection, object, Timestamp::now(), OWED_COUNTED_MAX);
-        let count = pushes.await.ok()?.len();
-        (count > 0 && count < OWED_COUNTED_MAX).then_some(count as u64)
+        let place = (connection.to_owned(), object.to_owned());
+        let backlog = self.ledger.backlog(&[place], &[], usize::MAX).await.ok()?;
+        let owed = backlog.objects.first().map(|backlog| backlog.owed);
+        owed.filter(|owed| *owed > 0)
     }
 }
 

@@ -129,7 +129,7 @@ struct Done {
     counts: Map<String, Json>,
     runs: usize,
     since: Option<jiff::Timestamp>,
-    owed: usize,
+    owed: u64,
     complete: bool,
 }
 
@@ -159,9 +159,8 @@ async fn cancelled(
             let so_far = counts.get(name).and_then(Json::as_u64).unwrap_or(0);
             counts.insert(name.clone(), json!(so_far + number.as_u64().unwrap_or(0)));
         }
-        let owed = ledger
-            .pushes(connection, object, jiff::Timestamp::MAX, RUNS_MAX)
-            .await?;
+        let place = ((*connection).to_owned(), (*object).to_owned());
+        let backlog = ledger.backlog(&[place], &[], usize::MAX).await?;
         let cursor = ledger.cursor(connection, object).await?;
         all.push(Done {
             connection: (*connection).to_owned(),
@@ -170,7 +169,7 @@ async fn cancelled(
             counts,
             runs: runs.len(),
             since: runs.last().map(|run| run.started_at),
-            owed: owed.len(),
+            owed: backlog.objects.first().map_or(0, |backlog| backlog.owed),
             complete: cursor.is_some_and(|cursor| cursor.complete_at.is_some()),
         });
     }
