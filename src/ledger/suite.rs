@@ -145,6 +145,7 @@ macro_rules! everywhere {
                 turns_at_many_endpoints_do_not_mix
                 an_endpoint_that_rests_is_due_later
                 of_a_line_one_is_due_at_a_time
+                those_in_lines_and_those_in_none_are_settled_side_by_side
                 what_is_tried_again_holds_back_its_line_alone
                 who_died_holds_nobody_back;
             sequences:

@@ -360,6 +360,41 @@ pub(super) async fn of_a_line_one_is_due_at_a_time(stand: &Stand) {
     assert_eq!(held(&*ledger).await, 0);
 }
 
+pub(super) async fn those_in_lines_and_those_in_none_are_settled_side_by_side(stand: &Stand) {
+    let ledger = stand.open().await;
+    let batch = vec![
+        lined(1, &["bolt"], "x"),
+        lined(2, &["bolt"], "x"),
+        event(3, &["bolt"]),
+        event(4, &["bolt"]),
+        event(5, &["bolt"]),
+    ];
+    ledger.accept(batch).await.unwrap();
+    let (lost, owned) = (
+        ledger.lease("Deliver/bolt", "a", at(0), at(10)).await.unwrap(),
+        ledger.lease("Deliver/bolt", "b", at(10), at(20)).await.unwrap(),
+    );
+    let tried = |number: u32| vec![attempt(number, "bolt", 1, 10, Next::Delivered)];
+    // One that is not known (any more) holds up nobody, and one of several that its request brings stands in a line.
+    let mixed = [tried(3), tried(1)].concat();
+    let (one, other, unknown, late) = tokio::join!(
+        ledger.settle(owned.as_ref(), mixed),
+        ledger.settle(None, tried(4)),
+        ledger.settle(owned.as_ref(), tried(77)),
+        ledger.settle(lost.as_ref(), tried(5))
+    );
+    for settled in [one, other, unknown] {
+        settled.unwrap();
+    }
+    assert!(matches!(late, Err(LedgerError::LeaseLost(_))), "{late:?}");
+    assert_eq!(due(&*ledger, "bolt").await, ids(&[2, 5]));
+    for number in [1, 3, 4] {
+        let attempts = ledger.attempts(delivery_id(number, "bolt")).await.unwrap();
+        assert_eq!(attempts, tried(number));
+    }
+    assert_eq!(ledger.attempts(delivery_id(5, "bolt")).await.unwrap(), []);
+}
+
 pub(super) async fn what_is_tried_again_holds_back_its_line_alone(stand: &Stand) {
     let ledger = stand.open().await;
     let batch = vec![
