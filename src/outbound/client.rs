@@ -93,7 +93,7 @@ pub enum Error {
         /// What the operating system or TLS said.
         reason: String,
     },
-    /// No way through the proxy, by its own fault or by ours; nothing was sent.
+    /// There is no proxy, or it does not take what it is shown; nothing was sent.
     #[error("{host} was not called: {reason}")]
     Proxy {
         /// Host and port of who was to be called.

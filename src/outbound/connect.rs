@@ -47,7 +47,8 @@ pub(crate) enum Plain {
     Tunnelled,
 }
 
-/// TCP to addresses that the guard allows, or to its proxy, and through that. The time-out covers all of this, and TLS not.
+/// TCP to addresses that the guard allows, or to its proxy, and through that. The time-out is that of each TCP connection,
+/// and of the proxy's answer; it covers no TLS.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     tcp: HttpConnector<Resolver>,
@@ -72,24 +73,31 @@ impl Dialer {
     }
 
     async fn through(mut self, proxy: Proxy, to: Uri) -> Result<Line, NoWay> {
-        let away = |reason: String| NoWay::Ours(format!("the proxy {} is not there: {reason}", proxy.host()));
-        let way = async {
-            let tcp = self.tcp.call(proxy.uri().clone()).await;
-            let tcp = tcp.map_err(|error| away(innermost(&error)))?;
-            let is_sent_on = self.plain == Plain::SentOn && to.scheme_str() == Some("http");
-            Ok(Line {
-                tcp: if is_sent_on {
-                    tcp
-                } else {
-                    proxy.tunnel(tcp, &to).await?
-                },
-                is_sent_on,
-            })
-        };
-        match tokio::time::timeout(self.timeout, way).await {
-            Ok(line) => line,
-            Err(_) => Err(away(format!("no answer within {} ms", self.timeout.as_millis()))),
+        let tcp = self.tcp.call(proxy.uri().clone()).await.map_err(|error| {
+            NoWay::Ours(format!(
+                "the proxy {} is not there: {}",
+                proxy.host(),
+                innermost(&error)
+            ))
+        })?;
+        if self.plain == Plain::SentOn && to.scheme_str() == Some("http") {
+            return Ok(Line {
+                tcp,
+                is_sent_on: true,
+            });
         }
+        let tunnel = tokio::time::timeout(self.timeout, proxy.tunnel(tcp, &to)).await;
+        let tcp = tunnel.unwrap_or_else(|_| {
+            let waited_ms = self.timeout.as_millis();
+            Err(NoWay::Theirs(format!(
+                "the proxy {} did not reach it within {waited_ms} ms",
+                proxy.host()
+            )))
+        })?;
+        Ok(Line {
+            tcp,
+            is_sent_on: false,
+        })
     }
 }
 
@@ -179,8 +187,8 @@ pub(crate) fn failed(error: &PoolError, host: &str) -> Error {
                 let reason = reason.clone();
                 return Error::Proxy { host, reason };
             }
-            Some(refused @ NoWay::Refused { .. }) => {
-                let reason = refused.to_string();
+            Some(NoWay::Theirs(reason)) => {
+                let reason = reason.clone();
                 return Error::Connect { host, reason };
             }
             None => {}

@@ -66,17 +66,12 @@ pub enum BadProxy {
 /// Why there is no way through a proxy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoWay {
-    /// It is the proxy's fault, or that of what is shown to it.
+    /// There is no proxy, or it does not take what it is shown.
     #[error("{0}")]
     Ours(String),
-    /// It does not open a tunnel to there.
-    #[error("the proxy {proxy} answered {status}")]
-    Refused {
-        /// Its host and port.
-        proxy: String,
-        /// What it said to `CONNECT`.
-        status: u16,
-    },
+    /// It does not come through to there, as far as can be told.
+    #[error("{0}")]
+    Theirs(String),
 }
 
 impl Proxy {
@@ -168,19 +163,14 @@ impl Proxy {
         tcp: TokioIo<TcpStream>,
         to: &Uri,
     ) -> Result<TokioIo<TcpStream>, NoWay> {
-        let broken = |error: hyper::Error| {
-            NoWay::Ours(format!(
-                "the proxy {} broke off: {}",
-                self.host(),
-                innermost(&error)
-            ))
-        };
+        let theirs = |what: String| NoWay::Theirs(format!("the proxy {} {what}", self.host()));
+        let broken = |error: hyper::Error| theirs(format!("broke off: {}", innermost(&error)));
         let host = to.host().unwrap_or_default();
         let authority = format!("{host}:{}", to.port_u16().unwrap_or(HTTPS_PORT));
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.method_mut() = Method::CONNECT;
-        *request.uri_mut() = Uri::try_from(&authority).map_err(|e| NoWay::Ours(e.to_string()))?;
-        let named = HeaderValue::try_from(&authority).map_err(|e| NoWay::Ours(e.to_string()))?;
+        *request.uri_mut() = Uri::try_from(&authority).map_err(|e| NoWay::Theirs(e.to_string()))?;
+        let named = HeaderValue::try_from(&authority).map_err(|e| NoWay::Theirs(e.to_string()))?;
         request.headers_mut().insert(HOST, named);
         if let Some(shows) = &self.shows {
             request.headers_mut().insert(PROXY_AUTHORIZATION, shows.clone());
@@ -192,19 +182,13 @@ impl Proxy {
         match answer.status().as_u16() {
             200..=299 => {}
             WANTS_CREDENTIALS => return Err(NoWay::Ours(self.takes_no_credentials())),
-            status => {
-                let proxy = self.host().to_owned();
-                return Err(NoWay::Refused { proxy, status });
-            }
+            status => return Err(theirs(format!("answered {status}"))),
         }
         let opened = hyper::upgrade::on(answer).await.map_err(broken)?;
         match opened.downcast::<TokioIo<TcpStream>>() {
             // Whoever is called waits for us to begin.
             Ok(parts) if parts.read_buf.is_empty() => Ok(parts.io),
-            _ => Err(NoWay::Ours(format!(
-                "the proxy {} spoke into a tunnel that nobody had used",
-                self.host()
-            ))),
+            _ => Err(theirs("spoke into a tunnel that nobody had used".to_owned())),
         }
     }
 }
@@ -232,6 +216,7 @@ mod tests {
         let asked = Asked::default();
         let noted = asked.clone();
         tokio::spawn(async move {
+            let mut open = Vec::new();
             loop {
                 let (mut peer, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
@@ -249,6 +234,8 @@ mod tests {
                 if let Some(address) = &joins {
                     let mut there = TcpStream::connect(address).await.unwrap();
                     tokio::spawn(async move { tokio::io::copy_bidirectional(&mut peer, &mut there).await });
+                } else {
+                    open.push(peer);
                 }
             }
         });
@@ -363,6 +350,21 @@ mod tests {
             answer.to_string(),
             format!("cannot connect to hooks.partner.test: the proxy {host} answered 403")
         );
+
+        let (silent, _) = proxy("", None).await;
+        let limits = SenderLimits {
+            connect_timeout_ms: 50,
+            ..SenderLimits::default()
+        };
+        let told = format!(
+            "cannot connect to hooks.partner.test: the proxy {} did not reach it within 50 ms",
+            silent.host()
+        );
+        let guard = Guard::public_only().through(silent);
+        let sender = Sender::new(limits, guard.clone()).unwrap();
+        let target = Target::parse(to, &guard).unwrap();
+        let answer = sender.post(&target, HeaderMap::new(), Bytes::new(), 10_000).await;
+        assert_eq!(answer.unwrap_err().to_string(), told);
 
         let (asking, _) = proxy("HTTP/1.1 407 Who are you\r\ncontent-length: 0\r\n\r\n", None).await;
         let host = asking.host().to_owned();
